@@ -1,0 +1,200 @@
+"""What each operator of the vocabulary computes, with torch.
+
+One function an operator: (tensors, settings, values...) -> value. `tensors` is the module
+that holds the vertex's weights and buffers and says whether the network is training;
+`settings` are the vertex's attributes, prepared once by `prepare`. The calls are the ones
+torch's own modules make, so results agree bit for bit.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gensynth.graph import Vertex
+
+Compute = Callable[..., Tensor]
+Settings = tuple[Any, ...]
+
+OPTIONAL_TENSORS = {
+    "conv": ("bias",),
+    "conv_transpose": ("bias",),
+    "linear": ("bias",),
+    "batch_norm": ("weight", "bias"),
+    "group_norm": ("weight", "bias"),
+    "layer_norm": ("weight", "bias"),
+}
+"""Tensors that an operator may lack; torch's functions then want None."""
+
+
+def prepare(vertex: Vertex) -> Settings:
+    """Return a vertex's attributes as the positional settings its function takes."""
+    found = tuple(
+        tuple(value) if isinstance(value, list) else value
+        for value in (vertex.attributes.get(name) for name in _SETTINGS.get(vertex.op, ()))
+    )
+    if vertex.op == "layer_norm":
+        return (*found, vertex.shape[-vertex.attributes["axes"] :])
+    return found
+
+
+_SETTINGS = {
+    "conv": ("stride", "padding", "dilation", "groups"),
+    "conv_transpose": ("stride", "padding", "output_padding", "groups", "dilation"),
+    "batch_norm": ("momentum", "eps"),
+    "leaky_relu": ("slope",),
+    "elu": ("alpha",),
+    "gelu": ("approximate",),
+    "dropout": ("p", "whole_channels"),
+    "add_constant": ("value",),
+    "mul_constant": ("value",),
+    "slice": ("start", "stop"),
+    "shuffle": ("groups",),
+    "pad_channels": ("before", "after"),
+    "subsample": ("stride",),
+    "max_pool": ("kernel", "stride", "padding", "dilation", "ceil"),
+    "avg_pool": ("kernel", "stride", "padding", "ceil", "count_padding"),
+    "adaptive_avg_pool": ("size",),
+    "mean": ("keep",),
+    "resize": ("size", "mode", "align_corners"),
+    "group_norm": ("groups", "eps"),
+    "layer_norm": ("eps",),
+}
+
+
+def _conv(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.conv2d(x, tensors.weight, tensors.bias, *settings)
+
+
+def _conv_transpose(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.conv_transpose2d(x, tensors.weight, tensors.bias, *settings)
+
+
+def _linear(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.linear(x, tensors.weight, tensors.bias)
+
+
+def _batch_norm(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    momentum, eps = settings
+    return F.batch_norm(
+        x,
+        tensors.running_mean,
+        tensors.running_var,
+        tensors.weight,
+        tensors.bias,
+        tensors.training,
+        momentum,
+        eps,
+    )
+
+
+def _prelu(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.prelu(x, tensors.weight)
+
+
+def _dropout(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    probability, whole_channels = settings
+    if whole_channels:
+        return F.dropout2d(x, probability, tensors.training)
+    return F.dropout(x, probability, tensors.training)
+
+
+def _constant(value: Any, x: Tensor) -> Any:
+    if isinstance(value, tuple):
+        return torch.tensor(value, dtype=x.dtype, device=x.device)
+    return value
+
+
+def _slice(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    start, stop = settings
+    return x[:, start:stop]
+
+
+def _shuffle(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    (groups,) = settings
+    batch, channels, *size = x.shape
+    grouped = x.reshape(batch, groups, channels // groups, *size)
+    return grouped.transpose(1, 2).reshape(batch, channels, *size)
+
+
+def _pad_channels(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.pad(x, (0, 0) * (x.ndim - 2) + settings)
+
+
+def _subsample(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    ((down, right),) = settings
+    return x[:, :, ::down, ::right]
+
+
+def _max_pool(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.max_pool2d(x, *settings)
+
+
+def _avg_pool(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, *settings)
+
+
+def _mean(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return x.mean((2, 3), keepdim=settings[0])
+
+
+def _resize(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    size, mode, align_corners = settings
+    return F.interpolate(x, size, mode=mode, align_corners=align_corners)
+
+
+def _group_norm(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    groups, eps = settings
+    return F.group_norm(x, groups, tensors.weight, tensors.bias, eps)
+
+
+def _layer_norm(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    eps, shape = settings
+    return F.layer_norm(x, shape, tensors.weight, tensors.bias, eps)
+
+
+def _opaque(module: nn.Module, settings: Settings, *values: Tensor) -> Tensor:
+    result: Tensor = module(*values)
+    return result
+
+
+COMPUTE: dict[str, Compute] = {
+    "conv": _conv,
+    "conv_transpose": _conv_transpose,
+    "linear": _linear,
+    "batch_norm": _batch_norm,
+    "prelu": _prelu,
+    "relu": lambda _, settings, x: F.relu(x),
+    "relu6": lambda _, settings, x: F.relu6(x),
+    "leaky_relu": lambda _, settings, x: F.leaky_relu(x, settings[0]),
+    "elu": lambda _, settings, x: F.elu(x, settings[0]),
+    "sigmoid": lambda _, settings, x: torch.sigmoid(x),
+    "hard_sigmoid": lambda _, settings, x: F.hardsigmoid(x),
+    "hard_swish": lambda _, settings, x: F.hardswish(x),
+    "silu": lambda _, settings, x: F.silu(x),
+    "gelu": lambda _, settings, x: F.gelu(x, approximate=settings[0] or "none"),
+    "tanh": lambda _, settings, x: torch.tanh(x),
+    "dropout": _dropout,
+    "add": lambda _, settings, x, y: x + y,
+    "mul": lambda _, settings, x, y: x * y,
+    "add_constant": lambda _, settings, x: x + _constant(settings[0], x),
+    "mul_constant": lambda _, settings, x: x * _constant(settings[0], x),
+    "concat": lambda _, settings, *values: torch.cat(values, 1),
+    "slice": _slice,
+    "shuffle": _shuffle,
+    "pad_channels": _pad_channels,
+    "subsample": _subsample,
+    "max_pool": _max_pool,
+    "avg_pool": _avg_pool,
+    "adaptive_avg_pool": lambda _, settings, x: F.adaptive_avg_pool2d(x, settings[0]),
+    "mean": _mean,
+    "resize": _resize,
+    "flatten": lambda _, settings, x: torch.flatten(x, 1),
+    "group_norm": _group_norm,
+    "layer_norm": _layer_norm,
+    "softmax": lambda _, settings, x: torch.softmax(x, 1),
+    "opaque": _opaque,
+}
+"""The function of every operator except `input`."""
