@@ -1,0 +1,137 @@
+"""A labelled image data set in memory, cut into train, search and test.
+
+*train* teaches; *search* decides which network is better, and no prototype of ours has
+seen it; *test* is touched once per finalist, at certification.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gensynth.errors import DataError
+from gensynth.randomness import stream
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels.
+
+    Attributes:
+        name: "train", "search" or "test".
+        images: (n, channels, height, width), uint8, RGB or grey.
+        labels: (n,), int64, each in [0, number of classes).
+    """
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+            raise DataError(
+                f"{self.name} images must be uint8 (n, channels, height, width), "
+                f"got {self.images.dtype} {self.images.shape}"
+            )
+        if self.labels.shape != (len(self.images),):
+            raise DataError(
+                f"{self.name} needs one label an image, got {len(self.images)} images "
+                f"and labels of shape {self.labels.shape}"
+            )
+        if len(self.images) == 0:
+            raise DataError(f"{self.name} is empty; a split needs at least one image")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What a training image may look like besides itself.
+
+    Attributes:
+        pad: zero pixels added on each side before a random crop back to size.
+        flip: whether half of the images are mirrored left to right.
+    """
+
+    pad: int = 4
+    flip: bool = True
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set: its splits and all a network must know to read its images.
+
+    Attributes:
+        name: what the user called it.
+        classes: class names, in label order.
+        train, search, test: the splits.
+        mean, std: per-channel normalisation of images scaled to [0, 1]; a network sees
+            (image / 255 - mean) / std.
+        augmentation: what training may change.
+        source: where the bytes came from, for the record.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    search: Split
+    test: Split
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for split in (self.train, self.search, self.test):
+            if split.images.shape[1:] != self.train.images.shape[1:]:
+                raise DataError(
+                    f"all images of {self.name} must have one shape, got "
+                    f"{self.train.images.shape[1:]} in train and {split.images.shape[1:]} "
+                    f"in {split.name}"
+                )
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= len(self.classes):
+                raise DataError(
+                    f"labels of {self.name} must lie in 0..{len(self.classes) - 1}, got "
+                    f"{low}..{high} in {split.name}"
+                )
+        channels = self.train.images.shape[1]
+        if len(self.mean) != channels or len(self.std) != channels:
+            raise DataError(
+                f"{self.name} has {channels} channels, so mean and std need {channels} "
+                f"values each, got {len(self.mean)} and {len(self.std)}"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one image."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+
+def hold_out(images: np.ndarray, labels: np.ndarray, count: int) -> tuple[Split, Split]:
+    """Cut `count` images off for search, the same share of every class.
+
+    The draw is fixed (seed 0), so that every run, prototype and rival holds out the same
+    images. Where classes do not divide evenly, the first classes give one image more.
+
+    Returns:
+        (train, search), each in the original order.
+
+    Raises:
+        DataError: if a class would keep no training image.
+    """
+    classes, totals = np.unique(labels, return_counts=True)
+    shares = count * totals / len(labels)
+    quotas = np.floor(shares).astype(int)
+    quotas[np.argsort(quotas - shares, kind="stable")[: count - quotas.sum()]] += 1
+    if (quotas >= totals).any():
+        raise DataError(
+            f"holding out {count} of {len(labels)} images leaves class "
+            f"{classes[quotas >= totals][0]} without a training image"
+        )
+    held = np.zeros(len(labels), bool)
+    for label, quota in zip(classes, quotas, strict=True):
+        members = np.flatnonzero(labels == label)
+        held[stream(0, "hold-out", int(label)).permutation(members)[:quota]] = True
+    return Split("train", images[~held], labels[~held]), Split("search", images[held], labels[held])

@@ -1,0 +1,241 @@
+"""A network as plain data: vertices, edges, shapes; no torch, no weights.
+
+    N = {V, E}      a `Graph`: vertices in an order in which every input comes before its use
+    v in V          a `Vertex`: an operator of the closed vocabulary below
+    (u, v) in E     `u in v.inputs`
+
+A graph can be read, costed, compared and exported without torch. Weights are kept beside
+it, under the names they had in the prototype (`Vertex.module` + "." + tensor name).
+
+The vocabulary, with attributes ("kernel", "stride", "padding", "dilation" are pairs
+[height, width]; shapes leave the batch out and are channels first):
+
+    input                                           images, as normalised by the data set
+    conv            kernel stride padding dilation groups      weight, bias?
+    conv_transpose  kernel stride padding dilation groups output_padding   weight, bias?
+    linear                                          weight, bias?
+    batch_norm      eps momentum                    weight?, bias?, running_mean, running_var
+    prelu                                           weight
+    relu relu6 leaky_relu(slope) elu(alpha) sigmoid hard_sigmoid hard_swish silu gelu tanh
+    dropout         p                               identity outside training
+    add, mul        two inputs; one may be (C, 1, 1) or (1, h, w) in mul
+    add_constant, mul_constant    value
+    concat          along channels
+    slice           start stop                      a range of channels
+    shuffle         groups                          ShuffleNet's channel permutation
+    pad_channels    before after                    zero channels
+    subsample       stride                          x[:, :, ::s, ::s]
+    max_pool        kernel stride padding dilation ceil
+    avg_pool        kernel stride padding ceil count_padding
+    adaptive_avg_pool  size                         [1, 1] is global pooling
+    mean            keep                            over height and width
+    resize          size mode                       mode: nearest, bilinear; align_corners?
+    flatten                                         (C, h, w) -> (C h w,)
+    group_norm      groups eps                      weight?, bias?
+    layer_norm      axes eps                        weight?, bias?
+    softmax                                         over channels
+    opaque          reason                          a module we cannot look into
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+FORMAT = 1
+
+OPERATORS = frozenset(
+    """input conv conv_transpose linear batch_norm prelu relu relu6 leaky_relu elu sigmoid
+    hard_sigmoid hard_swish silu gelu tanh dropout add mul add_constant mul_constant concat
+    slice shuffle pad_channels subsample max_pool avg_pool adaptive_avg_pool mean resize
+    flatten group_norm layer_norm softmax opaque""".split()
+)
+
+BUFFERS = frozenset({"running_mean", "running_var"})
+"""Tensors that are state and not trained, so not parameters."""
+
+
+@dataclass(frozen=True)
+class Vertex:
+    """One operator of a network.
+
+    Attributes:
+        name: unique in its graph; also the name of the ONNX node.
+        op: a word of the vocabulary.
+        inputs: names of the vertices it reads, in the operator's order.
+        attributes: JSON values, as the vocabulary lists them.
+        shape: of its output for one image, the batch left out.
+        tensors: shape of each weight and buffer, by its name within the module.
+        module: where the tensors stand in the state dict. Two vertices with one module
+            share its tensors.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    shape: tuple[int, ...] = ()
+    tensors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    module: str = ""
+
+    def tensor_key(self, tensor: str) -> str:
+        """Return the key of one tensor in a state dict."""
+        return f"{self.module}.{tensor}" if self.module else tensor
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a network keeps of its prototype.
+
+    Attributes:
+        kept: ascending channel numbers, for every coupling group that is not whole.
+        removed: residual branches that are gone, by the name of their addition.
+    """
+
+    kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network's vertices in topological order.
+
+    Attributes:
+        name: of the network it was read from.
+        vertices: every input before its use.
+        outputs: names of the vertices whose values the network returns.
+        selection: what it keeps of its prototype; empty for the prototype itself.
+
+    Raises:
+        ValueError: if a vertex is named twice, reads what does not stand before it, or has
+            an operator outside the vocabulary; if an output does not exist.
+    """
+
+    name: str
+    vertices: tuple[Vertex, ...]
+    outputs: tuple[str, ...]
+    selection: Selection = field(default_factory=Selection)
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for vertex in self.vertices:
+            if vertex.op not in OPERATORS:
+                raise ValueError(f"vertex {vertex.name!r} has the unknown operator {vertex.op!r}")
+            if vertex.name in seen:
+                raise ValueError(f"two vertices are named {vertex.name!r}")
+            absent = [name for name in vertex.inputs if name not in seen]
+            if absent:
+                raise ValueError(
+                    f"vertex {vertex.name!r} reads {absent[0]!r}, which does not stand before it"
+                )
+            seen.add(vertex.name)
+        absent = [name for name in self.outputs if name not in seen]
+        if absent or not self.outputs:
+            raise ValueError(f"a graph needs existing outputs, got {self.outputs}")
+
+    def __getitem__(self, name: str) -> Vertex:
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Vertex]:
+        return {vertex.name: vertex for vertex in self.vertices}
+
+    @property
+    def inputs(self) -> tuple[Vertex, ...]:
+        """The input vertices, in order."""
+        return tuple(vertex for vertex in self.vertices if vertex.op == "input")
+
+    @property
+    def edges(self) -> tuple[tuple[str, str], ...]:
+        """(producer, consumer) pairs, in the consumers' order."""
+        return tuple((u, vertex.name) for vertex in self.vertices for u in vertex.inputs)
+
+    @cached_property
+    def consumers(self) -> dict[str, tuple[str, ...]]:
+        """Who reads each vertex."""
+        readers: dict[str, list[str]] = {vertex.name: [] for vertex in self.vertices}
+        for producer, consumer in self.edges:
+            readers[producer].append(consumer)
+        return {name: tuple(names) for name, names in readers.items()}
+
+    @cached_property
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every weight and buffer, by its key in the state dict; shared ones once."""
+        return {
+            vertex.tensor_key(tensor): tuple(shape)
+            for vertex in self.vertices
+            for tensor, shape in vertex.tensors.items()
+        }
+
+    def to_json(self) -> str:
+        """Return the graph as text: the same graph gives the same bytes."""
+        document = {
+            "format": FORMAT,
+            "name": self.name,
+            "outputs": list(self.outputs),
+            "selection": {
+                "kept": {group: list(kept) for group, kept in self.selection.kept.items()},
+                "removed": list(self.selection.removed),
+            },
+            "vertices": [_vertex_document(vertex) for vertex in self.vertices],
+        }
+        return json.dumps(document, indent=1, sort_keys=True) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> "Graph":
+        """Read a graph that `to_json` wrote.
+
+        Raises:
+            ValueError: if the text is not such a graph, or of another format.
+        """
+        try:
+            document = json.loads(text)
+            if document["format"] != FORMAT:
+                raise ValueError(
+                    f"the graph has format {document['format']}, this version reads {FORMAT}"
+                )
+            return Graph(
+                name=document["name"],
+                vertices=tuple(_vertex(entry) for entry in document["vertices"]),
+                outputs=tuple(document["outputs"]),
+                selection=Selection(
+                    kept={g: tuple(k) for g, k in document["selection"]["kept"].items()},
+                    removed=tuple(document["selection"]["removed"]),
+                ),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"this is not a graph: {error!r}") from error
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex digest of the graph's text."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def _vertex_document(vertex: Vertex) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "name": vertex.name,
+        "op": vertex.op,
+        "inputs": list(vertex.inputs),
+        "shape": list(vertex.shape),
+    }
+    if vertex.attributes:
+        document["attributes"] = dict(vertex.attributes)
+    if vertex.tensors:
+        document["module"] = vertex.module
+        document["tensors"] = {name: list(shape) for name, shape in vertex.tensors.items()}
+    return document
+
+
+def _vertex(entry: dict[str, Any]) -> Vertex:
+    return Vertex(
+        name=entry["name"],
+        op=entry["op"],
+        inputs=tuple(entry["inputs"]),
+        attributes=entry.get("attributes", {}),
+        shape=tuple(entry["shape"]),
+        tensors={name: tuple(shape) for name, shape in entry.get("tensors", {}).items()},
+        module=entry.get("module", ""),
+    )

@@ -1,0 +1,219 @@
+"""The networks that one prototype's generator can express, and their exact costs as arrays.
+
+A point of the space is a width for every coupling group and a bit for every removable
+block. Parameters and MACs are bilinear in neighbouring widths; they are compiled once into
+matrices, so that hundreds of networks are costed, and their next moves compared, at a time.
+
+    in  = widths @ A_in  + c_in            channels that each costly vertex reads
+    out = widths @ A_out + c_out           channels that it writes
+    cost[j] = sum over vertices of alive * (product[j] * in * out + single[j] * out + fixed[j])
+
+for j in `COSTS`. All sums are integers below 2^53, so float64 is exact.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gensynth.coupling import Coupling
+from gensynth.graph import BUFFERS, Graph, Selection, Vertex
+
+COSTS = ("macs", "params")
+
+
+@dataclass(frozen=True)
+class Points:
+    """Many networks of one space.
+
+    Attributes:
+        widths: (networks, groups), int64.
+        bits: (networks, blocks), bool; False where the block is removed.
+    """
+
+    widths: np.ndarray
+    bits: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.widths)
+
+
+class Space:
+    """Widths and bits of one prototype, with compiled costs.
+
+    Attributes:
+        coupling: groups and blocks, in the order of the arrays' columns.
+        sizes: (groups,) the prototype's widths.
+        floors: (groups,) the least widths.
+        align: channels a move adds or removes, where a group is large enough.
+    """
+
+    def __init__(self, coupling: Coupling, align: int = 1) -> None:
+        self.coupling = coupling
+        self.align = align
+        self.sizes = np.array([group.size for group in coupling.groups], dtype=np.int64)
+        self.floors = np.minimum(self.sizes, align)
+        costly = [v for v in coupling.graph.vertices if v.tensors or v.op == "opaque"]
+        self._in, self._in_fixed = self._counts(costly, inputs=True)
+        self._out, self._out_fixed = self._counts(costly, inputs=False)
+        self._each = _coefficients(costly, coupling.graph)
+        self._members = np.array(
+            [[v.name in block.vertices for block in coupling.blocks] for v in costly], dtype=float
+        ).reshape(len(costly), len(coupling.blocks))
+        homes = [
+            {name for name, labels in coupling.labels.items() if group.channels[0] in labels}
+            for group in coupling.groups
+        ]
+        self._owners = np.array(
+            [[home <= block.vertices for block in coupling.blocks] for home in homes], dtype=bool
+        ).reshape(len(coupling.groups), len(coupling.blocks))
+        self.prototype = self.costs(self.whole(1))[0]
+
+    def whole(self, count: int) -> Points:
+        """Return `count` times the prototype itself."""
+        bits = np.ones((count, len(self.coupling.blocks)), bool)
+        return Points(np.tile(self.sizes, (count, 1)), bits)
+
+    def smallest(self) -> Points:
+        """Return the cheapest network: every width at its floor, every block removed."""
+        return Points(self.floors[None].copy(), np.zeros((1, len(self.coupling.blocks)), bool))
+
+    def costs(self, points: Points) -> np.ndarray:
+        """Return the exact costs: (networks, len(COSTS)), float64 holding integers."""
+        return self._vertex_costs(points).sum(axis=1)
+
+    def width_savings(self, points: Points, steps: np.ndarray) -> np.ndarray:
+        """Return what narrowing each group saves, exactly, all else unchanged.
+
+        Args:
+            points: the networks.
+            steps: (networks, groups) channels to take away; negative ones are added.
+
+        Returns:
+            (networks, groups, len(COSTS)).
+        """
+        read, written = self._channels(points)
+        alive = self._alive(points)
+        savings = []
+        for product, single in zip(self._each.product, self._each.single, strict=True):
+            weight = alive * product
+            through = (weight * written) @ self._in.T
+            through += (weight * read + alive * single) @ self._out.T
+            both = weight @ (self._in * self._out).T
+            savings.append(steps * through - steps**2 * both)
+        return np.stack(savings, axis=2)
+
+    def block_savings(self, points: Points) -> np.ndarray:
+        """Return what removing each block saves: (networks, blocks, len(COSTS))."""
+        costs = self._vertex_costs(points)
+        return np.einsum("nvj,vb->nbj", costs, self._members)
+
+    def living(self, points: Points) -> np.ndarray:
+        """Return which groups still exist: (networks, groups), bool."""
+        return ~((~points.bits)[:, None, :] & self._owners[None]).any(axis=2)
+
+    def relative(self, points: Points) -> np.ndarray:
+        """Return relative widths: (networks, groups) in [0, 1]; 0 where the group is gone."""
+        return np.where(self.living(points), points.widths / self.sizes, 0.0)
+
+    def inside(self, block: int) -> np.ndarray:
+        """Return which groups one block takes with it: (groups,), bool."""
+        owned: np.ndarray = self._owners[:, block]
+        return owned
+
+    def selection(self, points: Points, index: int, ranking: list[np.ndarray]) -> Selection:
+        """Return one point as a selection.
+
+        Args:
+            points: the networks.
+            index: which of them.
+            ranking: for each group its channel numbers, the first to be kept first.
+        """
+        living = self.living(points)[index]
+        kept = {}
+        for g, group in enumerate(self.coupling.groups):
+            width = int(points.widths[index, g])
+            if living[g] and width < group.size:
+                kept[group.name] = tuple(sorted(int(c) for c in ranking[g][:width]))
+        removed = tuple(
+            block.name
+            for b, block in enumerate(self.coupling.blocks)
+            if not points.bits[index, b]
+        )
+        return Selection(kept, removed)
+
+    def point(self, selection: Selection) -> Points:
+        """Return a selection as a point."""
+        widths = [len(selection.kept.get(g.name, g.channels)) for g in self.coupling.groups]
+        bits = [block.name not in selection.removed for block in self.coupling.blocks]
+        return Points(
+            np.array(widths, dtype=np.int64).reshape(1, -1), np.array(bits, bool).reshape(1, -1)
+        )
+
+    def _channels(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
+        widths = points.widths.astype(float)
+        return widths @ self._in + self._in_fixed, widths @ self._out + self._out_fixed
+
+    def _alive(self, points: Points) -> np.ndarray:
+        removed = (~points.bits).astype(float) @ self._members.T
+        return (removed == 0).astype(float)  # (networks, vertices)
+
+    def _vertex_costs(self, points: Points) -> np.ndarray:
+        read, written = self._channels(points)
+        alive = self._alive(points)
+        each = zip(self._each.product, self._each.single, self._each.fixed, strict=True)
+        costs = [
+            alive * np.rint(product * read * written + single * written + fixed)
+            for product, single, fixed in each
+        ]
+        return np.stack(costs, axis=2)  # (networks, vertices, costs)
+
+    def _counts(self, costly: list[Vertex], *, inputs: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Count, per costly vertex, the channels of each group and the frozen ones."""
+        groups = self.coupling.groups
+        group_of = {label: g for g, group in enumerate(groups) for label in group.channels}
+        table = np.zeros((len(groups), len(costly)))
+        fixed = np.zeros(len(costly))
+        for v, vertex in enumerate(costly):
+            for label in self.coupling.labels[vertex.inputs[0] if inputs else vertex.name]:
+                if int(label) in group_of:
+                    table[group_of[int(label)], v] += 1
+                else:
+                    fixed[v] += 1
+        return table, fixed
+
+
+@dataclass(frozen=True)
+class _Coefficients:
+    """What one vertex costs: (len(COSTS), vertices) each."""
+
+    product: np.ndarray
+    single: np.ndarray
+    fixed: np.ndarray
+
+
+def _coefficients(costly: list[Vertex], graph: Graph) -> _Coefficients:
+    product, single, fixed = np.zeros((3, len(COSTS), len(costly)))
+    macs, params = COSTS.index("macs"), COSTS.index("params")
+    counted: set[str] = set()
+    for v, vertex in enumerate(costly):
+        fixed[macs, v] = vertex.attributes.get("macs", 0)
+        for tensor, shape in vertex.tensors.items():
+            key = vertex.tensor_key(tensor)
+            first = key not in counted and tensor not in BUFFERS
+            counted.add(key)
+            if tensor == "weight" and vertex.op in ("conv", "conv_transpose", "linear"):
+                groups = vertex.attributes.get("groups", 1)
+                source = graph[vertex.inputs[0]]
+                area = math.prod(shape[2:]) / groups
+                positions = (source if vertex.op == "conv_transpose" else vertex).shape[1:]
+                table = product
+                if groups > 1 and groups == source.shape[0]:  # depthwise: one input each
+                    table, area = single, area * groups
+                table[macs, v] = area * math.prod(positions)
+                table[params, v] += area * first
+            elif first and vertex.op != "opaque" and shape[0] == vertex.shape[0]:
+                single[params, v] += math.prod(shape[1:])
+            elif first:
+                fixed[params, v] += math.prod(shape)
+    return _Coefficients(product, single, fixed)

@@ -1,0 +1,218 @@
+"""Training a network, alone or by distillation, and measuring its accuracy.
+
+Nothing here knows where a network came from: a prototype, a candidate within a cycle and
+a finalist are trained by the same function with another `Recipe`. Budgets are images,
+never seconds, so the result does not depend on how fast the machine was.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from gensynth.compute import Compute
+from gensynth.data.dataset import Dataset, Split
+from gensynth.data.views import Views, normaliser
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how to train.
+
+    Attributes:
+        epochs: passes over the training images; a fraction stops within a pass.
+        batch: images a step.
+        peak_lr: largest learning rate of stochastic gradient descent with Nesterov
+            momentum 0.9; the rate rises linearly over the `warmup` share of all steps and
+            falls linearly to zero.
+        warmup: share of steps before the peak.
+        weight_decay: L2 penalty on weights of two or more dimensions; norms and biases have none.
+        temperature: softening T of teacher and student in distillation.
+        hard_weight: share of the cross-entropy with labels beside the teacher's
+            distribution, in [0, 1]. Without a teacher it is 1.
+        compiled: whether compiling this network pays for the time it takes.
+    """
+
+    epochs: float
+    batch: int = 128
+    peak_lr: float = 0.2
+    warmup: float = 0.2
+    weight_decay: float = 5e-4
+    temperature: float = 4.0
+    hard_weight: float = 0.1
+    compiled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.epochs <= 0 or self.batch < 1:
+            raise ValueError(
+                f"epochs and batch must be positive, got {self.epochs} and {self.batch}"
+            )
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of one step of many."""
+        rise = max(1.0, self.warmup * steps)
+        return self.peak_lr * min((step + 1) / rise, (steps - step) / max(1.0, steps - rise))
+
+
+class Teacher:
+    """A trained network's answers to a stream of views, each computed once.
+
+    Students of one run see the same views, so the second student finds every answer
+    there: at 12 M MACs a student, ResNet-20's forward passes would otherwise be a third
+    of its training.
+    """
+
+    def __init__(self, network: nn.Module, views: Views, compute: Compute) -> None:
+        self.views = views
+        self._network = compute.place(network).eval()
+        self._compute = compute
+        self._answers: dict[tuple[int, int, int], torch.Tensor] = {}
+
+    def logits(self, epoch: int, images: torch.Tensor, places: slice) -> torch.Tensor:
+        """Return (batch, classes) logits, float32, for one batch of one epoch."""
+        key = (epoch, places.start, places.stop)
+        if key not in self._answers:
+            with torch.no_grad(), self._compute.precision():
+                self._answers[key] = self._network(images).float()
+        return self._answers[key]
+
+
+def fit(
+    network: nn.Module,
+    views: Views,
+    recipe: Recipe,
+    compute: Compute,
+    *,
+    teacher: Teacher | None = None,
+    checkpoint: Path | None = None,
+    progress: Callable[[float, float], None] | None = None,
+) -> None:
+    """Train a network in place.
+
+    Without a teacher the loss is the cross-entropy with the labels. With one it is
+
+        (1 - h) T^2 KL(softmax(teacher / T) || softmax(student / T)) + h CE(student, label)
+
+    with temperature T and hard weight h of the recipe (Hinton et al., arXiv:1503.02531).
+
+    Args:
+        network: trained in place, left in evaluation mode.
+        views: the training images.
+        recipe: how long and how.
+        compute: device, precision, compilation.
+        teacher: whose views must be `views`.
+        checkpoint: a file that takes weights and momentum after every epoch; if it exists,
+            training goes on from it, to the same end as without the interruption.
+        progress: called with (share of steps done, mean loss of the last 50 steps or fewer).
+    """
+    compute.place(network)
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.SGD(
+        [
+            {"params": decayed, "weight_decay": recipe.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ],
+        lr=recipe.peak_lr,
+        momentum=0.9,
+        nesterov=True,
+    )
+    steps_an_epoch = len(views) // recipe.batch
+    steps = max(1, round(recipe.epochs * steps_an_epoch))
+    step = _resume(checkpoint, network, optimizer) if checkpoint else 0
+    forward = compute.compiled(network) if recipe.compiled else network
+    network.train()
+    losses: list[float] = []
+    while step < steps:
+        epoch = step // steps_an_epoch
+        for batch in views.epoch(epoch, recipe.batch, limit=steps - epoch * steps_an_epoch):
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.rate(step, steps)
+            with compute.precision():
+                logits = forward(batch.images).float()
+            if teacher is None:
+                loss = F.cross_entropy(logits, batch.labels)
+            else:
+                answers = teacher.logits(epoch, batch.images, batch.places)
+                loss = _distillation(logits, answers, batch.labels, recipe)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            step += 1
+            if progress is not None:
+                losses = [*losses[-49:], loss.item()]
+                progress(step / steps, sum(losses) / len(losses))
+        if checkpoint is not None:
+            _keep(checkpoint, network, optimizer, step)
+    network.eval()
+
+
+@torch.no_grad()
+def predict(
+    network: nn.Module, dataset: Dataset, split: Split, compute: Compute, batch: int = 500
+) -> np.ndarray:
+    """Return the class a network assigns to every image of a split: (n,), int64."""
+    compute.place(network).eval()
+    normalise = normaliser(dataset, compute.device)
+    classes = []
+    for start in range(0, len(split), batch):
+        images = torch.from_numpy(split.images[start : start + batch]).to(compute.device)
+        with compute.precision():
+            classes.append(network(normalise(images)).argmax(dim=1).cpu().numpy())
+    return np.concatenate(classes)
+
+
+def correct(network: nn.Module, dataset: Dataset, split: Split, compute: Compute) -> int:
+    """Return how many images of a split a network classifies correctly (top-1)."""
+    return int((predict(network, dataset, split, compute) == split.labels).sum())
+
+
+def _distillation(
+    student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, recipe: Recipe
+) -> torch.Tensor:
+    soft = F.kl_div(
+        F.log_softmax(student / recipe.temperature, dim=1),
+        F.log_softmax(teacher / recipe.temperature, dim=1),
+        log_target=True,
+        reduction="batchmean",
+    )
+    hard = F.cross_entropy(student, labels)
+    return (
+        1 - recipe.hard_weight
+    ) * recipe.temperature**2 * soft + recipe.hard_weight * hard
+
+
+def _keep(path: Path, network: nn.Module, optimizer: torch.optim.SGD, step: int) -> None:
+    tensors = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
+    for index, parameter in enumerate(_parameters(optimizer)):
+        tensors[f"momentum.{index}"] = optimizer.state[parameter]["momentum_buffer"].contiguous()
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata={"step": str(step)})
+    partial.replace(path)
+
+
+def _resume(path: Path, network: nn.Module, optimizer: torch.optim.SGD) -> int:
+    if not path.exists():
+        return 0
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        step = int(file.metadata()["step"])
+    tensors = load_file(path)
+    network.load_state_dict(
+        {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+    )
+    for index, parameter in enumerate(_parameters(optimizer)):
+        momentum = torch.empty_like(parameter)  # keeps channels last
+        momentum.copy_(tensors[f"momentum.{index}"])
+        optimizer.state[parameter]["momentum_buffer"] = momentum
+    return step
+
+
+def _parameters(optimizer: torch.optim.SGD) -> list[torch.Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
