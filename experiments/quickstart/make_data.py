@@ -3,8 +3,7 @@
     python experiments/quickstart/make_data.py FOLDER gensynth/data/fashion
 
 FOLDER holds the four official files (https://github.com/zalandoresearch/fashion-mnist;
-Debian has them as the package dataset-fashion-mnist), packed again or not: their
-unpacked bytes are checked. The draw is fixed, so the same FOLDER gives the same images,
+Debian packs them again as dataset-fashion-mnist): their unpacked bytes are checked. The draw is fixed, so the same FOLDER gives the same images,
 and prints the SHA-256 of each file written, which `gensynth.data.fashion_mnist` checks.
 """
 
@@ -40,7 +39,7 @@ def read_official(folder: Path, name: str) -> np.ndarray:
     """
     packed = folder / f"{name}.gz"
     if not packed.exists():
-        raise DataError(f"{packed} is missing; it is one of the four official files")
+        raise DataError(f"{packed} is missing; FOLDER must hold the four official files")
     content = gzip.decompress(packed.read_bytes())
     if hashlib.sha256(content).hexdigest() != OFFICIAL_SHA256[name]:
         raise DataError(f"{packed} does not hold the official bytes: its SHA-256 differs")
@@ -62,15 +61,15 @@ def draw(labels: np.ndarray, purpose: str, *shares: int) -> list[np.ndarray]:
 
 
 def write(folder: Path, split: str, images: np.ndarray, labels: np.ndarray) -> None:
-    """Write a split as one tall picture and one byte a label, and print their SHA-256.
+    """Write a split as one tall picture and one digit a label, and print their SHA-256.
 
     Images are turned on their side first: clothes vary less down a column than along a
     row, and the picture is 5 % smaller for it.
     """
     column = np.ascontiguousarray(images.transpose(0, 2, 1)).reshape(-1, images.shape[1])
-    pictures, marks = folder / f"{split}.png", folder / f"{split}.labels"
+    pictures, marks = folder / f"{split}.png", folder / f"{split}.txt"
     Image.fromarray(column).save(pictures, compress_level=9)
-    marks.write_bytes(labels.tobytes())
+    marks.write_text("".join(str(label) for label in labels))
     for path in (pictures, marks):
         print(path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
 

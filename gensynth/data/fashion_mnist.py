@@ -2,7 +2,7 @@
 
 6,000 images for training and 1,500 for search come from the official training images,
 3,200 for certification from the official test images, the same number of every class.
-`fashion/README.md` says how the files are laid out; the bytes are checked when they are
+`fashion/README.txt` says how the files are laid out; the bytes are checked when they are
 read, because a damaged picture can still decode.
 """
 
@@ -26,12 +26,12 @@ SIDE = 28
 MEAN = (0.2868,)
 STD = (0.3536,)
 SHA256 = {
-    "search.png": "8ebd681c9068df51178275d21779b6f545090a7a749f900c61fa5f403d9a7692",
-    "test.png": "02e28c36100d8e8246eb11d7055140b5e31fe88444a609e56a2b38560cb32402",
     "train.png": "83a799e42bb06c7d53117e74f1442905eae9e6cb571d65cf70717bfc46afadce",
-    "search.labels": "d9d5a499c93c877c7df590da9729525969727488b1a98affe0cfa86f46d843f6",
-    "test.labels": "05125f70547798ebc80e9ad0e3b7ec9cf7b094285e7221c7c6d1d5b0d959218f",
-    "train.labels": "6afeb83caf04100abbf18610df5ca05a3e3b82c1b78ed0797cdae39a6b67eda8",
+    "train.txt": "8e0c8d8ed306c72d861858b34c111f508fb7158e0b94aaeb5c3a092de5a90472",
+    "search.png": "8ebd681c9068df51178275d21779b6f545090a7a749f900c61fa5f403d9a7692",
+    "search.txt": "dc5e89ea40b103d2f3603df47abc85c16ab2205c05494da236d7f8d430544463",
+    "test.png": "02e28c36100d8e8246eb11d7055140b5e31fe88444a609e56a2b38560cb32402",
+    "test.txt": "f0aecf3710545e1424a96a9fb0a537c012f00dbc152106536bb1830f2b9d7d73",
 }
 
 
@@ -58,7 +58,7 @@ def _split(folder: Path, name: str) -> Split:
     column = np.asarray(Image.open(io.BytesIO(_read(folder, f"{name}.png"))))
     # (n * width, height), each image on its side -> (n, 1, height, width)
     images = column.reshape(-1, 1, SIDE, SIDE).transpose(0, 1, 3, 2)
-    labels = np.frombuffer(_read(folder, f"{name}.labels"), np.uint8)
+    labels = np.frombuffer(_read(folder, f"{name}.txt"), np.uint8) - ord("0")
     return Split(name, np.ascontiguousarray(images), labels.astype(np.int64))
 
 
