@@ -31,7 +31,8 @@ def test_bounds_of_none_and_all_are_closed_forms() -> None:
     z_squared = 1.6448536**2
     assert wilson(0, 50, sided=1) == pytest.approx((0, z_squared / (50 + z_squared)))
     assert wilson(50, 50, sided=1) == pytest.approx((50 / (50 + z_squared), 1))
-    assert wilson(0, 50)[0] == 0.0 and wilson(50, 50)[1] == 1.0
+    assert wilson(0, 50)[0] == 0.0
+    assert wilson(50, 50)[1] == 1.0
 
 
 def test_a_one_sided_95_percent_bound_is_a_two_sided_90_percent_one() -> None:
