@@ -1,0 +1,378 @@
+"""A run folder: what a run did, so that it can go on after `kill -9` and be read years later.
+
+    FORMAT              "gensynth run 1"
+    run.toml            the run file with every default and override resolved
+    environment.json    versions, commit and machine
+    journal.jsonl       one JSON object a completed cycle
+    state/0007/         everything the run needs to go on after cycle 7; the last two are kept
+        entry.json      cycle, its journal entry, and the SHA-256 of each file beside it
+    finalists/NAME/     a network's files
+    ledger.jsonl        every touch of the test split
+    lock                held by the process that writes; its process id
+
+A cycle is committed by the rename that makes its state visible; the journal follows. On
+opening for writing the journal is made to agree with the last good state: lines beyond it are
+cut off, missing ones are taken from the states' entries. So at most the cycle in flight is
+lost. One process writes; any number may read meanwhile.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from gensynth import durable
+from gensynth.errors import RunError
+
+FORMAT = "gensynth run 1"
+
+KEPT_STATES = 2
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class RunFolder:
+    """One run's folder, open for writing (and locked) or for reading.
+
+    Use it as a context manager; leaving it gives the lock back, and so does the end of the
+    process, however it ends.
+
+    Example:
+        >>> with RunFolder.create(path, run_toml, environment()) as run:  # doctest: +SKIP
+        ...     run.commit_state(0, {"generator.json": b"..."}, {"utility": 42.0})
+    """
+
+    def __init__(self, path: Path, lock: int | None) -> None:
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    def create(cls, path: Path, run_toml: str, environment: Mapping[str, Any]) -> Self:
+        """Make a new run folder and open it for writing.
+
+        Args:
+            path: absent, or an empty folder.
+            run_toml: the resolved run file.
+            environment: JSON values, see `gensynth.environment`.
+
+        Raises:
+            RunError: if the path is taken or cannot be written; then nothing is left there.
+        """
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise RunError(
+                f"{path} is not empty; go on with a run that is there by --resume, "
+                "or name another folder"
+            )
+        new = path.resolve()
+        building = new.with_name(f"{durable.PARTIAL}{new.name}-{os.getpid()}")
+        lock = None
+        try:
+            building.mkdir(parents=True)
+            lock = _take_lock(building)
+            run = cls(building, lock)
+            run.write_text("run.toml", run_toml)
+            run.write_text("environment.json", _json(environment, indent=1) + "\n")
+            (building / "state").mkdir()
+            (building / "finalists").mkdir()
+            durable.write_bytes(building / "FORMAT", f"{FORMAT}\n".encode())
+            building.rename(new)
+            durable.sync_folder(new.parent)
+        except BaseException as error:
+            if lock is not None:
+                os.close(lock)
+            shutil.rmtree(building, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise RunError(f"the run folder {path} cannot be made: {error}") from error
+            raise
+        return cls(path, lock)
+
+    @classmethod
+    def open(cls, path: Path, *, lock: bool = True) -> Self:
+        """Open a run folder, for writing unless `lock` is False.
+
+        Raises:
+            RunError: if there is none, it has another format, another process writes to it,
+                or what it holds is damaged beyond the last good state.
+        """
+        try:
+            found = (path / "FORMAT").read_text(errors="replace").strip()
+        except OSError as error:
+            what = "is not a run folder: it has no FORMAT file" if path.exists() else "is absent"
+            raise RunError(f"the run folder {path} {what}") from error
+        if found != FORMAT:
+            raise RunError(
+                f"{path} has the format {found!r}, this version of gensynth reads {FORMAT!r}; "
+                "open it with the version that its environment.json names"
+            )
+        if not lock:
+            return cls(path, None)
+        run = cls(path, _take_lock(path))
+        try:
+            with run._writing("journal.jsonl"):
+                run._repair()
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    def close(self) -> None:
+        """Give the lock back; closing twice does nothing more."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def ledger(self) -> Path:
+        """Where every touch of the test split is recorded."""
+        return self.path / "ledger.jsonl"
+
+    def commit_state(
+        self, cycle: int, files: Mapping[str, bytes], journal_entry: Mapping[str, Any]
+    ) -> None:
+        """Complete a cycle: its state first, then its line of the journal.
+
+        Committing the last cycle once more with the same content completes what an error
+        (a full disk, say) left undone, and otherwise does nothing.
+
+        Args:
+            cycle: greater than any committed one.
+            files: what the run needs to go on, by plain file name.
+            journal_entry: JSON values; "cycle" is added.
+
+        Raises:
+            RunError: if it cannot be written; the last good state is as it was.
+            ValueError: if the cycle is not a new one, a value is not JSON (NaN is not), or a
+                file is named "entry.json".
+        """
+        if "entry.json" in files:
+            raise ValueError("a state's file must not be named 'entry.json'")
+        entry = {"cycle": cycle, **journal_entry}
+        if cycle < 0 or entry["cycle"] != cycle:
+            raise ValueError(f"cycle must be 0 or more and the entry's own, got {cycle}, {entry}")
+        record = _entry_file(entry, files)
+        with self._writing(f"state/{cycle:04d}"):
+            last = self.latest_state()
+            if last is not None and cycle <= last[0]:
+                if cycle < last[0] or (last[1] / "entry.json").read_bytes() != record:
+                    raise ValueError(f"cycle {cycle} is not new, cycle {last[0]} is committed")
+            else:
+                folder = self.path / "state" / f"{cycle:04d}"
+                durable.write_folder(folder, {**files, "entry.json": record})
+            self._mend_journal()
+            for old in self._cycles()[KEPT_STATES:]:
+                durable.remove_folder(self.path / "state" / f"{old:04d}")
+
+    def latest_state(self) -> tuple[int, Path] | None:
+        """Return the last good state, or None before the first.
+
+        A state whose files do not have the SHA-256 of its entry is passed over.
+
+        Raises:
+            RunError: if there are states and none of them is good.
+        """
+        cycles = self._cycles()
+        while cycles:
+            for cycle in cycles:
+                folder = self.path / "state" / f"{cycle:04d}"
+                if _read_entry(folder) is not None:
+                    return cycle, folder
+            seen, cycles = cycles, self._cycles()  # a writer may have moved on meanwhile
+            if cycles == seen:
+                raise RunError(
+                    f"every state in {self.path / 'state'} is damaged; "
+                    "start again in another folder"
+                )
+        return None
+
+    def read_journal(self) -> list[dict[str, Any]]:
+        """Return the completed cycles' entries, in order, as the last good state has them.
+
+        Raises:
+            RunError: if a line other than an unfinished last one is damaged.
+        """
+        last = self.latest_state()
+        if last is None:
+            return []
+        written = {
+            entry["cycle"]: entry for entry in self._journal_lines() if entry["cycle"] <= last[0]
+        }
+        for cycle in self._cycles():
+            entry = _read_entry(self.path / "state" / f"{cycle:04d}")
+            if entry is not None and cycle <= last[0]:
+                written[cycle] = entry
+        return [written[cycle] for cycle in sorted(written)]
+
+    def append_ledger(self, entry: Mapping[str, Any]) -> None:
+        """Add a line to the ledger before the test split is touched.
+
+        Raises:
+            RunError: if it cannot be written.
+        """
+        with self._writing("ledger.jsonl"):
+            durable.append(self.ledger, f"{_json(entry)}\n".encode())
+
+    def write_folder(self, relative: str, files: Mapping[str, bytes]) -> Path:
+        """Write or replace a folder such as "finalists/a" whole; return its path.
+
+        Raises:
+            RunError: if it cannot be written; what stood there before still does.
+            ValueError: if it does not lie inside the run folder.
+        """
+        path = self._inside(relative)
+        with self._writing(relative):
+            durable.write_folder(path, files)
+        return path
+
+    def write_bytes(self, relative: str, content: bytes) -> Path:
+        """Write or replace a file whole; return its path.
+
+        Raises:
+            RunError: if it cannot be written; what stood there before still does.
+            ValueError: if it does not lie inside the run folder.
+        """
+        path = self._inside(relative)
+        with self._writing(relative):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            durable.write_bytes(path, content)
+        return path
+
+    def write_text(self, relative: str, text: str) -> Path:
+        """Write or replace a UTF-8 file whole; return its path. See `write_bytes`."""
+        return self.write_bytes(relative, text.encode())
+
+    def _inside(self, relative: str) -> Path:
+        parts = Path(relative).parts
+        if not parts or any(part.startswith((".", "/")) for part in parts):
+            raise ValueError(f"a place in the run folder must be relative, got {relative!r}")
+        return self.path.joinpath(*parts)
+
+    @contextlib.contextmanager
+    def _writing(self, relative: str) -> Iterator[None]:
+        if self._lock is None:
+            raise ValueError(f"{self.path} is open for reading only")
+        try:
+            yield
+        except OSError as error:
+            path = self.path / relative
+            why = "the disk is full" if error.errno in _FULL else str(error)
+            raise RunError(f"{path} could not be written, {why}; {self._way_on()}") from error
+
+    def _way_on(self) -> str:
+        try:
+            last = self.latest_state()
+        except RunError as error:
+            return str(error)
+        if last is None:
+            return "no cycle was completed: make room and start again"
+        return (
+            f"the last good state is cycle {last[0]}: make room and go on with: "
+            f"gensynth synth --resume {self.path}"
+        )
+
+    def _repair(self) -> None:
+        last = self.latest_state()  # refuses before anything is changed
+        for folder, _, _ in list(os.walk(self.path)):
+            durable.recover(Path(folder))
+        for cycle in self._cycles():
+            if last is not None and cycle > last[0]:
+                durable.remove_folder(self.path / "state" / f"{cycle:04d}")
+        self._mend_journal()
+
+    def _mend_journal(self) -> None:
+        """Write what the journal lacks of the committed cycles, cut off what it has beyond."""
+        journal = self.path / "journal.jsonl"
+        present, wanted = self._journal_bytes(), _text(self.read_journal())
+        if wanted.startswith(present):
+            durable.append(journal, wanted[len(present) :])
+        else:
+            durable.write_bytes(journal, wanted)
+
+    def _cycles(self) -> list[int]:
+        """Every cycle with a state, good or not, the last first."""
+        names = (path.name for path in (self.path / "state").glob("[0-9]*"))
+        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+    def _journal_bytes(self) -> bytes:
+        journal = self.path / "journal.jsonl"
+        return journal.read_bytes() if journal.exists() else b""
+
+    def _journal_lines(self) -> Iterator[dict[str, Any]]:
+        whole, _, _ = self._journal_bytes().rpartition(b"\n")
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                entry = json.loads(line)
+                entry["cycle"] + 0
+            except (ValueError, TypeError, KeyError) as error:
+                raise RunError(
+                    f"{self.path / 'journal.jsonl'} is damaged in line {number}; mend the line "
+                    "or remove the file to go on without the earlier cycles' entries"
+                ) from error
+            yield entry
+
+
+def _take_lock(folder: Path) -> int:
+    path = folder / "lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise
+    except BlockingIOError as error:
+        holder = path.read_text().strip() or "unknown"
+        raise RunError(f"{folder} is in use by process {holder}") from error
+    except OSError as error:
+        raise RunError(f"{folder} cannot be locked for writing: {error}") from error
+    os.ftruncate(descriptor, 0)
+    with contextlib.suppress(OSError):  # the lock holds without the number, on a full disk too
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def _entry_file(entry: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
+    content = {
+        "entry": entry,
+        "files": {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)},
+    }
+    text = _json(content)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return (_json({**content, "sha256": digest}) + "\n").encode()
+
+
+def _read_entry(state: Path) -> dict[str, Any] | None:
+    """Return a state's journal entry if the state is whole, else None."""
+    try:
+        record = (state / "entry.json").read_bytes()
+        content = json.loads(record)
+        files = {name: (state / name).read_bytes() for name in content["files"]}
+        entry: dict[str, Any] = content["entry"]
+        return entry if _entry_file(entry, files) == record else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, indent=indent)
+
+
+def _text(entries: list[dict[str, Any]]) -> bytes:
+    return "".join(_json(entry) + "\n" for entry in entries).encode()
