@@ -2,9 +2,10 @@
 
     python experiments/quickstart/make_data.py FOLDER gensynth/data/fashion
 
-FOLDER holds the four official files (https://github.com/zalandoresearch/fashion-mnist;
-Debian packs them again as dataset-fashion-mnist): their unpacked bytes are checked. The draw is fixed, so the same FOLDER gives the same images,
-and prints the SHA-256 of each file written, which `gensynth.data.fashion_mnist` checks.
+FOLDER holds the four official files, `*-ubyte.gz`, from
+https://github.com/zalandoresearch/fashion-mnist or as Debian packs them again
+(dataset-fashion-mnist): their unpacked bytes are checked. The draw is fixed. The SHA-256
+of each file written is printed; `gensynth.data.fashion_mnist` holds them.
 """
 
 import gzip

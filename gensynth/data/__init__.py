@@ -1,1 +1,111 @@
-"""Labelled images: what a data set is, and the sources it can come from."""
+"""Labelled images: what a data set is, and the sources it can come from.
+
+    dataset         Split, Dataset: images in memory, cut into train, search and test
+    views           what a network sees of them: augmented, normalised batches
+    fashion_mnist   the subset that ships with gensynth
+    cifar10         the official binary files, from a folder or fetched once
+    folder          a folder of images by class
+    custom          a data set made by the user's own module:factory
+
+`open_dataset` chooses among them. Importing this package imports none of them, and so
+neither torch nor pillow.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gensynth.errors import ConfigError, DataError
+from gensynth.nearest import did_you_mean
+
+if TYPE_CHECKING:
+    from gensynth.config import DataConfig
+    from gensynth.data.dataset import Dataset
+
+BUILT_IN = ("fashion-mnist", "cifar10")
+
+
+def open_dataset(config: "DataConfig") -> "Dataset":
+    """Return the data set that a run file's `[data]` table names.
+
+    `source` is a built-in name, an existing folder, or `module:factory`, tried in this
+    order. `mean` and `std` replace the normalisation of any source. `size` and `colour`
+    say how the pictures of a folder are read; the other sources have their own, except
+    that "bgr" turns the channels of any colour images round.
+
+    Raises:
+        ConfigError: if no source has this name, or an option does not apply to it.
+        DataError: if images, labels or archives are missing, damaged or do not fit.
+    """
+    source, root = config.source, Path(config.source).expanduser()
+    if config.folder is not None and source != "cifar10":
+        raise ConfigError(
+            f"folder says where cifar10 lies, got it with source '{source}'; a folder of "
+            "images by class is itself the source"
+        )
+    if source not in BUILT_IN and root.is_dir():
+        from gensynth.data import folder
+
+        return folder.load(
+            root, size=config.size, colour=config.colour, mean=config.mean, std=config.std
+        )
+    if source not in BUILT_IN and ":" not in source:
+        if "/" in source:
+            raise DataError(f"no folder {root}; it must hold one folder of images a class")
+        raise ConfigError(
+            f"unknown data set '{source}'; {did_you_mean(source, BUILT_IN)}; your own is a "
+            "folder of images by class or module:factory"
+        )
+    dataset = _turned(_ready_made(source, config.folder), config.size, config.colour)
+    return dataclasses.replace(
+        dataset,
+        mean=dataset.mean if config.mean is None else config.mean,
+        std=dataset.std if config.std is None else config.std,
+    )
+
+
+def _ready_made(source: str, batches: Path | None) -> "Dataset":
+    if source == "fashion-mnist":
+        from gensynth.data import fashion_mnist
+
+        return fashion_mnist.load()
+    if source == "cifar10":
+        import platformdirs
+
+        from gensynth.data import cifar10
+
+        if batches is None:
+            batches = cifar10.download(Path(platformdirs.user_cache_dir("gensynth")))
+        return cifar10.load(batches.expanduser())
+    from gensynth.data import custom
+
+    return custom.load(source)
+
+
+def _turned(dataset: "Dataset", size: int | None, colour: str) -> "Dataset":
+    """Bring images that are already in memory to a colour order; refuse what they are not."""
+    channels, height, width = dataset.shape
+    if size is not None and (height, width) != (size, size):
+        raise ConfigError(
+            f"images of {dataset.name} are {width} x {height}, got size {size}; size applies "
+            "to a folder of images"
+        )
+    if colour == "rgb" or (colour == "grey" and channels == 1):
+        return dataset
+    if colour != "bgr" or channels != 3:
+        raise ConfigError(
+            f"images of {dataset.name} have {channels} channels and cannot be read as '{colour}'"
+        )
+    train, search, test = (
+        dataclasses.replace(split, images=split.images[:, ::-1].copy())
+        for split in (dataset.train, dataset.search, dataset.test)
+    )
+    return dataclasses.replace(
+        dataset,
+        train=train,
+        search=search,
+        test=test,
+        mean=dataset.mean[::-1],
+        std=dataset.std[::-1],
+        source=f"{dataset.source}, channels in order bgr",
+    )

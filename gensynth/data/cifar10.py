@@ -7,6 +7,7 @@ training and 5,000 (500 a class) for search; the 10,000 test images are certific
 
 import hashlib
 import tarfile
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +62,15 @@ def load(folder: Path) -> Dataset:
     )
 
 
-def download(cache: Path) -> Path:
+def download(cache: Path, *, url: str = URL, md5: str = ARCHIVE_MD5) -> Path:
     """Fetch and unpack the official archive once; return the folder of its batches.
+
+    The folder appears whole or not at all, whatever stops the download or the unpacking.
+
+    Args:
+        cache: the folder that keeps it, made if absent.
+        url: of the archive, or of a copy of it.
+        md5: of the archive.
 
     Raises:
         DataError: if the archive cannot be fetched or its MD5 is not the official one.
@@ -71,15 +79,18 @@ def download(cache: Path) -> Path:
     import requests
 
     folder = cache / FOLDER
-    if all((folder / name).exists() for name in (*TRAIN_MD5, *TEST_MD5)):
+    if folder.is_dir():
         return folder
     try:
-        archive = pooch.retrieve(URL, f"md5:{ARCHIVE_MD5}", path=cache, progressbar=False)
-        with tarfile.open(archive) as tar:
-            tar.extractall(cache, filter="data")
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".cifar10-", dir=cache) as partial:
+            archive = pooch.retrieve(url, f"md5:{md5}", path=partial, progressbar=False)
+            with tarfile.open(archive) as tar:
+                tar.extractall(partial, filter="data")
+            (Path(partial) / FOLDER).rename(folder)
     except (requests.RequestException, ValueError, OSError, tarfile.TarError) as error:
         raise DataError(
-            f"CIFAR-10 could not be fetched from {URL}: {error}; fetch it by hand, unpack "
+            f"CIFAR-10 could not be fetched from {url}: {error}; fetch it by hand, unpack "
             "it and name its folder: --data-folder FOLDER"
         ) from error
     return folder

@@ -4,6 +4,7 @@
 seen it; *test* is touched once per finalist, at certification.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +38,8 @@ class Split:
                 f"{self.name} needs one label an image, got {len(self.images)} images "
                 f"and labels of shape {self.labels.shape}"
             )
+        if self.labels.dtype != np.int64:
+            raise DataError(f"{self.name} labels must be int64, got {self.labels.dtype}")
         if len(self.images) == 0:
             raise DataError(f"{self.name} is empty; a split needs at least one image")
 
@@ -100,6 +103,13 @@ class Dataset:
             raise DataError(
                 f"{self.name} has {channels} channels, so mean and std need {channels} "
                 f"values each, got {len(self.mean)} and {len(self.std)}"
+            )
+        if not all(math.isfinite(m) for m in self.mean) or not all(
+            math.isfinite(s) and s > 0 for s in self.std
+        ):
+            raise DataError(
+                f"mean and std of {self.name} must be finite and std positive, got mean "
+                f"{self.mean} and std {self.std}"
             )
 
     @property
