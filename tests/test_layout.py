@@ -1,0 +1,208 @@
+"""The package is laid out as CONTRIBUTING.md says: links, one-way imports, small modules."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import gensynth
+from gensynth.links import LINKED, Explainer
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "gensynth"
+
+# Lower never imports higher; within a level imports are free.
+LEVELS = (
+    "errors randomness links durable environment importing intervals nearest",
+    "config compute",
+    "data tasks prototypes",
+    "graph",
+    "trace coupling cost operators",
+    "requirements utility space",
+    "generator network",
+    "probe",
+    "inquisitor",
+    "export bench devices",
+    "train record pretrain",
+    "synthesis",
+    "report render",
+    "cli __main__",
+)
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name, links followed once."""
+    paths = [*PACKAGE.rglob("*.py")]
+    for name in LINKED:
+        paths += [PACKAGE / name / p.relative_to(ROOT / name) for p in (ROOT / name).rglob("*.py")]
+    return {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in sorted(set(paths))}
+
+
+MODULES = modules()
+AGENT = "gensynth.devices.agent."
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of every import, those inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None, f"relative import in line {node.lineno}"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args:
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            name = node.args[0]
+            if called == "import_module" and isinstance(name, ast.Constant):
+                yield node.lineno, str(name.value)
+
+
+def run(code: str, *, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(cwd)}
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_the_linked_folders_are_part_of_the_package(name: str) -> None:
+    link = PACKAGE / name
+    assert link.is_dir(), (
+        f"{link} must be a link to ../{name}: run ln -sfn ../{name} {link}, or clone again "
+        "with git clone -c core.symlinks=true"
+    )
+    if (ROOT / name).exists():  # not so in an unpacked sdist, where the folder itself is there
+        assert str(link.readlink()) == f"../{name}"
+        assert (link / "__init__.py").is_file()
+
+
+def test_nothing_needs_explaining_where_the_links_are() -> None:
+    assert not any(isinstance(finder, Explainer) for finder in sys.meta_path)
+
+
+def lose_wholly(link: Path) -> None:
+    assert not link.exists()
+
+
+def lose_as_text(link: Path) -> None:
+    link.write_text(f"../{link.name}")  # what git writes with core.symlinks=false
+
+
+def lose_target(link: Path) -> None:
+    link.symlink_to(f"../{link.name}")
+
+
+@pytest.mark.parametrize(
+    ("lose", "what"),
+    [
+        (lose_wholly, "got nothing"),
+        (lose_as_text, "got a file"),
+        (lose_target, "got a link that leads nowhere"),
+    ],
+)
+@pytest.mark.parametrize("name", LINKED)
+def test_a_lost_link_is_explained(
+    tmp_path: Path, name: str, lose: Callable[[Path], None], what: str
+) -> None:
+    package = tmp_path / "gensynth"
+    package.mkdir()
+    for module in ("__init__", "errors", "links"):
+        shutil.copy(PACKAGE / f"{module}.py", package)
+    lose(package / name)
+    done = run(f"import gensynth.{name}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        f"gensynth.errors.LinkError: {package / name} must be a link to ../{name}, {what}; "
+        f"in a checkout run: ln -sfn ../{name} {package / name} "
+    )
+    # The command line catches the first, a program that tries an import the second.
+    done = run(
+        f"""
+import gensynth.errors
+for kind in (gensynth.errors.GensynthError, ImportError):
+    try:
+        import gensynth.{name}
+    except kind as error:
+        assert error.name == "gensynth.{name}"
+try:
+    import gensynth.absent
+except ModuleNotFoundError as error:
+    print(error)
+""",
+        cwd=tmp_path,
+    )
+    assert (done.stdout, done.stderr) == ("No module named 'gensynth.absent'\n", "")
+
+
+def test_the_package_itself_imports_none_of_its_parts() -> None:
+    tree = ast.parse(MODULES["gensynth.__init__"].read_text())
+    at_import = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {name for _, name in imports(ast.Module(list[ast.stmt](at_import), []))}
+    assert {name for name in names if name.startswith("gensynth")} == {
+        "gensynth.links.explain_lost_links"
+    }
+
+
+@pytest.mark.parametrize(
+    "module",
+    [n for n in MODULES if not n.startswith(AGENT) and n != "gensynth.__init__"],
+)
+def test_imports_go_one_way(module: str) -> None:
+    own = module.split(".")[1]
+    assert own in LEVEL, f"give {own} a level in the list above"
+    for line, imported in imports(ast.parse(MODULES[module].read_text())):
+        top, _, rest = imported.partition(".")
+        if top == "gensynth" and rest not in ("", "__version__"):
+            target = rest.split(".")[0]
+            assert target in LEVEL, f"line {line}: {imported} is not a module's name"
+            assert LEVEL[target] <= LEVEL[own], f"line {line}: {own} imports {target}"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith(AGENT)])
+def test_the_agent_imports_the_standard_library_alone(module: str) -> None:
+    tree = ast.parse(MODULES[module].read_text())
+    siblings = {name.removeprefix(AGENT).split(".")[0] for name in MODULES if AGENT in name}
+    allowed = sys.stdlib_module_names | siblings
+    for statement in tree.body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            for line, imported in imports(ast.Module([statement], [])):
+                assert imported.split(".")[0] in allowed, f"line {line}: {imported}"
+    assert not [name for _, name in imports(tree) if name.split(".")[0] == "gensynth"]
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["gensynth", "gensynth.graph", "gensynth.config", "gensynth.cost", "gensynth.cli"],
+)
+def test_importing_does_not_import_torch(module: str) -> None:
+    done = run(f"import sys, {module}; print(sorted({{'torch', 'onnx'}} & set(sys.modules)))")
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_is_small_and_says_what_it_is(module: str) -> None:
+    text = MODULES[module].read_text()
+    assert ast.get_docstring(ast.parse(text)), "the first statement must be a docstring"
+    assert len(text.splitlines()) <= 400, "split it by subject"
+    assert not {"utils", "helpers", "common", "misc", "base"} & set(module.split("."))
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "gensynth.cli"])
+def test_only_the_command_line_prints(module: str) -> None:
+    calls = [
+        node
+        for node in ast.walk(ast.parse(MODULES[module].read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    ]
+    assert [node.lineno for node in calls if node.func.id == "print"] == []
+
+
+def test_the_version_is_a_plain_number() -> None:
+    # setuptools reads it from the source text without importing the package.
+    assert [part.isdecimal() for part in gensynth.__version__.split(".")] == [True, True, True]
