@@ -1,0 +1,95 @@
+"""Run the code blocks of Markdown files, in order, in one empty folder.
+
+    python .ci/check_readme.py README.md docs/*.md
+
+bash blocks run with `bash -eu`, python blocks with this interpreter, and the command `gensynth`
+is the one installed beside it. A toml block is a run file: it is written under the name that its
+first line gives (`# run.toml`) and must be read without complaint. Blocks of other languages
+are not run. A block right after
+
+    <!-- not run here: REASON -->
+
+is left out, and its reason is printed.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+BLOCK = re.compile(
+    r"(?:^<!-- not run here: (?P<reason>[^\n]+?) -->\n\n?)?"
+    r"^```(?P<language>bash|python|toml)\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+READ = "import sys; from gensynth.config import read; read(__import__('pathlib').Path(sys.argv[1]))"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block.
+
+    Attributes:
+        place: file and line, for messages.
+        language: bash, python or toml.
+        code: its lines.
+        reason: why it is not run here, or None.
+    """
+
+    place: str
+    language: str
+    code: str
+    reason: str | None
+
+
+def blocks(path: Path) -> Iterator[Block]:
+    """Yield a file's blocks of the three languages, in order."""
+    text = path.read_text()
+    for match in BLOCK.finditer(text):
+        line = text.count("\n", 0, match.start("code"))
+        yield Block(f"{path}:{line}", match["language"], match["code"], match["reason"])
+
+
+def command(block: Block, folder: Path) -> list[str]:
+    """Return the command that runs a block."""
+    if block.language == "bash":
+        return ["bash", "-euo", "pipefail", "-c", block.code]
+    if block.language == "python":
+        return [sys.executable, "-W", "error", "-c", block.code]
+    first = re.match(r"# (\S+\.toml)\n", block.code)
+    if first is None:
+        sys.exit(f"{block.place}: a toml block begins with its file's name, such as # run.toml")
+    (folder / first[1]).write_text(block.code)
+    return [sys.executable, "-c", READ, first[1]]
+
+
+def main(paths: list[str]) -> None:
+    """Run every block; end with 1 at the first that fails."""
+    found = [block for path in paths for block in blocks(Path(path))]
+    # Nothing of the checkout is to be found but through the installation.
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MAKEFLAGS")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    with tempfile.TemporaryDirectory() as name:
+        for block in found:
+            if block.reason:
+                print(f"{block.place}: not run here: {block.reason}", flush=True)
+                continue
+            start = time.perf_counter()
+            done = subprocess.run(
+                command(block, Path(name)), cwd=name, env=environment, stdin=subprocess.DEVNULL
+            )
+            took_s = time.perf_counter() - start
+            print(f"{block.place}: {block.language}, {took_s:.1f} s", flush=True)
+            if done.returncode:
+                sys.exit(f"{block.place}: ended with {done.returncode}")
+    if not any(block.reason is None for block in found):
+        sys.exit(f"no block to run in {' '.join(paths)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

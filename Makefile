@@ -1,0 +1,46 @@
+# One virtual environment, .venv, for everything; a target does again only what has changed.
+
+PYTHON ?= python3
+VENV ?= .venv
+# On Linux, PyPI's torch brings gigabytes of CUDA libraries. This index has the processor-only
+# build; it is left out where it cannot be reached, and `make TORCH_INDEX= ...` leaves it out too.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+BIN := $(VENV)/bin
+TORCH := $(shell sed -n 's/^ *"\(torch[<>=][^"]*\)",$$/\1/p' pyproject.toml)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check docs
+
+help: ## say what the targets do
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+
+demo: $(VENV)/.installed ## install into .venv and run the quickstart (about 3 minutes on 2 cores)
+	$(BIN)/gensynth synth
+
+test: check ## install what development needs, then lint, check types, run the fast tests
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(VENV)/.installed-dev ## lint and check types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.installed-dev ## run the README's examples
+	$(BIN)/python .ci/check_readme.py README.md
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/.torch
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.torch
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $(VENV)/.installed $@
+
+# torch alone first, since pip would otherwise look for every package on both indexes.
+$(VENV)/.torch:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "gensynth needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python .ci/install_torch.py "$(TORCH)" "$(TORCH_INDEX)"
+	touch $@
