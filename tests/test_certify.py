@@ -1,0 +1,241 @@
+"""Certificates against hand calculation and simulation; the ledger against kills."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gensynth.certify import (
+    Certificate,
+    Ledger,
+    certify,
+    split_sha256,
+    verdicts,
+    weights_sha256,
+)
+from gensynth.data.dataset import Split
+from gensynth.errors import RunError
+from gensynth.requirements import Verdict, parse_all
+from gensynth.utility import netscore
+
+REQUIREMENTS = parse_all(["top1 >= 88%", "macs <= 20M"])
+
+
+def test_a_certificate_states_point_interval_and_certified_bound() -> None:
+    # 900 of 1,000. Two-sided, z = 1.959964: centre (0.9 + 0.00192073) / 1.00384146
+    # = 0.898468, half 1.959964 sqrt(0.00009 + 9.6036e-7) / 1.00384146 = 0.018622.
+    # One-sided for three finalists, z = 2.128045 at 1 - 0.05 / 3: centre 0.898197, half
+    # 2.128045 sqrt(0.00009 + 1.13214e-6) / 1.00452858 = 0.020224.
+    certificate = certify(900, 1000, REQUIREMENTS, sharing=3)
+    assert certificate.point_pct == pytest.approx(90)
+    assert certificate.low_pct == pytest.approx(87.985, abs=0.001)
+    assert certificate.high_pct == pytest.approx(91.709, abs=0.001)
+    assert certificate.lower_bound_pct == pytest.approx(87.797, abs=0.001)
+    assert certificate.verdict is Verdict.UNKNOWN
+    assert (certificate.metric, certificate.split) == ("top1", "test")
+    assert certificate.provenance == "measured"
+
+
+def test_the_same_counts_satisfy_alone_what_they_leave_open_among_three() -> None:
+    # Alone the bound is 88.330 (z = 1.644854), among three 87.797.
+    assert certify(900, 1000, REQUIREMENTS).verdict is Verdict.SATISFIED
+    assert certify(900, 1000, REQUIREMENTS, sharing=3).verdict is Verdict.UNKNOWN
+    assert certify(850, 1000, REQUIREMENTS, sharing=3).verdict is Verdict.VIOLATED
+
+
+def test_without_a_limit_on_accuracy_there_is_no_verdict() -> None:
+    assert certify(900, 1000, parse_all(["macs <= 20M"])).verdict is None
+
+
+@pytest.mark.parametrize("counts", [(11, 10), (-1, 10), (0, 0)])
+def test_impossible_counts_are_refused(counts: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="correct must be in"):
+        certify(*counts)
+
+
+def test_a_certificate_as_json_holds_the_figures_of_a_card() -> None:
+    found = json.loads(json.dumps(certify(9_000, 10_000, REQUIREMENTS, sharing=3).to_json()))
+    assert found["requirement"] == "top1 >= 88%"
+    assert found["verdict"] == "satisfied"
+    assert (found["correct"], found["n"], found["sharing"]) == (9_000, 10_000, 3)
+    assert found["lower_bound_pct"] < found["low_pct"] < found["point_pct"] < found["high_pct"]
+
+
+def test_a_certified_bound_is_above_the_truth_in_one_of_twenty_draws_at_most() -> None:
+    # 20,000 test splits of 3,200 images from a network that is right on 88 %: the share of
+    # certificates that claim more than the truth, plus or minus 3 standard errors, is 5 %.
+    counts = np.random.default_rng(7).binomial(3_200, 0.88, 20_000)
+    values, times = np.unique(counts, return_counts=True)
+    too_high = sum(
+        int(many)
+        for correct, many in zip(values, times, strict=True)
+        if certify(int(correct), 3_200).lower_bound_pct > 88
+    )
+    assert too_high / 20_000 == pytest.approx(0.05, abs=0.006)
+
+
+def test_of_three_finalists_just_below_the_limit_one_is_certified_in_one_of_twenty_runs() -> None:
+    # Each of three networks is right on 87.99 %, the limit is 88 %: a run that certifies any
+    # of them is wrong. Independent networks give 1 - (1 - 0.05 / 3)^3 = 4.9 %.
+    counts = np.random.default_rng(8).binomial(3_200, 0.8799, (10_000, 3))
+    passes = {
+        int(c): certify(int(c), 3_200, REQUIREMENTS, sharing=3).verdict is Verdict.SATISFIED
+        for c in np.unique(counts)
+    }
+    wrong = sum(any(passes[int(c)] for c in run) for run in counts)
+    assert wrong / 10_000 == pytest.approx(0.049, abs=0.008)
+
+
+def test_every_requirement_gets_its_verdict() -> None:
+    requirements = parse_all(
+        ["top1 >= 88%", "macs <= 20M", "params < 80k", "netscore >= 100", "latency_ms@local <= 5"]
+    )
+    costs = {"params": 83_000, "macs": 11_900_000}
+    found = verdicts(certify(900, 1000, requirements), requirements, costs)
+    assert found == {
+        "top1 >= 88%": Verdict.SATISFIED,
+        "macs <= 20M": Verdict.SATISFIED,
+        "params < 80k": Verdict.VIOLATED,
+        "netscore >= 100": Verdict.SATISFIED,
+        "latency_ms@local <= 5": Verdict.UNKNOWN,
+    }
+    measured = {"latency_ms@local": (4.0, 4.5)}
+    found = verdicts(certify(900, 1000, requirements), requirements, costs, measured)
+    assert found["latency_ms@local <= 5"] is Verdict.SATISFIED
+
+
+def test_a_score_is_judged_by_the_bounds_of_the_accuracy() -> None:
+    # One-sided bounds of 900 in 1,000 are 88.330 and 91.454 percent.
+    costs = {"params": 83_000, "macs": 11_900_000}
+    low, high = (netscore(top1, 0.083, 0.0119) for top1 in (88.330, 91.454))
+    for limit, verdict in [
+        (low - 0.01, Verdict.SATISFIED),
+        (low + 0.01, Verdict.UNKNOWN),
+        (high - 0.01, Verdict.UNKNOWN),
+        (high + 0.01, Verdict.VIOLATED),
+    ]:
+        requirements = parse_all([f"netscore >= {limit:.6f}"])
+        found = verdicts(certify(900, 1000), requirements, costs)
+        assert list(found.values()) == [verdict], limit
+
+
+def test_a_network_that_is_never_right_has_no_netscore_and_fulfils_no_limit_for_sure() -> None:
+    requirements = parse_all(["netscore >= 0"])
+    found = verdicts(certify(0, 1000), requirements, {"params": 83_000, "macs": 11_900_000})
+    assert found == {"netscore >= 0": Verdict.UNKNOWN}
+
+
+class Eye:
+    """Counts how often the images were looked at."""
+
+    def __init__(self, correct: int) -> None:
+        self.correct = correct
+        self.looks = 0
+
+    def __call__(self) -> int:
+        self.looks += 1
+        return self.correct
+
+
+def test_a_network_is_counted_once_and_then_answered_from_the_record(tmp_path: Path) -> None:
+    eye = Eye(90)
+    assert Ledger(tmp_path / "ledger.jsonl").count("net", "test", eye, n=100) == 90
+    again = Eye(55)
+    assert Ledger(tmp_path / "ledger.jsonl").count("net", "test", again, n=100) == 90
+    assert (eye.looks, again.looks) == (1, 0)
+    assert Ledger(tmp_path / "ledger.jsonl").recorded("net", "test") == (90, 100)
+
+
+def test_another_network_or_another_split_is_another_touch(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    assert ledger.count("a", "test", Eye(90), n=100) == 90
+    assert ledger.count("b", "test", Eye(80), n=100) == 80
+    assert ledger.count("a", "other", Eye(70), n=100) == 70
+    events = [(e["event"], e["network"], e["split"]) for e in ledger.entries()]
+    assert events == [
+        ("touch", "a", "test"), ("result", "a", "test"),
+        ("touch", "b", "test"), ("result", "b", "test"),
+        ("touch", "a", "other"), ("result", "a", "other"),
+    ]  # fmt: skip
+
+
+def test_the_touch_is_on_disk_before_the_images_are_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+
+    def look() -> int:
+        assert json.loads(path.read_bytes())["event"] == "touch"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Ledger(path).count("net", "test", look, n=100)
+    assert Ledger(path).recorded("net", "test") is None
+    assert Ledger(path).count("net", "test", Eye(90), n=100) == 90
+    assert [e["event"] for e in Ledger(path).entries()] == ["touch", "touch", "result"]
+
+
+@given(cut=st.integers(0, 400))
+def test_a_ledger_torn_at_any_byte_is_mended_and_keeps_its_whole_lines(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
+    path = tmp_path_factory.mktemp("ledger") / "ledger.jsonl"
+    ledger = Ledger(path)
+    ledger.count("a", "test", Eye(90), n=100)
+    ledger.count("b", "test", Eye(80), n=100)
+    content = path.read_bytes()[:cut]
+    path.write_bytes(content)
+    assert len(ledger.entries()) == content.count(b"\n")
+    ledger.count("c", "test", Eye(70), n=100)
+    assert path.read_bytes().startswith(content[: content.rfind(b"\n") + 1])
+    assert ledger.recorded("c", "test") == (70, 100)
+    assert len(ledger.entries()) == content.count(b"\n") + 2
+
+
+@pytest.mark.parametrize(
+    "damage", [b"{}\n", b"nonsense\n", b'{"event": "touch", "x": 1}\n', b"[]\n"]
+)
+def test_a_damaged_line_is_refused_and_the_images_are_not_touched(
+    tmp_path: Path, damage: bytes
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    Ledger(path).count("a", "test", Eye(90), n=100)
+    path.write_bytes(damage + path.read_bytes())
+    eye = Eye(80)
+    with pytest.raises(RunError, match=r"ledger\.jsonl is damaged in line 1"):
+        Ledger(path).count("b", "test", eye, n=100)
+    assert eye.looks == 0
+
+
+def test_where_the_touch_cannot_be_recorded_the_images_are_not_touched(tmp_path: Path) -> None:
+    eye = Eye(90)
+    with pytest.raises(RunError, match="cannot be written: No such file or directory"):
+        Ledger(tmp_path / "absent" / "ledger.jsonl").count("a", "test", eye, n=100)
+    assert eye.looks == 0
+
+
+def test_a_count_that_cannot_be_is_not_recorded(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    with pytest.raises(ValueError, match=r"correct must be in \[0, 100\], got 101"):
+        ledger.count("a", "test", Eye(101), n=100)
+    assert ledger.recorded("a", "test") is None
+
+
+def test_keys_change_with_every_byte_that_matters(tmp_path: Path) -> None:
+    images = np.zeros((2, 1, 2, 2), np.uint8)
+    labels = np.array([0, 1], np.int64)
+    key = split_sha256(Split("test", images, labels))
+    assert key == split_sha256(Split("again", images.copy(), labels.copy()))
+    one_pixel = images.copy()
+    one_pixel[1, 0, 1, 1] = 1
+    assert key != split_sha256(Split("test", one_pixel, labels))
+    assert key != split_sha256(Split("test", images, labels[::-1].copy()))
+    assert key != split_sha256(Split("test", images.reshape(2, 1, 4, 1), labels))
+    (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert weights_sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_a_certificate_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        Certificate(1, 2).correct = 2  # type: ignore[misc]
