@@ -197,7 +197,7 @@ class Ledger:
 
     Example:
         >>> ledger = Ledger(path)  # doctest: +SKIP
-        >>> ledger.count(weights_sha256(file), split_sha256(test), count, n=len(test))
+        >>> ledger.count(network, split, look, n=len(test))  # doctest: +SKIP
         2871
     """
 
