@@ -18,12 +18,14 @@ LINKED = ("export", "bench", "devices")
 
 def expected(root: Path) -> dict[str, bytes]:
     """Return the content of every file of the package, by its place in it."""
-    command = ["git", "ls-files", "-z", "gensynth", *LINKED]
+    # New files that are not committed yet count as well; in a clone there are none.
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    command += ["gensynth", *LINKED]
     listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
     places = {}
     for name in filter(None, listed.split("\0")):
         if (root / name).is_symlink():
-            continue
+            continue  # one of the three links
         place = name if name.startswith("gensynth/") else f"gensynth/{name}"
         places[place] = (root / name).read_bytes()
     return places
