@@ -1,0 +1,67 @@
+"""Networks as files that a device runs, each shown to compute what its network computes.
+
+    Graph + weights ──onnx.to_onnx──> bytes ──parity.check_network──> file
+
+    onnx         a graph as an ONNX file, vertex by vertex
+    operators    each word of the vocabulary in ONNX's operators; `spatial` pools and resizes
+    writer       nodes, weights and names in the making
+    runtime      ONNX Runtime on this processor
+    parity       the file's outputs beside the network's
+
+Nothing here measures time (`bench`) or trains. Writing a file does not import torch;
+comparing it with a torch network does.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gensynth.durable import write_bytes
+from gensynth.errors import ExportError
+from gensynth.export.onnx import to_onnx
+from gensynth.export.parity import TOLERANCE, Parity, check_network
+
+if TYPE_CHECKING:
+    import torch
+
+    from gensynth.network import Network
+
+__all__ = ["export_network"]
+
+
+def export_network(
+    network: "Network",
+    images: "torch.Tensor",
+    path: Path,
+    *,
+    opset: int = 13,
+    batch: int | None = None,
+    tolerance: float = TOLERANCE,
+) -> Parity:
+    """Write a network as an ONNX file, if the file computes what the network computes.
+
+    The file appears whole under its name or not at all, and a file that stood there stays
+    until the new one has passed.
+
+    Args:
+        network: what to write.
+        images: (images, channels, height, width), normalised: what to compare on.
+        path: of the file.
+        opset: as `to_onnx`.
+        batch: as `to_onnx`.
+        tolerance: as `gensynth.export.parity.check`.
+
+    Raises:
+        ExportError: if the network cannot be written as ONNX, the file's outputs are outside
+            the tolerance, or the file cannot be stored.
+    """
+    weights = {
+        key: tensor.detach().float().cpu().numpy() for key, tensor in network.state_dict().items()
+    }
+    model = to_onnx(network.graph, weights, opset=opset, batch=batch)
+    parity = check_network(model, network, images, tolerance=tolerance)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, model)
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {error.strerror}") from error
+    return parity

@@ -1,0 +1,118 @@
+"""Nodes, weights and names of an ONNX graph in the making.
+
+A node is named like the vertex it computes; the nodes on the way there are 'vertex/1',
+'vertex/2' and so on. A weight has its key in the state dict. No two values share a name,
+whatever the vertices are called.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from gensynth.errors import ExportError
+from gensynth.graph import Graph, Vertex
+
+Array = np.ndarray[Any, Any]
+
+
+class Writer:
+    """Collects the nodes and constants of one graph.
+
+    Args:
+        graph: what is written.
+        weights: by state-dict key.
+        reserved: names of the file's inputs and outputs, which no other value may have.
+    """
+
+    def __init__(self, graph: Graph, weights: Mapping[str, Array], reserved: Sequence[str]) -> None:
+        self.nodes: list[NodeProto] = []
+        self.initializers: list[TensorProto] = []
+        self._graph = graph
+        self._weights = weights
+        self._taken = set(reserved)
+        self._node_names: set[str] = set()
+        self._closed = 0
+        self._tensors: dict[tuple[str, tuple[int, ...]], str] = {}
+
+    def node(self, vertex: Vertex, op: str, reads: Sequence[str], **attributes: Any) -> str:
+        """Write a node on the way to a vertex's value; return the name of what it computes."""
+        name = f"{vertex.name}/{len(self.nodes) - self._closed + 1}"
+        output = _unique(name, self._taken)
+        self.nodes.append(helper.make_node(op, list(reads), [output], name, **attributes))
+        return output
+
+    def close(self, vertex: Vertex, value: str, output: str | None) -> str:
+        """Name the vertex's value, and its last node, after the vertex.
+
+        Args:
+            vertex: whose nodes are all written.
+            value: what the vertex's nodes computed, or what it reads where it has none.
+            output: the name that the file gives the value, if it is an output.
+
+        Returns:
+            The value's final name.
+        """
+        own = len(self.nodes) > self._closed
+        if not own and output is None:
+            return value
+        if not own:
+            self.node(vertex, "Identity", [value])
+        last = self.nodes[-1]
+        last.output[0] = output or _unique(vertex.name, self._taken)
+        last.name = vertex.name
+        for node in self.nodes[self._closed :]:
+            node.name = _unique(node.name, self._node_names)
+        self._closed = len(self.nodes)
+        return str(last.output[0])
+
+    def tensor(self, vertex: Vertex, tensor: str, shape: Sequence[int] | None = None) -> str:
+        """Name one of the vertex's weights, in another shape if one is given.
+
+        Raises:
+            ExportError: if a value is not finite as float32.
+            ValueError: if the weight is not there or has not the shape the graph says.
+        """
+        key = vertex.tensor_key(tensor)
+        expected = tuple(vertex.tensors[tensor])
+        if key not in self._weights:
+            raise ValueError(f"vertex {vertex.name!r} needs the weight {key!r}, which is not given")
+        given = np.asarray(self._weights[key])
+        if given.shape != expected:
+            raise ValueError(f"weight {key!r} must have shape {expected}, got {given.shape}")
+        with np.errstate(over="ignore"):
+            value = given.astype(np.float32)
+        broken = int(np.count_nonzero(~np.isfinite(value)))
+        if broken:
+            raise ExportError(
+                f"vertex {vertex.name!r}: {broken} of {value.size} values of {key!r} are not "
+                "finite as float32; the network cannot be exported"
+            )
+        if shape is not None:
+            value = value.reshape(shape)
+        known = (key, value.shape)
+        if known not in self._tensors:
+            self._tensors[known] = self._constant(key, value)
+        return self._tensors[known]
+
+    def constant(self, vertex: Vertex, label: str, value: Array) -> str:
+        """Name a constant that is no weight: float32, or int64 where ONNX asks for integers."""
+        return self._constant(f"{vertex.name}/{label}", value)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a vertex's value for one image."""
+        return self._graph[name].shape
+
+    def _constant(self, wanted: str, value: Array) -> str:
+        name = _unique(wanted, self._taken)
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+
+def _unique(wanted: str, taken: set[str]) -> str:
+    name, number = wanted, 2
+    while name in taken:
+        name, number = f"{wanted}:{number}", number + 1
+    taken.add(name)
+    return name
