@@ -19,7 +19,7 @@ The vocabulary, with attributes ("kernel", "stride", "padding", "dilation" are p
     relu relu6 leaky_relu(slope) elu(alpha) sigmoid hard_sigmoid hard_swish silu gelu tanh
     dropout         p                               identity outside training
     add, mul        two inputs; one may be (C, 1, 1) or (1, h, w) in mul
-    add_constant, mul_constant    value
+    add_constant, mul_constant    value             a number, or nested lists that broadcast
     concat          along channels
     slice           start stop                      a range of channels
     shuffle         groups                          ShuffleNet's channel permutation
@@ -31,10 +31,13 @@ The vocabulary, with attributes ("kernel", "stride", "padding", "dilation" are p
     mean            keep                            over height and width
     resize          size mode                       mode: nearest, bilinear; align_corners?
     flatten                                         (C, h, w) -> (C h w,)
+    unflatten                                       (C,) -> (C, 1, 1)
+    scale, shift                                    times, plus one tensor of any name: (1,), or
+                                                    one entry a channel (C,), (C, 1, 1), (1, C, 1, 1)
     group_norm      groups eps                      weight?, bias?
     layer_norm      axes eps                        weight?, bias?
     softmax                                         over channels
-    opaque          reason                          a module we cannot look into
+    opaque          reason path                     a module we cannot look into; its parameters
 """
 
 import hashlib
@@ -50,7 +53,7 @@ OPERATORS = frozenset(
     """input conv conv_transpose linear batch_norm prelu relu relu6 leaky_relu elu sigmoid
     hard_sigmoid hard_swish silu gelu tanh dropout add mul add_constant mul_constant concat
     slice shuffle pad_channels subsample max_pool avg_pool adaptive_avg_pool mean resize
-    flatten group_norm layer_norm softmax opaque""".split()
+    flatten unflatten scale shift group_norm layer_norm softmax opaque""".split()
 )
 
 BUFFERS = frozenset({"running_mean", "running_var"})

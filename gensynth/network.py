@@ -9,6 +9,7 @@ Nothing here chooses what to keep (`generator`), trains (`train`) or executes an
 was read from a file: weights are safetensors, a graph is JSON.
 """
 
+import copy
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,14 +23,21 @@ from torch import Tensor, nn
 
 from gensynth.errors import PrototypeError, RunError
 from gensynth.graph import BUFFERS, Graph, Vertex
-from gensynth.operators import COMPUTE, OPTIONAL_TENSORS, Compute, Settings, prepare
+from gensynth.operators import (
+    COMPUTE,
+    OPTIONAL_TENSORS,
+    Compute,
+    Settings,
+    constant,
+    prepare,
+)
 
 GRAPH_FILE = "graph.json"
 WEIGHTS_FILE = "weights.safetensors"
 
 Edge = tuple[str, str]
 
-Step = tuple[Compute, nn.Module, Settings, tuple[int, ...], int, tuple[int, ...]]
+Step = tuple[Compute, nn.Module | None, Settings, tuple[int, ...], int, tuple[int, ...]]
 """The function, its tensors, its settings, slots read, slot written, slots dead after it."""
 
 
@@ -41,7 +49,7 @@ class Network(nn.Module):
     Args:
         graph: what to compute.
         opaque: the user's module for every vertex that could not be looked into, by the
-            vertex's name. The module is used as it is, not copied.
+            vertex's name. It is copied.
 
     Raises:
         PrototypeError: if the module of an opaque vertex is not given.
@@ -145,13 +153,12 @@ class Network(nn.Module):
             for slot in dead:
                 values[slot] = None
 
-    def _hold(self, vertex: Vertex, opaque: Mapping[str, nn.Module]) -> nn.Module:
+    def _hold(self, vertex: Vertex, opaque: Mapping[str, nn.Module]) -> nn.Module | None:
         """Return the module, nested by the dots in its name, that has a vertex's tensors.
 
         Names go straight into `_modules`, `_parameters` and `_buffers`: a prototype may
         call a part `graph` or `forward`, which `add_module` would refuse.
         """
-        path = vertex.module if vertex.tensors else vertex.name
         if vertex.op == "opaque":
             if vertex.name not in opaque:
                 raise PrototypeError(
@@ -159,30 +166,45 @@ class Network(nn.Module):
                     f"({vertex.attributes.get('reason', 'no reason given')}); "
                     "give the module that computes it"
                 )
-            return self._nest(path, opaque[vertex.name])
-        tensors = self._nest(path, None)
+            path = vertex.attributes.get("path", vertex.name)
+            return self._nest(path, copy.deepcopy(opaque[vertex.name]))
+        value = constant(vertex)
+        stateless = vertex.op not in ("dropout", *OPTIONAL_TENSORS)
+        if not vertex.tensors and value is None and stateless:
+            return None
+        tensors = self._nest(vertex.module if vertex.tensors else vertex.name, nn.Module())
         for name in OPTIONAL_TENSORS.get(vertex.op, ()):
             tensors._parameters.setdefault(name, None)
         for name, shape in vertex.tensors.items():
-            inner, _, last = name.rpartition(".")
-            owner = self._nest(f"{path}.{inner}", None) if inner else tensors
-            if last in BUFFERS:
-                owner._buffers[last] = torch.empty(tuple(shape))
+            if name in BUFFERS:
+                tensors._buffers[name] = torch.empty(tuple(shape))
             else:
-                owner._parameters[last] = nn.Parameter(torch.empty(tuple(shape)))
+                tensors._parameters[name] = nn.Parameter(torch.empty(tuple(shape)))
+        if value is not None:
+            tensors.register_buffer("value", value, persistent=False)
+        if vertex.op == "batch_norm" and vertex.attributes["momentum"] is None:
+            tensors.calls = 0  # type: ignore[assignment]
         return tensors
 
-    def _nest(self, path: str, last: nn.Module | None) -> nn.Module:
+    def _nest(self, path: str, last: nn.Module) -> nn.Module:
+        """Return the module at a path, or put `last` there."""
         module: nn.Module = self
         parts = path.split(".") if path else []
         for depth, part in enumerate(parts):
-            new = last if last is not None and depth == len(parts) - 1 else nn.Module()
-            if part not in module._modules or new is last:
-                module._modules[part] = new
-            found = module._modules[part]
+            new = last if depth == len(parts) - 1 else nn.Module()
+            found = module._modules.setdefault(part, new)
             assert found is not None
             module = found
         return module
+
+
+def opaque_modules(graph: Graph, prototype: nn.Module) -> dict[str, nn.Module]:
+    """Return the prototype's own module for every opaque vertex of its graph."""
+    return {
+        vertex.name: prototype.get_submodule(vertex.attributes["path"])
+        for vertex in graph.vertices
+        if vertex.op == "opaque"
+    }
 
 
 def build(

@@ -31,6 +31,10 @@ OPTIONAL_TENSORS = {
 
 def prepare(vertex: Vertex) -> Settings:
     """Return a vertex's attributes as the positional settings its function takes."""
+    if vertex.op in ("scale", "shift"):
+        return tuple(vertex.tensors)
+    if constant(vertex) is not None:
+        return (None,)
     found = tuple(
         tuple(value) if isinstance(value, list) else value
         for value in (vertex.attributes.get(name) for name in _SETTINGS.get(vertex.op, ()))
@@ -38,6 +42,15 @@ def prepare(vertex: Vertex) -> Settings:
     if vertex.op == "layer_norm":
         return (*found, vertex.shape[-vertex.attributes["axes"] :])
     return found
+
+
+def constant(vertex: Vertex) -> Tensor | None:
+    """Return the array that a vertex carries in its attributes, if it carries one.
+
+    It belongs to the vertex's tensors as the buffer `value`, so that it moves with them.
+    """
+    value = vertex.attributes.get("value")
+    return torch.tensor(value) if isinstance(value, list) else None
 
 
 _SETTINGS = {
@@ -78,6 +91,9 @@ def _linear(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
 
 def _batch_norm(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
     momentum, eps = settings
+    if momentum is None and tensors.training:  # torch's cumulative average
+        tensors.calls += 1
+        momentum = 1.0 / tensors.calls
     return F.batch_norm(
         x,
         tensors.running_mean,
@@ -85,7 +101,7 @@ def _batch_norm(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
         tensors.weight,
         tensors.bias,
         tensors.training,
-        momentum,
+        0.0 if momentum is None else momentum,
         eps,
     )
 
@@ -101,10 +117,96 @@ def _dropout(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
     return F.dropout(x, probability, tensors.training)
 
 
-def _constant(value: Any, x: Tensor) -> Any:
-    if isinstance(value, tuple):
-        return torch.tensor(value, dtype=x.dtype, device=x.device)
-    return value
+def _relu(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.relu(x)
+
+
+def _relu6(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.relu6(x)
+
+
+def _leaky_relu(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.leaky_relu(x, *settings)
+
+
+def _elu(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.elu(x, *settings)
+
+
+def _sigmoid(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return torch.sigmoid(x)
+
+
+def _hard_sigmoid(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.hardsigmoid(x)
+
+
+def _hard_swish(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.hardswish(x)
+
+
+def _silu(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.silu(x)
+
+
+def _gelu(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.gelu(x, approximate=settings[0] or "none")
+
+
+def _tanh(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return torch.tanh(x)
+
+
+def _softmax(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return torch.softmax(x, 1)
+
+
+def _add(tensors: Any, settings: Settings, x: Tensor, y: Tensor) -> Tensor:
+    return x + y
+
+
+def _mul(tensors: Any, settings: Settings, x: Tensor, y: Tensor) -> Tensor:
+    return x * y
+
+
+def _add_constant(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    (value,) = settings
+    return x + (tensors.value if value is None else value)
+
+
+def _mul_constant(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    (value,) = settings
+    return x * (tensors.value if value is None else value)
+
+
+def _shift(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return x + _by_channel(tensors, settings, x)
+
+
+def _scale(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return x * _by_channel(tensors, settings, x)
+
+
+def _by_channel(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    (name,) = settings
+    tensor: Tensor = getattr(tensors, name)
+    return tensor.reshape(-1, *[1] * (x.ndim - 2))
+
+
+def _concat(tensors: Any, settings: Settings, *values: Tensor) -> Tensor:
+    return torch.cat(values, 1)
+
+
+def _flatten(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return torch.flatten(x, 1)
+
+
+def _unflatten(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return x[:, :, None, None]
+
+
+def _adaptive_avg_pool(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    return F.adaptive_avg_pool2d(x, settings[0])
 
 
 def _slice(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
@@ -166,35 +268,38 @@ COMPUTE: dict[str, Compute] = {
     "linear": _linear,
     "batch_norm": _batch_norm,
     "prelu": _prelu,
-    "relu": lambda _, settings, x: F.relu(x),
-    "relu6": lambda _, settings, x: F.relu6(x),
-    "leaky_relu": lambda _, settings, x: F.leaky_relu(x, settings[0]),
-    "elu": lambda _, settings, x: F.elu(x, settings[0]),
-    "sigmoid": lambda _, settings, x: torch.sigmoid(x),
-    "hard_sigmoid": lambda _, settings, x: F.hardsigmoid(x),
-    "hard_swish": lambda _, settings, x: F.hardswish(x),
-    "silu": lambda _, settings, x: F.silu(x),
-    "gelu": lambda _, settings, x: F.gelu(x, approximate=settings[0] or "none"),
-    "tanh": lambda _, settings, x: torch.tanh(x),
+    "relu": _relu,
+    "relu6": _relu6,
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "sigmoid": _sigmoid,
+    "hard_sigmoid": _hard_sigmoid,
+    "hard_swish": _hard_swish,
+    "silu": _silu,
+    "gelu": _gelu,
+    "tanh": _tanh,
     "dropout": _dropout,
-    "add": lambda _, settings, x, y: x + y,
-    "mul": lambda _, settings, x, y: x * y,
-    "add_constant": lambda _, settings, x: x + _constant(settings[0], x),
-    "mul_constant": lambda _, settings, x: x * _constant(settings[0], x),
-    "concat": lambda _, settings, *values: torch.cat(values, 1),
+    "add": _add,
+    "mul": _mul,
+    "add_constant": _add_constant,
+    "mul_constant": _mul_constant,
+    "scale": _scale,
+    "shift": _shift,
+    "concat": _concat,
     "slice": _slice,
     "shuffle": _shuffle,
     "pad_channels": _pad_channels,
     "subsample": _subsample,
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
-    "adaptive_avg_pool": lambda _, settings, x: F.adaptive_avg_pool2d(x, settings[0]),
+    "adaptive_avg_pool": _adaptive_avg_pool,
     "mean": _mean,
     "resize": _resize,
-    "flatten": lambda _, settings, x: torch.flatten(x, 1),
+    "flatten": _flatten,
+    "unflatten": _unflatten,
     "group_norm": _group_norm,
     "layer_norm": _layer_norm,
-    "softmax": lambda _, settings, x: torch.softmax(x, 1),
+    "softmax": _softmax,
     "opaque": _opaque,
 }
 """The function of every operator except `input`."""

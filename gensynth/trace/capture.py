@@ -1,83 +1,286 @@
-"""The calls a module makes on its input, as torch.fx sees them, with the user's lines."""
+"""The calls a module makes on an example: torch.fx nodes, and the value of each.
 
+fx alone refuses Python that depends on shapes (`if x.shape[2] > 7`, a loop over
+`torch.chunk`). Here every call is also computed at once, so shapes are plain numbers and
+tuples are plain tuples; only what depends on the input's values is refused.
+"""
+
+import operator
+import sys
+import sysconfig
 import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 import torch
-from torch import fx, nn
-from torch.fx.proxy import TraceError as FxTraceError
+from torch import Tensor, fx, nn
 
-from gensynth.errors import TraceError
+from gensynth.errors import PrototypeError
+from gensynth.trace.meaning import Unreadable
 
-_OURS = Path(__file__).parent
-_TORCH = Path(torch.__file__).parent
+_MACHINERY = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
+_STANDARD_LIBRARY = sysconfig.get_paths()["stdlib"]
 
+_SHAPE_ANSWERS = frozenset(
+    """size dim ndimension numel nelement stride is_contiguous is_floating_point is_complex
+    get_device type element_size getattr is_tensor""".split()
+)
+"""Calls on a tensor whose plain Python answer does not depend on its values."""
 
-class _Tracer(fx.Tracer):
-    """fx, with every layer of torch a leaf and the user's lines on record."""
-
-    def __init__(self, opaque: frozenset[str]) -> None:
-        super().__init__()
-        self._opaque = opaque
-        self.record_stack_traces = True
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if module_qualified_name in self._opaque:
-            return True
-        return super().is_leaf_module(m, module_qualified_name)
+_DATA_DEPENDENT = (
+    "what this line does depends on the values of the input, so there is no one graph to read; "
+    "move the decision out of forward"
+)
 
 
-def capture(module: nn.Module, *, opaque: frozenset[str] = frozenset()) -> fx.Graph:
+@dataclass(frozen=True)
+class Calls:
+    """What a module does with its input.
+
+    Attributes:
+        nodes: the calls, in order.
+        values: what each gave for the example.
+        lines: "file:line" of the user's code that made it.
+        scopes: paths of the modules it was made in, outermost first; a layer's own path is
+            the last of its own call.
+    """
+
+    nodes: tuple[fx.Node, ...]
+    values: dict[fx.Node, Any]
+    lines: dict[fx.Node, str]
+    scopes: dict[fx.Node, tuple[str, ...]]
+
+
+def capture(
+    module: nn.Module, examples: tuple[Tensor, ...], *, whole: frozenset[str] = frozenset()
+) -> Calls:
     """Return the calls that `module` makes.
 
     Args:
-        module: in evaluation mode.
-        opaque: paths of modules that are called whole.
+        module: in evaluation mode; it is computed on, so give a copy.
+        examples: one for each argument of its `forward` that has no default.
+        whole: paths of modules that are called and not followed.
 
     Raises:
-        TraceError: if what the module does depends on its input's values, or cannot be
+        Unreadable: if what a module does depends on its input's values, or cannot be
             followed for another reason.
+        PrototypeError: if the examples do not fit the module.
     """
+    tracer = _Tracer(examples, whole)
     try:
-        return _Tracer(opaque).trace(module)
-    except FxTraceError as error:
-        raise TraceError(
-            f"{_user_line(error.__traceback__, module)}: this line depends on the values of "
-            f"its input, so there is no one graph to read ({error})"
-        ) from error
+        with torch.no_grad():
+            graph = tracer.trace(module)
+    except (PrototypeError, Unreadable):
+        raise
+    except fx.proxy.TraceError as error:
+        line = _line_of(error.__traceback__)
+        raise Unreadable(tracer.failed_in, f"{line}: {_DATA_DEPENDENT}") from error
+    # A user's code may raise anything.
     except Exception as error:
-        raise TraceError(
-            f"{_user_line(error.__traceback__, module)}: cannot be read as a graph: "
-            f"{type(error).__name__}: {error}"
+        raise Unreadable(
+            tracer.failed_in,
+            f"{_line_of(error.__traceback__)}: cannot be followed: "
+            f"{type(error).__name__}: {error}",
         ) from error
+    if tracer.examples:
+        raise PrototypeError(
+            f"the network takes {len(examples) - len(tracer.examples)} inputs, "
+            f"the example has {len(examples)}"
+        )
+    return Calls(tuple(graph.nodes), tracer.values, tracer.lines, tracer.scopes)
 
 
-def line_of(node: fx.Node) -> str:
-    """Return "file:line" of the user's code that made a call."""
-    frames = [line for line in (node.stack_trace or "").splitlines() if 'File "' in line]
-    for frame in reversed(frames):
-        file = frame.split('"')[1]
-        if not _is_machinery(file):
-            return f"{file}:{frame.split('line ')[1].split(',')[0]}"
+class _Proxy(fx.Proxy):
+    """fx's stand-in for a tensor; this one knows the tensor's shape."""
+
+    def __init__(self, node: fx.Node, tracer: "_Tracer", value: Tensor) -> None:
+        super().__init__(node, tracer)
+        self.shape = value.shape
+        self.ndim = value.ndim
+        self.dtype = value.dtype
+        self.device = value.device
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    # fx would take `x += y` for `x = x + y`, and lose that other holders of x see it.
+    def __iadd__(self, other: Any) -> Any:
+        return self._in_place(operator.iadd, other)
+
+    def __isub__(self, other: Any) -> Any:
+        return self._in_place(operator.isub, other)
+
+    def __imul__(self, other: Any) -> Any:
+        return self._in_place(operator.imul, other)
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self._in_place(operator.itruediv, other)
+
+    def _in_place(self, function: Callable[..., Any], other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+
+class _Tracer(fx.Tracer):
+    """fx's tracer, which computes each call as it records it."""
+
+    def __init__(self, examples: tuple[Tensor, ...], whole: frozenset[str]) -> None:
+        super().__init__()
+        self.values: dict[fx.Node, Any] = {}
+        self.lines: dict[fx.Node, str] = {}
+        self.scopes: dict[fx.Node, tuple[str, ...]] = {}
+        self.examples = list(examples)
+        self.failed_in = ""
+        self._whole = whole
+        self._computing = False
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if module_qualified_name in self._whole:
+            return True
+        return super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        if self._computing:
+            return forward(*args, **kwargs)
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:
+            # The innermost module sees the exception first.
+            self.failed_in = self.failed_in or self.path_of_module(m)
+            raise
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if self._computing:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    def create_proxy(  # type: ignore[override]
+        self,
+        kind: str,
+        target: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        name: str | None = None,
+        type_expr: Any = None,
+    ) -> Any:
+        """Record a call and compute it; only tensors stay stand-ins."""
+        if kind == "placeholder":
+            if str(target).startswith("*"):
+                return self._variable_inputs(str(target))
+            if not self.examples:
+                return _default(str(target), args)
+        node = self.create_node(
+            kind, target, self.create_arg(args), self.create_arg(kwargs), name, type_expr
+        )
+        if kind == "output":
+            return fx.Proxy(node, self)
+        scopes = node.meta.get("nn_module_stack", {})
+        self.scopes[node] = tuple(path for path, _ in scopes.values())
+        self.lines[node] = _line_above(sys._getframe(1))
+        self.values[node] = value = self._compute(node)
+        if isinstance(value, Tensor):
+            return _Proxy(node, self, value)
+        if isinstance(value, (tuple, list)) and any(isinstance(v, Tensor) for v in value):
+            whole = fx.Proxy(node, self)
+            return tuple(
+                self.create_proxy("call_function", operator.getitem, (whole, index), {})
+                for index in range(len(value))
+            )
+        return value
+
+    def _variable_inputs(self, target: str) -> Any:
+        if target.startswith("**"):
+            return {}
+        name = target.lstrip("*")
+        return tuple(
+            self.create_proxy("placeholder", f"{name}_{index}", (), {})
+            for index in range(len(self.examples))
+        )
+
+    def _compute(self, node: fx.Node) -> Any:
+        if node.op == "placeholder":
+            return self.examples.pop(0)
+        if node.op == "get_attr":
+            return self._attribute(node)
+        args, kwargs = fx.node.map_aggregate((node.args, node.kwargs), self._value)
+        self._computing = True
+        try:
+            value = _perform(self.root, node, args, kwargs)
+        except (RuntimeError, ValueError, IndexError) as error:
+            where = self.scopes[node][-1:] or (str(node.name),)
+            shapes = [tuple(a.shape) for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
+            raise PrototypeError(
+                f"{self.lines[node]}: the example does not fit the network at {where[0]!r}, "
+                f"which reads {shapes} (batch first): {error}"
+            ) from error
+        finally:
+            self._computing = False
+        name = node.target if node.op == "call_method" else getattr(node.target, "__name__", "")
+        if isinstance(value, (bool, int, float)) and name not in _SHAPE_ANSWERS:
+            raise Unreadable(self.scopes[node][-1] if self.scopes[node] else "",
+                             f"{self.lines[node]}: {_DATA_DEPENDENT}")
+        return value
+
+    def _value(self, argument: Any) -> Any:
+        if not isinstance(argument, fx.Node):
+            return argument
+        if argument not in self.values:  # fx's own get_attr, for a constant
+            self.values[argument] = self._attribute(argument)
+        return self.values[argument]
+
+    def _attribute(self, node: fx.Node) -> Any:
+        self._computing = True  # fx would stand a proxy in the attribute's place
+        try:
+            return attribute(self.root, str(node.target))
+        finally:
+            self._computing = False
+
+
+def _perform(root: nn.Module, node: fx.Node, args: Any, kwargs: Any) -> Any:
+    """Compute one call."""
+    if node.op == "call_module":
+        return root.get_submodule(str(node.target))(*args, **kwargs)
+    if node.op == "call_method":
+        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+    assert callable(node.target)
+    return node.target(*args, **kwargs)
+
+
+def attribute(root: nn.Module, path: str) -> Any:
+    """Return what stands at a dotted path in a module."""
+    found: Any = root
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _default(name: str, default: tuple[Any, ...]) -> Any:
+    if not default:
+        raise PrototypeError(f"the network takes an input {name!r} that the example does not have")
+    return default[0]
+
+
+def _line_above(frame: FrameType | None) -> str:
+    while frame is not None:
+        if _is_users(frame.f_code.co_filename):
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back
     return "unknown line"
 
 
-def module_path(node: fx.Node) -> str:
-    """Return the path of the innermost module whose code made a call."""
-    stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
-    paths: list[str] = [path for path, _ in stack.values()]
-    return paths[-1] if paths else ""
+def _line_of(trace: TracebackType | None) -> str:
+    frames = [frame for frame in traceback.extract_tb(trace) if _is_users(frame.filename)]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown line"
 
 
-def _user_line(trace: TracebackType | None, module: nn.Module) -> str:
-    frames = [f for f in traceback.extract_tb(trace) if not _is_machinery(f.filename)]
-    if frames:
-        return f"{frames[-1].filename}:{frames[-1].lineno}"
-    return type(module).__name__
-
-
-def _is_machinery(file: str) -> bool:
-    path = Path(file)
-    return path.is_relative_to(_TORCH) or path.is_relative_to(_OURS) or file.startswith("<")
+def _is_users(file: str) -> bool:
+    library = file.startswith(_STANDARD_LIBRARY) and "-packages" not in file
+    return not library and not file.startswith(_MACHINERY)

@@ -1,4 +1,8 @@
-"""What torch's functions, tensor methods and Python's operators mean in the vocabulary."""
+"""What torch's functions, tensor methods and Python's operators mean in the vocabulary.
+
+Each reading takes the arguments of the call it reads, in torch's order and under torch's
+names, with `Traced` and `Weight` in the place of tensors.
+"""
 
 import operator
 from collections.abc import Callable
@@ -6,36 +10,429 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from gensynth.trace.meaning import Meaning, Traced, Unsaid
-from gensynth.trace.modules import pair
+from gensynth.trace import arithmetic
+from gensynth.trace.layout import positions
+from gensynth.trace.meaning import Meaning, Traced, Weight, pair, require
 
-
-def _relu(x: Traced, inplace: bool = False) -> Meaning:
-    return Meaning("relu", (x,))
-
-
-def _add(x: Any, y: Any) -> Meaning:
-    return Meaning("add", (x, y))
+Reading = Callable[..., Meaning | Traced]
 
 
-def _flatten(x: Traced, start_dim: int = 0, end_dim: int = -1) -> Meaning:
-    if start_dim != 1 or end_dim not in (-1, x.value.ndim - 1):
-        raise Unsaid(f"flatten from dimension {start_dim} to {end_dim}")
-    return Meaning("flatten", (x,))
+def convolution(
+    kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> dict[str, Any]:
+    """Return the attributes of a convolution from torch's settings."""
+    kernel, dilation = pair(kernel), pair(dilation)
+    if padding == "valid":
+        padding = 0
+    elif padding == "same":
+        totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        require(
+            not any(total % 2 for total in totals),
+            "padding 'same' with an even kernel, which pads one side more than the other",
+        )
+        padding = [total // 2 for total in totals]
+    return {
+        "kernel": kernel,
+        "stride": pair(stride),
+        "padding": pair(padding),
+        "dilation": dilation,
+        "groups": groups,
+    }
 
 
-def _adaptive_avg_pool(x: Traced, output_size: Any) -> Meaning:
-    return Meaning("adaptive_avg_pool", (x,), {"size": pair(output_size)})
+def require_flat(x: Traced) -> None:
+    """Refuse a linear layer on anything but (batch, channels)."""
+    require(x.value.ndim == 2, f"a linear layer on {x.value.ndim - 1}-dimensional values")
 
 
-FUNCTIONS: dict[Any, Callable[..., Meaning]] = {
-    F.relu: _relu,
-    torch.relu: _relu,
-    operator.add: _add,
-    torch.add: _add,
-    torch.flatten: _flatten,
-    F.adaptive_avg_pool2d: _adaptive_avg_pool,
+def require_whole_image(x: Traced, shape: Any) -> None:
+    """Refuse a layer norm whose mean leaves some of the axes out."""
+    require(
+        tuple(shape) == tuple(x.value.shape[1:]), f"a layer norm over the last {len(shape)} axes"
+    )
+
+
+def move(name: str, x: Traced, *args: Any, **kwargs: Any) -> Any:
+    """Apply a tensor method that only moves elements; a Traced for every result."""
+    source = tuple(x.value.shape) if x.places is None else x.source
+    places = positions(source) if x.places is None else x.places
+
+    def apply(tensor: Tensor) -> Any:
+        return getattr(tensor, name)(*args, **kwargs)
+
+    values, moved = apply(x.value), apply(places)
+    if isinstance(values, Tensor):
+        return Traced(values, x.vertex, moved, source)
+    return tuple(Traced(v, x.vertex, p, source) for v, p in zip(values, moved, strict=True))
+
+
+def _tensors(**given: Any) -> dict[str, Any]:
+    """Return `module` and `tensors` of a Meaning for the weights a function was given."""
+    modules, shapes = set(), {}
+    for name, weight in given.items():
+        if weight is None:
+            continue
+        require(isinstance(weight, Weight), f"the {name} depends on the input")
+        module, _, last = weight.path.rpartition(".")
+        require(last == name, f"the {name} is computed, or has another name in its module")
+        modules.add(module)
+        shapes[name] = weight.shape
+    require(len(modules) == 1, "the weights of one call stand in several modules")
+    return {"module": modules.pop(), "tensors": shapes}
+
+
+def conv2d(
+    input: Traced,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Meaning:
+    tensors = _tensors(weight=weight, bias=bias)
+    attributes = convolution(weight.shape[2:], stride, padding, dilation, groups)
+    return Meaning("conv", (input,), attributes, **tensors)
+
+
+def conv_transpose2d(
+    input: Traced,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Meaning:
+    tensors = _tensors(weight=weight, bias=bias)
+    attributes = convolution(weight.shape[2:], stride, padding, dilation, groups)
+    attributes["output_padding"] = pair(output_padding)
+    return Meaning("conv_transpose", (input,), attributes, **tensors)
+
+
+def linear(input: Traced, weight: Any, bias: Any = None) -> Meaning:
+    require_flat(input)
+    return Meaning("linear", (input,), **_tensors(weight=weight, bias=bias))
+
+
+def batch_norm(
+    input: Traced,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Meaning:
+    require(not training, "a batch norm that uses the batch's statistics in evaluation")
+    tensors = _tensors(
+        weight=weight, bias=bias, running_mean=running_mean, running_var=running_var
+    )
+    return Meaning("batch_norm", (input,), {"eps": eps, "momentum": momentum}, **tensors)
+
+
+def group_norm(
+    input: Traced, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Meaning:
+    tensors = {} if weight is None and bias is None else _tensors(weight=weight, bias=bias)
+    return Meaning("group_norm", (input,), {"groups": num_groups, "eps": eps}, **tensors)
+
+
+def layer_norm(
+    input: Traced, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Meaning:
+    require_whole_image(input, normalized_shape)
+    tensors = {} if weight is None and bias is None else _tensors(weight=weight, bias=bias)
+    return Meaning("layer_norm", (input,), {"axes": len(normalized_shape), "eps": eps}, **tensors)
+
+
+def prelu(input: Traced, weight: Any) -> Meaning:
+    return Meaning("prelu", (input,), **_tensors(weight=weight))
+
+
+def relu(input: Traced, inplace: bool = False) -> Meaning:
+    return Meaning("relu", (input,))
+
+
+def relu6(input: Traced, inplace: bool = False) -> Meaning:
+    return Meaning("relu6", (input,))
+
+
+def clamp(input: Traced, min: Any = None, max: Any = None, inplace: bool = False) -> Meaning:
+    if (min, max) == (0, None):
+        return relu(input)
+    require((min, max) == (0, 6), f"clamp to {min}..{max}")
+    return relu6(input)
+
+
+def leaky_relu(input: Traced, negative_slope: float = 0.01, inplace: bool = False) -> Meaning:
+    return Meaning("leaky_relu", (input,), {"slope": negative_slope})
+
+
+def elu(input: Traced, alpha: float = 1.0, inplace: bool = False) -> Meaning:
+    return Meaning("elu", (input,), {"alpha": alpha})
+
+
+def sigmoid(input: Traced) -> Meaning:
+    return Meaning("sigmoid", (input,))
+
+
+def hard_sigmoid(input: Traced, inplace: bool = False) -> Meaning:
+    return Meaning("hard_sigmoid", (input,))
+
+
+def hard_swish(input: Traced, inplace: bool = False) -> Meaning:
+    return Meaning("hard_swish", (input,))
+
+
+def silu(input: Traced, inplace: bool = False) -> Meaning:
+    return Meaning("silu", (input,))
+
+
+def gelu(input: Traced, approximate: str = "none") -> Meaning:
+    return Meaning("gelu", (input,), {} if approximate == "none" else {"approximate": approximate})
+
+
+def tanh(input: Traced) -> Meaning:
+    return Meaning("tanh", (input,))
+
+
+def softmax(
+    input: Traced, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
+) -> Meaning:
+    require(dim is not None and dim % input.value.ndim == 1, f"softmax over axis {dim}")
+    require(dtype is None, "softmax into another dtype")
+    return Meaning("softmax", (input,))
+
+
+def dropout(
+    input: Traced, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Meaning:
+    return Meaning("dropout", (input,), {"p": p})
+
+
+def dropout2d(
+    input: Traced, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Meaning:
+    return Meaning("dropout", (input,), {"p": p, "whole_channels": True})
+
+
+def cat(tensors: Any, dim: int = 0) -> Meaning:
+    first = next((t for t in tensors if isinstance(t, Traced)), None)
+    assert first is not None
+    require(dim % first.value.ndim == 1, f"concatenation along axis {dim}")
+    if all(isinstance(t, Traced) for t in tensors):
+        return Meaning("concat", tuple(tensors))
+    # x beside zeros is a padded shortcut.
+    widths = [int(t.value.shape[1]) for t in tensors]
+    zeros = all(
+        isinstance(t, Traced) or not (t.trained or bool(t.value.any())) for t in tensors
+    )
+    traced = [number for number, t in enumerate(tensors) if isinstance(t, Traced)]
+    require(zeros and len(traced) == 1, "concatenation with a constant that is not zero")
+    before, after = sum(widths[: traced[0]]), sum(widths[traced[0] + 1 :])
+    return Meaning("pad_channels", (first,), {"before": before, "after": after})
+
+
+def pad(input: Traced, pad: Any, mode: str = "constant", value: Any = None) -> Meaning:
+    require(mode == "constant" and not value, f"padding with mode {mode!r} or a value")
+    amounts = [*pad, *[0] * (2 * input.value.ndim - len(pad))]
+    pairs = [tuple(amounts[i : i + 2]) for i in range(0, len(amounts), 2)][::-1]  # axis by axis
+    require(
+        not any(any(p) for axis, p in enumerate(pairs) if axis != 1),
+        "zero padding outside a convolution, of rows or columns",
+    )
+    return Meaning("pad_channels", (input,), {"before": pairs[1][0], "after": pairs[1][1]})
+
+
+def max_pool(
+    input: Traced,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Meaning:
+    require(not return_indices, "max pooling that returns indices")
+    attributes = {
+        "kernel": pair(kernel_size),
+        "stride": pair(kernel_size if stride is None or stride == [] else stride),
+        "padding": pair(padding),
+        "dilation": pair(dilation),
+        "ceil": ceil_mode,
+    }
+    return Meaning("max_pool", (input,), attributes)
+
+
+def avg_pool(
+    input: Traced,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Meaning:
+    require(divisor_override is None, "average pooling with its own divisor")
+    attributes = {
+        "kernel": pair(kernel_size),
+        "stride": pair(kernel_size if stride is None or stride == [] else stride),
+        "padding": pair(padding),
+        "ceil": ceil_mode,
+        "count_padding": count_include_pad,
+    }
+    return Meaning("avg_pool", (input,), attributes)
+
+
+def adaptive_avg_pool(input: Traced, output_size: Any) -> Meaning:
+    return Meaning("adaptive_avg_pool", (input,), {"size": _pooled_size(input, output_size)})
+
+
+def adaptive_max_pool(
+    input: Traced, output_size: Any, return_indices: bool = False
+) -> Meaning:
+    require(
+        _pooled_size(input, output_size) == [1, 1], "adaptive max pooling to more than one value"
+    )
+    return max_pool(input, input.value.shape[2:], return_indices=return_indices)
+
+
+def _pooled_size(x: Traced, size: Any) -> list[int]:
+    sizes = size if isinstance(size, (tuple, list)) else (size, size)
+    return [
+        int(full if asked is None else asked)
+        for full, asked in zip(x.value.shape[2:], sizes, strict=True)
+    ]
+
+
+def mean(
+    input: Traced, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Meaning:
+    asked = [dim] if isinstance(dim, int) else dim or []
+    axes = sorted(axis % input.value.ndim for axis in asked)
+    require(dtype is None and bool(axes), "a mean over the whole batch")
+    if axes == [2] and not keepdim and _is_image_in_one_row(input):
+        image = Traced(input.value.reshape(input.source), input.vertex)
+        return Meaning("mean", (image,), {"keep": False})
+    require(input.value.ndim == 4 and axes == [2, 3], f"a mean over the axes {axes}")
+    return Meaning("mean", (input,), {"keep": keepdim})
+
+
+def _is_image_in_one_row(x: Traced) -> bool:
+    """Return whether a value is x.view(batch, channels, -1) of an image."""
+    if x.places is None or x.value.ndim != 3 or len(x.source) != 4:
+        return False
+    same_channels = tuple(x.value.shape[:2]) == x.source[:2]
+    return same_channels and torch.equal(x.places.flatten(), positions(x.source).flatten())
+
+
+def resize(
+    input: Traced,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Meaning:
+    require(mode in ("nearest", "bilinear") and not antialias, f"interpolation with mode {mode!r}")
+    # Random numbers, so that a scale whose rounding shifts a pixel is seen.
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 1, *input.value.shape[2:], generator=generator)
+    wanted = F.interpolate(
+        image, size, scale_factor, mode, align_corners, recompute_scale_factor
+    )
+    attributes: dict[str, Any] = {"size": list(wanted.shape[2:]), "mode": mode}
+    got = F.interpolate(image, attributes["size"], mode=mode, align_corners=align_corners)
+    require(torch.equal(wanted, got), f"interpolation by a factor of {scale_factor}")
+    if align_corners:
+        attributes["align_corners"] = True
+    return Meaning("resize", (input,), attributes)
+
+
+FUNCTIONS: dict[Any, Reading] = {
+    F.conv2d: conv2d,
+    F.conv_transpose2d: conv_transpose2d,
+    F.linear: linear,
+    F.batch_norm: batch_norm,
+    F.group_norm: group_norm,
+    F.layer_norm: layer_norm,
+    F.prelu: prelu,
+    torch.prelu: prelu,
+    F.relu: relu,
+    F.relu_: relu,
+    torch.relu: relu,
+    torch.relu_: relu,
+    F.relu6: relu6,
+    F.hardtanh: lambda input, min_val=-1.0, max_val=1.0, inplace=False: clamp(
+        input, min_val, max_val
+    ),
+    torch.clamp: clamp,
+    torch.clamp_min: lambda input, min: clamp(input, min),
+    F.leaky_relu: leaky_relu,
+    F.elu: elu,
+    F.sigmoid: sigmoid,
+    torch.sigmoid: sigmoid,
+    F.hardsigmoid: hard_sigmoid,
+    F.hardswish: hard_swish,
+    F.silu: silu,
+    F.gelu: gelu,
+    F.tanh: tanh,
+    torch.tanh: tanh,
+    F.softmax: softmax,
+    torch.softmax: softmax,
+    F.dropout: dropout,
+    F.dropout2d: dropout2d,
+    torch.cat: cat,
+    torch.concat: cat,
+    torch.concatenate: cat,
+    F.pad: pad,
+    F.max_pool2d: max_pool,
+    torch.max_pool2d: max_pool,
+    F.avg_pool2d: avg_pool,
+    F.adaptive_avg_pool2d: adaptive_avg_pool,
+    F.adaptive_max_pool2d: adaptive_max_pool,
+    torch.mean: mean,
+    F.interpolate: resize,
+    F.upsample: resize,
+    operator.add: arithmetic.add,
+    operator.iadd: arithmetic.add,
+    torch.add: arithmetic.add,
+    operator.sub: arithmetic.sub,
+    operator.isub: arithmetic.sub,
+    torch.sub: arithmetic.sub,
+    torch.subtract: arithmetic.sub,
+    torch.rsub: arithmetic.rsub,
+    operator.mul: arithmetic.mul,
+    operator.imul: arithmetic.mul,
+    torch.mul: arithmetic.mul,
+    torch.multiply: arithmetic.mul,
+    operator.truediv: arithmetic.div,
+    operator.itruediv: arithmetic.div,
+    torch.div: arithmetic.div,
+    torch.true_divide: arithmetic.div,
+    operator.neg: arithmetic.neg,
+    torch.neg: arithmetic.neg,
 }
 
-METHODS: dict[str, Callable[..., Meaning]] = {"relu": _relu, "add": _add, "flatten": _flatten}
+METHODS: dict[str, Reading] = {
+    "relu": relu,
+    "clamp": clamp,
+    "clamp_min": lambda input, min: clamp(input, min),
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "softmax": softmax,
+    "mean": mean,
+    "add": arithmetic.add,
+    "sub": arithmetic.sub,
+    "mul": arithmetic.mul,
+    "multiply": arithmetic.mul,
+    "div": arithmetic.div,
+    "neg": arithmetic.neg,
+}
+"""By name; the in-place form of each has an underscore behind it."""

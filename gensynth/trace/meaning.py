@@ -4,11 +4,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 
 class Unsaid(Exception):
     """The vocabulary cannot say a call; the message is the reason."""
+
+
+class Unreadable(Exception):
+    """Code that cannot be read as a graph.
+
+    Attributes:
+        path: of the innermost module it stands in; empty for the network itself.
+        reason: with the user's file and line.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(reason)
+        self.path = path
+        self.reason = reason
 
 
 @dataclass
@@ -16,29 +31,45 @@ class Traced:
     """A value that depends on the network's input.
 
     Attributes:
-        value: of the example.
-        vertex: that computes it. An in-place operation changes it, as it changes the
+        value: for the example.
+        vertex: that it comes from. An in-place operation changes it, as it changes the
             value for everyone who holds it.
-        regrouped: (groups, transposed) while a channel shuffle is under way and the
-            value is no vertex's yet.
+        places: where in the vertex's value (counted row by row) each element stands,
+            while views and permutations are under way; None when it is that value itself.
+        source: shape of the vertex's value, batch included, for `places`.
+        scope: path of the module in whose code it was viewed.
     """
 
     value: Tensor
     vertex: str
-    regrouped: tuple[int, bool] | None = None
+    places: Tensor | None = None
+    source: tuple[int, ...] = ()
+    scope: str = ""
 
 
 @dataclass(frozen=True)
 class Weight:
-    """A parameter or buffer that a function reads by itself.
+    """A parameter, buffer or constant that code reads by itself.
 
     Attributes:
-        value: the tensor.
-        path: its key in the state dict.
+        value: the tensor, perhaps reshaped.
+        path: its key in the state dict; empty for what was computed from others.
+        shape: that it has in the state dict.
+        trained: whether it is, or was computed from, a parameter.
     """
 
     value: Tensor
     path: str
+    shape: tuple[int, ...]
+    trained: bool
+
+    @staticmethod
+    def at(path: str, value: Tensor) -> "Weight":
+        """Return the tensor that stands at a path."""
+        return Weight(value, path, tuple(value.shape), isinstance(value, nn.Parameter))
+
+
+Operand = "Traced | Meaning"
 
 
 @dataclass(frozen=True)
@@ -47,14 +78,28 @@ class Meaning:
 
     Attributes:
         op: the operator.
-        inputs: what it reads; for a layer, what the layer was called with.
+        inputs: what it reads. A meaning among them is a vertex of its own that works
+            element by element; a layer leaves them to the reader.
         attributes: of the vertex.
         tensors: shape of each tensor by its name in the module.
-        module: where the tensors stand; a layer's own path when None.
+        module: where the tensors stand; a layer leaves it to the reader.
     """
 
     op: str
-    inputs: tuple[Traced, ...] = ()
+    inputs: tuple[Operand, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
     tensors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     module: str = ""
+
+
+def require(condition: bool, reason: str) -> None:
+    """Raise `Unsaid` with a reason unless the condition holds."""
+    if not condition:
+        raise Unsaid(reason)
+
+
+def pair(value: Any) -> list[int]:
+    """Return [height, width] of a setting that may be one number for both."""
+    if isinstance(value, (tuple, list, torch.Size)):
+        return [int(value[0]), int(value[-1])]
+    return [int(value), int(value)]

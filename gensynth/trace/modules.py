@@ -1,93 +1,140 @@
 """What torch's layers mean in the vocabulary."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from gensynth.trace.meaning import Meaning, Unsaid
+from gensynth.trace import functions
+from gensynth.trace.meaning import Meaning, Traced, Unsaid, pair, require
 
 
-def meaning_of(module: nn.Module) -> Meaning | None:
-    """Return what one of torch's layers computes; None for nothing at all.
+def read_layer(layer: nn.Module, x: Traced) -> Meaning | Traced:
+    """Return what one of torch's layers computes from a value.
 
     Raises:
         Unsaid: if the vocabulary has no word for it.
     """
-    read = _MODULES.get(type(module))
+    read = _LAYERS.get(type(layer))
     if read is None:
-        raise Unsaid(f"{type(module).__name__} is not in the vocabulary")
-    return read(module)
+        raise Unsaid(f"{type(layer).__name__} is not in the vocabulary")
+    require(
+        not layer._forward_hooks and not layer._forward_pre_hooks,
+        f"{type(layer).__name__} has hooks that change what it computes",
+    )
+    return read(layer, x)
 
 
-def pair(value: Any) -> list[int]:
-    """Return [height, width] of a setting that may be one number for both."""
-    if isinstance(value, (tuple, list)):
-        return [int(value[0]), int(value[-1])]
-    return [int(value), int(value)]
-
-
-def _shapes(module: nn.Module, *names: str) -> dict[str, tuple[int, ...]]:
-    found = {name: getattr(module, name, None) for name in names}
+def _shapes(layer: nn.Module, *names: str) -> dict[str, tuple[int, ...]]:
+    found: Mapping[str, Tensor | None] = {name: getattr(layer, name) for name in names}
     return {name: tuple(tensor.shape) for name, tensor in found.items() if tensor is not None}
 
 
-def _padding(m: Any) -> list[int]:
-    if m.padding == "valid":
-        return [0, 0]
-    if m.padding == "same":
-        totals = [d * (k - 1) for d, k in zip(m.dilation, m.kernel_size, strict=True)]
-        if any(total % 2 for total in totals):
-            raise Unsaid("an even kernel with padding 'same' pads one side more than the other")
-        return [total // 2 for total in totals]
-    return pair(m.padding)
-
-
-def _conv(m: Any) -> Meaning:
-    if m.padding_mode != "zeros":
-        raise Unsaid(f"a convolution with padding_mode {m.padding_mode!r}")
-    attributes = {
-        "kernel": pair(m.kernel_size),
-        "stride": pair(m.stride),
-        "padding": _padding(m),
-        "dilation": pair(m.dilation),
-        "groups": m.groups,
-    }
-    if isinstance(m, nn.ConvTranspose2d):
-        attributes["output_padding"] = pair(m.output_padding)
-        return Meaning("conv_transpose", (), attributes, _shapes(m, "weight", "bias"))
-    return Meaning("conv", (), attributes, _shapes(m, "weight", "bias"))
-
-
-def _linear(m: Any) -> Meaning:
-    return Meaning("linear", tensors=_shapes(m, "weight", "bias"))
-
-
-def _batch_norm(m: Any) -> Meaning:
-    if m.running_mean is None:
-        raise Unsaid("a batch norm without running statistics")
-    return Meaning(
-        "batch_norm",
-        attributes={"eps": m.eps, "momentum": m.momentum},
-        tensors=_shapes(m, "weight", "bias", "running_mean", "running_var"),
+def _conv(layer: Any, x: Traced) -> Meaning:
+    require(
+        layer.padding_mode == "zeros", f"a convolution with padding_mode {layer.padding_mode!r}"
     )
+    attributes = functions.convolution(
+        layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups
+    )
+    return Meaning("conv", (x,), attributes, _shapes(layer, "weight", "bias"))
 
 
-def _word(op: str, **settings: str) -> Callable[[Any], Meaning]:
-    """A layer without tensors: vertex attribute = the layer's attribute of that name."""
+def _conv_transpose(layer: Any, x: Traced) -> Meaning:
+    attributes = functions.convolution(
+        layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups
+    )
+    attributes["output_padding"] = pair(layer.output_padding)
+    return Meaning("conv_transpose", (x,), attributes, _shapes(layer, "weight", "bias"))
 
-    def read(m: Any) -> Meaning:
-        return Meaning(op, attributes={ours: getattr(m, theirs) for ours, theirs in settings.items()})
+
+def _linear(layer: Any, x: Traced) -> Meaning:
+    functions.require_flat(x)
+    return Meaning("linear", (x,), {}, _shapes(layer, "weight", "bias"))
+
+
+def _batch_norm(layer: Any, x: Traced) -> Meaning:
+    require(layer.running_mean is not None, "a batch norm without running statistics")
+    attributes = {"eps": layer.eps, "momentum": layer.momentum}
+    tensors = _shapes(layer, "weight", "bias", "running_mean", "running_var")
+    return Meaning("batch_norm", (x,), attributes, tensors)
+
+
+def _prelu(layer: Any, x: Traced) -> Meaning:
+    return Meaning("prelu", (x,), {}, _shapes(layer, "weight"))
+
+
+def _group_norm(layer: Any, x: Traced) -> Meaning:
+    attributes = {"groups": layer.num_groups, "eps": layer.eps}
+    return Meaning("group_norm", (x,), attributes, _shapes(layer, "weight", "bias"))
+
+
+def _layer_norm(layer: Any, x: Traced) -> Meaning:
+    functions.require_whole_image(x, layer.normalized_shape)
+    attributes = {"axes": len(layer.normalized_shape), "eps": layer.eps}
+    return Meaning("layer_norm", (x,), attributes, _shapes(layer, "weight", "bias"))
+
+
+def _softmax(layer: Any, x: Traced) -> Meaning:
+    return functions.softmax(x, layer.dim)
+
+
+def _flatten(layer: Any, x: Traced) -> Traced:
+    return functions.move("flatten", x, layer.start_dim, layer.end_dim)
+
+
+def _calls(function: Callable[..., Meaning], *names: str) -> Callable[[Any, Traced], Meaning]:
+    """Read a layer as the function it calls with these of its attributes."""
+
+    def read(layer: Any, x: Traced) -> Meaning:
+        return function(x, *(getattr(layer, name) for name in names))
 
     return read
 
 
-_MODULES: dict[type[nn.Module], Callable[[Any], Meaning | None]] = {
+_LAYERS: dict[type[nn.Module], Callable[[Any, Traced], Meaning | Traced]] = {
     nn.Conv2d: _conv,
-    nn.ConvTranspose2d: _conv,
+    nn.ConvTranspose2d: _conv_transpose,
     nn.Linear: _linear,
+    nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
-    nn.ReLU: _word("relu"),
-    nn.Identity: lambda m: None,
-    nn.Sequential: lambda m: None,
-}
+    nn.SyncBatchNorm: _batch_norm,
+    nn.GroupNorm: _group_norm,
+    nn.LayerNorm: _layer_norm,
+    nn.PReLU: _prelu,
+    nn.ReLU: _calls(functions.relu),
+    nn.ReLU6: _calls(functions.relu6),
+    nn.Hardtanh: _calls(functions.clamp, "min_val", "max_val"),
+    nn.LeakyReLU: _calls(functions.leaky_relu, "negative_slope"),
+    nn.ELU: _calls(functions.elu, "alpha"),
+    nn.Sigmoid: _calls(functions.sigmoid),
+    nn.Hardsigmoid: _calls(functions.hard_sigmoid),
+    nn.Hardswish: _calls(functions.hard_swish),
+    nn.SiLU: _calls(functions.silu),
+    nn.GELU: _calls(functions.gelu, "approximate"),
+    nn.Tanh: _calls(functions.tanh),
+    nn.Softmax: _softmax,
+    nn.Dropout: _calls(functions.dropout, "p"),
+    nn.Dropout2d: _calls(functions.dropout2d, "p"),
+    nn.MaxPool2d: _calls(
+        functions.max_pool,
+        "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices",
+    ),
+    nn.AvgPool2d: _calls(
+        functions.avg_pool,
+        "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override",
+    ),
+    nn.AdaptiveAvgPool2d: _calls(functions.adaptive_avg_pool, "output_size"),
+    nn.AdaptiveMaxPool2d: _calls(
+        functions.adaptive_max_pool, "output_size", "return_indices"
+    ),
+    nn.Upsample: _calls(functions.resize, "size", "scale_factor", "mode", "align_corners"),
+    nn.UpsamplingNearest2d: _calls(functions.resize, "size", "scale_factor", "mode"),
+    nn.UpsamplingBilinear2d: _calls(
+        functions.resize, "size", "scale_factor", "mode", "align_corners"
+    ),
+    nn.ChannelShuffle: lambda layer, x: Meaning("shuffle", (x,), {"groups": layer.groups}),
+    nn.Flatten: _flatten,
+    nn.Identity: lambda layer, x: x,
+    nn.Sequential: lambda layer, x: x,
+}  # fmt: skip

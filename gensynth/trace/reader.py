@@ -1,6 +1,9 @@
-"""Runs a module's calls on an example and writes a vertex for each."""
+"""Writes a vertex for each call of a module."""
 
 import copy
+import json
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,108 +11,231 @@ from torch import Tensor, fx, nn
 
 from gensynth.errors import PrototypeError, TraceError
 from gensynth.graph import Graph, Vertex
-from gensynth.trace.capture import capture, line_of, module_path
-from gensynth.trace.functions import FUNCTIONS, METHODS
-from gensynth.trace.meaning import Meaning, Traced, Unsaid, Weight
-from gensynth.trace.modules import meaning_of
+from gensynth.trace.capture import Calls, attribute, capture
+from gensynth.trace.functions import FUNCTIONS, METHODS, move
+from gensynth.trace.layout import MOVERS, MOVING_FUNCTIONS, words
+from gensynth.trace.meaning import Meaning, Traced, Unreadable, Unsaid, Weight
+from gensynth.trace.modules import read_layer
+
+_BATCH = 2
+
+_SHAPED_CONSTANTS = frozenset(
+    ["zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "new_tensor"]
+)
+"""Calls that take only the shape of the tensor they are given."""
 
 
 def trace(module: nn.Module, example: Tensor | tuple[Tensor, ...], *, name: str) -> Graph:
     """Return the graph of a module.
 
+    A part of the network that the vocabulary cannot say becomes one opaque vertex, as small
+    as the module it stands in; its attribute `reason` says why, with the user's line.
+
     Args:
         module: stays as it is; a copy is traced, in evaluation mode.
         example: (batch, channels, height, width), as normalised by the data set; a tuple
-            for a module with several inputs. Only its shape matters.
+            for a network with several inputs. Only its shape matters.
         name: of the graph.
 
     Raises:
-        TraceError: if the module cannot be read as a graph.
+        TraceError: if the network's own forward cannot be said, or nothing but opaque
+            parts is left of it.
         PrototypeError: if the example does not fit the module.
     """
     module = copy.deepcopy(module).eval()
-    examples = example if isinstance(example, tuple) else (example,)
-    first = next((p for p in module.parameters()), torch.zeros(()))
-    pairs = [x[:1].expand(2, *x.shape[1:]).to(first.device) for x in examples]
-    calls = capture(module)
-    with torch.no_grad():
-        return _Reader(module, calls, pairs, name).read()
+    like = next(module.parameters(), torch.zeros(()))
+    examples = tuple(
+        x[:1].expand(_BATCH, *x.shape[1:]).clone().to(like.device, like.dtype)
+        for x in (example if isinstance(example, tuple) else (example,))
+    )
+    whole: dict[str, str] = {}
+    while True:
+        try:
+            calls = capture(module, examples, whole=frozenset(whole))
+            graph = _Reader(module, calls, whole, name).read()
+        except Unreadable as error:
+            if not error.path or error.path in whole:
+                raise TraceError(error.reason) from error
+            whole[error.path] = error.reason
+            continue
+        except RecursionError as error:
+            raise TraceError(f"{type(module).__name__} calls itself without end") from error
+        if whole and not any(v.tensors for v in graph.vertices if v.op != "opaque"):
+            raise TraceError("; ".join(whole.values()))
+        return graph
 
 
 class _Reader:
     def __init__(
-        self, module: nn.Module, calls: fx.Graph, examples: list[Tensor], name: str
+        self, module: nn.Module, calls: Calls, whole: Mapping[str, str], name: str
     ) -> None:
         self._module = module
         self._calls = calls
-        self._examples = iter(examples)
+        self._whole = whole
         self._name = name
-        self._vertices: list[Vertex] = []
-        self._names: set[str] = set()
+        self._vertices: dict[str, Vertex] = {}
+        self._written: dict[tuple[str, str, str], str] = {}
         self._values: dict[fx.Node, Any] = {}
         self._outputs: tuple[str, ...] = ()
 
     def read(self) -> Graph:
         for node in self._calls.nodes:
-            self._values[node] = getattr(self, f"_{node.op}")(node)
-        return Graph(self._name, tuple(self._vertices), self._outputs)
+            read = getattr(self, f"_{node.op}")
+            try:
+                self._values[node] = read(node)
+            except Unsaid as error:
+                scopes = self._scopes(node)
+                line = self._calls.lines.get(node, "its outputs")
+                raise Unreadable(scopes[-1] if scopes else "", f"{line}: {error}") from error
+        alive = _reaching(self._vertices, self._outputs)
+        vertices = tuple(v for v in self._vertices.values() if v.name in alive or v.op == "input")
+        return Graph(self._name, vertices, self._outputs)
+
+    def _scopes(self, node: fx.Node) -> tuple[str, ...]:
+        """Return the paths of the modules whose code makes a call, outermost first."""
+        scopes = self._calls.scopes.get(node, ())
+        return scopes[:-1] if node.op == "call_module" else scopes
 
     def _placeholder(self, node: fx.Node) -> Traced:
-        value = next(self._examples)
-        return self._write(str(node.target), Meaning("input"), value)
+        return self._write(str(node.target), Meaning("input"), self._calls.values[node])
 
     def _get_attr(self, node: fx.Node) -> Any:
-        found: Any = self._module
-        for part in str(node.target).split("."):
-            found = getattr(found, part)
-        return Weight(found, str(node.target)) if isinstance(found, Tensor) else found
+        found = attribute(self._module, str(node.target))
+        return Weight.at(str(node.target), found) if isinstance(found, Tensor) else found
 
     def _output(self, node: fx.Node) -> None:
-        returned = self._resolve(node.args[0])
-        values = returned if isinstance(returned, (tuple, list)) else (returned,)
-        self._outputs = tuple(value.vertex for value in values)
+        returned: list[Traced] = []
+        _collect(self._resolve(node.args[0]), returned)
+        self._outputs = tuple(self._settle(x).vertex for x in returned)
+        if not self._outputs:
+            raise Unsaid("nothing that is returned depends on the input")
 
     def _call_module(self, node: fx.Node) -> Any:
         path = str(node.target)
         layer = self._module.get_submodule(path)
-        args, kwargs = self._resolve(node.args), self._resolve(node.kwargs)
+        args, kwargs = self._resolve((node.args, node.kwargs))
+        given = [*args, *kwargs.values()]
         try:
-            meaning = meaning_of(layer)
+            if path in self._whole:
+                raise Unsaid(self._whole[path])
+            if len(given) != 1 or not isinstance(given[0], Traced):
+                raise Unsaid(f"{type(layer).__name__} is called with {len(given)} arguments")
+            meaning = read_layer(layer, given[0])
         except Unsaid as error:
-            raise TraceError(f"{line_of(node)}: {path}: {error}") from error
-        if meaning is None:
-            return args[0]
-        value = self._compute(layer, args, kwargs, path)
-        said = Meaning(meaning.op, (args[0],), meaning.attributes, meaning.tensors, path)
-        return self._write(path, said, value)
+            return self._opaque(node, path, given, str(error))
+        if isinstance(meaning, Meaning) and meaning.tensors:
+            meaning = replace(meaning, module=path)
+        mutated = given[0] if getattr(layer, "inplace", False) else None
+        return self._say(node, path, meaning, mutated)
+
+    def _opaque(self, node: fx.Node, path: str, given: list[Any], reason: str) -> Any:
+        value = self._calls.values[node]
+        if not all(isinstance(x, Traced) for x in given) or not isinstance(value, Tensor):
+            raise Unsaid(f"{reason}; and {path!r} does not give one tensor for tensors")
+        if node.kwargs or value.ndim < 2 or len(value) != _BATCH:
+            raise Unsaid(f"{reason}; and {path!r} has keyword arguments or mixes the batch")
+        layer = self._module.get_submodule(path)
+        tensors = {name: tuple(tensor.shape) for name, tensor in layer.named_parameters()}
+        attributes = {"reason": reason, "path": path}
+        said = Meaning("opaque", tuple(given), attributes, tensors, path)
+        return self._say(node, path, said, None)
 
     def _call_function(self, node: fx.Node) -> Any:
-        return self._call(node, node.target, FUNCTIONS.get(node.target))
+        function: Any = node.target
+        name = function.__name__.strip("_")
+        mutates = function.__name__.endswith("_") or name in ("iadd", "isub", "imul", "itruediv")
+        moves = function in MOVING_FUNCTIONS
+        return self._call(node, name, FUNCTIONS.get(function), moves=moves, mutates=mutates)
 
     def _call_method(self, node: fx.Node) -> Any:
         name = str(node.target)
-        return self._call(node, lambda x, *a, **k: getattr(x, name)(*a, **k), METHODS.get(name))
+        plain = name.strip("_")
+        mutates = name.endswith("_") and not name.endswith("__")
+        moves = name in MOVERS
+        return self._call(node, plain, METHODS.get(plain), moves=moves, mutates=mutates)
 
-    def _call(self, node: fx.Node, function: Any, meaning_of_call: Any) -> Any:
-        args, kwargs = self._resolve(node.args), self._resolve(node.kwargs)
-        name = getattr(node.target, "__name__", str(node.target))
-        value = self._compute(function, args, kwargs, name)
-        if not isinstance(value, Tensor):
+    def _call(self, node: fx.Node, name: str, reading: Any, *, moves: bool, mutates: bool) -> Any:
+        args, kwargs = self._resolve((node.args, node.kwargs))
+        value = self._calls.values[node]
+        traced: list[Traced] = []
+        _collect((args, kwargs), traced)
+        if name == "getitem" and isinstance(args[0], tuple):
+            return args[0][args[1]]
+        if not traced or name in _SHAPED_CONSTANTS:
+            return _constant(value, args, moves=moves)
+        if not isinstance(value, Tensor) and not _holds_tensors(value):
             return value
-        if meaning_of_call is None:
-            raise TraceError(f"{line_of(node)}: {name} is not in the vocabulary")
+        if moves:
+            return self._move(node, name, args, kwargs)
+        if reading is None:
+            raise Unsaid(f"{name} is not in the vocabulary")
         try:
-            said = meaning_of_call(*args, **kwargs)
-        except Unsaid as error:
-            raise TraceError(f"{line_of(node)}: {error}") from error
-        prefix = module_path(node)
-        return self._write(f"{prefix}.{name}" if prefix else name, said, value)
+            meaning = reading(*args, **kwargs)
+        except TypeError as error:
+            raise Unsaid(f"{name} with these arguments is not in the vocabulary") from error
+        mutates = mutates or bool(kwargs.get("inplace"))
+        scope = ".".join(self._scopes(node)[-1:])
+        wanted = name if name in _READABLE else meaning.op
+        said = f"{scope}.{wanted}" if scope else wanted
+        return self._say(node, said, meaning, args[0] if mutates else None)
 
-    def _compute(self, function: Any, args: Any, kwargs: Any, name: str) -> Any:
-        try:
-            return function(*_plain(args), **_plain(kwargs))
-        except RuntimeError as error:
-            raise PrototypeError(f"the example does not fit the network at {name}: {error}") from error
+    def _move(self, node: fx.Node, name: str, args: Any, kwargs: Any) -> Any:
+        if not args:
+            args, kwargs = (kwargs["input"],), {k: v for k, v in kwargs.items() if k != "input"}
+        if not isinstance(args[0], Traced):
+            raise Unsaid(f"{name} of a constant by a value")
+        rest, options = _plain((args[1:], kwargs))
+        method = {"getitem": "__getitem__"}.get(name, name)
+        moved = move(method, args[0], *rest, **options)
+        scope = ".".join(self._scopes(node)[-1:])
+        for x in moved if isinstance(moved, tuple) else (moved,):
+            x.scope = scope
+        return moved
+
+    def _say(
+        self, node: fx.Node, name: str, meaning: Meaning | Traced, mutated: Traced | None
+    ) -> Traced:
+        if isinstance(meaning, Traced):
+            return meaning
+        if mutated is None:
+            return self._write(name, meaning, self._calls.values[node])
+        self._refuse_shared(node, mutated)
+        said = self._write(name, meaning, self._calls.values[node])
+        mutated.vertex, mutated.value, mutated.places = said.vertex, said.value, None
+        return mutated
+
+    def _refuse_shared(self, node: fx.Node, mutated: Traced) -> None:
+        """Refuse to change a value in place that is also held through another view."""
+        order = {other: number for number, other in enumerate(self._calls.nodes)}
+        for other, held in self._values.items():
+            parts = held if isinstance(held, tuple) else (held,)
+            for part in parts:
+                if not isinstance(part, Traced) or part is mutated or not _overlap(part, mutated):
+                    continue
+                if any(order[user] > order[node] for user in other.users):
+                    raise Unsaid("an in-place operation on a value of which a view is read later")
+
+    def _settle(self, x: Traced) -> Traced:
+        """Write the vertices of a view that is about to be read."""
+        if x.places is None:
+            return x
+        shape = x.source
+        found = words(shape, x.places)
+        if found is None:
+            raise Unsaid(
+                f"a view of {x.vertex!r} that is no flattening, slice or shuffle of channels: "
+                f"{shape[1:]} -> {tuple(x.value.shape[1:])}"
+            )
+        vertex, value = x.vertex, torch.empty(shape, device="meta")
+        for op, attributes in found:
+            value = _SHAPES[op](value, attributes)
+            key = (vertex, op, json.dumps(attributes))
+            if key not in self._written:
+                name = f"{x.scope}.{op}" if x.scope else op
+                said = Meaning(op, (Traced(value, vertex),), attributes)
+                self._written[key] = self._write(name, said, value).vertex
+            vertex = self._written[key]
+        return Traced(x.value, vertex)
 
     def _resolve(self, arguments: Any) -> Any:
         return fx.node.map_aggregate(
@@ -117,26 +243,105 @@ class _Reader:
         )
 
     def _write(self, wanted: str, meaning: Meaning, value: Tensor) -> Traced:
+        inputs: list[str] = []
+        for x in meaning.inputs:
+            if isinstance(x, Meaning):
+                scope = wanted.rpartition(".")[0]
+                inner = x.inputs[0]
+                assert isinstance(inner, Traced)
+                name = f"{scope}.{x.op}" if scope else x.op
+                inputs.append(self._write(name, x, inner.value).vertex)
+            else:
+                inputs.append(self._settle(x).vertex)
         name, count = wanted, 1
-        while name in self._names:
+        while name in self._vertices:
             count += 1
             name = f"{wanted}.{count}"
-        self._names.add(name)
-        self._vertices.append(
-            Vertex(
-                name=name,
-                op=meaning.op,
-                inputs=tuple(x.vertex for x in meaning.inputs),
-                attributes=meaning.attributes,
-                shape=tuple(value.shape[1:]),
-                tensors=meaning.tensors,
-                module=meaning.module if meaning.tensors else "",
-            )
+        self._vertices[name] = Vertex(
+            name=name,
+            op=meaning.op,
+            inputs=tuple(inputs),
+            attributes=meaning.attributes,
+            shape=tuple(value.shape[1:]),
+            tensors=meaning.tensors,
+            module=meaning.module if meaning.tensors else "",
         )
         return Traced(value, name)
 
 
+def _overlap(first: Traced, second: Traced) -> bool:
+    storages = [x.value.untyped_storage().data_ptr() for x in (first, second)]
+    return first.vertex == second.vertex and storages[0] == storages[1]
+
+
+_READABLE = frozenset(
+    "adaptive_avg_pool2d max_pool2d avg_pool2d cat interpolate pad".split()
+)
+"""Functions whose own name serves for their vertex; the rest take their operator's."""
+
+_SHAPES: dict[str, Any] = {
+    "flatten": lambda x, attributes: x.flatten(1),
+    "unflatten": lambda x, attributes: x[:, :, None, None],
+    "slice": lambda x, attributes: x[:, attributes["start"] : attributes["stop"]],
+    "shuffle": lambda x, attributes: x,
+    "subsample": lambda x, attributes: x[
+        :, :, :: attributes["stride"][0], :: attributes["stride"][1]
+    ],
+}
+"""What the moving operators do to a shape."""
+
+
+def _constant(value: Any, args: Any, *, moves: bool) -> Any:
+    """Return what was computed without the input."""
+    if isinstance(value, (tuple, list)):
+        return tuple(_constant(v, args, moves=False) for v in value)
+    if not isinstance(value, Tensor):
+        return value
+    weights: list[Weight] = []
+    _collect_weights(args, weights)
+    source = weights[0] if weights else None
+    if moves and source is not None and source.value.numel() == value.numel():
+        return replace(source, value=value)
+    return Weight(value, "", tuple(value.shape), trained=any(w.trained for w in weights))
+
+
+def _collect(values: Any, found: list[Traced]) -> None:
+    """Append the traced values in nested containers, in order."""
+    if isinstance(values, Traced):
+        found.append(values)
+    elif isinstance(values, Mapping):
+        for value in values.values():
+            _collect(value, found)
+    elif isinstance(values, (tuple, list)):
+        for value in values:
+            _collect(value, found)
+
+
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and any(isinstance(v, Tensor) for v in value)
+
+
+def _collect_weights(values: Any, found: list[Weight]) -> None:
+    if isinstance(values, Weight):
+        found.append(values)
+    elif isinstance(values, (tuple, list)):
+        for value in values:
+            _collect_weights(value, found)
+
+
 def _plain(arguments: Any) -> Any:
+    """Return arguments with tensors in the place of what stands for them."""
     return fx.node.map_aggregate(
         arguments, lambda a: a.value if isinstance(a, (Traced, Weight)) else a
     )
+
+
+def _reaching(vertices: Mapping[str, Vertex], outputs: tuple[str, ...]) -> set[str]:
+    alive: set[str] = set()
+    pending = list(outputs)
+    while pending:
+        name = pending.pop()
+        if name not in alive:
+            alive.add(name)
+            pending.extend(vertices[name].inputs)
+    return alive
