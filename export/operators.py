@@ -168,6 +168,20 @@ def _with_constant(op: str) -> Emit:
     return emit
 
 
+def _with_tensor(op: str) -> Emit:
+    def emit(writer: Writer, vertex: Vertex, reads: Reads) -> str:
+        (tensor,) = vertex.tensors
+        value = writer.tensor(vertex, tensor, _channelwise(vertex))
+        return writer.node(vertex, op, [*reads, value])
+
+    return emit
+
+
+def _unflatten(writer: Writer, vertex: Vertex, reads: Reads) -> str:
+    size = writer.constant(vertex, "size", _integers(0, *vertex.shape))
+    return writer.node(vertex, "Reshape", [*reads, size])
+
+
 def _slice(writer: Writer, vertex: Vertex, reads: Reads) -> str:
     start, stop = int(vertex.attributes["start"]), int(vertex.attributes["stop"])
     return cut(writer, vertex, reads[0], axis=1, ranges=[(start, stop, 1)])
@@ -258,6 +272,8 @@ EMIT: dict[str, Emit] = {
     "mul": _operator("Mul"),
     "add_constant": _with_constant("Add"),
     "mul_constant": _with_constant("Mul"),
+    "scale": _with_tensor("Mul"),
+    "shift": _with_tensor("Add"),
     "concat": _operator("Concat", axis=1),
     "slice": _slice,
     "shuffle": _shuffle,
@@ -269,6 +285,7 @@ EMIT: dict[str, Emit] = {
     "mean": mean,
     "resize": resize,
     "flatten": _operator("Flatten", axis=1),
+    "unflatten": _unflatten,
     "group_norm": _group_norm,
     "layer_norm": _layer_norm,
     "softmax": _operator("Softmax", axis=1),

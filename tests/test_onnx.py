@@ -90,6 +90,9 @@ CASES: list[Case] = [
         {},
         lambda x: x * torch.tensor([2.0, 3.0, -1.0, 0.5]).view(4, 1, 1),
     ),
+    ("scale", {}, {"gamma": (1, 4, 1, 1)}, lambda x, t: x * t),
+    ("scale", {}, {"gamma": (1,)}, lambda x, t: x * t),
+    ("shift", {}, {"beta": (4,)}, lambda x, t: x + t.view(4, 1, 1)),
     ("slice", {"start": 1, "stop": 3}, {}, lambda x: x[:, 1:3]),
     (
         "shuffle",
@@ -192,6 +195,13 @@ def test_linear_works_on_the_last_dimension_of_a_vector_too() -> None:
     assert operators(model) == {"Gemm"}
 
 
+def test_a_vector_becomes_an_image_of_one_pixel() -> None:
+    x = torch.randn(3, 7)
+    assert_same(
+        run(to_onnx(one_word("unflatten", {}, {}, (7,), (7, 1, 1)), {}), x), x.view(3, 7, 1, 1)
+    )
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
@@ -254,7 +264,12 @@ def test_a_network_agrees_with_the_file_of_torchs_own_exporter(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter by scripting is deprecated, not gone
         torch.onnx.export(
-            network, (x,), file, input_names=["images"], opset_version=13, dynamo=False
+            network,
+            (x,),
+            file,  # type: ignore[arg-type]  # the exporter by scripting takes files too
+            input_names=["images"],
+            opset_version=13,
+            dynamo=False,
         )
     theirs = run(file.getvalue(), x)
     model = to_onnx(trace(network, x[:2], name="resnet"), arrays(network))
