@@ -269,6 +269,12 @@ class _Targets:
         target = self.log_cost.reshape(-1, *[1] * (costs.ndim - 2))
         return (costs > self.limits) | (mean > target)[..., None]
 
+    def excess(self, costs: np.ndarray, prototype: np.ndarray) -> np.ndarray:
+        """Return by how much the worst cost must still fall: (networks,), a log ratio."""
+        over_limit = np.log(costs / self.limits).max(axis=1)
+        over_budget = np.log(costs / prototype).mean(axis=1) - self.log_cost
+        return np.maximum(np.maximum(over_limit, over_budget), 0.0)
+
 
 class _Gains:
     """f_g(k) of many networks, tabulated: values[network, group, k]."""
@@ -319,30 +325,28 @@ class _Descent:
         return Points(self.widths, self.bits)
 
     def _descend(self) -> bool:
-        """Make the cheapest move of every network that still costs too much."""
-        space, points = self.space, self._points()
-        costs = space.costs(points)
+        """Make the cheapest moves of every network that still costs too much.
+
+        Far from the target several moves are made at once, close to it one.
+        """
+        space, points, steps = self.space, self._points(), self._narrowing()
+        costs, width_saved, block_saved = space.moves(points, steps)
         unmet = self.targets.unmet(costs, space.prototype)
-        active = unmet.any(axis=1)
-        if not active.any():
+        if not unmet.any():
             return False
         urgency = unmet / costs  # a saving counts relative to what is there
-        steps = self._narrowing()
+        saved = np.concatenate([width_saved, block_saved], axis=1) @ urgency[:, :, None]
         lost = self.gains.at(self.widths) - self.gains.at(self.widths - steps)
-        saved = np.einsum("ngj,nj->ng", space.width_savings(points, steps), urgency)
-        block_lost, block_saved = self._block_moves(points, urgency)
-        prices = _prices(
-            np.concatenate([lost, block_lost], axis=1), np.concatenate([saved, block_saved], axis=1)
-        )
-        choice = prices.argmin(axis=1)
-        possible = np.isfinite(np.take_along_axis(prices, choice[:, None], axis=1)[:, 0])
-        rows = np.flatnonzero(active & possible)
+        lost = np.concatenate([lost, self._block_losses(points)], axis=1)
+        prices = _prices(lost, saved[:, :, 0])  # (networks, groups + blocks)
+        excess = self.targets.excess(costs, space.prototype)
+        count = np.maximum(1, (excess * prices.shape[1] / 4).astype(int))
+        ranks = prices.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+        chosen = (ranks < count[:, None]) & np.isfinite(prices) & unmet.any(axis=1)[:, None]
         groups = len(space.sizes)
-        narrow = rows[choice[rows] < groups]
-        self.widths[narrow, choice[narrow]] -= steps[narrow, choice[narrow]]
-        drop = rows[choice[rows] >= groups]
-        self.bits[drop, choice[drop] - groups] = False
-        return len(rows) > 0
+        self.widths = self.widths - steps * chosen[:, :groups]
+        self.bits = self.bits & ~chosen[:, groups:]
+        return bool(chosen.any())
 
     def _narrowing(self) -> np.ndarray:
         """Return how many channels the next narrower aligned width takes away."""
@@ -355,14 +359,11 @@ class _Descent:
         wider = np.minimum((self.widths // align + 1) * align, self.space.sizes)
         return wider - self.widths
 
-    def _block_moves(self, points: Points, urgency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what removing each block loses and saves: (networks, blocks) each."""
-        saved = np.einsum("nbj,nj->nb", self.space.block_savings(points), urgency)
+    def _block_losses(self, points: Points) -> np.ndarray:
+        """Return what each block's removal loses, its inner groups included."""
         within = self.gains.at(self.widths) * self.space.living(points)
-        lost = self.gains.blocks.copy()
-        for block in range(lost.shape[1]):
-            lost[:, block] += within[:, self.space.inside(block)].sum(axis=1)
-        return lost, np.where(self.bits, saved, 0.0)
+        losses: np.ndarray = self.gains.blocks + within @ self.space.owners
+        return losses
 
     def _take_back(self) -> bool:
         """Widen the most worthwhile group of every network in which one still fits."""

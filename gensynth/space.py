@@ -45,6 +45,7 @@ class Space:
         coupling: groups and blocks, in the order of the arrays' columns.
         sizes: (groups,) the prototype's widths.
         floors: (groups,) the least widths.
+        owners: (groups, blocks) bool, which groups go with a block.
         align: channels a move adds or removes, where a group is large enough.
     """
 
@@ -56,6 +57,7 @@ class Space:
         costly = [v for v in coupling.graph.vertices if v.tensors or v.op == "opaque"]
         self._in, self._in_fixed = self._counts(costly, inputs=True)
         self._out, self._out_fixed = self._counts(costly, inputs=False)
+        self._both = (self._in * self._out).T
         self._each = _coefficients(costly, coupling.graph)
         self._members = np.array(
             [[v.name in block.vertices for block in coupling.blocks] for v in costly], dtype=float
@@ -64,7 +66,7 @@ class Space:
             {name for name, labels in coupling.labels.items() if group.channels[0] in labels}
             for group in coupling.groups
         ]
-        self._owners = np.array(
+        self.owners = np.array(
             [[home <= block.vertices for block in coupling.blocks] for home in homes], dtype=bool
         ).reshape(len(coupling.groups), len(coupling.blocks))
         self.prototype = self.costs(self.whole(1))[0]
@@ -80,7 +82,7 @@ class Space:
 
     def costs(self, points: Points) -> np.ndarray:
         """Return the exact costs: (networks, len(COSTS)), float64 holding integers."""
-        return self._vertex_costs(points).sum(axis=1)
+        return self._vertex_costs(*self._channels(points)).sum(axis=1)
 
     def width_savings(self, points: Points, steps: np.ndarray) -> np.ndarray:
         """Return what narrowing each group saves, exactly, all else unchanged.
@@ -92,34 +94,27 @@ class Space:
         Returns:
             (networks, groups, len(COSTS)).
         """
-        read, written = self._channels(points)
-        alive = self._alive(points)
-        savings = []
-        for product, single in zip(self._each.product, self._each.single, strict=True):
-            weight = alive * product
-            through = (weight * written) @ self._in.T
-            through += (weight * read + alive * single) @ self._out.T
-            both = weight @ (self._in * self._out).T
-            savings.append(steps * through - steps**2 * both)
-        return np.stack(savings, axis=2)
+        return self._width_savings(*self._channels(points), steps)
 
-    def block_savings(self, points: Points) -> np.ndarray:
-        """Return what removing each block saves: (networks, blocks, len(COSTS))."""
-        costs = self._vertex_costs(points)
-        return np.einsum("nvj,vb->nbj", costs, self._members)
+    def moves(
+        self, points: Points, steps: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return costs, `width_savings` and what removing each block saves.
+
+        The last is (networks, blocks, len(COSTS)), 0 where the block is gone already.
+        """
+        read, written, alive = self._channels(points)
+        each = self._vertex_costs(read, written, alive)  # (networks, vertices, costs)
+        by_block = np.stack([each[:, :, j] @ self._members for j in range(len(COSTS))], axis=2)
+        return each.sum(axis=1), self._width_savings(read, written, alive, steps), by_block
 
     def living(self, points: Points) -> np.ndarray:
         """Return which groups still exist: (networks, groups), bool."""
-        return ~((~points.bits)[:, None, :] & self._owners[None]).any(axis=2)
+        return ~((~points.bits)[:, None, :] & self.owners[None]).any(axis=2)
 
     def relative(self, points: Points) -> np.ndarray:
         """Return relative widths: (networks, groups) in [0, 1]; 0 where the group is gone."""
         return np.where(self.living(points), points.widths / self.sizes, 0.0)
-
-    def inside(self, block: int) -> np.ndarray:
-        """Return which groups one block takes with it: (groups,), bool."""
-        owned: np.ndarray = self._owners[:, block]
-        return owned
 
     def selection(self, points: Points, index: int, ranking: list[np.ndarray]) -> Selection:
         """Return one point as a selection.
@@ -150,23 +145,36 @@ class Space:
             np.array(widths, dtype=np.int64).reshape(1, -1), np.array(bits, bool).reshape(1, -1)
         )
 
-    def _channels(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
+    def _channels(self, points: Points) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return channels read, channels written and 1 for life: (networks, vertices) each."""
         widths = points.widths.astype(float)
-        return widths @ self._in + self._in_fixed, widths @ self._out + self._out_fixed
-
-    def _alive(self, points: Points) -> np.ndarray:
         removed = (~points.bits).astype(float) @ self._members.T
-        return (removed == 0).astype(float)  # (networks, vertices)
+        return (
+            widths @ self._in + self._in_fixed,
+            widths @ self._out + self._out_fixed,
+            (removed == 0).astype(float),
+        )
 
-    def _vertex_costs(self, points: Points) -> np.ndarray:
-        read, written = self._channels(points)
-        alive = self._alive(points)
+    def _vertex_costs(
+        self, read: np.ndarray, written: np.ndarray, alive: np.ndarray
+    ) -> np.ndarray:
         each = zip(self._each.product, self._each.single, self._each.fixed, strict=True)
         costs = [
-            alive * np.rint(product * read * written + single * written + fixed)
+            alive * np.rint(written * (product * read + single) + fixed)
             for product, single, fixed in each
         ]
         return np.stack(costs, axis=2)  # (networks, vertices, costs)
+
+    def _width_savings(
+        self, read: np.ndarray, written: np.ndarray, alive: np.ndarray, steps: np.ndarray
+    ) -> np.ndarray:
+        savings = []
+        for product, single in zip(self._each.product, self._each.single, strict=True):
+            weight = alive * product
+            through = (weight * written) @ self._in.T
+            through += (weight * read + alive * single) @ self._out.T
+            savings.append(steps * (through - steps * (weight @ self._both)))
+        return np.stack(savings, axis=2)
 
     def _counts(self, costly: list[Vertex], *, inputs: bool) -> tuple[np.ndarray, np.ndarray]:
         """Count, per costly vertex, the channels of each group and the frozen ones."""
@@ -177,10 +185,11 @@ class Space:
         for v, vertex in enumerate(costly):
             for label in self.coupling.labels[vertex.inputs[0] if inputs else vertex.name]:
                 if int(label) in group_of:
-                    table[group_of[int(label)], v] += 1
+                    g = group_of[int(label)]
+                    table[g, v] += 1 / groups[g].size
                 else:
                     fixed[v] += 1
-        return table, fixed
+        return np.rint(table), fixed
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ from gensynth.compute import Compute
 from gensynth.data.dataset import Dataset, Split
 from gensynth.data.views import Views, normaliser
 
+HardLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""(logits, labels) -> scalar."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -89,6 +92,8 @@ def fit(
     compute: Compute,
     *,
     teacher: Teacher | None = None,
+    first_epoch: int = 0,
+    hard_loss: HardLoss = F.cross_entropy,
     checkpoint: Path | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> None:
@@ -106,6 +111,8 @@ def fit(
         recipe: how long and how.
         compute: device, precision, compilation.
         teacher: whose views must be `views`.
+        first_epoch: number of the first epoch, for other views than those of epoch 0.
+        hard_loss: (logits, labels) -> scalar, in place of the cross-entropy.
         checkpoint: a file that takes weights and momentum after every epoch; if it exists,
             training goes on from it, to the same end as without the interruption.
         progress: called with (share of steps done, mean loss of the last 50 steps or fewer).
@@ -129,17 +136,19 @@ def fit(
     network.train()
     losses: list[float] = []
     while step < steps:
-        epoch = step // steps_an_epoch
-        for batch in views.epoch(epoch, recipe.batch, limit=steps - epoch * steps_an_epoch):
+        passed = step // steps_an_epoch
+        epoch = first_epoch + passed
+        for batch in views.epoch(epoch, recipe.batch, limit=steps - passed * steps_an_epoch):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate(step, steps)
             with compute.precision():
                 logits = forward(batch.images).float()
             if teacher is None:
-                loss = F.cross_entropy(logits, batch.labels)
+                loss = hard_loss(logits, batch.labels)
             else:
                 answers = teacher.logits(epoch, batch.images, batch.places)
-                loss = _distillation(logits, answers, batch.labels, recipe)
+                loss = (1 - recipe.hard_weight) * _soft_loss(logits, answers, recipe.temperature)
+                loss = loss + recipe.hard_weight * hard_loss(logits, batch.labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -172,19 +181,15 @@ def correct(network: nn.Module, dataset: Dataset, split: Split, compute: Compute
     return int((predict(network, dataset, split, compute) == split.labels).sum())
 
 
-def _distillation(
-    student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, recipe: Recipe
-) -> torch.Tensor:
-    soft = F.kl_div(
-        F.log_softmax(student / recipe.temperature, dim=1),
-        F.log_softmax(teacher / recipe.temperature, dim=1),
+def _soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Return T^2 KL(teacher || student), both softened by T, mean over the batch."""
+    divergence = F.kl_div(
+        F.log_softmax(student / temperature, dim=1),
+        F.log_softmax(teacher / temperature, dim=1),
         log_target=True,
         reduction="batchmean",
     )
-    hard = F.cross_entropy(student, labels)
-    return (
-        1 - recipe.hard_weight
-    ) * recipe.temperature**2 * soft + recipe.hard_weight * hard
+    return temperature**2 * divergence
 
 
 def _keep(path: Path, network: nn.Module, optimizer: torch.optim.SGD, step: int) -> None:

@@ -1,0 +1,120 @@
+"""What a graph is worth: inherit the shared weights, distil, count on a split.
+
+`inherit`, `distil` and `correct` are the three steps of every evaluation: within a cycle,
+for a finalist, and in the experiments. Given the same graph, weights, recipe and epochs the
+result is the same, so a resumed run repeats nothing and changes nothing.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gensynth import train
+from gensynth.compute import Compute
+from gensynth.data.dataset import Dataset, Split
+from gensynth.data.views import Views
+from gensynth.graph import Graph
+from gensynth.network import Network, build
+from gensynth.prototype import Prototype
+from gensynth.train import HardLoss, Recipe, Teacher
+
+CALIBRATION_BATCHES = 4
+"""Training batches from which a new network's norms take their statistics."""
+
+Trainer = Callable[[nn.Module, Views, Recipe, Teacher], None]
+"""One's own training in place of ours: (network, views, recipe, teacher) trains in place."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """All that evaluating networks of one prototype needs.
+
+    Attributes:
+        prototype: whose slices the networks are, and their teacher.
+        dataset: its splits.
+        views: what training sees of the train split.
+        teacher: the prototype's answers to these views.
+        compute: device, precision, compilation.
+        hard_loss: the task's loss on labels.
+        trainer: the user's own training function, or None for ours.
+    """
+
+    prototype: Prototype
+    dataset: Dataset
+    views: Views
+    teacher: Teacher
+    compute: Compute
+    hard_loss: HardLoss = torch.nn.functional.cross_entropy
+    trainer: Trainer | None = None
+
+    def inherit(self, graph: Graph, weights: Mapping[str, Tensor]) -> Network:
+        """Return a graph's network on slices of the shared weights, its norms recalibrated."""
+        slices = self.prototype.coupling.slices(graph.selection)
+        network = build(graph, weights, slices, opaque=self.prototype.opaque)
+        self.compute.place(network)
+        batches = self.views.epoch(0, 256, limit=CALIBRATION_BATCHES)
+        recalibrate(network, (batch.images for batch in batches))
+        return network
+
+    def distil(
+        self,
+        network: Network,
+        recipe: Recipe,
+        *,
+        first_epoch: int = 0,
+        checkpoint: Path | None = None,
+        progress: Callable[[float, float], None] | None = None,
+    ) -> None:
+        """Train a network in place with the prototype as its teacher."""
+        if self.trainer is not None:
+            self.trainer(network, self.views, recipe, self.teacher)
+            return
+        train.fit(
+            network,
+            self.views,
+            recipe,
+            self.compute,
+            teacher=self.teacher,
+            first_epoch=first_epoch,
+            hard_loss=self.hard_loss,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+
+    def correct(self, network: nn.Module, split: Split) -> int:
+        """Return how many images of a split a network classifies correctly."""
+        return train.correct(network, self.dataset, split, self.compute)
+
+
+def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:
+    """Give every batch norm the statistics of its own inputs, forgetting the old ones.
+
+    Running statistics start at zero and decay by (1 - momentum) a batch; dividing by
+    1 - (1 - momentum)^batches at the end makes them a weighted mean of the batches alone.
+
+    Args:
+        network: left in evaluation mode.
+        batches: normalised images, (batch, channels, height, width) each.
+    """
+    owned: dict[str, Any] = dict(network.named_buffers())
+    norms = {v.module: v for v in network.graph.vertices if v.op == "batch_norm"}
+    for module in norms:
+        owned[f"{module}.running_mean"].zero_()
+        owned[f"{module}.running_var"].zero_()
+    network.train()
+    count = 0
+    with torch.no_grad():
+        for images in batches:
+            network(images)
+            count += 1
+    network.eval()
+    if count == 0:
+        raise ValueError("recalibration needs at least one batch")
+    for module, vertex in norms.items():
+        share = 1 - (1 - vertex.attributes["momentum"]) ** count
+        owned[f"{module}.running_mean"].div_(share)
+        owned[f"{module}.running_var"].div_(share)

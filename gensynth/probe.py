@@ -1,0 +1,253 @@
+"""Stimuli into a network's vertices and edges, and the information in what comes back.
+
+The inquisitor never looks at weights. It learns from `Responses`, all of them in nats or
+dimensionless:
+
+- *Fisher information* of a gate on every edge, and of one gate per coupled channel: half of
+  it estimates the Kullback-Leibler divergence that removing the channel costs;
+- the *effective dimension* of what a group carries;
+- the *knock-out shift* of every residual block: the divergence when its branch is silent;
+- the *label information* that a linear reader finds at a vertex.
+
+A gate multiplies a value where a consumer that mixes channels reads it, so that the
+coupled gate of a channel is exactly the mask under which a network rebuilt without this
+channel computes the same.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gensynth.coupling import Coupling
+from gensynth.graph import Graph
+from gensynth.network import Edge, Network
+
+MIXING = frozenset({"conv", "conv_transpose", "linear"})
+
+
+@dataclass(frozen=True)
+class Responses:
+    """What one network answered.
+
+    Attributes:
+        channel_nats: for each group of the prototype (size,), half the Fisher information
+            of each coupled channel; NaN where this network does not have the channel.
+        edge_nats: for each probed edge, the sum of half the Fisher informations of its own gates.
+        dimension: for each group, the effective dimension of its channels; NaN if gone.
+        block_nats: for each block of the prototype its knock-out shift; NaN if gone.
+        label_nats: by vertex, a lower bound on the mutual information with the label.
+        images: how many stimuli.
+    """
+
+    channel_nats: tuple[np.ndarray, ...]
+    edge_nats: Mapping[Edge, float]
+    dimension: np.ndarray
+    block_nats: np.ndarray
+    label_nats: Mapping[str, float]
+    images: int
+
+
+class Probe:
+    """A fixed set of stimuli for the networks of one prototype.
+
+    Args:
+        coupling: of the prototype.
+        images: (n, channels, height, width), normalised, on the device of the networks.
+        labels: (n,), int64.
+        batch: images a pass.
+    """
+
+    def __init__(
+        self, coupling: Coupling, images: Tensor, labels: Tensor, batch: int = 128
+    ) -> None:
+        self.coupling = coupling
+        self._images, self._labels = images, labels
+        self._batch = batch
+        self._group_of = {
+            label: (g, c)
+            for g, group in enumerate(coupling.groups)
+            for c, label in enumerate(group.channels)
+        }
+
+    def __call__(self, network: Network, seed: int) -> Responses:
+        """Stimulate a network and return its responses.
+
+        Args:
+            network: of the prototype or of a selection from it; left in evaluation mode.
+            seed: of the draw y ~ p(.|x) that the Fisher information is an expectation over.
+        """
+        network.eval()
+        graph = network.graph
+        edges = _mixing_edges(graph)
+        kept = self.coupling.kept(graph.selection)
+        labels = {
+            edge: self.coupling.labels[edge[0]][kept[edge[0]]]
+            for edge in edges
+        }
+        coupled, by_edge = self._fisher(network, labels, seed)
+        return Responses(
+            channel_nats=self._by_group(coupled, labels),
+            edge_nats=by_edge,
+            dimension=self._dimensions(network, labels),
+            block_nats=self._knock_outs(network),
+            label_nats=self._label_information(network),
+            images=len(self._images),
+        )
+
+    def _fisher(
+        self, network: Network, labels: Mapping[Edge, np.ndarray], seed: int
+    ) -> tuple[np.ndarray, dict[Edge, float]]:
+        """Return half the Fisher information of coupled gates, by label, and of edges.
+
+            I[c] = E_x E_{y ~ p(.|x)} [ (d log p(y|x) / d gate[c])^2 ]
+
+        one draw of y an image, squared before the mean over images. The gate's derivative
+        sums over the positions and edges at which the channel is read.
+        """
+        count = 1 + max(int(l.max()) for l in self.coupling.labels.values())
+        device = self._images.device
+        index = {e: torch.from_numpy(l).to(device) for e, l in labels.items()}
+        draws = torch.Generator().manual_seed(seed)
+        total = torch.zeros(count, dtype=torch.float64, device=device)
+        by_edge = dict.fromkeys(labels, 0.0)
+        for images in self._images.split(self._batch):
+            gates = {
+                edge: torch.ones(len(images), len(l), device=device, requires_grad=True)
+                for edge, l in labels.items()
+            }
+            log_p = F.log_softmax(network(images, gates=gates).float(), dim=1)
+            with torch.no_grad():
+                answers = torch.multinomial(log_p.exp().cpu(), 1, generator=draws).to(device)
+            score = log_p.gather(1, answers).sum()
+            slopes = torch.autograd.grad(score, list(gates.values()))
+            joint = torch.zeros(len(images), count, device=device)
+            for edge, slope in zip(gates, slopes, strict=True):
+                joint.index_add_(1, index[edge], slope)
+                by_edge[edge] += float(slope.square().sum()) / 2
+            total += joint.double().square().sum(dim=0) / 2
+        n = len(self._images)
+        return (total / n).cpu().numpy(), {edge: v / n for edge, v in by_edge.items()}
+
+    def _by_group(
+        self, coupled: np.ndarray, labels: Mapping[Edge, np.ndarray]
+    ) -> tuple[np.ndarray, ...]:
+        nats = tuple(np.full(group.size, np.nan) for group in self.coupling.groups)
+        for label in np.unique(np.concatenate(list(labels.values()))):
+            if int(label) in self._group_of:
+                g, c = self._group_of[int(label)]
+                nats[g][c] = coupled[label]
+        return nats
+
+    @torch.no_grad()
+    def _dimensions(self, network: Network, labels: Mapping[Edge, np.ndarray]) -> np.ndarray:
+        """Return exp H(spectrum of the channel covariance) for one reader of each group."""
+        readers: dict[int, Edge] = {}
+        for edge, positions in labels.items():
+            found = {self._group_of[int(p)][0] for p in positions if int(p) in self._group_of}
+            for g in found:
+                readers.setdefault(g, edge)
+        dimensions = np.full(len(self.coupling.groups), np.nan)
+        values = network.observe(self._images[: self._batch], set(readers.values()))
+        for g, edge in readers.items():
+            own = [i for i, p in enumerate(labels[edge]) if self._group_of.get(int(p), (-1,))[0] == g]
+            dimensions[g] = effective_dimension(values[edge][:, own])
+        return dimensions
+
+    @torch.no_grad()
+    def _knock_outs(self, network: Network) -> np.ndarray:
+        """Return KL(p || p without the branch), mean over images, for each block."""
+        graph = network.graph
+        names = {vertex.name for vertex in graph.vertices}
+        nats = np.full(len(self.coupling.blocks), np.nan)
+        images = self._images[: 2 * self._batch]
+        whole = F.log_softmax(network(images).float(), dim=1)
+        for b, block in enumerate(self.coupling.blocks):
+            if block.name not in names:
+                continue
+            (branch,) = (u for u in graph[block.name].inputs if u in block.vertices)
+            width = graph[branch].shape[0]
+            silent = {(branch, block.name): images.new_zeros(len(images), width)}
+            without = F.log_softmax(network(images, gates=silent).float(), dim=1)
+            shift = F.kl_div(without, whole, log_target=True, reduction="batchmean")
+            nats[b] = max(0.0, float(shift))
+        return nats
+
+    @torch.no_grad()
+    def _label_information(self, network: Network) -> dict[str, float]:
+        graph = network.graph
+        places = {v.inputs[0]: v.name for v in graph.vertices if v.op == "linear"}
+        places |= {v.name: graph.consumers[v.name][0] for v in graph.vertices if v.op == "add"}
+        values = network.observe(self._images, {(u, v) for u, v in places.items()})
+        return {
+            u: label_information(values[u, v].flatten(2).mean(2) if values[u, v].ndim > 2
+                                 else values[u, v], self._labels)
+            for u, v in places.items()
+        }
+
+
+def effective_dimension(values: Tensor) -> float:
+    """Return how many directions the channels of a value really use.
+
+        exp H(p),  p = eigenvalues of the channel covariance, made to sum to 1
+
+    (Roy and Vetterli, "The effective rank", EUSIPCO 2007). Between 1 and the number of
+    channels; 1 for a value that never changes.
+
+    Args:
+        values: (batch, channels) or (batch, channels, height, width).
+    """
+    rows = values.transpose(0, 1).flatten(1).T.double()  # (batch * positions, channels)
+    spectrum = torch.linalg.eigvalsh(torch.cov(rows.T).reshape(rows.shape[1], -1)).clamp_min(0)
+    share = spectrum / spectrum.sum().clamp_min(1e-30)
+    return float(torch.exp(torch.special.entr(share).sum()))
+
+
+@torch.enable_grad()
+def label_information(features: Tensor, labels: Tensor, ridge: float = 1e-2) -> float:
+    """Return a lower bound on the mutual information of features and label, in nats.
+
+        I(features; Y) >= H(Y) - cross-entropy of a linear softmax reader
+
+    The reader is fitted on the even images and read on the odd ones, so the bound is not
+    the fit's own praise (Barber and Agakov, NIPS 2003). Never below 0.
+
+    Args:
+        features: (n, width).
+        labels: (n,).
+        ridge: weight of the L2 penalty on the reader.
+    """
+    width, classes = features.shape[1], int(labels.max()) + 1
+    features = (features - features.mean(0)) / features.std(0).clamp_min(1e-6)
+    reader = torch.zeros(width + 1, classes, device=features.device, requires_grad=True)
+    optimizer = torch.optim.LBFGS([reader], max_iter=30)
+
+    def cross_entropy(part: slice) -> Tensor:
+        return F.cross_entropy(features[part] @ reader[:-1] + reader[-1], labels[part])
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = cross_entropy(slice(0, None, 2)) + ridge * reader.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    held_out = labels[1::2]
+    shares = torch.bincount(held_out, minlength=classes).double() / len(held_out)
+    entropy = float(torch.special.entr(shares).sum())
+    return max(0.0, entropy - float(cross_entropy(slice(1, None, 2)).detach()))
+
+
+def _mixing_edges(graph: Graph) -> list[Edge]:
+    """Return the edges into vertices that mix channels; a depthwise convolution does not."""
+    return [
+        (u, vertex.name)
+        for vertex in graph.vertices
+        if vertex.op in MIXING
+        for u in vertex.inputs
+        if not (vertex.attributes.get("groups", 1) == graph[u].shape[0] > 1)
+        and graph[u].op != "input"
+    ]
