@@ -220,15 +220,6 @@ class RunFolder:
                 written[cycle] = entry
         return [written[cycle] for cycle in sorted(written)]
 
-    def append_ledger(self, entry: Mapping[str, Any]) -> None:
-        """Add a line to the ledger before the test split is touched.
-
-        Raises:
-            RunError: if it cannot be written.
-        """
-        with self._writing("ledger.jsonl"):
-            durable.append(self.ledger, f"{_json(entry)}\n".encode())
-
     def write_folder(self, relative: str, files: Mapping[str, bytes]) -> Path:
         """Write or replace a folder such as "finalists/a" whole; return its path.
 

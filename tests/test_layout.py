@@ -1,7 +1,6 @@
 """The package is laid out as CONTRIBUTING.md says: links, one-way imports, small modules."""
 
 import ast
-import os
 import shutil
 import subprocess
 import sys
@@ -28,7 +27,7 @@ LEVELS = (
     "probe",
     "inquisitor regression evolution",
     "export bench devices",
-    "train record pretrain certify",
+    "train record pretrain evaluation certify",
     "synthesis",
     "report render",
     "cli __main__",
@@ -63,11 +62,9 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield node.lineno, str(name.value)
 
 
-def run(code: str, *, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(cwd)}
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True
-    )
+def run(code: str, *options: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *options, "-c", code]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("name", LINKED)
@@ -115,7 +112,8 @@ def test_a_lost_link_is_explained(
     for module in ("__init__", "errors", "links"):
         shutil.copy(PACKAGE / f"{module}.py", package)
     lose(package / name)
-    done = run(f"import gensynth.{name}", cwd=tmp_path)
+    # -S: an editable installation would find the checkout's own links.
+    done = run(f"import gensynth.{name}", "-S", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(
         f"gensynth.errors.LinkError: {package / name} must be a link to ../{name}, {what}; "
@@ -135,6 +133,7 @@ try:
 except ModuleNotFoundError as error:
     print(error)
 """,
+        "-S",
         cwd=tmp_path,
     )
     assert (done.stdout, done.stderr) == ("No module named 'gensynth.absent'\n", "")
