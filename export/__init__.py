@@ -12,6 +12,7 @@ Nothing here measures time (`bench`) or trains. Writing a file does not import t
 comparing it with a torch network does.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ __all__ = ["export_network"]
 
 def export_network(
     network: "Network",
-    images: "torch.Tensor",
+    images: "torch.Tensor | Sequence[torch.Tensor]",
     path: Path,
     *,
     opset: int = 13,
@@ -44,7 +45,8 @@ def export_network(
 
     Args:
         network: what to write.
-        images: (images, channels, height, width), normalised: what to compare on.
+        images: (images, channels, height, width), normalised: what to compare on;
+            a sequence when the network has several inputs.
         path: of the file.
         opset: as `to_onnx`.
         batch: as `to_onnx`.

@@ -9,12 +9,15 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
+from gensynth.coupling import couple
 from gensynth.errors import ExportError
 from gensynth.export import export_network
 from gensynth.export.parity import check, check_network
+from gensynth.graph import Selection
 from gensynth.network import Network, build
 from gensynth.prototypes.resnet import ResNet
 from gensynth.trace import trace
+from tests.families import FAMILIES, make
 
 IMAGES = np.array([[1.0, 2.0], [3.0, -4.0], [0.5, 0.0]], np.float32)
 REFERENCE = 2 * IMAGES
@@ -115,6 +118,34 @@ def test_an_exported_network_runs_as_the_network_does(tmp_path: Path) -> None:
     assert isinstance(expected, torch.Tensor)
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
     assert [entry.name for entry in path.parent.iterdir()] == ["net.onnx"]
+
+
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"with_attention"}))
+def test_a_random_part_of_every_family_is_exported(family: str, tmp_path: Path) -> None:
+    module, images = make(family)
+    coupling = couple(trace(module, images if len(images) > 1 else images[0], name=family))
+    random = np.random.default_rng(5)
+    selection = Selection(
+        {
+            group.name: tuple(sorted(random.choice(group.size, -(-group.size // 2), replace=False)))
+            for group in coupling.groups
+        },
+        tuple(block.name for block in coupling.blocks[:1]),
+    )
+    network = build(coupling.apply(selection), module.state_dict(), coupling.slices(selection))
+    parity = export_network(network.eval(), images, tmp_path / "part.onnx")
+    assert parity.relative <= 1e-5
+
+
+def test_what_cannot_be_looked_into_is_not_exported(tmp_path: Path) -> None:
+    module, (images,) = make("with_attention")
+    graph = trace(module, images, name="attention")
+    network = build(
+        graph, module.state_dict(), {}, opaque={"attention": module.get_submodule("attention")}
+    )
+    with pytest.raises(ExportError, match="'attention' is opaque"):
+        export_network(network, images, tmp_path / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_outside_the_tolerance_leaves_what_stood_there(tmp_path: Path) -> None:
