@@ -32,7 +32,7 @@ def import_object(reference: str, what: str) -> Any:
     """
     name, colon, attributes = reference.partition(":")
     parts = [*name.split("."), *attributes.split(".")]
-    if not colon or not all(part.isidentifier() for part in parts):
+    if not colon or name.endswith(".py") or not all(part.isidentifier() for part in parts):
         raise ConfigError(
             f"a {what} of your own is named as module:attribute, such as mymodule:build, "
             f"got '{reference}'"

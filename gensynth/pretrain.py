@@ -32,7 +32,7 @@ from gensynth.prototypes import create
 from gensynth.train import Recipe, correct, fit
 
 # Chosen on the search split of the shipped Fashion-MNIST subset.
-QUICKSTART = Recipe(epochs=30, batch=64, peak_lr=0.2, weight_decay=1e-3)
+QUICKSTART = Recipe(epochs=30, batch=128, peak_lr=0.2, weight_decay=1e-3)
 
 
 def train_prototype(
@@ -43,6 +43,7 @@ def train_prototype(
     recipe: Recipe = QUICKSTART,
     seed: int = 0,
     compute: Compute | None = None,
+    command: str | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> nn.Module:
     """Train a prototype and leave its weights and record in a folder.
@@ -58,6 +59,7 @@ def train_prototype(
         recipe: how long and how to train.
         seed: of the first weights and of the views.
         compute: where to compute; what this machine does best if None.
+        command: what a person types to repeat it, for the record.
         progress: called with (share of steps done, mean loss of the last 50 steps).
 
     Returns:
@@ -79,6 +81,7 @@ def train_prototype(
     weights = save({k: v.cpu().contiguous() for k, v in network.state_dict().items()})
     record = {
         "prototype": name,
+        "command": command,
         "data": dataset.name,
         "data_source": dataset.source,
         "mean": dataset.mean,
@@ -117,4 +120,9 @@ def _accuracy(right: int, n: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    train_prototype(sys.argv[1], fashion_mnist.load(), Path(sys.argv[2]))
+    train_prototype(
+        sys.argv[1],
+        fashion_mnist.load(),
+        Path(sys.argv[2]),
+        command=f"python -m gensynth.pretrain {sys.argv[1]} FOLDER",
+    )

@@ -17,7 +17,7 @@ from gensynth.errors import DataError
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
@@ -83,9 +83,7 @@ def test_a_record_is_a_label_then_red_green_and_blue_planes(
     assert (image[2] == 9).all()
 
 
-def test_an_archive_is_fetched_and_unpacked_once(
-    site: tuple[Path, str], tmp_path: Path
-) -> None:
+def test_an_archive_is_fetched_and_unpacked_once(site: tuple[Path, str], tmp_path: Path) -> None:
     folder, address = site
     md5 = pack(folder / "small.tar.gz", {"data_batch_1.bin": batch_file(0)})
     cache = tmp_path / "cache"

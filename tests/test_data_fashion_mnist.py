@@ -42,9 +42,7 @@ def test_images_and_labels_are_the_official_bytes(
 
 
 @pytest.mark.parametrize(("split", "each"), [("train", 600), ("search", 150), ("test", 320)])
-def test_every_class_has_the_same_number_of_images(
-    fashion: Dataset, split: str, each: int
-) -> None:
+def test_every_class_has_the_same_number_of_images(fashion: Dataset, split: str, each: int) -> None:
     assert np.bincount(getattr(fashion, split).labels).tolist() == [each] * 10
 
 
