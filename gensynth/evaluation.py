@@ -105,6 +105,8 @@ def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:
     for module in norms:
         owned[f"{module}.running_mean"].zero_()
         owned[f"{module}.running_var"].zero_()
+        if norms[module].attributes["momentum"] is None:  # a cumulative average starts anew
+            network.get_submodule(module).calls = 0
     network.train()
     count = 0
     with torch.no_grad():
@@ -115,6 +117,7 @@ def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:
     if count == 0:
         raise ValueError("recalibration needs at least one batch")
     for module, vertex in norms.items():
-        share = 1 - (1 - vertex.attributes["momentum"]) ** count
+        momentum = vertex.attributes["momentum"]
+        share = 1.0 if momentum is None else 1 - (1 - momentum) ** count
         owned[f"{module}.running_mean"].div_(share)
         owned[f"{module}.running_var"].div_(share)

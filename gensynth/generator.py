@@ -16,6 +16,7 @@ with u the log-saliency of its channels in descending order and xi the seed's no
 Its steps shrink as k grows, so f_g is concave and the greedy descent is sound.
 """
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -239,10 +240,15 @@ class _Draw:
 
 def _draw(theta: Theta, seed: int) -> _Draw:
     """Return all randomness of one network."""
+    return _drawn(seed, theta.directions.shape[1], sum(len(u) for u in theta.u))
+
+
+@functools.lru_cache(maxsize=4096)
+def _drawn(seed: int, directions: int, channels: int) -> _Draw:
     random = stream(seed, "network")
-    xi = random.standard_normal(theta.directions.shape[1])
+    xi = random.standard_normal(directions)
     budget = float(np.clip(random.standard_normal(), -2.0, 2.0))
-    noise = NEAR_TIE * random.standard_normal(sum(len(u) for u in theta.u))
+    noise = NEAR_TIE * random.standard_normal(channels)
     return _Draw(xi, noise, budget)
 
 
