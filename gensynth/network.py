@@ -10,7 +10,6 @@ was read from a file: weights are safetensors, a graph is JSON.
 """
 
 import copy
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from gensynth.durable import write_bytes
 from gensynth.errors import PrototypeError, RunError
 from gensynth.graph import BUFFERS, Graph, Vertex
 from gensynth.operators import (
@@ -62,19 +62,17 @@ class Network(nn.Module):
         last_reader = {
             self._slots[producer]: self._slots[consumer] for producer, consumer in graph.edges
         }
-        returned = {self._slots[name] for name in graph.outputs}
-        plan: list[Step] = []
+        self._reads = tuple(self._slots[vertex.name] for vertex in graph.inputs)
+        self._returns = tuple(self._slots[name] for name in graph.outputs)
+        self._plan: list[Step] = []
         for number, vertex in enumerate(graph.vertices):
             if vertex.op == "input":
                 continue
             tensors = self._hold(vertex, opaque or {})
             reads = tuple(self._slots[name] for name in vertex.inputs)
-            dead = {slot for slot in reads if last_reader[slot] == number} - returned
+            dead = {slot for slot in reads if last_reader[slot] == number} - set(self._returns)
             step = COMPUTE[vertex.op], tensors, prepare(vertex), reads, number, tuple(sorted(dead))
-            plan.append(step)
-        self._plan = plan
-        self._reads = tuple(self._slots[vertex.name] for vertex in graph.inputs)
-        self._returns = tuple(self._slots[name] for name in graph.outputs)
+            self._plan.append(step)
 
     @property
     def graph(self) -> Graph:
@@ -112,7 +110,7 @@ class Network(nn.Module):
         Raises:
             ValueError: if the graph does not have one of the edges.
         """
-        watched = self._by_slots({edge: None for edge in edges})
+        watched = self._by_slots(dict.fromkeys(edges))
         seen: dict[tuple[int, int], Any] = dict(watched)
         self._run_watched(self._fill(x if isinstance(x, tuple) else (x,)), {}, seen)
         names = [vertex.name for vertex in self._graph.vertices]
@@ -249,8 +247,7 @@ def build(
 def save_network(network: Network, folder: Path) -> None:
     """Write a network as graph.json and weights.safetensors.
 
-    Each file is complete or not there: it is written beside its place and then renamed,
-    the graph last.
+    Each file is complete or not there; the graph comes last.
 
     Raises:
         RunError: if the folder cannot be written.
@@ -258,17 +255,11 @@ def save_network(network: Network, folder: Path) -> None:
     tensors = {
         key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()
     }
-    weights_partial = folder / f"{WEIGHTS_FILE}.partial"
-    graph_partial = folder / f"{GRAPH_FILE}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, weights_partial)
-        graph_partial.write_text(network.graph.to_json(), encoding="utf-8")
-        os.replace(weights_partial, folder / WEIGHTS_FILE)
-        os.replace(graph_partial, folder / GRAPH_FILE)
-    except (OSError, SafetensorError) as error:
-        weights_partial.unlink(missing_ok=True)
-        graph_partial.unlink(missing_ok=True)
+        write_bytes(folder / WEIGHTS_FILE, save(tensors))
+        write_bytes(folder / GRAPH_FILE, network.graph.to_json().encode())
+    except OSError as error:
         raise RunError(f"cannot write the network to {folder}: {error}") from error
 
 

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from gensynth.prototypes.resnet import resnet8
 
 
-def conv_bn(width_in: int, width: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
+def conv_bn(
+    width_in: int, width: int, kernel: int = 3, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(width_in, width, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(width),
@@ -96,7 +98,9 @@ class Dense(nn.Module):
         self.stem = nn.Conv2d(3, 8, 3, padding=1)
         self.layers = nn.ModuleList(
             nn.Sequential(
-                nn.BatchNorm2d(8 + 4 * i), nn.ReLU(), nn.Conv2d(8 + 4 * i, 4, 3, padding=1),
+                nn.BatchNorm2d(8 + 4 * i),
+                nn.ReLU(),
+                nn.Conv2d(8 + 4 * i, 4, 3, padding=1),
                 nn.Dropout(0.1),
             )
             for i in range(3)
@@ -186,7 +190,10 @@ class Shuffle(nn.Module):
         super().__init__()
         self.stem = conv_bn(3, 8)
         self.branch = nn.Sequential(
-            conv_bn(4, 4, 1), nn.Conv2d(4, 4, 3, 1, 1, groups=4), nn.BatchNorm2d(4), conv_bn(4, 4, 1)
+            conv_bn(4, 4, 1),
+            nn.Conv2d(4, 4, 3, 1, 1, groups=4),
+            nn.BatchNorm2d(4),
+            conv_bn(4, 4, 1),
         )
         self.last = conv_bn(8, 12, 1)
         self.head = Head(12)
@@ -231,8 +238,12 @@ class Plain(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(3, 6, 5, padding="same"), nn.ELU(), nn.MaxPool2d(4, ceil_mode=True),
-            nn.Conv2d(6, 8, 3, padding=2, dilation=2), nn.PReLU(8), nn.AvgPool2d(2),
+            nn.Conv2d(3, 6, 5, padding="same"),
+            nn.ELU(),
+            nn.MaxPool2d(4, ceil_mode=True),
+            nn.Conv2d(6, 8, 3, padding=2, dilation=2),
+            nn.PReLU(8),
+            nn.AvgPool2d(2),
         )
         self.classifier = nn.Sequential(
             nn.Linear(8 * 2 * 2, 12), nn.Tanh(), nn.Dropout(), nn.Linear(12, 5)
@@ -245,6 +256,8 @@ class Plain(nn.Module):
 
 class Norms(nn.Module):
     """Group norm, layer norm, per-channel scales, constants, GELU."""
+
+    mean: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -282,7 +295,9 @@ class SeveralInputsAndOutputs(nn.Module):
         self.joined = conv_bn(8, 8)
         self.a, self.b = Head(8), nn.Conv2d(8, 2, 1)
 
-    def forward(self, image: Tensor, depth: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, image: Tensor, depth: Tensor, mask: Tensor | None = None
+    ) -> dict[str, Tensor]:
         x = self.left(image) + self.right(depth)
         if mask is not None:
             x = x * mask

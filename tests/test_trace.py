@@ -3,7 +3,6 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.families import FAMILIES, Shuffle, conv_bn, make
 from torch import Tensor, nn
 
 from gensynth.errors import PrototypeError, TraceError
@@ -11,6 +10,7 @@ from gensynth.graph import Graph
 from gensynth.network import build, opaque_modules
 from gensynth.prototypes.resnet import resnet20
 from gensynth.trace import trace
+from tests.families import FAMILIES, Shuffle, conv_bn, make
 
 IMAGES = torch.randn(3, 8, 6, 6, generator=torch.Generator().manual_seed(1))
 
@@ -61,7 +61,7 @@ def test_resnet20_has_the_vertices_its_code_has() -> None:
     assert graph.outputs == ("fc",)
 
 
-FUNCTIONS = {
+FUNCTIONS: dict[str, list[Callable[[Tensor], Tensor]]] = {
     "relu": [F.relu, torch.relu, torch.relu_, lambda x: x.relu(), lambda x: F.relu(input=x)],
     "relu6": [F.relu6, lambda x: x.clamp(0, 6), lambda x: F.hardtanh(x, 0, 6)],
     "leaky_relu": [lambda x: F.leaky_relu(x, 0.2)],
@@ -82,13 +82,13 @@ FUNCTIONS = {
     "slice": [
         lambda x: x[:, 2:5],
         lambda x: x.narrow(1, 2, 3),
-        lambda x: x.split([2, 6], dim=1)[1],
+        lambda x: torch.split(x, [2, 6], dim=1)[1],
         lambda x: torch.chunk(x, 4, 1)[2],
     ],
     "shuffle": [
         lambda x: Shuffle.shuffle(x, 4),
         lambda x: x.reshape(-1, 2, 4, *x.shape[2:]).transpose(1, 2).reshape(x.shape),
-        lambda x: x.unflatten(1, (2, 4)).permute(0, 2, 1, 3, 4).flatten(1, 2),
+        lambda x: torch.unflatten(x, 1, (2, 4)).permute(0, 2, 1, 3, 4).flatten(1, 2),
         nn.ChannelShuffle(4),
     ],
     "pad_channels": [

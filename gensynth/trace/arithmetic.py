@@ -77,9 +77,7 @@ def _pair(op: str, first: Operand, second: Operand) -> Meaning:
     shapes = [tuple(_value(x).shape[1:]) for x in operands]
     big, small = max(shapes, key=prod), min(shapes, key=prod)
     fits = len(big) == len(small) and all(s in (1, b) for b, s in zip(big, small, strict=True))
-    gate = big == small or (
-        len(big) == 3 and fits and (small[0] == big[0] or small[1:] == big[1:])
-    )
+    gate = big == small or (len(big) == 3 and fits and (small[0] == big[0] or small[1:] == big[1:]))
     require(gate, f"the {op} of {shapes[0]} and {shapes[1]}")
     return Meaning(op, tuple(operands))
 

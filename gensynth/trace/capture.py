@@ -82,8 +82,7 @@ def capture(
     except Exception as error:
         raise Unreadable(
             tracer.failed_in,
-            f"{_line_of(error.__traceback__)}: cannot be followed: "
-            f"{type(error).__name__}: {error}",
+            f"{_line_of(error.__traceback__)}: cannot be followed: {type(error).__name__}: {error}",
         ) from error
     if tracer.examples:
         raise PrototypeError(
@@ -177,9 +176,9 @@ class _Tracer(fx.Tracer):
                 return self._variable_inputs(str(target))
             if not self.examples:
                 return _default(str(target), args)
-        node = self.create_node(
-            kind, target, self.create_arg(args), self.create_arg(kwargs), name, type_expr
-        )
+        given: Any = self.create_arg(args)
+        options: Any = self.create_arg(kwargs)
+        node = self.create_node(kind, target, given, options, name, type_expr)
         if kind == "output":
             return fx.Proxy(node, self)
         scopes = node.meta.get("nn_module_stack", {})
@@ -225,8 +224,10 @@ class _Tracer(fx.Tracer):
             self._computing = False
         name = node.target if node.op == "call_method" else getattr(node.target, "__name__", "")
         if isinstance(value, (bool, int, float)) and name not in _SHAPE_ANSWERS:
-            raise Unreadable(self.scopes[node][-1] if self.scopes[node] else "",
-                             f"{self.lines[node]}: {_DATA_DEPENDENT}")
+            raise Unreadable(
+                self.scopes[node][-1] if self.scopes[node] else "",
+                f"{self.lines[node]}: {_DATA_DEPENDENT}",
+            )
         return value
 
     def _value(self, argument: Any) -> Any:

@@ -129,9 +129,7 @@ def batch_norm(
     eps: float = 1e-5,
 ) -> Meaning:
     require(not training, "a batch norm that uses the batch's statistics in evaluation")
-    tensors = _tensors(
-        weight=weight, bias=bias, running_mean=running_mean, running_var=running_var
-    )
+    tensors = _tensors(weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     return Meaning("batch_norm", (input,), {"eps": eps, "momentum": momentum}, **tensors)
 
 
@@ -209,9 +207,7 @@ def softmax(
     return Meaning("softmax", (input,))
 
 
-def dropout(
-    input: Traced, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Meaning:
+def dropout(input: Traced, p: float = 0.5, training: bool = True, inplace: bool = False) -> Meaning:
     return Meaning("dropout", (input,), {"p": p})
 
 
@@ -229,9 +225,7 @@ def cat(tensors: Any, dim: int = 0) -> Meaning:
         return Meaning("concat", tuple(tensors))
     # x beside zeros is a padded shortcut.
     widths = [int(t.value.shape[1]) for t in tensors]
-    zeros = all(
-        isinstance(t, Traced) or not (t.trained or bool(t.value.any())) for t in tensors
-    )
+    zeros = all(isinstance(t, Traced) or not (t.trained or bool(t.value.any())) for t in tensors)
     traced = [number for number, t in enumerate(tensors) if isinstance(t, Traced)]
     require(zeros and len(traced) == 1, "concatenation with a constant that is not zero")
     before, after = sum(widths[: traced[0]]), sum(widths[traced[0] + 1 :])
@@ -293,9 +287,7 @@ def adaptive_avg_pool(input: Traced, output_size: Any) -> Meaning:
     return Meaning("adaptive_avg_pool", (input,), {"size": _pooled_size(input, output_size)})
 
 
-def adaptive_max_pool(
-    input: Traced, output_size: Any, return_indices: bool = False
-) -> Meaning:
+def adaptive_max_pool(input: Traced, output_size: Any, return_indices: bool = False) -> Meaning:
     require(
         _pooled_size(input, output_size) == [1, 1], "adaptive max pooling to more than one value"
     )
@@ -310,9 +302,7 @@ def _pooled_size(x: Traced, size: Any) -> list[int]:
     ]
 
 
-def mean(
-    input: Traced, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
-) -> Meaning:
+def mean(input: Traced, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Meaning:
     asked = [dim] if isinstance(dim, int) else dim or []
     axes = sorted(axis % input.value.ndim for axis in asked)
     require(dtype is None and bool(axes), "a mean over the whole batch")
@@ -344,9 +334,7 @@ def resize(
     # Random numbers, so that a scale whose rounding shifts a pixel is seen.
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(1, 1, *input.value.shape[2:], generator=generator)
-    wanted = F.interpolate(
-        image, size, scale_factor, mode, align_corners, recompute_scale_factor
-    )
+    wanted = F.interpolate(image, size, scale_factor, mode, align_corners, recompute_scale_factor)
     attributes: dict[str, Any] = {"size": list(wanted.shape[2:]), "mode": mode}
     got = F.interpolate(image, attributes["size"], mode=mode, align_corners=align_corners)
     require(torch.equal(wanted, got), f"interpolation by a factor of {scale_factor}")

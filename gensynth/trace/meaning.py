@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +69,7 @@ class Weight:
         return Weight(value, path, tuple(value.shape), isinstance(value, nn.Parameter))
 
 
-Operand = "Traced | Meaning"
+Operand: TypeAlias = "Traced | Meaning"
 
 
 @dataclass(frozen=True)

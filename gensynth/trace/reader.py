@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from gensynth.errors import PrototypeError, TraceError
+from gensynth.errors import TraceError
 from gensynth.graph import Graph, Vertex
 from gensynth.trace.capture import Calls, attribute, capture
 from gensynth.trace.functions import FUNCTIONS, METHODS, move
@@ -274,9 +274,7 @@ def _overlap(first: Traced, second: Traced) -> bool:
     return first.vertex == second.vertex and storages[0] == storages[1]
 
 
-_READABLE = frozenset(
-    "adaptive_avg_pool2d max_pool2d avg_pool2d cat interpolate pad".split()
-)
+_READABLE = frozenset("adaptive_avg_pool2d max_pool2d avg_pool2d cat interpolate pad".split())
 """Functions whose own name serves for their vertex; the rest take their operator's."""
 
 _SHAPES: dict[str, Any] = {
@@ -331,9 +329,11 @@ def _collect_weights(values: Any, found: list[Weight]) -> None:
 
 def _plain(arguments: Any) -> Any:
     """Return arguments with tensors in the place of what stands for them."""
-    return fx.node.map_aggregate(
-        arguments, lambda a: a.value if isinstance(a, (Traced, Weight)) else a
-    )
+
+    def bare(argument: Any) -> Any:
+        return argument.value if isinstance(argument, (Traced, Weight)) else argument
+
+    return fx.node.map_aggregate(arguments, bare)
 
 
 def _reaching(vertices: Mapping[str, Vertex], outputs: tuple[str, ...]) -> set[str]:
