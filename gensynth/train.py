@@ -18,6 +18,7 @@ from torch import nn
 from gensynth.compute import Compute
 from gensynth.data.dataset import Dataset, Split
 from gensynth.data.views import Views, normaliser
+from gensynth.errors import DataError
 
 HardLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(logits, labels) -> scalar."""
@@ -130,6 +131,11 @@ def fit(
         nesterov=True,
     )
     steps_an_epoch = len(views) // recipe.batch
+    if steps_an_epoch == 0:
+        raise DataError(
+            f"training needs at least one batch of images, got {len(views)} images and "
+            f"batches of {recipe.batch}"
+        )
     steps = max(1, round(recipe.epochs * steps_an_epoch))
     step = _resume(checkpoint, network, optimizer) if checkpoint else 0
     forward = compute.compiled(network) if recipe.compiled else network

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from gensynth.compute import Compute
 from gensynth.data.dataset import Augmentation, Dataset, Split
-from gensynth.errors import RunError
+from gensynth.errors import DataError, RunError
 from gensynth.pretrain import train_prototype
 from gensynth.train import Recipe
 
@@ -63,3 +63,10 @@ def test_a_folder_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, not a folder")
     with pytest.raises(RunError, match="could not be kept in .*taken"):
         train_prototype("resnet8", bars(), tmp_path / "taken", recipe=RECIPE, compute=Compute())
+
+
+def test_fewer_images_than_a_batch_are_refused(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=1, batch=128)
+    with pytest.raises(DataError, match="got 96 images and batches of 128"):
+        train_prototype("resnet8", bars(), tmp_path, recipe=recipe, compute=Compute())
+    assert not list(tmp_path.iterdir())
