@@ -279,12 +279,16 @@ def load_network(folder: Path, *, opaque: Mapping[str, nn.Module] | None = None)
         graph = Graph.from_json(graph_file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise PrototypeError(f"{graph_file} is damaged: {error}") from error
+    except OSError as error:
+        raise RunError(f"cannot read {graph_file}: {error}") from error
     try:
         weights = load_file(weights_file)
     except (SafetensorError, ValueError) as error:
         raise PrototypeError(
             f"{weights_file} is not a complete safetensors file: {error}"
         ) from error
+    except OSError as error:
+        raise RunError(f"cannot read {weights_file}: {error}") from error
     try:
         return build(graph, weights, opaque=opaque)
     except ValueError as error:

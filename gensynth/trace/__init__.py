@@ -1,9 +1,12 @@
 """A torch module read as a graph: torch.fx finds the calls, one example gives the shapes.
 
-    capture     the calls, in order, and the line of the user's code that makes each
-    reader      runs the calls on the example and writes a vertex for each
+    capture     the calls, in order, what each computes, the user's line that makes it
+    reader      writes a vertex for each call; `trace` itself
     modules     what torch's layers mean in the vocabulary
-    functions   what torch's functions, methods and Python's operators mean
+    functions   what torch's functions and methods mean
+    arithmetic  what + - * / mean, with values, constants and parameters
+    layout      what views, slices and permutations mean
+    meaning     the types that pass between these
 
 A layer the vocabulary cannot say becomes an `opaque` vertex with the reason. What cannot
 even be that is a `TraceError` that names the user's file and line. The module itself is
