@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from gensynth.cost import vertex_costs
+from gensynth.blocks import Block, find_blocks
 from gensynth.graph import Graph, Selection, Vertex
 
 Indices = tuple[np.ndarray | None, ...]
@@ -37,21 +37,6 @@ class Group:
     def size(self) -> int:
         """How many channels the prototype has here."""
         return len(self.channels)
-
-
-@dataclass(frozen=True)
-class Block:
-    """A residual branch that can be removed whole.
-
-    Attributes:
-        name: the addition that joins it.
-        bypass: the addition's other operand, which takes its place.
-        vertices: what goes with it, the addition left out.
-    """
-
-    name: str
-    bypass: str
-    vertices: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -100,12 +85,11 @@ class Coupling:
         masks = self.kept(selection)
         dead, bypass = self._removal(selection)
         vertices = tuple(
-            _shrink(vertex, tuple(bypass.get(i, i) for i in vertex.inputs), self.graph, masks)
+            _shrink(vertex, tuple(bypass.get(i, i) for i in vertex.inputs), masks)
             for vertex in self.graph.vertices
             if vertex.name not in dead
         )
-        outputs = tuple(bypass.get(name, name) for name in self.graph.outputs)
-        return Graph(self.graph.name, vertices, outputs, selection)
+        return Graph(self.graph.name, vertices, self.graph.outputs, selection)
 
     def slices(self, selection: Selection) -> dict[str, Indices]:
         """Return, for each tensor that stays, which of the prototype's entries it keeps.
@@ -119,7 +103,7 @@ class Coupling:
         for vertex in self.graph.vertices:
             if vertex.name in dead:
                 continue
-            for tensor, axes in _axes(vertex, self.graph, masks).items():
+            for tensor, axes in _axes(vertex, masks).items():
                 indices[vertex.tensor_key(tensor)] = tuple(
                     None if mask is None or mask.all() else np.flatnonzero(mask) for mask in axes
                 )
@@ -143,7 +127,7 @@ def couple(graph: Graph) -> Coupling:
     """Find coupling groups and removable blocks of a network."""
     labels, ties = _label(graph)
     labels = {name: ties.roots(positions) for name, positions in labels.items()}
-    return Coupling(graph, labels, _groups(graph, labels, ties), _find_blocks(graph))
+    return Coupling(graph, labels, _groups(graph, labels, ties), find_blocks(graph))
 
 
 class _Ties:
@@ -184,15 +168,17 @@ class _Ties:
 def _label(graph: Graph) -> tuple[dict[str, np.ndarray], _Ties]:
     ties = _Ties()
     labels: dict[str, np.ndarray] = {}
-    first_use: dict[str, Vertex] = {}
+    first_use: dict[str, tuple[np.ndarray | None, ...]] = {}
     for vertex in graph.vertices:
         sources = [labels[name] for name in vertex.inputs]
         labels[vertex.name] = _propagate(vertex, sources, ties)
-        if vertex.tensors:
-            twin = first_use.setdefault(vertex.module, vertex)
-            if twin is not vertex:  # one module called twice keeps one width
-                ties.tie(labels[twin.name], labels[vertex.name])
-                ties.tie(labels[twin.inputs[0]], labels[vertex.inputs[0]])
+        for tensor, axes in _axes(vertex, labels).items():
+            twin = first_use.setdefault(vertex.tensor_key(tensor), axes)
+            for one, other in zip(twin, axes, strict=True):  # a shared tensor keeps one shape
+                if one is not None and other is not None:
+                    ties.tie(one, other)
+                elif one is not None or other is not None:
+                    ties.freeze(one if other is None else other)
     for name in graph.outputs:
         ties.freeze(labels[name])
     return labels, ties
@@ -214,6 +200,8 @@ def _propagate(vertex: Vertex, sources: list[np.ndarray], ties: _Ties) -> np.nda
             first, second = sorted(sources, key=len, reverse=True)
             if len(first) == len(second):
                 ties.tie(first, second)
+            else:  # one channel for all the others
+                ties.freeze(second)
             return first
         case "concat":
             return np.concatenate(sources)
@@ -240,8 +228,13 @@ def _propagate(vertex: Vertex, sources: list[np.ndarray], ties: _Ties) -> np.nda
             fresh = ties.fresh(vertex.shape[0])
             ties.freeze(fresh)
             return fresh
-        case _:  # channel by channel
+        case _ if len(sources[0]) == vertex.shape[0]:  # channel by channel
             return sources[0]
+        case _:  # one channel that a constant or a tensor spreads over several
+            ties.freeze(sources[0])
+            spread = ties.fresh(vertex.shape[0])
+            ties.freeze(spread)
+            return spread
 
 
 def _convolve(vertex: Vertex, source: np.ndarray, ties: _Ties) -> np.ndarray:
@@ -256,9 +249,7 @@ def _convolve(vertex: Vertex, source: np.ndarray, ties: _Ties) -> np.ndarray:
     return fresh
 
 
-def _groups(
-    graph: Graph, labels: Mapping[str, np.ndarray], ties: _Ties
-) -> tuple[Group, ...]:
+def _groups(graph: Graph, labels: Mapping[str, np.ndarray], ties: _Ties) -> tuple[Group, ...]:
     frozen = {ties.root(label) for label in ties.frozen}
     appearances: dict[int, list[tuple[str, int]]] = defaultdict(list)
     for vertex in graph.vertices:
@@ -268,86 +259,66 @@ def _groups(
     members: dict[tuple[tuple[str, int], ...], list[int]] = defaultdict(list)
     for label, places in appearances.items():
         members[tuple(places)].append(label)
-    groups: list[Group] = []
-    names: set[str] = set()
+    place = {vertex.name: number for number, vertex in enumerate(graph.vertices)}
+    found = []
     for places, channels in members.items():
         if len(channels) == 1:
             continue  # the last channel of a group always stays
-        name, first = places[0][0], places[0][0]
-        while name in names:
-            name = f"{first}#{len(names)}"
-        names.add(name)
+        first = places[0][0]
         order = {int(label): i for i, label in reversed(list(enumerate(labels[first])))}
-        groups.append(Group(name, tuple(sorted(channels, key=order.__getitem__))))
-    place = {vertex.name: i for i, vertex in enumerate(graph.vertices)}
-    return tuple(sorted(groups, key=lambda group: place[group.name.split("#")[0]]))
-
-
-def _find_blocks(graph: Graph) -> tuple[Block, ...]:
-    """Find, for every addition, the costlier operand that serves nothing else."""
-    costs = vertex_costs(graph)
-    blocks = []
-    for vertex in graph.vertices:
-        if vertex.op != "add" or graph[vertex.inputs[0]].shape != graph[vertex.inputs[1]].shape:
-            continue
-        choices = []
-        for branch, bypass in (vertex.inputs, vertex.inputs[::-1]):
-            if branch == bypass:
-                continue
-            only = _reached_only_through(graph, branch, vertex.name)
-            work = sum(costs[name].macs for name in only)
-            if work and not any(graph[name].op == "input" for name in only):
-                choices.append((work, Block(vertex.name, bypass, frozenset(only))))
-        if choices:
-            blocks.append(max(choices, key=lambda choice: choice[0])[1])
-    return tuple(blocks)
-
-
-def _reached_only_through(graph: Graph, producer: str, consumer: str) -> set[str]:
-    """Return the vertices that nothing would read if one edge were cut."""
-    useful: set[str] = set()
-    pending = list(graph.outputs)
-    while pending:
-        name = pending.pop()
-        if name in useful:
-            continue
-        useful.add(name)
-        pending.extend(u for u in graph[name].inputs if (u, name) != (producer, consumer))
-    return {vertex.name for vertex in graph.vertices} - useful
+        found.append((place[first], sorted((order[label], label) for label in channels)))
+    groups: dict[str, Group] = {}
+    for vertex, channels in sorted(found):
+        first = name = graph.vertices[vertex].name
+        number = 0
+        while name in groups or (number and name in place):
+            number += 1
+            name = f"{first}#{number}"
+        groups[name] = Group(name, tuple(label for _, label in channels))
+    return tuple(groups.values())
 
 
 def _axes(
-    vertex: Vertex, graph: Graph, masks: Mapping[str, np.ndarray]
+    vertex: Vertex, channels: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[np.ndarray | None, ...]]:
-    """Return which positions stay along each dimension of a vertex's tensors."""
+    """Return what stands along each dimension of a vertex's tensors; None if no channels do.
+
+    Args:
+        vertex: whose tensors.
+        channels: for each vertex its channel axis: labels, or which positions stay.
+    """
     if not vertex.tensors:
         return {}
-    out, source = masks[vertex.name], masks[vertex.inputs[0]]
-    axes: dict[str, tuple[np.ndarray | None, ...]] = {}
+    out, source = channels[vertex.name], channels[vertex.inputs[0]]
+    table: dict[str, tuple[np.ndarray | None, ...]] = {}
     for tensor, shape in vertex.tensors.items():
-        leading: tuple[np.ndarray | None, ...]
-        if vertex.op in ("layer_norm", "opaque") or shape[0] == 1:
-            leading = ()
-        elif tensor != "weight" or vertex.op not in ("conv", "conv_transpose", "linear"):
-            leading = (out,)
-        elif vertex.op == "linear":
-            leading = (out, source)
-        else:
-            groups = vertex.attributes["groups"]
-            if groups == len(source):
-                inner = None if vertex.op == "conv" else out.reshape(groups, -1)[0]
-                leading = (out if vertex.op == "conv" else source, inner)
-            elif vertex.op == "conv":
-                leading = (out, source[: len(source) // groups])
-            else:
-                leading = (source, out[: len(out) // groups])
-        axes[tensor] = leading + (None,) * (len(shape) - len(leading))
-    return axes
+        axes: list[np.ndarray | None] = [None] * len(shape)
+        if vertex.op == "linear" and tensor == "weight":
+            axes = [out, source]
+        elif vertex.op in ("conv", "conv_transpose") and tensor == "weight":
+            axes[:2] = _kernel_axes(vertex, out, source)
+        elif vertex.op not in ("layer_norm", "opaque") and len(out) in shape:
+            axes[tuple(shape).index(len(out))] = out  # (C,), (C, 1, 1) or (1, C, 1, 1)
+        table[tensor] = tuple(axes)
+    return table
 
 
-def _shrink(
-    vertex: Vertex, inputs: tuple[str, ...], graph: Graph, masks: Mapping[str, np.ndarray]
-) -> Vertex:
+def _kernel_axes(
+    vertex: Vertex, out: np.ndarray, source: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the first two dimensions of a convolution's weight.
+
+    Dense and grouped, they are (out, in / groups), transposed (in, out / groups); all
+    groups keep the same columns. The kernels of a depthwise convolution have no second.
+    """
+    groups = vertex.attributes["groups"]
+    depthwise = groups == len(source) > 1
+    if vertex.op == "conv":
+        return out, None if depthwise else source[: len(source) // groups]
+    return source, None if depthwise else out[: len(out) // groups]
+
+
+def _shrink(vertex: Vertex, inputs: tuple[str, ...], masks: Mapping[str, np.ndarray]) -> Vertex:
     """Return a vertex with its shape, tensors and attributes after a selection."""
     out = masks[vertex.name]
     tensors = {
@@ -355,7 +326,7 @@ def _shrink(
             size if mask is None else int(mask.sum())
             for size, mask in zip(vertex.tensors[tensor], axes, strict=True)
         )
-        for tensor, axes in _axes(vertex, graph, masks).items()
+        for tensor, axes in _axes(vertex, masks).items()
     }
     attributes = dict(vertex.attributes)
     source = masks[vertex.inputs[0]] if vertex.inputs else out
@@ -371,5 +342,16 @@ def _shrink(
             attributes["after"] = int(out[before + len(source) :].sum())
         case "group_norm":
             attributes["groups"] = int(source.reshape(attributes["groups"], -1)[:, 0].sum())
+        case "add_constant" | "mul_constant" if _depth(attributes["value"]) == len(vertex.shape):
+            if len(attributes["value"]) == len(out):  # one entry a channel
+                attributes["value"] = [attributes["value"][i] for i in np.flatnonzero(out)]
     shape = (int(out.sum()), *vertex.shape[1:]) if vertex.shape else ()
     return replace(vertex, inputs=inputs, attributes=attributes, shape=shape, tensors=tensors)
+
+
+def _depth(value: object) -> int:
+    """Return how deep lists are nested."""
+    depth = 0
+    while isinstance(value, list):
+        depth, value = depth + 1, value[0]
+    return depth

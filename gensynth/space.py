@@ -221,8 +221,8 @@ def _coefficients(costly: list[Vertex], graph: Graph) -> _Coefficients:
                     table, area = single, area * groups
                 table[macs, v] = area * math.prod(positions)
                 table[params, v] += area * first
-            elif first and vertex.op != "opaque" and shape[0] == vertex.shape[0]:
-                single[params, v] += math.prod(shape[1:])
+            elif first and vertex.op != "opaque" and vertex.shape[0] in shape:
+                single[params, v] += math.prod(shape) // vertex.shape[0]
             elif first:
                 fixed[params, v] += math.prod(shape)
     return _Coefficients(product, single, fixed)

@@ -17,18 +17,18 @@ PACKAGE = ROOT / "gensynth"
 
 # Lower never imports higher; within a level imports are free.
 LEVELS = (
-    "errors randomness links durable environment importing intervals nearest",
+    "errors randomness links durable environment importing intervals nearest watch",
     "config compute",
     "data tasks prototypes",
     "graph",
-    "trace coupling cost operators",
-    "requirements utility space",
+    "trace blocks coupling cost operators",
+    "requirements utility space judgement",
     "generator network prototype",
-    "probe",
+    "probe stimuli",
     "inquisitor regression evolution",
     "export bench devices",
     "train record pretrain evaluation certify",
-    "synthesis",
+    "synthesis states forecast job attempts finalists publish results run family api",
     "report render",
     "cli __main__",
 )
