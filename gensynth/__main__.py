@@ -1,0 +1,5 @@
+"""`python -m gensynth` is the command `gensynth`."""
+
+from gensynth.cli import main
+
+main()

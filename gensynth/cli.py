@@ -1,0 +1,263 @@
+"""The command line: parse, call, print.
+
+    gensynth synth       learn a generator, certify and export its networks
+    gensynth generate    more networks from a learned generator
+    gensynth show        the table of a finished run
+
+Results go to stdout, everything else to stderr. What is wrong with the input is one line
+"error: ..." and exit code 2; Ctrl-C is exit code 130. Whatever a command does, Python can do
+with one call, so what is needed for that is imported within the command: `--help` imports
+neither torch nor rich.
+"""
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gensynth import __version__
+from gensynth.errors import ConfigError, GensynthError, Interrupted
+
+if TYPE_CHECKING:
+    from gensynth.config import RunConfig
+
+app = typer.Typer(
+    name="gensynth",
+    help="Learn to generate small neural networks that meet a stated requirement.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+def main() -> None:
+    """Run the command that the command line names."""
+    app(prog_name="gensynth")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gensynth {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _gensynth(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def synth(
+    run_file: Annotated[
+        Path | None, typer.Argument(metavar="RUN.toml", help="A run file; else the quickstart.")
+    ] = None,
+    prototype: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Built-in prototype, or module:factory of your own."),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Its weights, as safetensors.")
+    ] = None,
+    train_prototype: Annotated[
+        bool, typer.Option("--train-prototype", help="Train the prototype first.")
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="fashion-mnist, cifar10, a folder of images by class, or module:factory.",
+        ),
+    ] = None,
+    data_folder: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Where the official files of cifar10 lie."),
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Such as 'top1 >= 87%' or 'macs <= 4M'; once for each. Together they take the "
+            "place of the run file's.",
+        ),
+    ] = None,
+    utility: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="netscore, information_density, or arithmetic over metrics."
+        ),
+    ] = None,
+    cycles: Annotated[
+        int | None, typer.Option(metavar="N", help="Cycles in which the generator learns.")
+    ] = None,
+    finalists: Annotated[
+        int | None, typer.Option(metavar="N", help="Networks to distil and certify.")
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(metavar="N", help="Epochs of a finalist's distillation.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="All of the run's randomness follows from it.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="The run folder; it must not exist.")
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what can be reached, and how long it takes.")
+    ] = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")
+    ] = None,
+) -> None:
+    """Learn a generator; distil, certify and export its networks."""
+    given = {
+        "prototype.network": prototype,
+        "prototype.weights": weights,
+        "prototype.train": True if train_prototype else None,
+        "data.source": data,
+        "data.folder": data_folder,
+        "requirements": require,
+        "utility": utility,
+        "search.cycles": cycles,
+        "finalists.count": finalists,
+        "finalists.epochs": epochs,
+        "seed": seed,
+        "out": out,
+    }
+    with _reported():
+        if resume is not None:
+            _refuse_beside_resume(run_file, given, plan=plan)
+            _go_on(resume)
+        elif plan:
+            _plan(run_file, given)
+        else:
+            _synth(run_file, given)
+
+
+@app.command()
+def generate(
+    run: Run,
+    seeds: Annotated[
+        str, typer.Option(metavar="SEEDS", help="FIRST:BEYOND such as 0:50, or some as 3,7,12.")
+    ],
+    distil: Annotated[
+        bool, typer.Option("--distil", help="Also distil and certify each; goes on if stopped.")
+    ] = False,
+) -> None:
+    """Draw more networks from a learned generator."""
+    with _reported():
+        from gensynth.render.seeds import read_seeds
+
+        wanted = read_seeds(seeds)
+        from gensynth import family
+        from gensynth.render.family import family as table
+        from gensynth.render.live import Live, console
+
+        with Live(console(stderr=True)) as live:
+            drawn = (family.distil if distil else family.generate)(run, wanted, watch=live)
+        console().print(table(drawn))
+
+
+@app.command()
+def show(run: Run) -> None:
+    """Print the table of a finished run."""
+    with _reported():
+        from gensynth.render.live import console
+        from gensynth.render.result import result
+        from gensynth.results import read_result
+
+        screen = console()
+        screen.print(result(read_result(run), screen.width))
+
+
+def _synth(run_file: Path | None, given: Mapping[str, Any]) -> None:
+    with _blaming(run_file, given) as config:
+        from gensynth.render.live import Live, console
+        from gensynth.render.result import result
+        from gensynth.run import synth
+
+        with Live(console(stderr=True)) as live:
+            done = synth(config, watch=live, command=shlex.join(["gensynth", *sys.argv[1:]]))
+    screen = console()
+    screen.print(result(done, screen.width))
+
+
+def _go_on(run: Path) -> None:
+    from gensynth.render.live import Live, console
+    from gensynth.render.result import result
+    from gensynth.run import resume
+
+    with Live(console(stderr=True)) as live:
+        done = resume(run, watch=live)
+    screen = console()
+    screen.print(result(done, screen.width))
+
+
+def _plan(run_file: Path | None, given: Mapping[str, Any]) -> None:
+    with _blaming(run_file, given) as config:
+        from gensynth.job import prepare
+        from gensynth.render.forecast import forecast
+        from gensynth.render.live import Live, console
+
+        with Live(console(stderr=True)) as live:
+            expected = prepare(config, watch=live).forecast()
+    screen = console()
+    screen.print(forecast(expected, screen.width))
+
+
+def _refuse_beside_resume(run_file: Path | None, given: Mapping[str, Any], *, plan: bool) -> None:
+    if run_file is not None or plan or any(value is not None for value in given.values()):
+        raise ConfigError(
+            "--resume goes on with a run as it was begun, from the run file in its folder; "
+            "give nothing else beside it"
+        )
+
+
+@contextlib.contextmanager
+def _blaming(run_file: Path | None, given: Mapping[str, Any]) -> Iterator["RunConfig"]:
+    """Read the configuration, and name its file where what it says cannot be meant.
+
+    Messages quote what is wrong; the file is not to blame for what an option says.
+    """
+    from gensynth.config import read
+
+    config = read(run_file, given)
+    try:
+        yield config
+    except ConfigError as error:
+        said = [text for value in given.values() for text in _texts(value)]
+        if run_file is None or any(text in str(error) for text in said):
+            raise
+        raise type(error)(f"{run_file.name}: {error}") from error
+
+
+def _texts(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value] if isinstance(value, str) else []
+
+
+@contextlib.contextmanager
+def _reported() -> Iterator[None]:
+    """Turn what the user or the world did into a message and an exit code."""
+    try:
+        yield
+    except Interrupted as stop:
+        typer.echo(str(stop), err=True)
+        raise typer.Exit(code=130) from stop
+    except KeyboardInterrupt as stop:
+        typer.echo("stopped", err=True)
+        raise typer.Exit(code=130) from stop
+    except GensynthError as error:
+        for line in str(error).splitlines():
+            typer.echo(line if line.startswith(" ") else f"error: {line}", err=True)
+        raise typer.Exit(code=2) from error

@@ -1,0 +1,13 @@
+"""Values as what a person reads, in a terminal or a file.
+
+    figures     a number with its unit, an interval, a duration; columns under each other
+    cycles      the running table of a synthesis, a row a cycle
+    result      prototype and FermiNets side by side
+    family      networks drawn from a learned generator, a row a seed
+    forecast    what --plan says before any training
+    seeds       the other way round: 0:50 as a person writes it
+    live        the first of these while it happens, with bars in a terminal
+
+All but `live` return text and print nothing. A text fits `width` columns where its words
+let it, and is the same in a terminal and in a pipe.
+"""

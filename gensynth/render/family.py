@@ -1,0 +1,57 @@
+"""Networks drawn from a learned generator, a row a seed, and what they are as a family."""
+
+import shlex
+from typing import TYPE_CHECKING
+
+from gensynth.render.figures import columns, count, estimate
+from gensynth.requirements import combine
+
+if TYPE_CHECKING:
+    from gensynth.family import Drawn, Family
+
+
+def family(family: "Family") -> str:
+    """Return the table of the drawn networks, and the family's figures below it.
+
+    Predicted is top-1 in percent after full distillation, with its 95 % interval; tested is
+    counted on the test split. The verdict is the predicted one until a network is tested,
+    then the one by its point value.
+    """
+    tested = any(drawn.certificate is not None for drawn in family.drawn)
+    head = ["seed", "predicted", *(["tested"] if tested else []), "MACs", "params", "require"]
+    rows = [head, *(_row(drawn, tested=tested) for drawn in family.drawn)]
+    return "\n".join([*columns(rows, left=0), "", *_summary(family)])
+
+
+def _row(drawn: "Drawn", *, tested: bool) -> list[str]:
+    certificate = drawn.certificate
+    verdicts = drawn.verdicts if drawn.point_verdicts is None else drawn.point_verdicts
+    shown = "-"
+    if certificate is not None:
+        shown = estimate(certificate.low_pct, certificate.point_pct, certificate.high_pct)
+    return [
+        f"{drawn.seed}",
+        estimate(*drawn.predicted_top1_pct),
+        *([shown] if tested else []),
+        count(drawn.macs),
+        count(drawn.params),
+        combine(verdicts.values()).value,
+    ]
+
+
+def _summary(family: "Family") -> list[str]:
+    networks = len(family.drawn)
+    distinct = len({drawn.graph_sha256 for drawn in family.drawn})
+    spread = ""
+    if family.median_distance is not None:
+        spread = f", median pairwise distance of relative widths {family.median_distance:.3f}"
+    lines = [f"{distinct} different among {networks}{spread}"]
+    if family.judged:
+        lines.append(
+            f"{family.satisfied} of {family.judged} meet the requirements by point value: at "
+            f"least {100 * (family.share_lower_bound or 0):.0f} % of all seeds do, at 95 %"
+        )
+    elif family.judged is None:
+        lines.append("train and certify them with: the same command and --distil")
+    folder = family.drawn[0].folder.parent if family.drawn else family.path
+    return [*lines, f"networks are in {shlex.quote(str(folder))}/SEED"]

@@ -1,0 +1,52 @@
+"""What --plan says: what can be reached, what is fixed, and how long it will take."""
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from gensynth.render.figures import columns, count, duration
+
+if TYPE_CHECKING:
+    from gensynth.forecast import Forecast
+
+
+def forecast(forecast: "Forecast", width: int = 80) -> str:
+    """Return the forecast of a run as a few paragraphs."""
+    seen = ", seen by it in training" if forecast.seen_search else ""
+    head = (
+        f"{forecast.prototype} on {forecast.data}: top-1 {forecast.search_top1_pct:.2f} % of "
+        f"{forecast.search_n:,} search images{seen}"
+    )
+    costs = [["", "smallest", "required", "prototype"]]
+    for label, name, reach in (
+        ("MACs", "macs", forecast.macs),
+        ("parameters", "params", forecast.params),
+    ):
+        limit = forecast.limits.get(name)
+        required = "-" if limit is None else f"<= {count(limit)}"
+        costs.append([label, count(reach[0]), required, count(reach[1])])
+    channels = sum(size for _, size in forecast.groups)
+    groups = ", ".join(f"{name} {size}" for name, size in forecast.groups)
+    blocks = ", ".join(forecast.blocks)
+    freedom = [
+        f"{len(forecast.groups)} groups of {channels:,} channels in all: {groups or 'none'}",
+        f"{len(forecast.blocks)} blocks that can go whole: {blocks or 'none'}",
+        f"frozen: {100 * forecast.frozen_macs_share:.1f} % of the prototype's MACs, in fixed parts",
+    ]
+    times = [
+        ["initialise", "", duration(forecast.initialise_s)],
+        ["cycles", f"{forecast.cycles} of", duration(forecast.cycle_s)],
+        ["finalists", f"{forecast.finalists} of", duration(forecast.finalist_s)],
+        ["in all", "", duration(forecast.total_s)],
+    ]
+    parts = [
+        _wrap(head, width),
+        _wrap("requirements: " + (", ".join(forecast.requirements) or "none"), width),
+        "\n".join(columns(costs)),
+        "\n".join(_wrap(line, width) for line in freedom),
+        "time forecast from a short measurement on this machine\n" + "\n".join(columns(times)),
+    ]
+    return "\n\n".join(parts)
+
+
+def _wrap(text: str, width: int) -> str:
+    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False)

@@ -1,0 +1,174 @@
+"""The prototype and its FermiNets side by side, and what to do with them next."""
+
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from gensynth.render.figures import GAP, columns, count, decimals, digits, duration, interval
+from gensynth.requirements import Verdict
+
+if TYPE_CHECKING:
+    from gensynth.results import Finalist, Result
+
+_NONE = "-"
+
+
+def result(result: "Result", width: int = 80) -> str:
+    """Return the table of a finished run, the notes to it, and the next commands.
+
+    A network is a column, so that any number of requirements finds its row; networks that
+    do not fit beside each other follow below, beside the prototype again.
+    """
+    networks = list(result.finalists)
+    rows = _rows(result)
+    tables = []
+    for some in _fitting(result.prototype, networks, rows, width):
+        cells = [[label, *map(show, [result.prototype, *some])] for label, show in rows]
+        tables.append("\n".join(columns(cells)))
+    parts = ["\n\n".join(tables), *_notes(result), _next(result)]
+    return "\n\n".join(parts)
+
+
+Row = tuple[str, Callable[["Finalist"], str]]
+
+
+def _rows(result: "Result") -> list[Row]:
+    """Return label and cell of every row."""
+    networks = [result.prototype, *result.finalists]
+    n = result.prototype.certificate.n
+    limited = any(f.certificate.requirement for f in networks)
+    own = any(f.utility not in (f.netscore, f.information_density) for f in networks)
+    rows: list[Row | None] = [
+        ("", lambda f: f.name),
+        (f"top-1 on {n:,} test images", lambda f: f"{f.certificate.point_pct:.2f} %"),
+        ("  95 % interval", lambda f: interval(f.certificate.low_pct, f.certificate.high_pct)),
+        ("  certified at least", _bound) if limited else None,
+        ("parameters", lambda f: f"{f.params:,}"),
+        ("MACs", lambda f: count(f.macs)),
+        ("information density, %/M", lambda f: digits(f.information_density)),
+        ("NetScore", lambda f: f"{f.netscore:.2f}"),
+        ("utility", lambda f: f"{f.utility:.4g}") if own else None,
+        ("latency p50, ms", lambda f: digits(f.latency.p50_ms) if f.latency else _NONE),
+        ("  95 % interval", _latency_interval),
+        ("times fewer parameters", lambda f: digits(f.ratios.params) if f.ratios else ""),
+        ("times fewer MACs", lambda f: digits(f.ratios.macs) if f.ratios else ""),
+        ("times the density", _density),
+        ("NetScore gained", lambda f: f"{f.ratios.netscore_gain:+.2f}" if f.ratios else ""),
+        ("times faster", _speed),
+        ("  95 % interval", _speed_interval),
+        *(row for text in result.requirements for row in _verdict_rows(text, networks)),
+    ]
+    return [row for row in rows if row is not None]
+
+
+def _verdict_rows(text: str, networks: Sequence["Finalist"]) -> list[Row]:
+    """Return the certified verdict, and that of the point values where it differs."""
+    if all(f.verdicts[text] == f.point_verdicts[text] for f in networks):
+        return [(text, lambda f: f.verdicts[text].value)]
+    return [
+        (f"{text}, certified", lambda f: f.verdicts[text].value),
+        ("  by point value", lambda f: f.point_verdicts[text].value),
+    ]
+
+
+def _bound(network: "Finalist") -> str:
+    return f"{network.certificate.lower_bound_pct:.2f} %"
+
+
+def _latency_interval(network: "Finalist") -> str:
+    found = network.latency
+    return interval(found.low_ms, found.high_ms, decimals(found.p50_ms)) if found else _NONE
+
+
+def _density(network: "Finalist") -> str:
+    return digits(network.ratios.information_density) if network.ratios else ""
+
+
+def _speed(network: "Finalist") -> str:
+    if network.ratios is None:
+        return ""
+    return _NONE if network.ratios.latency is None else digits(network.ratios.latency)
+
+
+def _speed_interval(network: "Finalist") -> str:
+    ratios = network.ratios
+    if ratios is None:
+        return ""
+    if ratios.latency is None or ratios.latency_low is None or ratios.latency_high is None:
+        return _NONE
+    return interval(ratios.latency_low, ratios.latency_high, decimals(ratios.latency))
+
+
+def _fitting(
+    prototype: "Finalist", networks: Sequence["Finalist"], rows: Sequence[Row], width: int
+) -> Iterator[Sequence["Finalist"]]:
+    """Yield the networks in as few tables as their columns need."""
+    start = max(len(label) for label, _ in rows) + _breadth(prototype, rows)
+    some: list[Finalist] = []
+    room = width - start
+    for network in networks:
+        breadth = _breadth(network, rows)
+        if some and breadth > room:
+            yield some
+            some, room = [], width - start
+        some.append(network)
+        room -= breadth
+    yield some
+
+
+def _breadth(network: "Finalist", rows: Sequence[Row]) -> int:
+    return len(GAP) + max(len(show(network)) for _, show in rows)
+
+
+def _notes(result: "Result") -> Iterator[str]:
+    """Yield what a figure of the table must not be read without."""
+    lines = []
+    finalists = result.finalists
+    limited = [f.certificate for f in finalists if f.certificate.requirement is not None]
+    if limited:
+        lines.append(
+            f"certified: by one-sided Wilson bounds that hold together at "
+            f"{100 * limited[0].confidence:g} %, n = {limited[0].sharing}"
+        )
+    timed = [f.latency for f in [result.prototype, *finalists] if f.latency]
+    if timed:
+        one = timed[0]
+        threads = "1 thread" if one.threads == 1 else f"{one.threads} threads"
+        lines.append(
+            f"latency: device {one.device}, {one.runtime}, {threads}, batch {one.batch}, "
+            f"n = {one.n} each, in turns"
+        )
+    phases = _phases(result)
+    if phases:
+        parts = ", ".join(f"{phase} {duration(s)}" for phase, s in phases.items() if s >= 1)
+        lines.append(f"wall time: {duration(sum(phases.values()))}" + (parts and f" ({parts})"))
+    if lines:
+        yield "\n".join(lines)
+    missed = [f.name for f in finalists if Verdict.VIOLATED in f.point_verdicts.values()]
+    if missed:
+        yield (
+            f"{', '.join(missed)} {'misses' if len(missed) == 1 else 'miss'} a requirement by "
+            "point value; a run with more cycles,\n"
+            "longer distillation (--epochs) or looser requirements may reach it"
+        )
+
+
+def _phases(result: "Result") -> dict[str, float]:
+    """Return the wall time of every phase, without the parts of one ("finalists train")."""
+    whole = {name.split()[0] for name in result.seconds} & result.seconds.keys()
+    return {
+        name: seconds
+        for name, seconds in result.seconds.items()
+        if name in whole or name.split()[0] not in whole
+    }
+
+
+def _next(result: "Result") -> str:
+    path = shlex.quote(str(result.path))
+    lines = [
+        ("run folder", path),
+        ("networks", f"{path}/finalists/NAME (network.onnx, weights.safetensors, card.json)"),
+        ("more of them", f"gensynth generate {path} --seeds 0:50"),
+        ("this table again", f"gensynth show {path}"),
+    ]
+    return "\n".join(columns(lines, left=2))
