@@ -177,8 +177,10 @@ def _label(graph: Graph) -> tuple[dict[str, np.ndarray], _Ties]:
             for one, other in zip(twin, axes, strict=True):  # a shared tensor keeps one shape
                 if one is not None and other is not None:
                     ties.tie(one, other)
-                elif one is not None or other is not None:
-                    ties.freeze(one if other is None else other)
+                    continue
+                for axis in (one, other):  # whole where another call wants channels
+                    if axis is not None:
+                        ties.freeze(axis)
     for name in graph.outputs:
         ties.freeze(labels[name])
     return labels, ties
@@ -257,10 +259,10 @@ def _groups(graph: Graph, labels: Mapping[str, np.ndarray], ties: _Ties) -> tupl
             if int(label) not in frozen:
                 appearances[int(label)].append((vertex.name, int(count)))
     members: dict[tuple[tuple[str, int], ...], list[int]] = defaultdict(list)
-    for label, places in appearances.items():
-        members[tuple(places)].append(label)
+    for label, where in appearances.items():
+        members[tuple(where)].append(label)
     place = {vertex.name: number for number, vertex in enumerate(graph.vertices)}
-    found = []
+    found: list[tuple[int, list[tuple[int, int]]]] = []
     for places, channels in members.items():
         if len(channels) == 1:
             continue  # the last channel of a group always stays
@@ -268,13 +270,12 @@ def _groups(graph: Graph, labels: Mapping[str, np.ndarray], ties: _Ties) -> tupl
         order = {int(label): i for i, label in reversed(list(enumerate(labels[first])))}
         found.append((place[first], sorted((order[label], label) for label in channels)))
     groups: dict[str, Group] = {}
-    for vertex, channels in sorted(found):
-        first = name = graph.vertices[vertex].name
-        number = 0
-        while name in groups or (number and name in place):
-            number += 1
-            name = f"{first}#{number}"
-        groups[name] = Group(name, tuple(label for _, label in channels))
+    for number, ordered in sorted(found):
+        name, again = graph.vertices[number].name, 0
+        while name in groups or (again and name in place):
+            again += 1
+            name = f"{graph.vertices[number].name}#{again}"
+        groups[name] = Group(name, tuple(label for _, label in ordered))
     return tuple(groups.values())
 
 

@@ -58,7 +58,9 @@ class Composer:
     def conv(self, source: str, width: int, stride: int = 1, groups: int = 1) -> str:
         channels, height, across = self.shapes[source]
         kernel = int(self.random.choice([1, 3]))
-        tensors = {"weight": (width, channels // groups, kernel, kernel)}
+        tensors: dict[str, tuple[int, ...]] = {
+            "weight": (width, channels // groups, kernel, kernel)
+        }
         if self.flip():
             tensors["bias"] = (width,)
         size = ((height - 1) // stride + 1, (across - 1) // stride + 1)
@@ -125,8 +127,8 @@ class Composer:
                 self.batch_norm(x)
             case "pointwise":
                 op = str(self.random.choice(POINTWISE))
-                extra = {"leaky_relu": {"slope": 0.1}, "elu": {"alpha": 1.0}}.get(op, {})
-                self.put(op, (x,), shape, **extra)
+                extra: dict[str, Any] = {"leaky_relu": {"slope": 0.1}, "elu": {"alpha": 1.0}}
+                self.put(op, (x,), shape, **extra.get(op, {}))
             case "prelu":
                 self.put("prelu", (x,), shape, {"weight": (channels if self.flip() else 1,)})
             case "shared prelu":
@@ -185,10 +187,15 @@ class Composer:
                 new = (channels + before + after, *shape[1:])
                 self.put("pad_channels", (x,), new, before=before, after=after)
             case "subsample" if height > 3:
-                half = ((height + 1) // 2,) * 2
-                self.put("subsample", (x,), (channels, *half), stride=[2, 2])
+                less = (height + 1) // 2
+                self.put("subsample", (x,), (channels, less, less), stride=[2, 2])
             case "pool":
-                window = {"kernel": [3, 3], "stride": [1, 1], "padding": [1, 1], "ceil": False}
+                window: dict[str, Any] = {
+                    "kernel": [3, 3],
+                    "stride": [1, 1],
+                    "padding": [1, 1],
+                    "ceil": False,
+                }
                 if self.flip():
                     self.put("avg_pool", (x,), shape, count_padding=True, **window)
                 else:
