@@ -43,13 +43,20 @@ class PrototypeConfig:
         network: a built-in name, or "module:factory" of one's own.
         weights: a safetensors file of its trained weights; None takes the ones that ship with
             a built-in prototype for a built-in data set.
+        train: whether the prototype is trained first, from nothing, in place of reading
+            weights.
         seen_search: whether the weights were trained on the search images too; figures
             measured on these are then marked as seen.
     """
 
     network: str = "resnet8"
     weights: Path | None = None
+    train: bool = False
     seen_search: bool = False
+
+    def __post_init__(self) -> None:
+        if self.train and self.weights is not None:
+            raise ValueError("weights and train exclude each other, got both")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -107,6 +114,8 @@ class SearchConfig:
         warmup_images: images of the sandwich training before the first cycle, after which
             slices of the prototype's weights work as networks.
         images: training images of the short distillation within a cycle.
+        full_networks: of the first so many cycles, the network is also distilled as a finalist
+            is, which teaches how far the short distillation falls short of it.
         probe_images: images whose responses are observed.
         candidates: seeds whose networks are costed and ranked before a cycle picks one.
         directions: independent ways in which a seed tilts a network.
@@ -120,7 +129,8 @@ class SearchConfig:
 
     cycles: Positive = 12
     warmup_images: Natural = 24_000
-    images: Natural = 6_000
+    images: Positive = 6_000
+    full_networks: Natural = 1
     probe_images: Positive = 512
     candidates: Positive = 256
     directions: Positive = 4

@@ -9,6 +9,7 @@
     ├── ExportError         an ONNX file that does not compute what the network computes
     ├── DeviceError         a machine that cannot measure what was asked
     ├── RunError            a run folder that is absent, in use, damaged or of another version
+    ├── Interrupted         Ctrl-C, with what is kept and how to go on; the exit code is 130
     └── LinkError           a checkout that lost its links to export, bench or devices
 
 All of these are the user's or the world's doing, so the command line prints the
@@ -51,6 +52,10 @@ class DeviceError(GensynthError):
 
 class RunError(GensynthError):
     """A run folder that is absent, in use, damaged or of another version."""
+
+
+class Interrupted(GensynthError):
+    """Work that was stopped by Ctrl-C; what is kept, and the way on, are the message."""
 
 
 class LinkError(GensynthError, ImportError):

@@ -9,7 +9,7 @@ requirements hold for every seed by construction; accuracy is the inquisitor's t
 
 The gain of group g at width k, the best k channels kept, is
 
-    f_g(k) = exp(offset[g] + direction[g] . xi) * sum over j <= k of
+    f_g(k) = exp(offset[g] + direction[g] . (exp(tilt) * xi)) * sum over j <= k of
                  exp(sharpness * u[g, (j)]) * (n_g / j) ^ curvature
 
 with u the log-saliency of its channels in descending order and xi the seed's normal draw.
@@ -46,6 +46,7 @@ class Theta:
         offset: (groups,) log-gain of each group relative to its channels' saliency.
         block: (blocks,) log-gain of each removable block.
         directions: (groups + blocks, d) how a seed's d normal draws tilt the log-gains.
+        tilt: (d,) log-scale of each direction: how far the seeds of a family lie apart.
         sharpness: how much a channel's saliency counts: 0 not at all, 1 in full.
         curvature: exponent of diminishing returns in relative width.
         budget: (mean, spread) of the seed's log cost: the geometric mean of parameters and
@@ -57,15 +58,15 @@ class Theta:
     offset: np.ndarray
     block: np.ndarray
     directions: np.ndarray
+    tilt: np.ndarray
     sharpness: float = 1.0
     curvature: float = 1.0
     budget: tuple[float, float] = (0.0, 0.0)
 
     def vector(self) -> np.ndarray:
         """Return all that a search may change but saliency and directions, as one vector."""
-        return np.concatenate(
-            [self.offset, self.block, [self.sharpness, self.curvature, self.budget[0]]]
-        )
+        scalars = [self.sharpness, self.curvature, self.budget[0]]
+        return np.concatenate([self.offset, self.block, self.tilt, scalars])
 
     def with_vector(self, vector: np.ndarray) -> "Theta":
         """Return these parameters with `vector` in place of what `vector()` gives."""
@@ -74,6 +75,7 @@ class Theta:
             self,
             offset=_grid(vector[:groups]),
             block=_grid(vector[groups : groups + blocks]),
+            tilt=_grid(np.clip(vector[groups + blocks : -3], -4.0, 1.0)),
             sharpness=float(_grid(np.clip(vector[-3], 0.0, 3.0))),
             curvature=float(_grid(np.clip(vector[-2], 0.0, 4.0))),
             budget=(float(_grid(np.minimum(vector[-1], 0.0))), self.budget[1]),
@@ -150,6 +152,7 @@ class Generator:
                     "offset": theta.offset.tolist(),
                     "block": theta.block.tolist(),
                     "directions": theta.directions.tolist(),
+                    "tilt": theta.tilt.tolist(),
                     "sharpness": theta.sharpness,
                     "curvature": theta.curvature,
                     "budget": list(theta.budget),
@@ -182,6 +185,7 @@ class Generator:
                 directions=np.array(document["directions"]).reshape(
                     len(document["offset"]) + len(document["block"]), -1
                 ),
+                tilt=np.array(document["tilt"]),
                 sharpness=document["sharpness"],
                 curvature=document["curvature"],
                 budget=(document["budget"][0], document["budget"][1]),
@@ -227,6 +231,7 @@ def initial_theta(
         offset=np.zeros(len(space.sizes)),
         block=_grid(np.log(np.maximum(block_gain, 1e-6))),
         directions=_grid(draw * spread / np.sqrt(directions)),
+        tilt=np.zeros(directions),
         budget=budget,
     )
 
@@ -277,7 +282,7 @@ class _Targets:
 
     def excess(self, costs: np.ndarray, prototype: np.ndarray) -> np.ndarray:
         """Return by how much the worst cost must still fall: (networks,), a log ratio."""
-        over_limit = np.log(costs / self.limits).max(axis=1)
+        over_limit = (np.log(costs) - np.log(self.limits)).max(axis=1)
         over_budget = np.log(costs / prototype).mean(axis=1) - self.log_cost
         return np.maximum(np.maximum(over_limit, over_budget), 0.0)
 
@@ -289,7 +294,9 @@ class _Gains:
         widest = int(space.sizes.max(initial=1))
         groups = len(space.sizes)
         steps = np.zeros((len(thetas), groups, widest + 1))
-        tilt = np.stack([t.directions @ d.xi for t, d in zip(thetas, draws, strict=True)])
+        tilt = np.stack(
+            [t.directions @ (np.exp(t.tilt) * d.xi) for t, d in zip(thetas, draws, strict=True)]
+        )
         offsets = np.stack([t.offset for t in thetas]) + tilt[:, :groups]
         sharpness = np.array([t.sharpness for t in thetas])[:, None]
         curvature = np.array([t.curvature for t in thetas])[:, None]
@@ -389,4 +396,4 @@ class _Descent:
 
 def _prices(lost: np.ndarray, saved: np.ndarray) -> np.ndarray:
     """Return gain lost per cost saved; infinite where nothing is saved."""
-    return np.where(saved > 0, lost / np.maximum(saved, 1e-300), np.inf)
+    return np.divide(lost, saved, out=np.full_like(lost, np.inf), where=saved > 0)

@@ -65,11 +65,7 @@ class RunFolder:
         Raises:
             RunError: if the path is taken or cannot be written; then nothing is left there.
         """
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise RunError(
-                f"{path} is not empty; go on with a run that is there by --resume, "
-                "or name another folder"
-            )
+        cls.check_free(path)
         new = path.resolve()
         building = new.with_name(f"{durable.PARTIAL}{new.name}-{os.getpid()}")
         lock = None
@@ -92,6 +88,19 @@ class RunFolder:
                 raise RunError(f"the run folder {path} cannot be made: {error}") from error
             raise
         return cls(path, lock)
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Refuse a path that `create` could not take.
+
+        Raises:
+            RunError: if it is there and no empty folder.
+        """
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise RunError(
+                f"{path} is not empty; go on with a run that is there by --resume, "
+                "or name another folder"
+            )
 
     @classmethod
     def open(cls, path: Path, *, lock: bool = True) -> Self:

@@ -1,0 +1,173 @@
+"""What a run can reach and how long it will take, said before anything is trained.
+
+Ranges of cost are exact. Times are forecasts: a few steps of a network that meets the cost
+limits are timed on this machine and multiplied; nothing of them is kept.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from gensynth.cost import vertex_costs
+from gensynth.coupling import Coupling
+from gensynth.evaluation import Workshop
+from gensynth.network import Network
+from gensynth.probe import Probe
+from gensynth.space import COSTS, Points, Space
+from gensynth.synthesis import Plan
+from gensynth.train import Recipe, Teacher
+
+TIMED_STEPS = 6
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What `gensynth synth --plan` says.
+
+    Attributes:
+        prototype, data: their names.
+        macs, params: of (the smallest network of the space, the prototype).
+        limits: largest allowed cost by name.
+        requirements: as written.
+        search_top1_pct, search_n: of the prototype on the search split, measured.
+        seen_search: whether the prototype was trained on these images.
+        frozen_macs_share: share of the prototype's MACs, in [0, 1], in vertices that no
+            generated network can change.
+        groups: (name, channels) of the coupled channels that can be narrowed.
+        blocks: names of the residual branches that can be removed.
+        cycles, finalists: how many.
+        initialise_s, cycle_s, finalist_s, total_s: forecasts, on this machine as it is now.
+    """
+
+    prototype: str
+    data: str
+    macs: tuple[int, int]
+    params: tuple[int, int]
+    limits: dict[str, int]
+    requirements: tuple[str, ...]
+    search_top1_pct: float
+    search_n: int
+    seen_search: bool
+    frozen_macs_share: float
+    groups: tuple[tuple[str, int], ...]
+    blocks: tuple[str, ...]
+    cycles: int
+    finalists: int
+    initialise_s: float
+    cycle_s: float
+    finalist_s: float
+    total_s: float
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds for pieces of the work, from one short measurement each.
+
+    Attributes:
+        step_s: a training step of a network at the limits, a teacher's answers known.
+        teach_s: the teacher's answers to the batch of one step.
+        image_s: evaluating one image.
+        probe_s: probing one network.
+    """
+
+    step_s: float
+    teach_s: float
+    image_s: float
+    probe_s: float
+
+    def seconds(
+        self, plan: Plan, recipe: Recipe, workshop: Workshop, *, full_networks: int, count: int
+    ) -> tuple[float, float, float, float]:
+        """Return forecasts of (initialisation, a cycle, a finalist, all), in seconds."""
+        train, search, test = (
+            len(workshop.dataset.train), len(workshop.dataset.search), len(workshop.dataset.test)
+        )  # fmt: skip
+        batch_share = plan.recipe.batch / recipe.batch
+        short_steps = plan.recipe.epochs * (train // plan.recipe.batch)
+        full_steps = recipe.epochs * (train // recipe.batch)
+        short = short_steps * self.step_s * batch_share
+        fresh = short_steps * self.teach_s * batch_share if plan.absorb else 0.0
+        initialise = self.probe_s + plan.warmup * (short + fresh)
+        cycle = short + fresh + search * self.image_s + self.probe_s
+        finalist = full_steps * self.step_s + (search + test) * self.image_s
+        taught = full_steps * self.teach_s  # once: every student sees the same views
+        networks = count + min(full_networks, plan.cycles)
+        total = initialise + plan.cycles * cycle + taught + networks * finalist
+        return initialise, cycle, finalist, total
+
+
+def frozen_macs_share(coupling: Coupling) -> float:
+    """Return the share of MACs in vertices that no group and no block touches."""
+    free = {channel for group in coupling.groups for channel in group.channels}
+    removable = {name for block in coupling.blocks for name in block.vertices}
+    costs = vertex_costs(coupling.graph)
+    total = sum(cost.macs for cost in costs.values())
+    frozen = sum(
+        costs[vertex.name].macs
+        for vertex in coupling.graph.vertices
+        if vertex.name not in removable
+        and not any(
+            int(label) in free
+            for name in (vertex.name, *vertex.inputs)
+            for label in coupling.labels[name]
+        )
+    )
+    return frozen / total if total else 0.0
+
+
+def point_at_limits(space: Space, limits: dict[str, int]) -> Points:
+    """Return the widest network of equal relative widths that meets the limits.
+
+    Without limits the goal is half of the prototype's MACs.
+    """
+    goal = limits or {"macs": int(space.prototype[COSTS.index("macs")]) // 2}
+    bits = space.whole(1).bits
+    for share in (step / 32 for step in range(32, 0, -1)):
+        widths = space.sizes * share // space.align * space.align
+        points = Points(widths.astype(int)[None].clip(space.floors, space.sizes), bits)
+        costs = space.costs(points)[0]
+        if all(costs[COSTS.index(name)] <= limit for name, limit in goal.items()):
+            return points
+    return space.smallest()
+
+
+def pace(
+    workshop: Workshop, probe: Probe, space: Space, limits: dict[str, int], recipe: Recipe
+) -> Pace:
+    """Time a few steps of a network at the limits, on this machine as it is now."""
+    views = workshop.views
+    aside = replace(
+        workshop, teacher=Teacher(workshop.prototype.network(), views, workshop.compute)
+    )
+    batches = list(views.epoch(0, recipe.batch, limit=TIMED_STEPS))
+    teach_s = _timed(
+        lambda: [aside.teacher.logits(0, batch.images, batch.places) for batch in batches]
+    )
+    network = _network(aside, space, limits)
+    epochs = len(batches) / max(1, len(views) // recipe.batch)
+    probe_s = _timed(lambda: probe(network, seed=0))
+    # The first steps pay for what is set up once; the trainer of one's own is timed alike.
+    aside.distil(network, replace(recipe, epochs=epochs))
+    step_s = _timed(lambda: aside.distil(network, replace(recipe, epochs=epochs)))
+    images = batches[0].images
+    with torch.no_grad():
+        network(images)
+        image_s = _timed(lambda: network(images))
+    count = len(batches)
+    return Pace(step_s / count, teach_s / count, image_s / len(images), probe_s)
+
+
+def _network(workshop: Workshop, space: Space, limits: dict[str, int]) -> Network:
+    points = point_at_limits(space, limits)
+    ranking = [np.arange(size) for size in space.sizes]
+    graph = space.coupling.apply(space.selection(points, 0, ranking))
+    return workshop.inherit(graph, workshop.prototype.weights)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

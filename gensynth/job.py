@@ -1,0 +1,374 @@
+"""Everything a synthesis run needs, made ready from its run file before anything is written.
+
+    RunConfig -> requirements, utility -> data -> prototype -> graph, space, probe, plan
+
+What a user can get wrong surfaces in `prepare`: names that nobody knows, files that are
+missing or damaged, shapes that do not fit, costs that no network can reach. Only a prototype
+that is to be trained first is trained here, after all that.
+"""
+
+import functools
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from gensynth import stimuli
+from gensynth.certify import split_sha256
+from gensynth.compute import Compute, detect
+from gensynth.config import RunConfig, TaskConfig
+from gensynth.data import open_dataset
+from gensynth.data.dataset import Dataset
+from gensynth.data.views import Views, normaliser
+from gensynth.errors import ConfigError, DataError, PrototypeError
+from gensynth.evaluation import Trainer, Workshop
+from gensynth.evolution import Aim
+from gensynth.forecast import Forecast, frozen_macs_share, pace
+from gensynth.generator import Generator, initial_theta
+from gensynth.importing import import_object
+from gensynth.inquisitor import FULL
+from gensynth.nearest import did_you_mean
+from gensynth.pretrain import train_prototype
+from gensynth.probe import Probe
+from gensynth.prototype import Prototype, load_weights, read_prototype
+from gensynth.prototypes import create, shipped
+from gensynth.requirements import Requirement, accuracy_limit, cost_limits, parse_all
+from gensynth.space import COSTS, Space
+from gensynth.synthesis import Plan
+from gensynth.train import HardLoss, Recipe, Teacher
+from gensynth.utility import Utility
+from gensynth.watch import SILENT, Watch
+
+LOSSES = ("cross_entropy",)
+SEARCHABLE = frozenset({"top1", *COSTS})
+"""Metrics that are known of every network of the search, trained or only generated."""
+
+SHORT_BATCH = 64
+SHORT_PEAK_LR = 0.1
+"""Of a cycle's short distillation: many small steps, because there are few images."""
+
+LEAST_IMAGES = 256
+"""A network's norms take their statistics from batches of this size."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is ready to start.
+
+    Attributes:
+        config: what was asked.
+        requirements: read, the stricter of two on one metric.
+        prototype_name: as asked.
+        dataset, prototype, workshop, space, probe, plan: what `synthesis` works with.
+        recipe: of a finalist's full distillation.
+        search_correct: images of the search split that the prototype classifies correctly.
+        training: the record of the prototype's training, if it was trained here.
+    """
+
+    config: RunConfig
+    requirements: tuple[Requirement, ...]
+    dataset: Dataset
+    prototype: Prototype
+    workshop: Workshop
+    space: Space
+    probe: Probe
+    plan: Plan
+    recipe: Recipe
+    search_correct: int
+    training: Mapping[str, bytes]
+
+    @property
+    def utility(self) -> Utility:
+        """U."""
+        return self.plan.aim.utility
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, Any]:
+        """What a resumed run must find unchanged, as JSON values: the data and the prototype."""
+        data = self.dataset
+        return {
+            "data": {
+                "name": data.name,
+                "mean": list(data.mean),
+                "std": list(data.std),
+                "classes": list(data.classes),
+                **{
+                    f"{s.name}_sha256": split_sha256(s)
+                    for s in (data.train, data.search, data.test)
+                },
+            },
+            "prototype": {
+                "name": self.config.prototype.network,
+                "graph_sha256": self.prototype.graph.sha256,
+            },
+        }
+
+    def forecast(self) -> Forecast:
+        """Return what can be reached, and how long it will take here; times a few steps."""
+        config, space = self.config, self.space
+        limits = cost_limits(self.requirements)
+        measured = pace(self.workshop, self.probe, space, limits, self.recipe)
+        initialise, cycle, finalist, total = measured.seconds(
+            self.plan,
+            self.recipe,
+            self.workshop,
+            full_networks=config.search.full_networks,
+            count=config.finalists.count,
+        )
+        smallest = dict(zip(COSTS, space.costs(space.smallest())[0], strict=True))
+        whole = dict(zip(COSTS, space.prototype, strict=True))
+        return Forecast(
+            prototype=config.prototype.network,
+            data=self.dataset.name,
+            macs=(int(smallest["macs"]), int(whole["macs"])),
+            params=(int(smallest["params"]), int(whole["params"])),
+            limits=limits,
+            requirements=tuple(r.text for r in self.requirements),
+            search_top1_pct=100 * self.search_correct / len(self.dataset.search),
+            search_n=len(self.dataset.search),
+            seen_search=config.prototype.seen_search,
+            frozen_macs_share=frozen_macs_share(self.prototype.coupling),
+            groups=tuple((g.name, g.size) for g in self.prototype.coupling.groups),
+            blocks=tuple(b.name for b in self.prototype.coupling.blocks),
+            cycles=self.plan.cycles,
+            finalists=config.finalists.count,
+            initialise_s=initialise,
+            cycle_s=cycle,
+            finalist_s=finalist,
+            total_s=total,
+        )
+
+
+def prepare(config: RunConfig, *, watch: Watch = SILENT, kept: Path | None = None) -> Job:
+    """Make a run ready.
+
+    Args:
+        config: the run file.
+        watch: hears of phases, and of the prototype's training.
+        kept: weights of the prototype that a run folder keeps, in place of the run file's.
+
+    Raises:
+        GensynthError: for whatever the user can put right; nothing is written or trained then.
+    """
+    watch.phase("prepare")
+    requirements = parse_all(config.requirements)
+    utility = _utility(config.utility)
+    dataset = open_dataset(config.data)
+    _check_size(dataset, config)
+    hard_loss, trainer = _task(config.task, dataset)
+    compute = detect()
+    prototype, training = _prototype(config, requirements, dataset, compute, watch, kept)
+    space = Space(prototype.coupling, config.search.align)
+    views = Views(dataset, dataset.train, config.seed, compute.device)
+    teacher = Teacher(prototype.network(), views, compute)
+    workshop = Workshop(
+        prototype, dataset, views, teacher, compute, hard_loss=hard_loss, trainer=trainer
+    )
+    search_correct = workshop.correct(prototype.network(), dataset.search)
+    accuracy = accuracy_limit(requirements)
+    reached = 100 * search_correct / len(dataset.search)
+    if accuracy is not None and not accuracy.allows(reached):
+        watch.note(
+            f'the prototype reaches {reached:.2f} % on the search split, less than "{accuracy}" '
+            "asks of networks that learn from it"
+        )
+    return Job(
+        config=config,
+        requirements=requirements,
+        dataset=dataset,
+        prototype=prototype,
+        workshop=workshop,
+        space=space,
+        probe=_probe(workshop, config.search.probe_images, config.seed),
+        plan=_plan(config, requirements, utility, len(dataset.train)),
+        recipe=_full_recipe(config),
+        search_correct=search_correct,
+        training=training,
+    )
+
+
+def _utility(expression: str) -> Utility:
+    utility = Utility(expression)
+    unknown = sorted(utility.needs - SEARCHABLE)
+    if unknown:
+        raise ConfigError(
+            f'utility "{expression}" reads {unknown[0]}, which is measured on finalists only; '
+            f"the search weighs {', '.join(sorted(SEARCHABLE))}; limit {unknown[0]} by a "
+            "requirement instead"
+        )
+    return utility
+
+
+def _check_size(dataset: Dataset, config: RunConfig) -> None:
+    least = max(LEAST_IMAGES, config.finalists.batch)
+    if len(dataset.train) < least:
+        raise DataError(
+            f"{dataset.name} has {len(dataset.train)} training images; at least {least} are needed"
+        )
+    if len(dataset.classes) < 2:
+        raise DataError(f"{dataset.name} has one class; telling apart takes at least two")
+
+
+def _task(config: TaskConfig, dataset: Dataset) -> tuple[HardLoss, Trainer | None]:
+    if config.loss not in LOSSES:
+        raise ConfigError(f"unknown loss '{config.loss}'; {did_you_mean(config.loss, LOSSES)}")
+    loss: HardLoss = nn.functional.cross_entropy
+    if config.class_weights is not None:
+        if len(config.class_weights) != len(dataset.classes):
+            raise ConfigError(
+                f"class_weights in [task] must have one weight for each of "
+                f"{len(dataset.classes)} classes, got {len(config.class_weights)}"
+            )
+        loss = _WeightedLoss(config.class_weights)
+    if config.train is None:
+        return loss, None
+    trainer = import_object(config.train, "training function")
+    if not callable(trainer):
+        raise ConfigError(
+            f"train in [task] must name a function of (network, views, recipe, teacher), "
+            f"got '{config.train}', which is a {type(trainer).__name__}"
+        )
+    return loss, trainer
+
+
+class _WeightedLoss:
+    """Cross-entropy with one weight a class, on the device of the logits."""
+
+    def __init__(self, weights: tuple[float, ...]) -> None:
+        self._weights = torch.tensor(weights, dtype=torch.float32)
+
+    def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        weights = self._weights.to(logits.device)
+        return nn.functional.cross_entropy(logits, labels, weight=weights)
+
+
+def _prototype(
+    config: RunConfig,
+    requirements: tuple[Requirement, ...],
+    dataset: Dataset,
+    compute: Compute,
+    watch: Watch,
+    kept: Path | None,
+) -> tuple[Prototype, dict[str, bytes]]:
+    """Return the trained prototype, and the record of its training if that was done here."""
+    asked = config.prototype
+    network = create(asked.network, classes=len(dataset.classes), channels=dataset.shape[0])
+    network.eval()
+    read = functools.partial(
+        read_prototype, shape=dataset.shape, name=asked.network, classes=len(dataset.classes)
+    )
+    weights = kept or asked.weights or shipped(asked.network, dataset.name)
+    if kept is None and asked.train:
+        _check_reachable(read(network), config, requirements)
+        watch.phase("train prototype")
+        with tempfile.TemporaryDirectory() as folder:
+            trained = train_prototype(
+                asked.network,
+                dataset,
+                Path(folder),
+                seed=config.seed,
+                compute=compute,
+                progress=lambda share, loss: watch.progress("prototype", share, f"loss {loss:.3f}"),
+            )
+            record = next(Path(folder).glob("*.json")).read_bytes()
+        watch.phase("prepare")
+        return read(trained.cpu()), {"training.json": record}
+    if weights is None:
+        raise PrototypeError(
+            f"no trained weights of '{asked.network}' for {dataset.name} ship with gensynth; "
+            "name a safetensors file by --weights, or train it first by --train-prototype"
+        )
+    load_weights(network, weights, name=asked.network)
+    prototype = read(network)
+    _check_reachable(prototype, config, requirements)
+    return prototype, {}
+
+
+def _check_reachable(
+    prototype: Prototype, config: RunConfig, requirements: tuple[Requirement, ...]
+) -> None:
+    """Refuse a prototype without freedom, and limits below its smallest network.
+
+    Raises:
+        PrototypeError, UnreachableError: accordingly.
+    """
+    coupling = prototype.coupling
+    if not coupling.groups:
+        raise PrototypeError(
+            f"prototype '{config.prototype.network}' has no channels that can be removed: all of "
+            "them reach its input, its output or a part that cannot be looked into"
+        )
+    space = Space(coupling, config.search.align)
+    zeros = tuple(np.zeros(size) for size in space.sizes)
+    theta = initial_theta(
+        space, zeros, np.ones(len(coupling.blocks)), seed=0, directions=1, spread=0.0,
+        budget=(0.0, 0.0),
+    )  # fmt: skip
+    limits: dict[str, float] = dict(cost_limits(requirements))
+    Generator(space, theta, limits)  # knows what no network of the space can reach
+
+
+def _probe(workshop: Workshop, count: int, seed: int) -> Probe:
+    train = workshop.dataset.train
+    count = min(count, len(train))
+    pool = stimuli.pool(count, len(train), seed)
+    normalise = normaliser(workshop.dataset, workshop.compute.device)
+    device = workshop.compute.device
+    network = workshop.prototype.network()
+    workshop.compute.place(network).eval()
+    answers = []
+    with torch.no_grad():
+        for part in np.array_split(pool, -(-len(pool) // LEAST_IMAGES)):
+            images = torch.from_numpy(train.images[part]).to(device)
+            answers.append(network(normalise(images)).float().cpu().numpy())
+    chosen = pool[
+        stimuli.choose(train.labels[pool], stimuli.margins(np.concatenate(answers)), count, seed)
+    ]
+    images = normalise(torch.from_numpy(train.images[chosen]).to(device))
+    labels = torch.from_numpy(train.labels[chosen]).to(device)
+    return Probe(workshop.prototype.coupling, images, labels)
+
+
+def _plan(
+    config: RunConfig, requirements: tuple[Requirement, ...], utility: Utility, images: int
+) -> Plan:
+    search, finalists = config.search, config.finalists
+    required = accuracy_limit(requirements)
+    accuracy = None
+    if required is not None and required.limit > 0:
+        accuracy = min(required.limit / 100, 1 - 1e-6)  # its logit must be finite
+    recipe = Recipe(
+        epochs=search.images / images,
+        batch=min(SHORT_BATCH, finalists.batch),
+        peak_lr=SHORT_PEAK_LR,
+        temperature=finalists.temperature,
+        hard_weight=finalists.hard_weight,
+    )
+    return Plan(
+        aim=Aim(utility, accuracy, FULL, risk=search.risk, diversity=search.diversity),
+        limits={name: float(limit) for name, limit in cost_limits(requirements).items()},
+        recipe=recipe,
+        cycles=search.cycles,
+        candidates=search.candidates,
+        directions=search.directions,
+        align=search.align,
+        absorb=search.absorb if search.learn_weights else 0.0,
+        warmup=round(search.warmup_images / search.images) if search.learn_weights else 0,
+        seed=config.seed,
+    )
+
+
+def _full_recipe(config: RunConfig) -> Recipe:
+    finalists = config.finalists
+    return Recipe(
+        epochs=finalists.epochs,
+        batch=finalists.batch,
+        peak_lr=finalists.peak_lr,
+        temperature=finalists.temperature,
+        hard_weight=finalists.hard_weight,
+    )

@@ -1,0 +1,56 @@
+"""Which training images the probe shows to every network of a run.
+
+As many of every class as of any other; half of them drawn at random, the other half those
+on which the prototype hesitates most, because there a lost channel first changes an answer.
+"""
+
+import numpy as np
+
+from gensynth.randomness import stream
+
+POOL = 4
+"""Images looked at for one that is chosen."""
+
+
+def pool(count: int, images: int, seed: int) -> np.ndarray:
+    """Return which of `images` training images are looked at: at most POOL * count places."""
+    order = stream(seed, "stimuli").permutation(images)
+    return order
+
+
+def margins(logits: np.ndarray) -> np.ndarray:
+    """Return how much larger the largest logit is than the next: (images,).
+
+    Args:
+        logits: (images, classes), two classes or more.
+    """
+    best_two: np.ndarray = np.partition(logits, -2, axis=1)[:, -2:]
+    return best_two[:, 1] - best_two[:, 0]
+
+
+def choose(labels: np.ndarray, margin: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return the places of the stimuli within their pool, in random order.
+
+    Args:
+        labels: (pool,) classes.
+        margin: (pool,) of the prototype's logits.
+        count: stimuli wanted; the whole pool if it holds no more.
+        seed: of the run, for the order.
+
+    Returns:
+        (count,) distinct places. Every class gives count / classes, rounded down, the first
+        half of them as they stand in the pool, then its smallest margins; what classes lack
+        and rounding leaves is filled up with the smallest margins of all.
+    """
+    classes = np.unique(labels)
+    quota = count // len(classes)
+    chosen = np.zeros(len(labels), bool)
+    for label in classes:
+        members = np.flatnonzero(labels == label)
+        chosen[members[: quota // 2]] = True
+        rest = members[quota // 2 :]
+        chosen[rest[margin[rest].argsort(kind="stable")][: quota - quota // 2]] = True
+    rest = np.flatnonzero(~chosen)
+    chosen[rest[margin[rest].argsort(kind="stable")][: max(0, count - int(chosen.sum()))]] = True
+    places: np.ndarray = stream(seed, "stimuli order").permutation(np.flatnonzero(chosen))
+    return places
