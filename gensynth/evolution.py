@@ -27,6 +27,9 @@ LEAST_DISTANCE = 0.06
 KERNEL_WIDTH = 0.1
 """Distance of relative widths at which two networks count as half different."""
 
+DRIFT = 0.01
+"""Price of the squared distance from theta_G,0, in units of U."""
+
 PESSIMISM = 0.5
 """Standard deviations taken off the predicted logit accuracy: less trust far from data."""
 
@@ -165,7 +168,7 @@ def _family_outlooks(
             utility
             - multiplier * (violation - aim.risk)
             + aim.diversity * _log_det(distances)
-            - 0.05 * float(drift @ drift)
+            - DRIFT * float(drift @ drift)
         )
         upper = distances[np.triu_indices(len(seeds), 1)]
         outlooks.append(Outlook(utility, violation, float(np.median(upper)), objective))

@@ -1,25 +1,25 @@
-"""The inquisitor I(G; theta_I): what was observed, and how the generator changes for it.
+"""The inquisitor I(G; theta_I): what was observed, and what it predicts.
 
-theta_I holds three kinds of insight, each learned from responses, utility and
-requirements of the networks that were generated:
+theta_I is learned in two stages from the networks that were generated:
 
-- the *information* of every channel and block, in nats: the prototype's responses first,
-  then each generated network's own, which tell what a channel is worth where fewer are left;
-- the *degradation curve*: by what power of its relative width a group's channels gain worth;
-- the *regression* of logit accuracy on predicted degradation, cost, widths and blocks, at
-  two fidelities: after the short distillation of a cycle, and after a finalist's.
+- the *degradation* model predicts how far a network's answers shift from the prototype's
+  before any training, log KL(p_phi || p_network) on the stimuli, from its shape, its cost and
+  the information it lacks. Probing is cheap, so it sees many networks a cycle;
+- the *accuracy* model predicts logit accuracy from that degradation, cost and shape, at two
+  fidelities: after a cycle's short distillation and after a finalist's.
 
-`change` turns them into Delta theta_G: saliency follows the information, and offsets, block
-gains, sharpness, curvature, tilt and budget follow an evolution strategy on what the
-regression predicts. Nothing is trained or measured here.
+Both are Bayesian, so every prediction has its uncertainty. How the generator changes for
+them stands in `evolution`. Nothing is trained or measured here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from gensynth.features import Features
+from gensynth.insight import Insight, consolidate
 from gensynth.probe import Responses
 from gensynth.regression import Posterior, fit, logit
 from gensynth.space import Points, Space
@@ -27,14 +27,18 @@ from gensynth.space import Points, Space
 SHORT, FULL = 0, 1
 """Fidelities: accuracy after a cycle's short distillation, after a finalist's."""
 
-FLOOR_NATS = 1e-5
-"""Least information of a channel: below it, the draw of the stimuli decides."""
+SHIFT_VARIANCE = 0.05**2
+"""Sampling variance of a log shift on a few hundred stimuli."""
 
-LEARNING_RATE = 0.3
-"""Share of a network's new responses in the consolidated information."""
+AGEING = 0.05**2
+"""Variance that a log shift gains a cycle: shared weights move on."""
 
-CURVE_WEIGHT = 4.0
-"""How many networks' worth of evidence the first curvature stands for."""
+_ACCURACY_PRIOR = {
+    "one": (1.0, 2.0), "macs": (0.2, 0.5), "params": (0.2, 0.5), "width": (0.2, 0.3),
+    "removed": (-0.2, 0.3), "kept": (0.2, 0.3), "rank": (-0.1, 0.3), "blocks": (-0.1, 0.3),
+}  # fmt: skip
+_EXTRA_PRIOR = ((-0.5, 0.4), (1.0, 0.7), (0.2, 0.2))
+"""Of the log shift, of full distillation, of both together: it mends what was shifted."""
 
 
 @dataclass(frozen=True)
@@ -55,158 +59,19 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Insight:
-    """What responses taught: theta_I without the regression, which follows from it.
+class Shift:
+    """How far one untrained network's answers are from the prototype's.
 
     Attributes:
-        channel_nats: for each group (size,) the information of its channels.
-        block_nats: (blocks,) the information of the residual branches.
-        dimension: (groups,) effective dimension in the prototype.
-        curvature: exponent by which a channel's information grows as its group shrinks.
-        networks: how many networks have taught it, the prototype included.
+        widths, bits: the network as a point of the space.
+        nats: KL(p_phi || p_network), mean over the stimuli.
+        cycle: when it was probed.
     """
 
-    channel_nats: tuple[np.ndarray, ...]
-    block_nats: np.ndarray
-    dimension: np.ndarray
-    curvature: float
-    networks: int = 1
-
-    def log_saliency(self) -> tuple[np.ndarray, ...]:
-        """Return u: the log information of every channel, in nats, with a floor."""
-        return tuple(np.log(np.maximum(nats, FLOOR_NATS)) for nats in self.channel_nats)
-
-
-def first_insight(responses: Responses) -> Insight:
-    """Return the insight of the prototype's own responses."""
-    return Insight(
-        channel_nats=tuple(np.nan_to_num(nats) for nats in responses.channel_nats),
-        block_nats=np.nan_to_num(responses.block_nats),
-        dimension=np.nan_to_num(responses.dimension, nan=1.0),
-        curvature=1.0,
-    )
-
-
-def consolidate(insight: Insight, space: Space, points: Points, responses: Responses) -> Insight:
-    """Return the insight after one generated network's responses.
-
-    In a narrower network every channel carries more. With r = n_g / k_g,
-
-        log I_network[c] = log I[c] + curvature * log r_g + level + rest
-
-    is solved for curvature and level by least squares over the groups; the rest, what
-    this network says of a channel beyond being narrow, moves the channel's information by
-    the share `LEARNING_RATE`. Channels that the network does not have stay as they are.
-
-    Args:
-        insight: so far.
-        space: of the prototype.
-        points: one point, the network that answered.
-        responses: its.
-    """
-    known = insight.log_saliency()
-    seen = [np.log(np.maximum(nats, FLOOR_NATS)) for nats in responses.channel_nats]
-    present = [np.isfinite(values) for values in seen]
-    groups = [g for g, mask in enumerate(present) if mask.any()]
-    if not groups:
-        return insight
-    shrink = np.array([np.log(space.sizes[g] / points.widths[0, g]) for g in groups])
-    shift = np.array([(seen[g] - known[g])[present[g]].mean() for g in groups])
-    centred = shrink - shrink.mean()
-    evidence = float(centred @ centred)
-    # A ridge toward the curvature so far: a network that is narrow everywhere tells little.
-    weight = CURVE_WEIGHT * insight.networks / 10
-    curvature = float(
-        np.clip((centred @ shift + weight * insight.curvature) / (evidence + weight), 0.0, 3.0)
-    )
-    level = float((shift - curvature * shrink).mean())
-    updated = []
-    for g, nats in enumerate(insight.channel_nats):
-        values = nats.copy()
-        if present[g].any():
-            at = present[g]
-            expected = seen[g][at] - curvature * np.log(space.sizes[g] / points.widths[0, g])
-            moved = (1 - LEARNING_RATE) * known[g][at] + LEARNING_RATE * (expected - level)
-            values[at] = np.exp(moved)
-        updated.append(values)
-    alive = np.isfinite(responses.block_nats)
-    scale = np.exp(-level)
-    blocks = insight.block_nats.copy()
-    blocks[alive] += LEARNING_RATE * (scale * responses.block_nats[alive] - blocks[alive])
-    return replace(
-        insight,
-        channel_nats=tuple(updated),
-        block_nats=blocks,
-        curvature=curvature,
-        networks=insight.networks + 1,
-    )
-
-
-class Features:
-    """What the regression sees of a network, from its point and the insight alone.
-
-    Columns: 1; fidelity; log MACs and log parameters relative to the prototype; log of the
-    removed information; mean log of the kept share of information; rank deficit; log of the
-    removed blocks' information; fidelity times removed information; then, with a small
-    prior, log relative width of each group and absence of each block.
-    """
-
-    NAMES = ("one", "full", "macs", "params", "removed", "kept", "rank", "blocks", "full removed")
-    PRIOR_MEAN = np.array([1.0, 1.0, 0.2, 0.2, -0.3, 0.3, -0.1, -0.1, 0.2])
-    PRIOR_SD = np.array([2.0, 0.7, 0.5, 0.5, 0.4, 0.4, 0.3, 0.3, 0.2])
-
-    def __init__(self, space: Space, insight: Insight) -> None:
-        self.space = space
-        self._insight = insight
-        self._removed = []
-        self._log_kept = []
-        for nats in insight.channel_nats:
-            best_first = np.sort(nats)[::-1]
-            kept = np.concatenate([[0.0], np.cumsum(best_first)])
-            self._removed.append(kept[-1] - kept)
-            self._log_kept.append(np.log(np.maximum(kept, FLOOR_NATS) / max(kept[-1], FLOOR_NATS)))
-        totals = np.array([nats.sum() for nats in insight.channel_nats])
-        self._weight = np.sqrt(totals) / max(np.sqrt(totals).sum(), FLOOR_NATS)
-
-    @property
-    def small(self) -> np.ndarray:
-        """Return which columns have the small prior."""
-        count = len(self.space.sizes) + self.space.owners.shape[1]
-        return np.concatenate([np.zeros(len(self.NAMES), bool), np.ones(count, bool)])
-
-    @property
-    def prior(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and standard deviation of the regression weights' prior."""
-        rest = np.zeros(int(self.small.sum()))
-        return np.concatenate([self.PRIOR_MEAN, rest]), np.concatenate([self.PRIOR_SD, rest + 1])
-
-    def __call__(self, points: Points, fidelity: np.ndarray | int) -> np.ndarray:
-        """Return (networks, features)."""
-        space, insight = self.space, self._insight
-        alive = space.living(points)
-        costs = np.log(space.costs(points) / space.prototype)
-        columns = range(len(space.sizes))
-        removed = np.stack([self._removed[g][points.widths[:, g]] for g in columns], axis=1)
-        kept = np.stack([self._log_kept[g][points.widths[:, g]] for g in columns], axis=1)
-        deficit = np.maximum(0.0, np.log(insight.dimension / points.widths))
-        lost_blocks = (~points.bits) @ insight.block_nats
-        lost = np.log1p((removed * alive).sum(axis=1))
-        full = np.broadcast_to(np.asarray(fidelity, dtype=float), (len(points),))
-        width = np.where(alive, np.log(points.widths / space.sizes), 0.0)
-        return np.column_stack(
-            [
-                np.ones(len(points)),
-                full,
-                costs,
-                lost,
-                (kept * alive) @ self._weight,
-                (deficit * alive).mean(axis=1),
-                np.log1p(lost_blocks),
-                full * lost,
-                width,
-                ~points.bits,
-            ]
-        )
+    widths: tuple[int, ...]
+    bits: tuple[bool, ...]
+    nats: float
+    cycle: int
 
 
 class Inquisitor:
@@ -214,71 +79,134 @@ class Inquisitor:
 
     Args:
         space: of the prototype.
-        insight: from the prototype's responses.
+        insight: from responses.
+        shifts: of networks probed before training.
         observations: accuracies seen so far.
     """
 
     def __init__(
-        self, space: Space, insight: Insight, observations: tuple[Observation, ...] = ()
+        self,
+        space: Space,
+        insight: Insight,
+        shifts: tuple[Shift, ...] = (),
+        observations: tuple[Observation, ...] = (),
     ) -> None:
         self.space = space
         self.insight = insight
+        self.shifts = shifts
         self.observations = observations
         self._features = Features(space, insight)
-        self.posterior = self._fit()
+        self._degradation = self._fit_degradation()
+        self.posterior = self._fit_accuracy()
+
+    def shifted(self, points: Points, nats: list[float], cycle: int) -> "Inquisitor":
+        """Return an inquisitor that also knows these untrained networks' shifts."""
+        new = tuple(
+            Shift(_integers(points, i), _booleans(points, i), float(value), cycle)
+            for i, value in enumerate(nats)
+        )
+        return Inquisitor(self.space, self.insight, self.shifts + new, self.observations)
 
     def observe(self, observation: Observation) -> "Inquisitor":
         """Return an inquisitor that has also seen this accuracy."""
-        return Inquisitor(self.space, self.insight, (*self.observations, observation))
+        seen = (*self.observations, observation)
+        return Inquisitor(self.space, self.insight, self.shifts, seen)
 
     def consolidate(self, points: Points, responses: Responses) -> "Inquisitor":
-        """Return an inquisitor that has also heard these responses."""
+        """Return an inquisitor that has also heard one network's responses."""
         insight = consolidate(self.insight, self.space, points, responses)
-        return Inquisitor(self.space, insight, self.observations)
+        return Inquisitor(self.space, insight, self.shifts, self.observations)
 
     def predict(self, points: Points, fidelity: int) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of logit accuracy: (networks,) each."""
-        return self.posterior.predict(self._features(points, fidelity))
+        mean, sd = self.posterior.predict(self._columns(points, fidelity))
+        _, shift_sd = self._log_shift(points)
+        return mean, np.hypot(sd, self._slope(fidelity) * shift_sd)
+
+    def predict_shift(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of the log shift: (networks,) each."""
+        return self._degradation.predict(self._features(points))
 
     def draw(self, points: Points, fidelity: int, normal: np.ndarray) -> np.ndarray:
-        """Return logit accuracies under one draw of the regression weights (Thompson).
+        """Return logit accuracies under one draw of both models' weights (Thompson).
 
         Args:
             points: the networks.
             fidelity: `SHORT` or `FULL`.
-            normal: (features,) a standard normal draw.
+            normal: (`width`,) a standard normal draw.
         """
-        drawn: np.ndarray = self._features(points, fidelity) @ self.posterior.draw(normal)
+        count = self._features.count
+        features = self._features(points)
+        shift = features @ self._degradation.draw(normal[:count])
+        weights = self.posterior.draw(normal[count:])
+        drawn: np.ndarray = _extend(features, shift, fidelity) @ weights
         return drawn
 
     @property
     def width(self) -> int:
-        """How many features the regression has."""
-        return len(self._features.small)
+        """How many normal numbers a draw takes."""
+        return 2 * self._features.count + len(_EXTRA_PRIOR)
 
-    def _fit(self) -> Posterior:
-        mean, sd = self._features.prior
-        seen = self.observations
-        points = Points(
-            np.array([o.widths for o in seen], dtype=np.int64).reshape(
-                len(seen), len(self.space.sizes)
-            ),
-            np.array([o.bits for o in seen], dtype=bool).reshape(
-                len(seen), len(self.space.coupling.blocks)
-            ),
-        )
-        if not seen:
-            features = np.zeros((0, len(mean)))
-            logits = variances = np.zeros(0)
-        else:
-            features = self._features(points, np.array([o.fidelity for o in seen]))
-            logits, variances = logit(
-                np.array([o.correct for o in seen]), np.array([o.n for o in seen])
-            )
+    def _slope(self, fidelity: int) -> float:
+        shift, _, both = self.posterior.mean[self._features.count :]
+        return float(shift + fidelity * both)
+
+    def _log_shift(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is known of each network's log shift: probed where it was, else predicted.
+
+        A probed shift that is older than the newest counts less (`AGEING`).
+        """
+        mean, sd = self.predict_shift(points)
+        mean, sd = mean.copy(), sd.copy()
+        newest = max((s.cycle for s in self.shifts), default=0)
+        known = {(s.widths, s.bits): s for s in self.shifts}
+        for i in range(len(points)):
+            found = known.get((_integers(points, i), _booleans(points, i)))
+            if found is not None:
+                noise = SHIFT_VARIANCE + AGEING * (newest - found.cycle)
+                gain = sd[i] ** 2 / (sd[i] ** 2 + noise)
+                mean[i] += gain * (np.log(max(found.nats, 1e-6)) - mean[i])
+                sd[i] *= np.sqrt(1 - gain)
+        return mean, sd
+
+    def _columns(self, points: Points, fidelity: int | np.ndarray) -> np.ndarray:
+        return _extend(self._features(points), self._log_shift(points)[0], fidelity)
+
+    def _fit_degradation(self) -> Posterior:
+        count, small = self._features.count, self._features.small
+        newest = max((s.cycle for s in self.shifts), default=0)
+        points = _points(self.shifts, self.space)
+        age = np.array([newest - s.cycle for s in self.shifts], dtype=float)
+        mean = np.zeros(count)
+        mean[Features.NAMES.index("removed")] = 1.0  # the shift is what is removed, in nats
         return fit(
-            features, logits, variances,
-            prior_mean=mean, prior_sd=sd, small=self._features.small,
-        )  # fmt: skip
+            self._features(points) if self.shifts else np.zeros((0, count)),
+            np.log([max(s.nats, 1e-6) for s in self.shifts]),
+            SHIFT_VARIANCE + AGEING * age,
+            prior_mean=mean,
+            prior_sd=np.ones(count),
+            small=small,
+        )
+
+    def _fit_accuracy(self) -> Posterior:
+        named = [_ACCURACY_PRIOR[name] for name in Features.NAMES]
+        single = [(0.0, 1.0)] * int(self._features.small.sum())
+        prior = np.array([*named, *single, *_EXTRA_PRIOR])
+        seen = self.observations
+        points = _points(seen, self.space)
+        fidelity = np.array([o.fidelity for o in seen], dtype=float)
+        logits, variances = logit(
+            np.array([o.correct for o in seen], dtype=float),
+            np.array([o.n for o in seen], dtype=float),
+        )
+        return fit(
+            self._columns(points, fidelity) if seen else np.zeros((0, len(prior))),
+            logits,
+            variances,
+            prior_mean=prior[:, 0],
+            prior_sd=prior[:, 1],
+            small=np.concatenate([self._features.small, np.zeros(len(_EXTRA_PRIOR), bool)]),
+        )
 
     def to_document(self) -> dict[str, Any]:
         """Return theta_I as JSON values."""
@@ -288,6 +216,7 @@ class Inquisitor:
             "dimension": self.insight.dimension.tolist(),
             "curvature": self.insight.curvature,
             "networks": self.insight.networks,
+            "shifts": [[list(s.widths), list(s.bits), s.nats, s.cycle] for s in self.shifts],
             "observations": [
                 [list(o.widths), list(o.bits), o.fidelity, o.correct, o.n]
                 for o in self.observations
@@ -304,8 +233,35 @@ class Inquisitor:
             curvature=document["curvature"],
             networks=document["networks"],
         )
+        shifts = tuple(
+            Shift(tuple(widths), tuple(bits), nats, cycle)
+            for widths, bits, nats, cycle in document["shifts"]
+        )
         observations = tuple(
             Observation(tuple(widths), tuple(bits), fidelity, correct, n)
             for widths, bits, fidelity, correct, n in document["observations"]
         )
-        return Inquisitor(space, insight, observations)
+        return Inquisitor(space, insight, shifts, observations)
+
+
+def _extend(features: np.ndarray, shift: np.ndarray, fidelity: int | np.ndarray) -> np.ndarray:
+    """Append log shift, fidelity and their product."""
+    full = np.broadcast_to(np.asarray(fidelity, dtype=float), shift.shape)
+    return np.column_stack([features, shift, full, full * shift])
+
+
+def _points(entries: tuple[Observation, ...] | tuple[Shift, ...], space: Space) -> Points:
+    count = len(entries)
+    widths = np.array([e.widths for e in entries], dtype=np.int64)
+    bits = np.array([e.bits for e in entries], dtype=bool)
+    return Points(
+        widths.reshape(count, len(space.sizes)), bits.reshape(count, space.owners.shape[1])
+    )
+
+
+def _integers(points: Points, index: int) -> tuple[int, ...]:
+    return tuple(int(w) for w in points.widths[index])
+
+
+def _booleans(points: Points, index: int) -> tuple[bool, ...]:
+    return tuple(bool(b) for b in points.bits[index])

@@ -184,7 +184,7 @@ def prepare(config: RunConfig, *, watch: Watch = SILENT, kept: Path | None = Non
         prototype=prototype,
         workshop=workshop,
         space=space,
-        probe=_probe(workshop, config.search.probe_images, config.seed),
+        probe=make_probe(workshop, config.search.probe_images, config.seed),
         plan=_plan(config, requirements, utility, len(dataset.train)),
         recipe=_full_recipe(config),
         search_correct=search_correct,
@@ -313,7 +313,8 @@ def _check_reachable(
     Generator(space, theta, limits)  # knows what no network of the space can reach
 
 
-def _probe(workshop: Workshop, count: int, seed: int) -> Probe:
+def make_probe(workshop: Workshop, count: int, seed: int) -> Probe:
+    """Return the probe of one run: `count` stimuli from the training images, see `stimuli`."""
     train = workshop.dataset.train
     count = min(count, len(train))
     pool = stimuli.pool(count, len(train), seed)
@@ -331,7 +332,7 @@ def _probe(workshop: Workshop, count: int, seed: int) -> Probe:
     ]
     images = normalise(torch.from_numpy(train.images[chosen]).to(device))
     labels = torch.from_numpy(train.labels[chosen]).to(device)
-    return Probe(workshop.prototype.coupling, images, labels)
+    return Probe(workshop.prototype.coupling, images, labels, network)
 
 
 def _plan(

@@ -6,6 +6,7 @@ dimensionless:
 - *Fisher information* of a gate on every edge, and of one gate per coupled channel: half of
   it estimates the Kullback-Leibler divergence that removing the channel costs;
 - the *effective dimension* of what a group carries;
+- the *shift* of an untrained network's answers from the prototype's;
 - the *knock-out shift* of every residual block: the divergence when its branch is silent;
 - the *label information* that a linear reader finds at a vertex.
 
@@ -58,15 +59,22 @@ class Probe:
         coupling: of the prototype.
         images: (n, channels, height, width), normalised, on the device of the networks.
         labels: (n,), int64.
+        prototype: whose answers a shift is measured from; on the device of the images.
         batch: images a pass.
     """
 
     def __init__(
-        self, coupling: Coupling, images: Tensor, labels: Tensor, batch: int = 128
+        self,
+        coupling: Coupling,
+        images: Tensor,
+        labels: Tensor,
+        prototype: Network,
+        batch: int = 128,
     ) -> None:
         self.coupling = coupling
         self._images, self._labels = images, labels
         self._batch = batch
+        self._reference = self._log_p(prototype)
         self._group_of = {
             label: (g, c)
             for g, group in enumerate(coupling.groups)
@@ -97,6 +105,25 @@ class Probe:
             label_nats=self._label_information(network),
             images=len(self._images),
         )
+
+    def shift(self, network: Network) -> float:
+        """Return how far a network's answers are from the prototype's, in nats.
+
+            KL(p_phi || p_network), mean over the stimuli
+
+        Of a network that has not been trained it tells what its shape alone has lost.
+        """
+        log_p = self._log_p(network)
+        return max(
+            0.0,
+            float(F.kl_div(log_p, self._reference, log_target=True, reduction="batchmean")),
+        )
+
+    @torch.no_grad()
+    def _log_p(self, network: Network) -> Tensor:
+        network.eval()
+        answers = [network(images).float() for images in self._images.split(self._batch)]
+        return F.log_softmax(torch.cat(answers), dim=1)
 
     def _fisher(
         self, network: Network, labels: Mapping[Edge, np.ndarray], seed: int

@@ -37,6 +37,10 @@ class Points:
     def __len__(self) -> int:
         return len(self.widths)
 
+    def take(self, indices: list[int]) -> "Points":
+        """Return some of these networks."""
+        return Points(self.widths[indices], self.bits[indices])
+
 
 class Space:
     """Widths and bits of one prototype, with compiled costs.

@@ -2,7 +2,7 @@
 
     G_0, I_0 from phi, U, 1_r                          `initialise`
     for k = 0, 1, 2, ...                               `synthesise`
-        s_k      a seed that the inquisitor finds promising        `choose`
+        s_k      the best of some promising seeds, untrained networks probed      `choose`
         N        = G_k(s_k)                            `Generator.generate`
         U, 1_r   of N, after a short distillation      `Workshop`
         Y        responses of N's vertices and edges   `Probe`
@@ -27,7 +27,8 @@ from gensynth.evaluation import Workshop
 from gensynth.evolution import Aim, Outlook
 from gensynth.generator import Generator, Theta, initial_theta
 from gensynth.graph import Graph
-from gensynth.inquisitor import FULL, SHORT, Inquisitor, Observation, first_insight
+from gensynth.inquisitor import FULL, SHORT, Inquisitor, Observation
+from gensynth.insight import first_insight
 from gensynth.intervals import wilson
 from gensynth.network import Network
 from gensynth.probe import Probe
@@ -36,7 +37,7 @@ from gensynth.regression import sigmoid
 from gensynth.space import COSTS, Points, Space
 from gensynth.train import Recipe
 
-TILT = 0.5
+TILT = 0.9
 """First spread of a seed's tilt of a log-gain."""
 
 PRICE = 20.0
@@ -54,7 +55,9 @@ class Plan:
         limits: largest allowed cost by name, inclusive.
         recipe: of a cycle's short distillation.
         cycles: how many.
-        candidates: seeds costed and ranked before a cycle picks one.
+        candidates: seeds costed and ranked in a cycle.
+        shortlist: how many of them are probed, untrained, before one is picked; four times
+            as many in the first cycle, when nothing is known yet.
         directions: independent draws that tilt a network.
         align: channels that a move adds or removes.
         absorb: share of a cycle's fine-tuning that the shared weights take over; 0
@@ -70,6 +73,7 @@ class Plan:
     recipe: Recipe
     cycles: int
     candidates: int = 256
+    shortlist: int = 6
     directions: int = 4
     align: int = 2
     absorb: float = 0.0
@@ -218,9 +222,15 @@ def turn(
 ) -> tuple[State, Cycle]:
     """Run one cycle."""
     clock = _Clock()
-    seed, points = choose(plan, state)
-    graph = state.generator.graph(points, 0, seed)
-    predicted = _interval(*state.inquisitor.predict(points, SHORT))
+    seeds, points = shortlist(plan, state)
+    graphs = [state.generator.graph(points, i, seed) for i, seed in enumerate(seeds)]
+    clock.lap("generate")
+    nats = [probe.shift(workshop.inherit(graph, state.weights)) for graph in graphs]
+    inquisitor = state.inquisitor.shifted(points, nats, state.cycle)
+    clock.lap("probe")
+    best = int(worth(plan, state, inquisitor, points).argmax())
+    seed, graph, points = seeds[best], graphs[best], points.take([best])
+    predicted = _interval(*inquisitor.predict(points, SHORT))
     clock.lap("generate")
 
     network = workshop.inherit(graph, state.weights)
@@ -239,7 +249,7 @@ def turn(
         correct,
         len(workshop.dataset.search),
     )
-    inquisitor = state.inquisitor.observe(observed).consolidate(points, responses)
+    inquisitor = inquisitor.observe(observed).consolidate(points, responses)
     theta, outlook = evolution.change(
         state.generator,
         inquisitor,
@@ -277,23 +287,37 @@ def turn(
     return State(state.cycle + 1, generator, inquisitor, weights, price, state.anchor), cycle
 
 
-def choose(plan: Plan, state: State) -> tuple[int, Points]:
-    """Return the seed s_k and its network as a point, by Thompson sampling.
+def shortlist(plan: Plan, state: State) -> tuple[list[int], Points]:
+    """Return the seeds whose untrained networks are probed, and their points.
 
-    One draw of the regression's weights is believed; among `candidates` fresh seeds the one
-    with the best utility under it wins, a violation of the accuracy requirement costing mu
-    a unit of probability.
+    Thompson sampling: for each place of the list one draw of the inquisitor's models is
+    believed, and the best of `candidates` fresh seeds under it that is not on the list yet
+    is put there. In the first cycle seeds are taken as they come.
     """
     random = stream(plan.seed, "choose", state.cycle)
     seeds = [int(s) for s in random.integers(0, 2**31, plan.candidates)]
+    if state.cycle == 0:
+        seeds = seeds[: 4 * plan.shortlist]
+        return seeds, state.generator.points(seeds)
     points = state.generator.points(seeds)
-    normal = random.standard_normal(state.inquisitor.width)
-    logits = state.inquisitor.draw(points, plan.aim.fidelity, normal)
+    costs = state.generator.space.costs(points)
     scatter = np.full(len(seeds), state.inquisitor.posterior.scatter)
-    utility = plan.aim.utilities(sigmoid(logits), state.generator.space.costs(points))
-    worth = utility - state.price * plan.aim.violation(logits, scatter)
-    best = int(worth.argmax())
-    return seeds[best], Points(points.widths[best : best + 1], points.bits[best : best + 1])
+    chosen: list[int] = []
+    for _ in range(min(plan.shortlist, len(seeds))):
+        normal = random.standard_normal(state.inquisitor.width)
+        logits = state.inquisitor.draw(points, plan.aim.fidelity, normal)
+        value = plan.aim.utilities(sigmoid(logits), costs)
+        value = value - state.price * plan.aim.violation(logits, scatter)
+        value[chosen] = -np.inf
+        chosen.append(int(value.argmax()))
+    return [seeds[i] for i in chosen], points.take(chosen)
+
+
+def worth(plan: Plan, state: State, inquisitor: Inquisitor, points: Points) -> np.ndarray:
+    """Return each network's predicted utility, less mu a unit of probability of violation."""
+    mean, sd = inquisitor.predict(points, plan.aim.fidelity)
+    costs = state.generator.space.costs(points)
+    return plan.aim.utilities(sigmoid(mean), costs) - state.price * plan.aim.violation(mean, sd)
 
 
 def absorb(
@@ -338,5 +362,5 @@ class _Clock:
 
     def lap(self, phase: str) -> None:
         now = time.perf_counter()
-        self.laps[phase] = now - self._last
+        self.laps[phase] = self.laps.get(phase, 0.0) + now - self._last
         self._last = now
