@@ -22,7 +22,7 @@ from gensynth.network import Network, build
 from gensynth.prototype import Prototype
 from gensynth.train import HardLoss, Recipe, Teacher
 
-CALIBRATION_BATCHES = 4
+CALIBRATION_BATCHES = 2
 """Training batches from which a new network's norms take their statistics."""
 
 Trainer = Callable[[nn.Module, Views, Recipe, Teacher], None]

@@ -14,15 +14,16 @@ from statistics import NormalDist
 
 import numpy as np
 
-from gensynth.generator import Generator, Theta
+from gensynth.generator import Generator
 from gensynth.inquisitor import Inquisitor
 from gensynth.randomness import stream
 from gensynth.regression import sigmoid
 from gensynth.space import COSTS, Points
+from gensynth.theta import Theta
 from gensynth.utility import Utility
 
-LEAST_DISTANCE = 0.06
-"""Median distance of relative widths that a family must keep; 0.05 is promised to the user."""
+LEAST_DISTANCE = 0.08
+"""Median distance of relative widths that a few seeds must keep; 0.05 is promised of many."""
 
 KERNEL_WIDTH = 0.1
 """Distance of relative widths at which two networks count as half different."""
@@ -93,9 +94,9 @@ def change(
     anchor: Theta,
     seed: int,
     cycle: int,
-    steps: int = 6,
-    offspring: int = 24,
-    family: int = 8,
+    steps: int = 4,
+    offspring: int = 16,
+    family: int = 10,
 ) -> tuple[Theta, Outlook]:
     """Return theta_G after one update, and what it promises.
 
@@ -120,6 +121,7 @@ def change(
     best = _family_outlooks(generator, inquisitor, aim, [theta], seeds, multiplier, anchor)[0]
     centre = theta.vector()
     sigma = np.full(len(centre), 0.25)
+    sigma[-3 - len(theta.tilt) : -3] = 0.1
     sigma[-1] = 0.1  # log cost
     half = offspring // 2
     weights = np.log(half + 0.5) - np.log(np.arange(1, half + 1))

@@ -29,7 +29,8 @@ from gensynth.errors import ConfigError, DataError, PrototypeError
 from gensynth.evaluation import Trainer, Workshop
 from gensynth.evolution import Aim
 from gensynth.forecast import Forecast, frozen_macs_share, pace
-from gensynth.generator import Generator, initial_theta
+from gensynth.generator import Generator
+from gensynth.theta import initial_theta
 from gensynth.importing import import_object
 from gensynth.inquisitor import FULL
 from gensynth.nearest import did_you_mean

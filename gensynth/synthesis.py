@@ -25,7 +25,7 @@ from torch import Tensor
 from gensynth import evolution
 from gensynth.evaluation import Workshop
 from gensynth.evolution import Aim, Outlook
-from gensynth.generator import Generator, Theta, initial_theta
+from gensynth.generator import Generator
 from gensynth.graph import Graph
 from gensynth.inquisitor import FULL, SHORT, Inquisitor, Observation
 from gensynth.insight import first_insight
@@ -35,6 +35,7 @@ from gensynth.probe import Probe
 from gensynth.randomness import stream
 from gensynth.regression import sigmoid
 from gensynth.space import COSTS, Points, Space
+from gensynth.theta import Theta, initial_theta
 from gensynth.train import Recipe
 
 TILT = 0.9
