@@ -17,6 +17,7 @@ import numpy as np
 from safetensors.torch import load, save
 from torch import Tensor
 
+from gensynth.cycle import State
 from gensynth.graph import Graph
 from gensynth.inquisitor import FULL, Inquisitor, Observation
 from gensynth.intervals import wilson
@@ -27,7 +28,6 @@ from gensynth.record import RunFolder
 from gensynth.regression import sigmoid
 from gensynth.requirements import Verdict
 from gensynth.space import COSTS, Points
-from gensynth.synthesis import State
 from gensynth.watch import Watch
 
 ATTEMPTS = "attempts"

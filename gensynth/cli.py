@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gensynth import __version__
-from gensynth.errors import ConfigError, GensynthError, Interrupted
+from gensynth.errors import ConfigError, GensynthError, Interrupted, UnreachableError
 
 if TYPE_CHECKING:
     from gensynth.config import RunConfig
@@ -226,20 +226,24 @@ def _refuse_beside_resume(run_file: Path | None, given: Mapping[str, Any], *, pl
 
 @contextlib.contextmanager
 def _blaming(run_file: Path | None, given: Mapping[str, Any]) -> Iterator["RunConfig"]:
-    """Read the configuration, and name its file where what it says cannot be meant.
-
-    Messages quote what is wrong; the file is not to blame for what an option says.
-    """
+    """Read the configuration, and name its file where what it says cannot be meant."""
     from gensynth.config import read
 
     config = read(run_file, given)
     try:
         yield config
     except ConfigError as error:
-        said = [text for value in given.values() for text in _texts(value)]
-        if run_file is None or any(text in str(error) for text in said):
+        if run_file is None or _said_by_option(error, given):
             raise
         raise type(error)(f"{run_file.name}: {error}") from error
+
+
+def _said_by_option(error: ConfigError, given: Mapping[str, Any]) -> bool:
+    """Return whether an option, and not the run file, said what is wrong; messages quote it."""
+    if isinstance(error, UnreachableError):
+        return given["requirements"] is not None
+    texts = [text for value in given.values() for text in _texts(value)]
+    return any("".join(text.split()) in "".join(str(error).split()) for text in texts)
 
 
 def _texts(value: Any) -> list[str]:

@@ -5,7 +5,8 @@ brings new labels, what works channel by channel passes labels on, and wherever 
 positions can only be removed together (the operands of an addition, the groups of a
 grouped convolution) their labels are made one. What is left are the coupled channels; those
 that appear in the same vertices, equally often, form a *group*, whose width is free.
-Labels that reach an input, an output or anything we cannot look into are frozen.
+Labels that reach an input, an output or anything we cannot look into are frozen, and the
+reason is kept.
 """
 
 from collections import defaultdict
@@ -19,6 +20,9 @@ from gensynth.blocks import Block, find_blocks
 from gensynth.graph import Graph, Selection, Vertex
 
 Indices = tuple[np.ndarray | None, ...]
+
+LAST = "the only channel of its kind"
+"""Why a channel stays that nothing holds: a group of one would be empty without it."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,21 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Frozen:
+    """Channels that every network of the prototype keeps.
+
+    Attributes:
+        vertex: the first in which they appear.
+        channels: their labels, in its order.
+        reasons: why they stay; one is enough to hold them.
+    """
+
+    vertex: str
+    channels: tuple[int, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Coupling:
     """The freedom that a prototype's graph leaves.
 
@@ -48,12 +67,14 @@ class Coupling:
         labels: for each vertex, the label of every position of its channel axis.
         groups: coupled channels that can be resized.
         blocks: residual branches that can be removed.
+        frozen: all other channels.
     """
 
     graph: Graph
     labels: Mapping[str, np.ndarray]
     groups: tuple[Group, ...]
     blocks: tuple[Block, ...]
+    frozen: tuple[Frozen, ...]
 
     @cached_property
     def _blocks(self) -> dict[str, Block]:
@@ -127,7 +148,8 @@ def couple(graph: Graph) -> Coupling:
     """Find coupling groups and removable blocks of a network."""
     labels, ties = _label(graph)
     labels = {name: ties.roots(positions) for name, positions in labels.items()}
-    return Coupling(graph, labels, _groups(graph, labels, ties), find_blocks(graph))
+    groups = _groups(graph, labels, ties)
+    return Coupling(graph, labels, groups, find_blocks(graph), _frozen(graph, labels, ties, groups))
 
 
 class _Ties:
@@ -135,7 +157,7 @@ class _Ties:
 
     def __init__(self) -> None:
         self.parent: list[int] = []
-        self.frozen: set[int] = set()
+        self.frozen: dict[int, str] = {}
 
     def fresh(self, count: int) -> np.ndarray:
         start = len(self.parent)
@@ -161,8 +183,9 @@ class _Ties:
         for row in table[1:]:
             self.tie(table[0], row)
 
-    def freeze(self, labels: np.ndarray) -> None:
-        self.frozen.update(int(label) for label in labels)
+    def freeze(self, labels: np.ndarray, reason: str) -> None:
+        for label in labels:
+            self.frozen.setdefault(int(label), reason)
 
 
 def _label(graph: Graph) -> tuple[dict[str, np.ndarray], _Ties]:
@@ -180,9 +203,9 @@ def _label(graph: Graph) -> tuple[dict[str, np.ndarray], _Ties]:
                     continue
                 for axis in (one, other):  # whole where another call wants channels
                     if axis is not None:
-                        ties.freeze(axis)
+                        ties.freeze(axis, f"{vertex.module} is also called where it must be whole")
     for name in graph.outputs:
-        ties.freeze(labels[name])
+        ties.freeze(labels[name], "output")
     return labels, ties
 
 
@@ -192,7 +215,7 @@ def _propagate(vertex: Vertex, sources: list[np.ndarray], ties: _Ties) -> np.nda
     match vertex.op:
         case "input":
             fresh = ties.fresh(vertex.shape[0])
-            ties.freeze(fresh)
+            ties.freeze(fresh, "input")
             return fresh
         case "conv" | "conv_transpose":
             return _convolve(vertex, sources[0], ties)
@@ -202,8 +225,8 @@ def _propagate(vertex: Vertex, sources: list[np.ndarray], ties: _Ties) -> np.nda
             first, second = sorted(sources, key=len, reverse=True)
             if len(first) == len(second):
                 ties.tie(first, second)
-            else:  # one channel for all the others
-                ties.freeze(second)
+            else:
+                ties.freeze(second, f"one channel for all others in {vertex.name}")
             return first
         case "concat":
             return np.concatenate(sources)
@@ -221,21 +244,20 @@ def _propagate(vertex: Vertex, sources: list[np.ndarray], ties: _Ties) -> np.nda
         case "group_norm":
             ties.tie_columns(sources[0].reshape(attributes["groups"], -1).T)
             return sources[0]
-        case "layer_norm" | "softmax":  # reduce over channels: every channel changes the others
-            ties.freeze(sources[0])
+        case "layer_norm" | "softmax":  # every channel changes the others
+            ties.freeze(sources[0], f"{vertex.name} reduces over channels")
             return sources[0]
         case "opaque":
-            for source in sources:
-                ties.freeze(source)
             fresh = ties.fresh(vertex.shape[0])
-            ties.freeze(fresh)
+            for labels in (*sources, fresh):
+                ties.freeze(labels, f"{vertex.name} is opaque")
             return fresh
         case _ if len(sources[0]) == vertex.shape[0]:  # channel by channel
             return sources[0]
         case _:  # one channel that a constant or a tensor spreads over several
-            ties.freeze(sources[0])
             spread = ties.fresh(vertex.shape[0])
-            ties.freeze(spread)
+            for labels in (sources[0], spread):
+                ties.freeze(labels, f"{vertex.name} spreads one channel over several")
             return spread
 
 
@@ -277,6 +299,22 @@ def _groups(graph: Graph, labels: Mapping[str, np.ndarray], ties: _Ties) -> tupl
             name = f"{graph.vertices[number].name}#{again}"
         groups[name] = Group(name, tuple(label for _, label in ordered))
     return tuple(groups.values())
+
+
+def _frozen(
+    graph: Graph, labels: Mapping[str, np.ndarray], ties: _Ties, groups: tuple[Group, ...]
+) -> tuple[Frozen, ...]:
+    reasons: dict[int, dict[str, None]] = defaultdict(dict)
+    for label, reason in ties.frozen.items():
+        reasons[ties.root(label)][reason] = None
+    seen = {channel for group in groups for channel in group.channels}
+    parts: dict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
+    for vertex in graph.vertices:
+        for label in dict.fromkeys(labels[vertex.name].tolist()):
+            if label not in seen:
+                seen.add(label)
+                parts[vertex.name, tuple(reasons[label]) or (LAST,)].append(label)
+    return tuple(Frozen(name, tuple(found), why) for (name, why), found in parts.items())
 
 
 def _axes(

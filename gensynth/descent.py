@@ -106,7 +106,8 @@ class Descent:
         excess = self.targets.excess(costs, space.prototype)
         count = np.maximum(1, (excess * prices.shape[1] / 4).astype(int))
         ranks = prices.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
-        chosen = (ranks < count[:, None]) & np.isfinite(prices) & unmet.any(axis=1)[:, None]
+        unfinished = np.asarray(unmet.any(axis=1))[:, None]
+        chosen = (ranks < count[:, None]) & np.isfinite(prices) & unfinished
         groups = len(space.sizes)
         self.widths = self.widths - steps * chosen[:, :groups]
         self.bits = self.bits & ~chosen[:, groups:]
@@ -139,10 +140,12 @@ class Descent:
         gained = self.gains.at(self.widths + steps) - self.gains.at(self.widths)
         spent = (added / space.prototype).sum(axis=2)
         worth = np.where(fits & (steps > 0) & (spent > 0), gained / np.maximum(spent, 1e-12), -1.0)
-        choice = worth.argmax(axis=1)
         rows = np.flatnonzero(worth.max(axis=1, initial=-1.0) > 0)
-        self.widths[rows, choice[rows]] += steps[rows, choice[rows]]
-        return len(rows) > 0
+        if len(rows) == 0:
+            return False
+        choice = worth[rows].argmax(axis=1)
+        self.widths[rows, choice] += steps[rows, choice]
+        return True
 
 
 def _prices(lost: np.ndarray, saved: np.ndarray) -> np.ndarray:

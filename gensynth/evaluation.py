@@ -85,6 +85,30 @@ class Workshop:
             progress=progress,
         )
 
+    def absorb(
+        self, weights: Mapping[str, Tensor], network: Network, share: float
+    ) -> dict[str, Tensor]:
+        """Return shared weights moved toward a network's fine-tuned ones, where it has any.
+
+            W[slice] += share * (W_network - W[slice])
+
+        (Reptile: Nichol, Achiam and Schulman, arXiv:1803.02999).
+        """
+        slices = self.prototype.coupling.slices(network.graph.selection)
+        moved = dict(weights)
+        for key, parameter in network.named_parameters():
+            if key not in slices:
+                continue  # within an opaque module, which all networks share
+            whole = weights[key].clone()
+            axes = [
+                torch.arange(size) if index is None else torch.from_numpy(index)
+                for size, index in zip(whole.shape, slices[key], strict=True)
+            ]
+            grid = torch.meshgrid(*axes, indexing="ij")
+            whole[grid] += share * (parameter.detach().cpu() - whole[grid])
+            moved[key] = whole
+        return moved
+
     def correct(self, network: nn.Module, split: Split) -> int:
         """Return how many images of a split a network classifies correctly."""
         return train.correct(network, self.dataset, split, self.compute)
@@ -106,7 +130,7 @@ def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:
         owned[f"{module}.running_mean"].zero_()
         owned[f"{module}.running_var"].zero_()
         if norms[module].attributes["momentum"] is None:  # a cumulative average starts anew
-            network.get_submodule(module).calls = 0
+            network.get_submodule(module).calls = 0  # type: ignore[assignment]
     network.train()
     count = 0
     with torch.no_grad():

@@ -118,7 +118,11 @@ def change(
     theta = replace(generator.theta, u=inquisitor.insight.log_saliency())
     random = stream(seed, "evolution", cycle)
     seeds = [int(s) for s in random.integers(0, 2**31, family)]
-    best = _family_outlooks(generator, inquisitor, aim, [theta], seeds, multiplier, anchor)[0]
+
+    def judge(thetas: list[Theta]) -> list[Outlook]:
+        return _outlooks(generator, inquisitor, aim, thetas, seeds, multiplier, anchor)
+
+    best = judge([theta])[0]
     centre = theta.vector()
     sigma = np.full(len(centre), 0.25)
     sigma[-3 - len(theta.tilt) : -3] = 0.1
@@ -132,10 +136,10 @@ def change(
         if aim.accuracy is None or generator.theta.budget == (0.0, 0.0):
             draws[:, -1] = 0.0
         trials = [theta.with_vector(centre + d) for d in draws]
-        outlooks = _family_outlooks(generator, inquisitor, aim, trials, seeds, multiplier, anchor)
+        outlooks = judge(trials)
         order = np.argsort([-o.objective for o in outlooks], kind="stable")[:half]
         moved = theta.with_vector(centre + weights @ draws[order])
-        outlook = _family_outlooks(generator, inquisitor, aim, [moved], seeds, multiplier, anchor)[0]
+        outlook = judge([moved])[0]
         diverse = outlook.distance >= min(LEAST_DISTANCE, best.distance)
         if outlook.objective > best.objective and diverse:
             best, centre, theta = outlook, moved.vector(), moved
@@ -144,7 +148,7 @@ def change(
     return theta, best
 
 
-def _family_outlooks(
+def _outlooks(
     generator: Generator,
     inquisitor: Inquisitor,
     aim: Aim,

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from gensynth.attempts import Attempt, attempt
+from gensynth.cycle import State
 from gensynth.generator import Generator
 from gensynth.graph import Graph
 from gensynth.inquisitor import FULL, Inquisitor
@@ -20,7 +21,6 @@ from gensynth.randomness import stream
 from gensynth.record import RunFolder
 from gensynth.regression import sigmoid
 from gensynth.space import Points
-from gensynth.synthesis import State
 from gensynth.watch import Watch
 
 CAUTION = 1.0

@@ -13,11 +13,11 @@ import torch
 
 from gensynth.cost import vertex_costs
 from gensynth.coupling import Coupling
+from gensynth.cycle import Plan
 from gensynth.evaluation import Workshop
 from gensynth.network import Network
 from gensynth.probe import Probe
 from gensynth.space import COSTS, Points, Space
-from gensynth.synthesis import Plan
 from gensynth.train import Recipe, Teacher
 
 TIMED_STEPS = 6

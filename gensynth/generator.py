@@ -81,10 +81,10 @@ class Generator:
     def ranking(self, seed: int) -> list[np.ndarray]:
         """Return each group's channels, the first to be kept first, as a seed sees them."""
         noise = draw(self.theta, seed).noise
-        splits = np.cumsum([len(u) for u in self.theta.u])[:-1]
+        ends = np.cumsum([len(u) for u in self.theta.u], dtype=int)
         return [
-            np.argsort(-grid(grid(u) + e), kind="stable")
-            for u, e in zip(self.theta.u, np.split(noise, splits), strict=True)
+            np.argsort(-grid(grid(u) + noise[end - len(u) : end]), kind="stable")
+            for u, end in zip(self.theta.u, ends, strict=True)
         ]
 
     def to_json(self) -> str:

@@ -32,8 +32,8 @@ The vocabulary, with attributes ("kernel", "stride", "padding", "dilation" are p
     resize          size mode                       mode: nearest, bilinear; align_corners?
     flatten                                         (C, h, w) -> (C h w,)
     unflatten                                       (C,) -> (C, 1, 1)
-    scale, shift                                    times, plus one tensor of any name: (1,), or
-                                                    one entry a channel (C,), (C, 1, 1), (1, C, 1, 1)
+    scale, shift                                    times, plus one tensor of any name: (1,)
+                                                    or an entry a channel, (C,) to (1, C, 1, 1)
     group_norm      groups eps                      weight?, bias?
     layer_norm      axes eps                        weight?, bias?
     softmax                                         over channels

@@ -22,6 +22,7 @@ from gensynth import stimuli
 from gensynth.certify import split_sha256
 from gensynth.compute import Compute, detect
 from gensynth.config import RunConfig, TaskConfig
+from gensynth.cycle import Plan
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.data.views import Views, normaliser
@@ -30,7 +31,6 @@ from gensynth.evaluation import Trainer, Workshop
 from gensynth.evolution import Aim
 from gensynth.forecast import Forecast, frozen_macs_share, pace
 from gensynth.generator import Generator
-from gensynth.theta import initial_theta
 from gensynth.importing import import_object
 from gensynth.inquisitor import FULL
 from gensynth.nearest import did_you_mean
@@ -40,7 +40,7 @@ from gensynth.prototype import Prototype, load_weights, read_prototype
 from gensynth.prototypes import create, shipped
 from gensynth.requirements import Requirement, accuracy_limit, cost_limits, parse_all
 from gensynth.space import COSTS, Space
-from gensynth.synthesis import Plan
+from gensynth.theta import initial_theta
 from gensynth.train import HardLoss, Recipe, Teacher
 from gensynth.utility import Utility
 from gensynth.watch import SILENT, Watch
@@ -48,6 +48,9 @@ from gensynth.watch import SILENT, Watch
 LOSSES = ("cross_entropy",)
 SEARCHABLE = frozenset({"top1", *COSTS})
 """Metrics that are known of every network of the search, trained or only generated."""
+
+COMPILED_FROM = 300_000
+"""Images of a finalist's distillation from which compiling its network pays (20 to 40 s)."""
 
 SHORT_BATCH = 64
 SHORT_PEAK_LR = 0.1
@@ -187,7 +190,7 @@ def prepare(config: RunConfig, *, watch: Watch = SILENT, kept: Path | None = Non
         space=space,
         probe=make_probe(workshop, config.search.probe_images, config.seed),
         plan=_plan(config, requirements, utility, len(dataset.train)),
-        recipe=_full_recipe(config),
+        recipe=_full_recipe(config, len(dataset.train)),
         search_correct=search_correct,
         training=training,
     )
@@ -365,9 +368,10 @@ def _plan(
     )
 
 
-def _full_recipe(config: RunConfig) -> Recipe:
+def _full_recipe(config: RunConfig, images: int) -> Recipe:
     finalists = config.finalists
     return Recipe(
+        compiled=finalists.epochs * images >= COMPILED_FROM,
         epochs=finalists.epochs,
         batch=finalists.batch,
         peak_lr=finalists.peak_lr,

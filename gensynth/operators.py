@@ -79,12 +79,12 @@ _SETTINGS = {
 
 def _conv(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
     stride, padding, dilation, groups = settings
-    if x.shape[1] < 8 and tensors.weight.shape[2:] == (1, 1) and torch.is_grad_enabled():
+    strided_1x1 = tensors.weight.shape[2:] == (1, 1) and max(stride) > 1 and max(padding) == 0
+    if strided_1x1 and x.shape[1] < 8 and torch.is_grad_enabled():
         # oneDNN's AVX2 backward pass of a strided 1x1 convolution of fewer than 8 channels,
         # channels last, writes past its buffer (torch 2.13: `free(): invalid next size`).
         # With the positions it skips left out first, the stride is 1 and the result the same.
-        if max(stride) > 1 and max(padding) == 0:
-            x, stride = x[:, :, :: stride[0], :: stride[1]], (1, 1)
+        x, stride = x[:, :, :: stride[0], :: stride[1]], (1, 1)
     return F.conv2d(x, tensors.weight, tensors.bias, stride, padding, dilation, groups)
 
 

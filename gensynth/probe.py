@@ -92,10 +92,7 @@ class Probe:
         graph = network.graph
         edges = _mixing_edges(graph)
         kept = self.coupling.kept(graph.selection)
-        labels = {
-            edge: self.coupling.labels[edge[0]][kept[edge[0]]]
-            for edge in edges
-        }
+        labels = {edge: self.coupling.labels[edge[0]][kept[edge[0]]] for edge in edges}
         coupled, by_edge = self._fisher(network, labels, seed)
         return Responses(
             channel_nats=self._by_group(coupled, labels),
@@ -122,7 +119,7 @@ class Probe:
     @torch.no_grad()
     def _log_p(self, network: Network) -> Tensor:
         network.eval()
-        answers = [network(images).float() for images in self._images.split(self._batch)]
+        answers = [network(images).float() for images in torch.split(self._images, self._batch)]
         return F.log_softmax(torch.cat(answers), dim=1)
 
     def _fisher(
@@ -135,16 +132,16 @@ class Probe:
         one draw of y an image, squared before the mean over images. The gate's derivative
         sums over the positions and edges at which the channel is read.
         """
-        count = 1 + max(int(l.max()) for l in self.coupling.labels.values())
+        count = 1 + max(int(every.max()) for every in self.coupling.labels.values())
         device = self._images.device
-        index = {e: torch.from_numpy(l).to(device) for e, l in labels.items()}
+        index = {edge: torch.from_numpy(own).to(device) for edge, own in labels.items()}
         draws = torch.Generator().manual_seed(seed)
         total = torch.zeros(count, dtype=torch.float64, device=device)
         by_edge = dict.fromkeys(labels, 0.0)
-        for images in self._images.split(self._batch):
+        for images in torch.split(self._images, self._batch):
             gates = {
-                edge: torch.ones(len(images), len(l), device=device, requires_grad=True)
-                for edge, l in labels.items()
+                edge: torch.ones(len(images), len(own), device=device, requires_grad=True)
+                for edge, own in labels.items()
             }
             log_p = F.log_softmax(network(images, gates=gates).float(), dim=1)
             with torch.no_grad():
@@ -180,7 +177,8 @@ class Probe:
         dimensions = np.full(len(self.coupling.groups), np.nan)
         values = network.observe(self._images[: self._batch], set(readers.values()))
         for g, edge in readers.items():
-            own = [i for i, p in enumerate(labels[edge]) if self._group_of.get(int(p), (-1,))[0] == g]
+            places = enumerate(labels[edge])
+            own = [i for i, p in places if self._group_of.get(int(p), (-1,))[0] == g]
             dimensions[g] = effective_dimension(values[edge][:, own])
         return dimensions
 
@@ -210,8 +208,10 @@ class Probe:
         places |= {v.name: graph.consumers[v.name][0] for v in graph.vertices if v.op == "add"}
         values = network.observe(self._images, {(u, v) for u, v in places.items()})
         return {
-            u: label_information(values[u, v].flatten(2).mean(2) if values[u, v].ndim > 2
-                                 else values[u, v], self._labels)
+            u: label_information(
+                values[u, v].flatten(2).mean(2) if values[u, v].ndim > 2 else values[u, v],
+                self._labels,
+            )
             for u, v in places.items()
         }
 

@@ -91,7 +91,8 @@ def load_weights(module: nn.Module, path: Path, *, name: str) -> None:
         key for key in own.keys() & tensors.keys() if own[key].shape != tensors[key].shape
     )
     if missing or surplus or wrong:
-        faults = [f"lacks {key}" for key in missing[:2]] + [f"has the unknown {key}" for key in surplus[:2]]
+        faults = [f"lacks {key}" for key in missing[:2]]
+        faults += [f"has the unknown {key}" for key in surplus[:2]]
         faults += [
             f"has {key} as {tuple(tensors[key].shape)}, not {tuple(own[key].shape)}"
             for key in wrong[:2]

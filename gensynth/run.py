@@ -22,6 +22,7 @@ from gensynth import attempts, finalists, publish, states
 from gensynth.attempts import Attempt
 from gensynth.certify import weights_sha256
 from gensynth.config import RunConfig, read, to_toml
+from gensynth.cycle import Cycle, State
 from gensynth.environment import environment
 from gensynth.errors import Interrupted, RunError
 from gensynth.job import Job, prepare
@@ -30,7 +31,7 @@ from gensynth.record import RunFolder
 from gensynth.requirements import combine
 from gensynth.results import RESULT_FILE, Result, read_result
 from gensynth.space import Points
-from gensynth.synthesis import Cycle, State, initialise, turn
+from gensynth.synthesis import initialise, turn
 from gensynth.watch import SILENT, Watch
 
 INPUTS_FILE = "inputs.json"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from safetensors.torch import load, save
 
+from gensynth.cycle import State
 from gensynth.generator import Generator
 from gensynth.inquisitor import Inquisitor
 from gensynth.space import Space
-from gensynth.synthesis import State
 
 GENERATOR_FILE = "generator.json"
 INQUISITOR_FILE = "inquisitor.json"

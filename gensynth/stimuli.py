@@ -14,8 +14,8 @@ POOL = 4
 
 def pool(count: int, images: int, seed: int) -> np.ndarray:
     """Return which of `images` training images are looked at: at most POOL * count places."""
-    order = stream(seed, "stimuli").permutation(images)
-    return order
+    order: np.ndarray = stream(seed, "stimuli").permutation(images)
+    return order[: POOL * count]
 
 
 def margins(logits: np.ndarray) -> np.ndarray:
@@ -24,8 +24,9 @@ def margins(logits: np.ndarray) -> np.ndarray:
     Args:
         logits: (images, classes), two classes or more.
     """
-    best_two: np.ndarray = np.partition(logits, -2, axis=1)[:, -2:]
-    return best_two[:, 1] - best_two[:, 0]
+    best_two = np.partition(logits, -2, axis=1)[:, -2:]
+    margin: np.ndarray = best_two[:, 1] - best_two[:, 0]
+    return margin
 
 
 def choose(labels: np.ndarray, margin: np.ndarray, count: int, seed: int) -> np.ndarray:

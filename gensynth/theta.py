@@ -8,6 +8,7 @@ import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from gensynth.randomness import stream
 from gensynth.space import Space
@@ -126,6 +127,6 @@ def _drawn(seed: int, directions: int, channels: int) -> Draw:
     return Draw(xi, noise, budget)
 
 
-def grid(values: np.ndarray) -> np.ndarray:
+def grid(values: npt.ArrayLike) -> np.ndarray:
     """Round to fixed point."""
     return np.round(np.asarray(values) / GRID) * GRID

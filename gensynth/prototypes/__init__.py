@@ -23,6 +23,8 @@ REGISTRY = {
     "resnet20": "gensynth.prototypes.resnet:resnet20",
     "resnet32": "gensynth.prototypes.resnet:resnet32",
     "resnet56": "gensynth.prototypes.resnet:resnet56",
+    "mobilenet": "gensynth.prototypes.mobilenet:mobilenet",
+    "shufflenet": "gensynth.prototypes.shufflenet:shufflenet",
 }
 WEIGHTS = Path(__file__).parent / "weights"
 

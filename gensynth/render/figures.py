@@ -4,6 +4,7 @@ A figure is rounded to what its use can tell apart: three digits for a cost, two
 for a percentage of thousands of images.
 """
 
+import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
 
@@ -111,6 +112,13 @@ def columns(rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def wrapped(text: str, width: int) -> str:
+    """Return a sentence on as many lines as it needs, the later ones indented."""
+    return textwrap.fill(
+        text, width, subsequent_indent=GAP, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _percent(value: float, places: int) -> str:

@@ -1,9 +1,8 @@
 """What --plan says: what can be reached, what is fixed, and how long it will take."""
 
-import textwrap
 from typing import TYPE_CHECKING
 
-from gensynth.render.figures import columns, count, duration
+from gensynth.render.figures import columns, count, duration, wrapped
 
 if TYPE_CHECKING:
     from gensynth.forecast import Forecast
@@ -39,14 +38,10 @@ def forecast(forecast: "Forecast", width: int = 80) -> str:
         ["in all", "", duration(forecast.total_s)],
     ]
     parts = [
-        _wrap(head, width),
-        _wrap("requirements: " + (", ".join(forecast.requirements) or "none"), width),
+        wrapped(head, width),
+        wrapped("requirements: " + (", ".join(forecast.requirements) or "none"), width),
         "\n".join(columns(costs)),
-        "\n".join(_wrap(line, width) for line in freedom),
+        "\n".join(wrapped(line, width) for line in freedom),
         "time forecast from a short measurement on this machine\n" + "\n".join(columns(times)),
     ]
     return "\n\n".join(parts)
-
-
-def _wrap(text: str, width: int) -> str:
-    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False)

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.highlighter import RegexHighlighter
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.theme import Theme
 
 from gensynth.render.cycles import cycle_header, cycle_row
@@ -46,19 +46,18 @@ def console(*, stderr: bool = False) -> Console:
 
 
 class Live:
-    """A `Watch` that shows; a context manager, which clears the bar at the end."""
+    """A `Watch` that shows; a context manager, which clears the bars at the end."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._phase = ""
         self._rows = 0
-        self._bar: TaskID | None = None
-        self._what = ""
+        self._bars: dict[str, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            TaskProgressColumn(),
             TextColumn("{task.fields[text]}", markup=False),
+            TimeElapsedColumn(),
             console=console,
             transient=True,
             expand=True,
@@ -79,38 +78,46 @@ class Live:
         self._progress.stop()
 
     def phase(self, name: str) -> None:
-        """Say what begins."""
-        self._drop_bar()
-        if name != self._phase:
-            self._phase = name
-            self._console.print(PHASES.get(name, name))
+        """Say what begins, and show that it goes on."""
+        if name == self._phase:
+            return
+        self._drop_bars()
+        self._phase = name
+        self._console.print(PHASES.get(name, name))
+        self._show(name, None, "")
 
     def cycle(self, entry: Mapping[str, Any], total: int) -> None:
         """Add a row to the table of cycles."""
-        self._drop_bar()
+        self._drop_bars(but=self._phase)
         width = self._console.width
         if self._rows == 0:
             self._console.print(cycle_header(width))
         self._rows += 1
         self._console.print(cycle_row(entry, total, width))
+        self._show(self._phase, entry["cycle"] / total, f"{entry['cycle']} of {total}")
 
     def progress(self, what: str, share: float, text: str) -> None:
         """Show how far something has come."""
         if self._progress.disable:
             if share >= 1 and self._phase != "cycles":
-                self._console.print(f"  {what}: {text}" if text else f"  {what}")
-            return
-        if self._bar is None or what != self._what:
-            self._drop_bar()
-            self._what = what
-            self._bar = self._progress.add_task(what, total=1.0, text=text)
-        self._progress.update(self._bar, completed=share, text=text)
+                self._console.print(f"{what}: {text}" if text else what)
+        else:
+            self._drop_bars(but=self._phase, also=what)
+            self._show(what, share, f"{100 * share:.0f} % {text}".rstrip())
 
     def note(self, text: str) -> None:
         """Say a sentence."""
         self._console.print(text)
 
-    def _drop_bar(self) -> None:
-        if self._bar is not None:
-            self._progress.remove_task(self._bar)
-            self._bar = None
+    def _show(self, name: str, share: float | None, text: str) -> None:
+        """Draw a bar; one without a share moves to and fro."""
+        if self._progress.disable:
+            return
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task(name, total=None, text=text)
+        total = None if share is None else 1.0
+        self._progress.update(self._bars[name], total=total, completed=share or 0.0, text=text)
+
+    def _drop_bars(self, *, but: str = "", also: str = "") -> None:
+        for name in self._bars.keys() - {but, also}:
+            self._progress.remove_task(self._bars.pop(name))

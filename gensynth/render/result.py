@@ -2,9 +2,19 @@
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gensynth.render.figures import GAP, columns, count, decimals, digits, duration, interval
+from gensynth.render.figures import (
+    GAP,
+    columns,
+    count,
+    decimals,
+    digits,
+    duration,
+    interval,
+    wrapped,
+)
 from gensynth.requirements import Verdict
 
 if TYPE_CHECKING:
@@ -25,7 +35,7 @@ def result(result: "Result", width: int = 80) -> str:
     for some in _fitting(result.prototype, networks, rows, width):
         cells = [[label, *map(show, [result.prototype, *some])] for label, show in rows]
         tables.append("\n".join(columns(cells)))
-    parts = ["\n\n".join(tables), *_notes(result), _next(result)]
+    parts = ["\n\n".join(tables), *_notes(result, width), _next(result)]
     return "\n\n".join(parts)
 
 
@@ -48,7 +58,7 @@ def _rows(result: "Result") -> list[Row]:
         ("information density, %/M", lambda f: digits(f.information_density)),
         ("NetScore", lambda f: f"{f.netscore:.2f}"),
         ("utility", lambda f: f"{f.utility:.4g}") if own else None,
-        ("latency p50, ms", lambda f: digits(f.latency.p50_ms) if f.latency else _NONE),
+        ("latency p50, ms", _latency),
         ("  95 % interval", _latency_interval),
         ("times fewer parameters", lambda f: digits(f.ratios.params) if f.ratios else ""),
         ("times fewer MACs", lambda f: digits(f.ratios.macs) if f.ratios else ""),
@@ -66,7 +76,7 @@ def _verdict_rows(text: str, networks: Sequence["Finalist"]) -> list[Row]:
     if all(f.verdicts[text] == f.point_verdicts[text] for f in networks):
         return [(text, lambda f: f.verdicts[text].value)]
     return [
-        (f"{text}, certified", lambda f: f.verdicts[text].value),
+        (text, lambda f: f.verdicts[text].value),
         ("  by point value", lambda f: f.point_verdicts[text].value),
     ]
 
@@ -75,9 +85,18 @@ def _bound(network: "Finalist") -> str:
     return f"{network.certificate.lower_bound_pct:.2f} %"
 
 
+def _latency(network: "Finalist") -> str:
+    found = network.latency
+    return f"{found.p50_ms:.{_places(found.p50_ms)}f}" if found else _NONE
+
+
 def _latency_interval(network: "Finalist") -> str:
     found = network.latency
-    return interval(found.low_ms, found.high_ms, decimals(found.p50_ms)) if found else _NONE
+    return interval(found.low_ms, found.high_ms, _places(found.p50_ms)) if found else _NONE
+
+
+def _places(latency_ms: float) -> int:
+    return min(3, decimals(latency_ms))  # no clock tells less than a microsecond apart
 
 
 def _density(network: "Finalist") -> str:
@@ -120,15 +139,15 @@ def _breadth(network: "Finalist", rows: Sequence[Row]) -> int:
     return len(GAP) + max(len(show(network)) for _, show in rows)
 
 
-def _notes(result: "Result") -> Iterator[str]:
+def _notes(result: "Result", width: int) -> Iterator[str]:
     """Yield what a figure of the table must not be read without."""
     lines = []
     finalists = result.finalists
     limited = [f.certificate for f in finalists if f.certificate.requirement is not None]
     if limited:
         lines.append(
-            f"certified: by one-sided Wilson bounds that hold together at "
-            f"{100 * limited[0].confidence:g} %, n = {limited[0].sharing}"
+            f"certified: one-sided Wilson bounds, true of {limited[0].sharing} networks together "
+            f"at {100 * limited[0].confidence:g} %"
         )
     timed = [f.latency for f in [result.prototype, *finalists] if f.latency]
     if timed:
@@ -143,13 +162,14 @@ def _notes(result: "Result") -> Iterator[str]:
         parts = ", ".join(f"{phase} {duration(s)}" for phase, s in phases.items() if s >= 1)
         lines.append(f"wall time: {duration(sum(phases.values()))}" + (parts and f" ({parts})"))
     if lines:
-        yield "\n".join(lines)
+        yield "\n".join(wrapped(line, width) for line in lines)
     missed = [f.name for f in finalists if Verdict.VIOLATED in f.point_verdicts.values()]
     if missed:
-        yield (
-            f"{', '.join(missed)} {'misses' if len(missed) == 1 else 'miss'} a requirement by "
-            "point value; a run with more cycles,\n"
-            "longer distillation (--epochs) or looser requirements may reach it"
+        miss = "misses" if len(missed) == 1 else "miss"
+        yield wrapped(
+            f"{', '.join(missed)} {miss} a requirement by point value; more cycles, a longer "
+            "distillation (--epochs) or looser requirements may help",
+            width,
         )
 
 
@@ -164,10 +184,12 @@ def _phases(result: "Result") -> dict[str, float]:
 
 
 def _next(result: "Result") -> str:
-    path = shlex.quote(str(result.path))
+    here = Path.cwd()
+    near = result.path.relative_to(here) if result.path.is_relative_to(here) else result.path
+    path = shlex.quote(str(near))
     lines = [
         ("run folder", path),
-        ("networks", f"{path}/finalists/NAME (network.onnx, weights.safetensors, card.json)"),
+        ("networks", f"{path}/finalists/*/network.onnx"),
         ("more of them", f"gensynth generate {path} --seeds 0:50"),
         ("this table again", f"gensynth show {path}"),
     ]

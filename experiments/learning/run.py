@@ -1,0 +1,238 @@
+"""Run one search seed of the learning experiment, every arm, resumably.
+
+    python experiments/learning/run.py --data FOLDER --seed 0
+
+appends to experiments/learning/results/seed-0.jsonl; started again it goes on where it was
+stopped. `report.py` makes the tables and curves. Arms, 24 evaluations each unless said:
+
+    fixed       24 networks that no inquisitor is ever trained on (once, for all seeds)
+    loop        generator and inquisitor, as `gensynth synth` runs them
+    permuted    the same loop, each network's responses permuted over the channels of a group
+    random      widths and blocks drawn at random, channels ranked by weight magnitude
+    G0, GK      8 held-out seeds of the first and of the last generator of the loop
+    family, permuted family    the 8 networks that a loop delivers
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from setting import (
+    EVALUATIONS,
+    FAMILY,
+    HERE,
+    Record,
+    Setting,
+    environment_line,
+    evaluate,
+    open_setting,
+    score,
+)
+
+from gensynth.cycle import State
+from gensynth.evolution import pairwise
+from gensynth.generator import Generator
+from gensynth.graph import Graph
+from gensynth.inquisitor import SHORT, Inquisitor
+from gensynth.network import Network
+from gensynth.probe import Probe, Responses
+from gensynth.randomness import stream
+from gensynth.regression import sigmoid
+from gensynth.space import Points
+from gensynth.synthesis import initialise, turn
+from gensynth.theta import Theta
+
+FIXED_SEED = 10_000
+HELD_OUT = 1_000_000
+
+
+class PermutedProbe:
+    """A probe whose answers are true of a group and false of its channels."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+
+    def shift(self, network: Network) -> float:
+        """Pass a network's shift on: it is no response of a channel."""
+        return self._probe.shift(network)
+
+    def __call__(self, network: Network, seed: int) -> Responses:
+        """Probe, and give each channel of a group another's answer."""
+        responses = self._probe(network, seed)
+        shuffled = []
+        for g, nats in enumerate(responses.channel_nats):
+            values = nats.copy()
+            present = np.flatnonzero(np.isfinite(values))
+            values[present] = values[stream(seed, "permuted", g).permutation(present)]
+            shuffled.append(values)
+        return replace(responses, channel_nats=tuple(shuffled))
+
+
+def run_loop(setting: Setting, record: Record, arm: str, probe: Any) -> State:
+    """Run the cycles that the record does not have yet, and return the last state."""
+    keep = record.path.with_name(f"{record.path.stem}-{arm.replace(' ', '-')}.state.json")
+    state = initialise(setting.plan, setting.workshop, probe, setting.space)
+    first = state
+    if keep.exists():
+        state = _state(json.loads(keep.read_text()), state, setting)
+    while state.cycle < EVALUATIONS:
+        before = state
+        networks: list[Network] = []
+        workshop = _Remembering(setting.workshop, networks)
+        state, cycle = turn(setting.plan, workshop, probe, state)
+        if len(record.of(arm)) < state.cycle:  # else killed between the two writes
+            line = score(setting, networks[0])
+            mean, sd = before.inquisitor.predict(setting.space.point(cycle.graph.selection), SHORT)
+            line |= {"cycle": cycle.number, "seed": cycle.seed, "utility": cycle.utility}
+            line |= {"logit": float(mean[0]), "sd": float(sd[0]), "seconds": cycle.seconds}
+            line |= {"family_utility": cycle.outlook.utility, "curvature": cycle.curvature}
+            line["fixed"] = _fixed_predictions(setting, state.inquisitor)
+            record.add(arm, line)
+        partial = keep.with_suffix(".partial")
+        partial.write_text(json.dumps(_document(state)))
+        partial.replace(keep)
+        print(f"{arm} {state.cycle}/{EVALUATIONS}: {record.of(arm)[-1]['score']}", flush=True)
+    return replace(state, anchor=first.generator.theta)
+
+
+def run_seeds(
+    setting: Setting, record: Record, arm: str, generator: Generator, seeds: list[int]
+) -> None:
+    """Evaluate one network a seed."""
+    for seed in seeds[len(record.of(arm)) :]:
+        _, line = evaluate(setting, generator.generate(seed))
+        record.add(arm, {"seed": seed, **line})
+        print(f"{arm} {len(record.of(arm))}/{len(seeds)}: {line['score']}", flush=True)
+
+
+def delivered(setting: Setting, state: State) -> list[int]:
+    """Return the seeds a loop delivers: best lower confidence bound, all distinct."""
+    seeds = [int(s) for s in stream(setting.plan.seed, "delivered").integers(0, 2**31, 256)]
+    points = state.generator.points(seeds)
+    mean, sd = state.inquisitor.predict(points, SHORT)
+    costs = setting.space.costs(points)
+    utility = setting.plan.aim.utilities(sigmoid(mean - sd), costs)
+    distances = pairwise(setting.space.relative(points))
+    chosen: list[int] = []
+    for index in np.argsort(-utility, kind="stable"):
+        if all(distances[index, other] >= 0.02 for other in chosen):
+            chosen.append(int(index))
+    return [seeds[index] for index in chosen[:FAMILY]]
+
+
+def random_graphs(setting: Setting, seed: int, purpose: str) -> Iterator[Graph]:
+    """Yield networks of random widths and blocks under the limits, magnitudes ranked.
+
+    Log-gains of groups and blocks are normal with standard deviation 1, so shapes vary far
+    more than any generator's; the descent to the limits is the same as everywhere.
+    """
+    space, weights = setting.space, setting.workshop.prototype.weights
+    u = tuple(_magnitudes(setting, group.name) for group in space.coupling.groups)
+    for index in range(EVALUATIONS):
+        draw = stream(seed, purpose, index)
+        theta = Theta(
+            u=u,
+            offset=draw.normal(0, 1, len(space.sizes)),
+            block=draw.normal(0, 1, len(space.coupling.blocks)),
+            directions=np.zeros((len(space.sizes) + len(space.coupling.blocks), 1)),
+            sharpness=0.0,
+            curvature=1.0,
+        )
+        yield Generator(space, theta, setting.plan.limits).generate(index)
+    del weights
+
+
+def _magnitudes(setting: Setting, group: str) -> np.ndarray:
+    """Return the log L1 norm of each filter of the vertex a group begins with."""
+    graph = setting.workshop.prototype.graph
+    weight = setting.workshop.prototype.weights[graph[group].tensor_key("weight")]
+    return weight.abs().flatten(1).sum(dim=1).log().double().numpy()
+
+
+def _fixed_predictions(setting: Setting, inquisitor: Inquisitor) -> list[float]:
+    fixed = Record(HERE / "results" / "fixed.jsonl").of("fixed")
+    points = Points(
+        np.array([line["widths"] for line in fixed]), np.array([line["bits"] for line in fixed])
+    )
+    return [round(float(m), 5) for m in inquisitor.predict(points, SHORT)[0]]
+
+
+class _Remembering:
+    """A workshop that also keeps the network it trained, to score it."""
+
+    def __init__(self, workshop: Any, networks: list[Network]) -> None:
+        self._workshop, self._networks = workshop, networks
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._workshop, name)
+
+    def inherit(self, graph: Graph, weights: Any) -> Network:
+        network = self._workshop.inherit(graph, weights)
+        self._networks.append(network)
+        return network
+
+
+def _document(state: State) -> dict[str, Any]:
+    return {
+        "cycle": state.cycle,
+        "generator": state.generator.to_json(),
+        "inquisitor": state.inquisitor.to_document(),
+        "price": state.price,
+    }
+
+
+def _state(document: dict[str, Any], first: State, setting: Setting) -> State:
+    return replace(
+        first,
+        cycle=document["cycle"],
+        generator=Generator.from_json(document["generator"], setting.space),
+        inquisitor=Inquisitor.from_document(document["inquisitor"], setting.space),
+        price=document["price"],
+    )
+
+
+def main() -> None:
+    """Run what is missing of one seed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of CIFAR-10's binary files"
+    )
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only-fixed", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    setting = open_setting(options.data, options.seed)
+    fixed = Record(HERE / "results" / "fixed.jsonl")
+    if not fixed.lines:
+        fixed.add("environment", environment_line())
+    graphs = list(random_graphs(setting, FIXED_SEED, "fixed"))
+    for graph in graphs[len(fixed.of("fixed")) :]:
+        fixed.add("fixed", evaluate(setting, graph)[1])
+        print(f"fixed {len(fixed.of('fixed'))}/{EVALUATIONS}", flush=True)
+    if options.only_fixed:
+        return
+    record = Record(HERE / "results" / f"seed-{options.seed}.jsonl")
+    if not record.lines:
+        record.add("environment", environment_line())
+    state = run_loop(setting, record, "loop", setting.probe)
+    held_out = [HELD_OUT + i for i in range(FAMILY)]
+    first = replace(state.generator, theta=state.anchor)
+    run_seeds(setting, record, "G0", first, held_out)
+    run_seeds(setting, record, "GK", state.generator, held_out)
+    run_seeds(setting, record, "family", state.generator, delivered(setting, state))
+    graphs = list(random_graphs(setting, options.seed, "random"))
+    for graph in graphs[len(record.of("random")) :]:
+        record.add("random", evaluate(setting, graph)[1])
+        print(f"random {len(record.of('random'))}/{EVALUATIONS}", flush=True)
+    permuted = run_loop(setting, record, "permuted", PermutedProbe(setting.probe))
+    run_seeds(setting, record, "permuted family", permuted.generator, delivered(setting, permuted))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The setting that every arm of the learning experiment shares, and its one evaluation.
+
+So that neither a shrinking budget nor trained weights can look like learning, every
+evaluation is the same: slices of one frozen, committed W_0 (ResNet-20 on CIFAR-10), norms
+recalibrated, 8,000 images of distillation, top-1 on the search split. One half of that
+split guides an arm's decisions, the other half scores what it delivers. All networks have
+the same cost limits: a third of the prototype's MACs and parameters.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gensynth.compute import detect
+from gensynth.cycle import Plan
+from gensynth.data import cifar10
+from gensynth.data.dataset import Dataset, Split
+from gensynth.data.views import Views
+from gensynth.evaluation import Workshop
+from gensynth.evolution import Aim
+from gensynth.graph import Graph
+from gensynth.inquisitor import SHORT
+from gensynth.job import make_probe
+from gensynth.network import Network
+from gensynth.probe import Probe
+from gensynth.prototype import load_weights, read_prototype
+from gensynth.prototypes import create
+from gensynth.randomness import stream
+from gensynth.space import Space
+from gensynth.train import Recipe, Teacher
+from gensynth.utility import Utility
+
+HERE = Path(__file__).parent
+WEIGHTS = HERE.parent / "cifar10" / "prototype" / "resnet20-cifar10.safetensors"
+EVALUATIONS = 24
+FAMILY = 8
+IMAGES = 8_000
+COST_SHARE = 1 / 3
+ACCURACY = 0.80
+"""The requirement on top-1 after this short distillation, set before any arm was run."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an arm works with."""
+
+    dataset: Dataset
+    workshop: Workshop
+    probe: Probe
+    space: Space
+    plan: Plan
+
+
+def open_setting(folder: Path, seed: int) -> Setting:
+    """Return the setting of one search seed.
+
+    Args:
+        folder: with CIFAR-10's official binary files.
+        seed: of the search; the training views are the same for all.
+    """
+    whole = cifar10.load(folder)
+    decide, _ = halves(whole.search)
+    dataset = replace(whole, search=decide)
+    compute = detect()
+    module = create("resnet20", classes=10, channels=3)
+    load_weights(module, WEIGHTS, name="resnet20")
+    prototype = read_prototype(module.eval(), whole.shape, name="resnet20", classes=10)
+    views = Views(whole, whole.train, 0, compute.device)
+    teacher = Teacher(prototype.network(), views, compute)
+    workshop = Workshop(prototype, dataset, views, teacher, compute)
+    space = Space(prototype.coupling, align=2)
+    macs, params = (float(c) * COST_SHARE for c in space.prototype)
+    plan = Plan(
+        aim=Aim(Utility("netscore"), ACCURACY, SHORT),
+        limits={"macs": macs, "params": params},
+        recipe=Recipe(epochs=IMAGES / len(whole.train), peak_lr=0.1),
+        cycles=EVALUATIONS,
+        absorb=0.0,
+        seed=seed,
+        free_budget=False,
+    )
+    return Setting(whole, workshop, make_probe(workshop, 512, seed), space, plan)
+
+
+def halves(split: Split) -> tuple[Split, Split]:
+    """Cut the search split into the half that decides and the half that scores."""
+    order = stream(0, "halves").permutation(len(split))
+    first, second = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
+    return (
+        Split(split.name, split.images[first], split.labels[first]),
+        Split(split.name, split.images[second], split.labels[second]),
+    )
+
+
+def evaluate(setting: Setting, graph: Graph) -> tuple[Network, dict[str, Any]]:
+    """Train and count one network; return it and its line of the record."""
+    workshop = setting.workshop
+    network = workshop.inherit(graph, workshop.prototype.weights)
+    workshop.distil(network, setting.plan.recipe)
+    return network, score(setting, network)
+
+
+def score(setting: Setting, network: Network) -> dict[str, Any]:
+    """Count a trained network on both halves of the search split."""
+    decide, scored = halves(setting.dataset.search)
+    point = setting.space.point(network.graph.selection)
+    macs, params = setting.space.costs(point)[0]
+    return {
+        "graph": network.graph.sha256,
+        "widths": point.widths[0].tolist(),
+        "bits": point.bits[0].tolist(),
+        "macs": int(macs),
+        "params": int(params),
+        "decide": setting.workshop.correct(network, decide),
+        "score": setting.workshop.correct(network, scored),
+        "n": len(scored),
+    }
+
+
+class Record:
+    """Lines of JSON, appended one evaluation at a time, so that a killed job resumes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_text() if path.exists() else ""
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:  # killed while writing
+            path.write_text(whole)
+        self.lines: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
+
+    def of(self, arm: str) -> list[dict[str, Any]]:
+        """Return an arm's lines."""
+        return [line for line in self.lines if line["arm"] == arm]
+
+    def add(self, arm: str, line: dict[str, Any]) -> None:
+        """Append one line to an arm."""
+        entry = {"arm": arm, **line}
+        with self.path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        self.lines.append(entry)
+
+
+def environment_line() -> dict[str, Any]:
+    """Return what the figures depend on."""
+    from gensynth.environment import environment
+
+    compute = detect()
+    return environment(threads=torch.get_num_threads(), autocast=str(compute.autocast))
