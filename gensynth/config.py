@@ -118,6 +118,8 @@ class SearchConfig:
             is, which teaches how far the short distillation falls short of it.
         probe_images: images whose responses are observed.
         candidates: seeds whose networks are costed and ranked before a cycle picks one.
+        shortlist: seeds whose untrained networks are probed before a cycle picks one; four
+            times as many in the first cycle.
         directions: independent ways in which a seed tilts a network.
         align: channels that are kept or removed together, the block a device computes at once.
         absorb: share of a cycle's fine-tuned weights that the shared weights take over.
@@ -128,15 +130,16 @@ class SearchConfig:
     """
 
     cycles: Positive = 12
-    warmup_images: Natural = 24_000
+    warmup_images: Natural = 12_000
     images: Positive = 6_000
     full_networks: Natural = 1
     probe_images: Positive = 512
     candidates: Positive = 256
+    shortlist: Positive = 6
     directions: Positive = 4
     align: Positive = 2
     absorb: Share = 0.3
-    diversity: Annotated[float, Field(ge=0)] = 0.5
+    diversity: Annotated[float, Field(ge=0)] = 0.05
     risk: Share = 0.1
     learn_weights: bool = True
 
@@ -156,7 +159,7 @@ class FinalistsConfig:
     """
 
     count: Positive = 3
-    epochs: Above0 = 20
+    epochs: Above0 = 12
     peak_lr: Above0 = 0.1
     batch: Positive = 128
     temperature: Above0 = 4.0

@@ -360,6 +360,7 @@ def _plan(
         recipe=recipe,
         cycles=search.cycles,
         candidates=search.candidates,
+        shortlist=search.shortlist,
         directions=search.directions,
         align=search.align,
         absorb=search.absorb if search.learn_weights else 0.0,

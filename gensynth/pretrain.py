@@ -33,6 +33,9 @@ from gensynth.train import Recipe, correct, fit
 
 # The recipe of the prototype that ships; 30 passes over 6,000 images.
 QUICKSTART = Recipe(epochs=30, batch=128, peak_lr=0.2, weight_decay=1e-3)
+LONG = Recipe(epochs=30, batch=128, peak_lr=0.2, weight_decay=5e-4, compiled=True)
+RECIPES = {"fashion-mnist-subset": QUICKSTART}
+"""By data set; any other is trained by `LONG`."""
 
 
 def train_prototype(
@@ -40,7 +43,8 @@ def train_prototype(
     dataset: Dataset,
     folder: Path,
     *,
-    recipe: Recipe = QUICKSTART,
+    recipe: Recipe | None = None,
+    checkpoint: Path | None = None,
     seed: int = 0,
     compute: Compute | None = None,
     command: str | None = None,
@@ -56,7 +60,9 @@ def train_prototype(
         name: a built-in prototype or module:factory.
         dataset: whose train split teaches and whose search split measures.
         folder: where the two files go, made if absent.
-        recipe: how long and how to train.
+        recipe: how long and how to train; the one that suits the data set if None.
+        checkpoint: a file that takes the training's state after every epoch, and from which
+            an interrupted training goes on; it stays.
         seed: of the first weights and of the views.
         compute: where to compute; what this machine does best if None.
         command: what a person types to repeat it, for the record.
@@ -69,13 +75,14 @@ def train_prototype(
         RunError: if the files cannot be written.
     """
     compute = compute or detect()
+    recipe = recipe or RECIPES.get(dataset.name, LONG)
     channels = dataset.shape[0]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = create(name, classes=len(dataset.classes), channels=channels)
     start = time.perf_counter()
     views = Views(dataset, dataset.train, seed, compute.device)
-    fit(network, views, recipe, compute, progress=progress)
+    fit(network, views, recipe, compute, checkpoint=checkpoint, progress=progress)
     train_s = time.perf_counter() - start
     right = correct(network, dataset, dataset.search, compute)
     weights = save({k: v.cpu().contiguous() for k, v in network.state_dict().items()})
