@@ -147,7 +147,10 @@ class Probe:
             with torch.no_grad():
                 answers = torch.multinomial(log_p.exp().cpu(), 1, generator=draws).to(device)
             score = log_p.gather(1, answers).sum()
-            slopes = torch.autograd.grad(score, list(gates.values()))
+            # A part of the prototype that nothing returns has no slope: 0.
+            slopes = torch.autograd.grad(
+                score, list(gates.values()), allow_unused=True, materialize_grads=True
+            )
             joint = torch.zeros(len(images), count, device=device)
             for edge, slope in zip(gates, slopes, strict=True):
                 joint.index_add_(1, index[edge], slope)
@@ -186,14 +189,15 @@ class Probe:
     def _knock_outs(self, network: Network) -> np.ndarray:
         """Return KL(p || p without the branch), mean over images, for each block."""
         graph = network.graph
-        names = {vertex.name for vertex in graph.vertices}
+        inputs = {vertex.name: vertex.inputs for vertex in graph.vertices}
         nats = np.full(len(self.coupling.blocks), np.nan)
         images = self._images[: 2 * self._batch]
         whole = F.log_softmax(network(images).float(), dim=1)
         for b, block in enumerate(self.coupling.blocks):
-            if block.name not in names:
+            branches = [u for u in inputs.get(block.name, ()) if u in block.vertices]
+            if not branches:  # gone, or nothing but a bypass is left of it
                 continue
-            (branch,) = (u for u in graph[block.name].inputs if u in block.vertices)
+            (branch,) = branches
             width = graph[branch].shape[0]
             silent = {(branch, block.name): images.new_zeros(len(images), width)}
             without = F.log_softmax(network(images, gates=silent).float(), dim=1)
@@ -205,7 +209,8 @@ class Probe:
     def _label_information(self, network: Network) -> dict[str, float]:
         graph = network.graph
         places = {v.inputs[0]: v.name for v in graph.vertices if v.op == "linear"}
-        places |= {v.name: graph.consumers[v.name][0] for v in graph.vertices if v.op == "add"}
+        sums = [v.name for v in graph.vertices if v.op == "add" and graph.consumers[v.name]]
+        places |= {name: graph.consumers[name][0] for name in sums}
         values = network.observe(self._images, {(u, v) for u, v in places.items()})
         return {
             u: label_information(
