@@ -25,6 +25,7 @@ import torch
 from setting import (
     EVALUATIONS,
     FAMILY,
+    FIXED,
     HERE,
     Record,
     Setting,
@@ -155,7 +156,7 @@ def _magnitudes(setting: Setting, group: str) -> np.ndarray:
 
 
 def _fixed_predictions(setting: Setting, inquisitor: Inquisitor) -> list[float]:
-    fixed = Record(HERE / "results" / "fixed.jsonl").of("fixed")
+    fixed = Record(FIXED).of("fixed")
     points = Points(
         np.array([line["widths"] for line in fixed]), np.array([line["bits"] for line in fixed])
     )
@@ -208,7 +209,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     setting = open_setting(options.data, options.seed)
-    fixed = Record(HERE / "results" / "fixed.jsonl")
+    fixed = Record(FIXED)
     if not fixed.lines:
         fixed.add("environment", environment_line())
     graphs = list(random_graphs(setting, FIXED_SEED, "fixed"))
@@ -217,6 +218,7 @@ def main() -> None:
         print(f"fixed {len(fixed.of('fixed'))}/{EVALUATIONS}", flush=True)
     if options.only_fixed:
         return
+    setting = open_setting(options.data, options.seed)  # now with the requirement
     record = Record(HERE / "results" / f"seed-{options.seed}.jsonl")
     if not record.lines:
         record.add("environment", environment_line())
