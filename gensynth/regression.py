@@ -2,11 +2,12 @@
 
 Accuracies are proportions of few thousand images, and networks number in the tens; so the
 model is linear, the posterior is exact, and the two scales that matter (how far unnamed
-effects may reach, how much accuracy scatters beyond counting noise) are fitted by the
-marginal likelihood.
+effects may reach, how much accuracy scatters beyond counting noise) are averaged over by
+their marginal likelihood. To take the likeliest pair alone promises too much: with two dozen
+networks its 95 % intervals hold 92 %.
 """
 
-import math
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,9 @@ REACHES = np.geomspace(0.02, 0.6, 6)
 SCATTERS = np.geomspace(0.01, 0.3, 6)
 """Standard deviations tried for the scatter of a network around the model, in logits."""
 
+NEGLIGIBLE = 1e-4
+"""Weight below which a pair of scales is left out of the average."""
+
 
 @dataclass(frozen=True)
 class Posterior:
@@ -26,7 +30,7 @@ class Posterior:
         mean: (features,).
         factor: (features, features); its product with its transpose is the covariance.
         scatter: standard deviation of a network around the model, in logits.
-        reach: prior standard deviation of the small effects that the evidence chose.
+        reach: prior standard deviation of the small effects, as the evidence has it.
     """
 
     mean: np.ndarray
@@ -59,7 +63,8 @@ def logit(correct: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(-logits))."""
-    return 1 / (1 + np.exp(-np.asarray(logits)))
+    inverse: np.ndarray = np.exp(-np.logaddexp(0.0, -np.asarray(logits)))  # never overflows
+    return inverse
 
 
 def fit(
@@ -79,34 +84,62 @@ def fit(
         prior_mean, prior_sd: (features,) of the normal prior of w.
         small: (features,) bool; the prior of these is normal(0, reach) instead.
 
-    The pair (reach, scatter) is the one of the grid with the largest marginal likelihood.
+    Every pair (reach, scatter) of the grid gives a normal posterior; what is returned has
+    mean and covariance of their mixture, each weighing as much as its marginal likelihood.
     Without an observation the posterior is the prior at the middle of the grid.
     """
-    middle = REACHES[len(REACHES) // 2], SCATTERS[len(SCATTERS) // 2]
-    best = (-math.inf, *middle)
+    middle = float(REACHES[len(REACHES) // 2]), float(SCATTERS[len(SCATTERS) // 2])
+    scales = np.array([middle])
+    weights = np.ones(1)
     if len(logits):
-        best = max(
-            (
+        scales = np.array(list(itertools.product(REACHES, SCATTERS)))
+        evidence = np.array(
+            [
                 _evidence(
-                    features, logits, variances + scatter**2, prior_mean,
+                    features,
+                    logits,
+                    variances + scatter**2,
+                    prior_mean,
                     np.where(small, reach, prior_sd),
-                ),
-                reach,
-                scatter,
-            )
-            for reach in REACHES
-            for scatter in SCATTERS
-        )  # fmt: skip
-    _, reach, scatter = best
-    precision = np.diag(1 / np.where(small, reach, prior_sd) ** 2)
-    right = precision @ prior_mean
-    if len(logits):
-        weighted = features / (variances + scatter**2)[:, None]
-        precision = precision + features.T @ weighted
-        right = right + weighted.T @ logits
-    lower = np.linalg.cholesky(precision)
-    factor = np.linalg.inv(lower).T
-    return Posterior(factor @ (factor.T @ right), factor, float(scatter), float(reach))
+                )
+                for reach, scatter in scales
+            ]
+        )
+        weights = np.exp(evidence - evidence.max())
+        weights /= weights.sum()
+        scales, weights = scales[weights > NEGLIGIBLE], weights[weights > NEGLIGIBLE]
+        weights /= weights.sum()
+    parts = [
+        _normal(
+            features,
+            logits,
+            variances + scatter**2,
+            prior_mean,
+            np.where(small, reach, prior_sd),
+        )
+        for reach, scatter in scales
+    ]
+    means = np.stack([mean for mean, _ in parts])
+    mean = weights @ means
+    rest = (means - mean) * np.sqrt(weights)[:, None]
+    covariance = np.tensordot(weights, np.stack([c for _, c in parts]), 1) + rest.T @ rest
+    reach, scatter = np.sqrt(weights @ scales**2)
+    return Posterior(mean, np.linalg.cholesky(covariance), float(scatter), float(reach))
+
+
+def _normal(
+    features: np.ndarray,
+    logits: np.ndarray,
+    variances: np.ndarray,
+    prior_mean: np.ndarray,
+    prior_sd: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and covariance of the weights where all scales are known."""
+    weighted = features / variances[:, None]
+    precision = np.diag(1 / prior_sd**2) + features.T @ weighted
+    lower_inverse = np.linalg.inv(np.linalg.cholesky(precision))
+    covariance = lower_inverse.T @ lower_inverse
+    return covariance @ (prior_mean / prior_sd**2 + weighted.T @ logits), covariance
 
 
 def _evidence(
