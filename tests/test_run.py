@@ -1,0 +1,380 @@
+"""A whole run: what it leaves, and that stopping it anywhere changes nothing."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+import gensynth
+from gensynth import states
+from gensynth.config import DataConfig, RunConfig, read, to_toml
+from gensynth.cost import cost
+from gensynth.data.dataset import Dataset
+from gensynth.data.views import normaliser
+from gensynth.errors import Interrupted, RunError
+from gensynth.graph import Graph
+from gensynth.inquisitor import FULL
+from gensynth.record import RunFolder
+from gensynth.requirements import Verdict
+from gensynth.results import Result, read_result
+from gensynth.run import resume, synth
+from gensynth.watch import Silent
+from tests import tiny
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.trained(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def finished(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return synth(tiny.config(weights, tmp_path_factory.mktemp("runs") / "run"), command="by hand")
+
+
+def networks(path: Path) -> dict[str, bytes]:
+    """Everything of a run that must be the same however often it was stopped."""
+    names = ("graph.json", "weights.safetensors")
+    files = [path / "generator.json", path / "inquisitor.json"]
+    files += [
+        f for folder in sorted((path / "finalists").iterdir()) for f in map(folder.joinpath, names)
+    ]
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}
+
+
+def ledger(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (path / "ledger.jsonl").read_text().splitlines()]
+
+
+def timeless(journal: tuple[Mapping[str, Any], ...]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in e.items() if not k.endswith("seconds")} for e in journal]
+
+
+def test_a_run_ends_with_different_networks_that_meet_the_costs(finished: Result) -> None:
+    assert [f.name for f in finished.finalists] == ["FermiNet-A", "FermiNet-B"]
+    assert all(f.macs <= 60_000 for f in finished.finalists)
+    assert len({(f.folder / "graph.json").read_bytes() for f in finished.finalists}) == 2
+    assert all(f.verdicts["macs <= 60k"] is Verdict.SATISFIED for f in finished.finalists)
+    assert finished.prototype.verdicts["macs <= 60k"] is Verdict.VIOLATED
+
+
+def test_a_finalists_figures_are_those_of_its_files(finished: Result) -> None:
+    data = tiny.bars()
+    for finalist in finished.finalists:
+        network = gensynth.load(finalist.folder)
+        counted = cost(network.graph)
+        assert (finalist.params, finalist.macs) == (counted.params, counted.macs)
+        assert counted.params == sum(p.numel() for p in network.parameters())
+        with torch.no_grad():
+            images = normaliser(data)(torch.from_numpy(data.test.images))
+            right = int((network(images).argmax(1).numpy() == data.test.labels).sum())
+        assert finalist.certificate.correct == right
+        session = onnxruntime.InferenceSession(finalist.folder / "network.onnx")
+        (logits,) = session.run(None, {"images": images.numpy()})
+        assert int((np.asarray(logits).argmax(1) == data.test.labels).sum()) == right
+
+
+def test_a_finalists_ratios_are_to_the_prototype(finished: Result) -> None:
+    one, prototype = finished.finalists[0], finished.prototype
+    assert one.ratios is not None
+    assert one.ratios.macs == prototype.macs / one.macs
+    assert one.ratios.netscore_gain == pytest.approx(one.netscore - prototype.netscore)
+    assert one.latency is not None
+    assert prototype.latency is not None
+    assert one.ratios.latency == pytest.approx(prototype.latency.p50_ms / one.latency.p50_ms)
+
+
+def test_the_finalists_share_the_confidence_and_are_looked_at_once(finished: Result) -> None:
+    assert {f.certificate.sharing for f in finished.finalists} == {2}
+    entries = ledger(finished.path)
+    assert [e["event"] for e in entries] == ["touch", "result"] * 3  # prototype and finalists
+    shas = [
+        hashlib.sha256((f.folder / "weights.safetensors").read_bytes()).hexdigest()
+        for f in (finished.prototype, *finished.finalists)
+    ]
+    assert [e["network"] for e in entries if e["event"] == "result"] == shas
+
+
+def test_a_card_tells_the_whole_story(finished: Result) -> None:
+    card = json.loads((finished.finalists[0].folder / "card.json").read_text())
+    for file, digest in card["sha256"].items():
+        content = (finished.finalists[0].folder / file).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest
+    assert card["data"]["classes"] == list(tiny.CLASSES)
+    assert card["data"]["mean"] == [0.35]
+    assert card["command"] == "by hand"
+    assert card["parity"]["relative"] <= 1e-4
+    made_by = finished.path / "attempts" / card["made_in"] / "generator.json"
+    assert hashlib.sha256(made_by.read_bytes()).hexdigest() == card["generator_sha256"]
+
+
+def test_the_journal_has_a_verdict_for_every_cycle(finished: Result) -> None:
+    assert [entry["cycle"] for entry in finished.journal] == [1, 2]
+    for entry in finished.journal:
+        assert entry["verdicts"]["macs <= 60k"] == "satisfied"
+        assert entry["verdict"] in {"satisfied", "violated", "unknown"}
+    assert "full_top1_pct" in finished.journal[0]
+    assert "full_top1_pct" not in finished.journal[1]
+
+
+def test_what_full_distillation_reached_is_learned_from(finished: Result) -> None:
+    document = json.loads((finished.path / "state" / "0002" / "inquisitor.json").read_text())
+    fidelities = [seen[2] for seen in document["inquisitor"]["observations"]]
+    assert fidelities.count(FULL) == 1  # of the first cycle
+    final = json.loads((finished.path / "inquisitor.json").read_text())
+    attempts = list((finished.path / "attempts").iterdir())
+    seen = [o[2] for o in final["inquisitor"]["observations"]]
+    assert seen.count(FULL) == len(attempts)
+
+
+def test_the_run_file_in_the_folder_repeats_the_run(finished: Result, tmp_path: Path) -> None:
+    config = replace(read(finished.path / "run.toml"), out=tmp_path / "again")
+    again = synth(config)
+    assert networks(again.path) == networks(finished.path)
+    assert timeless(again.journal) == timeless(finished.journal)
+
+
+def test_no_checkpoint_is_left(finished: Result) -> None:
+    assert list((finished.path / "checkpoints").iterdir()) == []
+
+
+class Stop(Silent):
+    """Presses Ctrl-C when it hears a word."""
+
+    def __init__(self, phase: str = "", cycle: int = 0, progress: str = "") -> None:
+        self._phase, self._cycle, self._progress = phase, cycle, progress
+
+    def phase(self, name: str) -> None:
+        if name == self._phase:
+            raise KeyboardInterrupt
+
+    def cycle(self, entry: Mapping[str, Any], total: int) -> None:
+        if entry["cycle"] == self._cycle:
+            raise KeyboardInterrupt
+
+    def progress(self, what: str, share: float, text: str) -> None:
+        if what == self._progress and share > 0.5:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("stop", "done"),
+    [
+        (Stop(phase="initialise"), "before the first cycle"),
+        (Stop(progress="cycle-1"), "before the first cycle"),
+        (Stop(cycle=1), "after cycle 1"),
+        (Stop(phase="finalists"), "after cycle 2"),
+        (Stop(progress="network-1"), "after cycle 2"),
+        (Stop(phase="export"), "after cycle 2"),
+    ],
+    ids=["initialise", "calibration", "cycle", "finalists", "network", "export"],
+)
+def test_ctrl_c_says_how_to_go_on_and_the_end_is_the_same(
+    finished: Result, weights: Path, tmp_path: Path, stop: Stop, done: str
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted) as stopped:
+        synth(tiny.config(weights, out), watch=stop)
+    assert str(stopped.value) == f"stopped {done}; go on with: gensynth synth --resume {out}"
+    result = resume(out)
+    assert networks(out) == networks(finished.path)
+    assert timeless(result.journal) == timeless(finished.journal)
+
+
+def test_ctrl_c_before_the_run_leaves_nothing(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match="nothing is kept"):
+        synth(tiny.config(weights, tmp_path / "run"), watch=Stop(phase="prepare"))
+    assert list(tmp_path.iterdir()) == []
+
+
+SERVER = """
+import os, random, signal, sys, time
+from pathlib import Path
+
+import torch
+
+torch.set_num_threads(1)
+from gensynth.config import read
+from gensynth.run import resume, synth
+import gensynth.finalists, tests.tiny
+
+run_toml, out, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+chance, kills, longest = random.Random(seed), 0, 0.3
+while True:
+    child = os.fork()
+    if child == 0:
+        try:
+            resume(out) if out.exists() else synth(read(run_toml, {"out": out}))
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    end = time.monotonic() + chance.uniform(0.0, longest)
+    while time.monotonic() < end and not (done := os.waitpid(child, os.WNOHANG))[0]:
+        time.sleep(0.001)
+    else:
+        if time.monotonic() < end:
+            print(kills, done[1])
+            break
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if not os.WIFSIGNALED(status):
+        print(kills, status)
+        break
+    kills, longest = kills + 1, longest * 1.1
+"""
+
+
+def kill_and_resume(config: RunConfig, out: Path, seed: int) -> int:
+    """Run in processes that are killed at random moments; return how many were."""
+    run_toml = out.with_suffix(".toml")
+    run_toml.write_text(to_toml(replace(config, out=None)))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SERVER, str(run_toml), str(out), str(seed)],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    kills, status = map(int, done.stdout.split())
+    assert status == 0
+    return kills
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
+    weights: Path, tmp_path: Path
+) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        whole = synth(tiny.config(weights, tmp_path / "whole"))
+    finally:
+        torch.set_num_threads(threads)
+    killed = tmp_path / "killed"
+    kills = kill_and_resume(tiny.config(weights, None), killed, seed=1)
+    assert kills >= 3
+    assert networks(killed) == networks(whole.path)
+    assert timeless(read_result(killed).journal) == timeless(whole.journal)
+    # No network's test images gave more than one result, whatever was killed in between.
+    results = [
+        e for e in map(json.loads, (killed / "ledger.jsonl").open()) if e["event"] == "result"
+    ]
+    assert len({e["network"] for e in results}) == len(results) == 3
+
+
+def test_a_finished_run_is_only_read(finished: Result) -> None:
+    before = {f: f.stat().st_mtime_ns for f in finished.path.rglob("*") if f.name != "lock"}
+    assert resume(finished.path) == finished
+    assert {f: f.stat().st_mtime_ns for f in before} == before
+
+
+def test_a_run_that_another_process_works_on_is_left_alone(weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        synth(tiny.config(weights, out), watch=Stop(cycle=1))
+    with (
+        RunFolder.open(out),
+        pytest.raises(RunError, match=f"in use by process {os.getpid()}"),
+    ):
+        resume(out)
+
+
+def test_another_data_set_than_the_run_began_with_is_refused(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        synth(tiny.config(weights, out), watch=Stop(cycle=1))
+    noisy: Dataset = tiny.bars(noise=70.0)
+    monkeypatch.setattr(tiny, "bars", lambda: noisy)
+    with pytest.raises(RunError, match="the data set of .* train_sha256 differs"):
+        resume(out)
+
+
+def test_a_changed_prototype_is_refused(weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        synth(tiny.config(weights, out), watch=Stop(cycle=1))
+    kept = out / "prototype" / "weights.safetensors"
+    content = bytearray(kept.read_bytes())
+    content[-1] ^= 1
+    kept.write_bytes(content)
+    with pytest.raises(RunError, match="is not what the run began with"):
+        resume(out)
+
+
+def test_a_run_goes_on_without_the_weights_file_it_was_given(
+    finished: Result, weights: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        synth(tiny.config(copy, out), watch=Stop(cycle=1))
+    copy.unlink()
+    resume(out)
+    assert networks(out) == networks(finished.path)
+
+
+def test_a_state_reads_back_as_it_was_written(finished: Result) -> None:
+    from gensynth.coupling import couple
+    from gensynth.space import Space
+
+    folder = finished.path / "state" / "0002"
+    graph = Graph.from_json((finished.path / "prototype" / "graph.json").read_text())
+    files = states.read_files(folder)
+    state = states.restore(2, files, Space(couple(graph), align=2))
+    assert states.dump(state) == files
+
+
+def test_an_unfinished_run_has_no_result(weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        synth(tiny.config(weights, out), watch=Stop(cycle=1))
+    with pytest.raises(RunError, match="has no finalists yet"):
+        read_result(out)
+
+
+def test_a_prototype_is_trained_within_the_run_where_that_is_asked(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gensynth import pretrain
+    from gensynth.config import PrototypeConfig
+    from gensynth.train import Recipe
+
+    short = Recipe(epochs=1, batch=32)
+    monkeypatch.setattr(pretrain.train_prototype, "__kwdefaults__", {
+        **(pretrain.train_prototype.__kwdefaults__ or {}), "recipe": short,
+    })  # fmt: skip
+    config = tiny.config(
+        weights, tmp_path / "run", requirements=("macs <= 60k",),
+        prototype=PrototypeConfig(network="tests.tiny:net", train=True),
+    )  # fmt: skip
+    result = synth(config)
+    record = json.loads((result.path / "prototype" / "training.json").read_text())
+    assert record["recipe"]["epochs"] == 1
+    assert record["search"]["correct"] == result.prototype.search_correct
+
+
+def test_the_default_folder_is_the_first_free_one(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stop = Stop(phase="initialise")
+    for name in ("net-bars-3", "net-bars-3.2"):
+        with pytest.raises(Interrupted, match=f"--resume runs/{name}$"):
+            synth(tiny.config(weights, None), watch=stop)
+
+
+def test_a_data_config_of_the_run_is_the_one_in_the_folder(finished: Result) -> None:
+    assert read(finished.path / "run.toml").data == DataConfig(source="tests.tiny:bars")
