@@ -130,7 +130,7 @@ class SearchConfig:
     """
 
     cycles: Positive = 12
-    warmup_images: Natural = 12_000
+    warmup_images: Natural = 9_000
     images: Positive = 6_000
     full_networks: Natural = 1
     probe_images: Positive = 512
@@ -159,7 +159,7 @@ class FinalistsConfig:
     """
 
     count: Positive = 3
-    epochs: Above0 = 12
+    epochs: Above0 = 10
     peak_lr: Above0 = 0.1
     batch: Positive = 128
     temperature: Above0 = 4.0
