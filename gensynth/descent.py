@@ -76,6 +76,7 @@ class Descent:
         self.space, self.gains, self.targets = space, gains, targets
         whole = space.whole(len(gains.values))
         self.widths, self.bits = whole.widths, whole.bits
+        self._excess = targets.excess(space.costs(whole), space.prototype)
 
     def run(self) -> Points:
         """Descend until every target holds, then take back what fits."""
@@ -91,7 +92,8 @@ class Descent:
     def _descend(self) -> bool:
         """Make the cheapest moves of every network that still costs too much.
 
-        Far from the target several moves are made at once, close to it one.
+        Far from the target several moves are made at once, and wide groups give up more
+        channels in one; close to it, one aligned step at a time.
         """
         space, points, steps = self.space, self._points(), self._narrowing()
         costs, width_saved, block_saved = space.moves(points, steps)
@@ -103,8 +105,8 @@ class Descent:
         lost = self.gains.at(self.widths) - self.gains.at(self.widths - steps)
         lost = np.concatenate([lost, self._block_losses(points)], axis=1)
         prices = _prices(lost, saved[:, :, 0])  # (networks, groups + blocks)
-        excess = self.targets.excess(costs, space.prototype)
-        count = np.maximum(1, (excess * prices.shape[1] / 4).astype(int))
+        self._excess = self.targets.excess(costs, space.prototype)
+        count = np.maximum(1, (self._excess * prices.shape[1] / 4).astype(int))
         ranks = prices.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
         unfinished = np.asarray(unmet.any(axis=1))[:, None]
         chosen = (ranks < count[:, None]) & np.isfinite(prices) & unfinished
@@ -114,10 +116,11 @@ class Descent:
         return bool(chosen.any())
 
     def _narrowing(self) -> np.ndarray:
-        """Return how many channels the next narrower aligned width takes away."""
-        align = self.space.align
-        narrower = np.maximum((self.widths - 1) // align * align, self.space.floors)
-        return self.widths - narrower
+        """Return how many channels the next move takes away from each group."""
+        align, sizes = self.space.align, self.space.sizes
+        steps = np.maximum(1, (self._excess[:, None] * sizes / (8 * align)).astype(np.int64))
+        narrower = ((self.widths - 1) // align - (steps - 1)) * align
+        return self.widths - np.maximum(narrower, self.space.floors)
 
     def _widening(self) -> np.ndarray:
         align = self.space.align

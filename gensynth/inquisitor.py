@@ -14,6 +14,7 @@ them stands in `evolution`. Nothing is trained or measured here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,8 +97,6 @@ class Inquisitor:
         self.shifts = shifts
         self.observations = observations
         self._features = Features(space, insight)
-        self._degradation = self._fit_degradation()
-        self.posterior = self._fit_accuracy()
 
     def shifted(self, points: Points, nats: list[float], cycle: int) -> "Inquisitor":
         """Return an inquisitor that also knows these untrained networks' shifts."""
@@ -119,8 +118,9 @@ class Inquisitor:
 
     def predict(self, points: Points, fidelity: int) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of logit accuracy: (networks,) each."""
-        mean, sd = self.posterior.predict(self._columns(points, fidelity))
-        _, shift_sd = self._log_shift(points)
+        features = self._features(points)
+        shift, shift_sd = self._log_shift(points, features)
+        mean, sd = self.posterior.predict(_extend(features, shift, fidelity))
         return mean, np.hypot(sd, self._slope(fidelity) * shift_sd)
 
     def predict_shift(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
@@ -151,17 +151,15 @@ class Inquisitor:
         shift, _, both = self.posterior.mean[self._features.count :]
         return float(shift + fidelity * both)
 
-    def _log_shift(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
+    def _log_shift(self, points: Points, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what is known of each network's log shift: probed where it was, else predicted.
 
         A probed shift that is older than the newest counts less (`AGEING`).
         """
-        mean, sd = self.predict_shift(points)
-        mean, sd = mean.copy(), sd.copy()
+        mean, sd = self._degradation.predict(features)
         newest = max((s.cycle for s in self.shifts), default=0)
-        known = {(s.widths, s.bits): s for s in self.shifts}
-        for i in range(len(points)):
-            found = known.get((_integers(points, i), _booleans(points, i)))
+        for i, key in enumerate(_keys(points)):
+            found = self._known.get(key)
             if found is not None:
                 noise = SHIFT_VARIANCE + AGEING * (newest - found.cycle)
                 gain = sd[i] ** 2 / (sd[i] ** 2 + noise)
@@ -169,10 +167,13 @@ class Inquisitor:
                 sd[i] *= np.sqrt(1 - gain)
         return mean, sd
 
-    def _columns(self, points: Points, fidelity: int | np.ndarray) -> np.ndarray:
-        return _extend(self._features(points), self._log_shift(points)[0], fidelity)
+    @cached_property
+    def _known(self) -> dict[bytes, Shift]:
+        """The newest shift of every network that was probed."""
+        return dict(zip(_keys(_points(self.shifts, self.space)), self.shifts, strict=True))
 
-    def _fit_degradation(self) -> Posterior:
+    @cached_property
+    def _degradation(self) -> Posterior:
         count, small = self._features.count, self._features.small
         newest = max((s.cycle for s in self.shifts), default=0)
         points = _points(self.shifts, self.space)
@@ -180,7 +181,7 @@ class Inquisitor:
         mean = np.zeros(count)
         mean[Features.NAMES.index("removed")] = 1.0  # the shift is what is removed, in nats
         return fit(
-            self._features(points) if self.shifts else np.zeros((0, count)),
+            self._features(points),
             np.log([max(s.nats, 1e-6) for s in self.shifts]),
             SHIFT_VARIANCE + AGEING * age,
             prior_mean=mean,
@@ -188,19 +189,23 @@ class Inquisitor:
             small=small,
         )
 
-    def _fit_accuracy(self) -> Posterior:
+    @cached_property
+    def posterior(self) -> Posterior:
+        """What is believed of the accuracy model's weights."""
         named = [_ACCURACY_PRIOR[name] for name in Features.NAMES]
         single = [(0.0, 1.0)] * int(self._features.small.sum())
         prior = np.array([*named, *single, *_EXTRA_PRIOR])
         seen = self.observations
         points = _points(seen, self.space)
         fidelity = np.array([o.fidelity for o in seen], dtype=float)
+        features = self._features(points)
+        columns = _extend(features, self._log_shift(points, features)[0], fidelity)
         logits, variances = logit(
             np.array([o.correct for o in seen], dtype=float),
             np.array([o.n for o in seen], dtype=float),
         )
         return fit(
-            self._columns(points, fidelity) if seen else np.zeros((0, len(prior))),
+            columns,
             logits,
             variances,
             prior_mean=prior[:, 0],
@@ -257,6 +262,12 @@ def _points(entries: tuple[Observation, ...] | tuple[Shift, ...], space: Space) 
     return Points(
         widths.reshape(count, len(space.sizes)), bits.reshape(count, space.owners.shape[1])
     )
+
+
+def _keys(points: Points) -> list[bytes]:
+    """Return something equal for equal networks."""
+    rows = zip(points.widths, points.bits, strict=True)
+    return [widths.tobytes() + bits.tobytes() for widths, bits in rows]
 
 
 def _integers(points: Points, index: int) -> tuple[int, ...]:
