@@ -9,7 +9,7 @@ with operators that compute exactly the same:
     gelu          x * (1 + Erf(x / sqrt 2)) / 2
     group_norm    InstanceNormalization, every group as one channel
     layer_norm    mean, variance and division spelled out
-    shuffle       Reshape, Transpose, Reshape
+    shuffle       Reshape, Transpose, Reshape; Gather for what is left of one
     dropout       nothing
 
 Pooling and resizing are in `gensynth.export.spatial`.
@@ -188,14 +188,17 @@ def _slice(writer: Writer, vertex: Vertex, reads: Reads) -> str:
 
 
 def _shuffle(writer: Writer, vertex: Vertex, reads: Reads) -> str:
+    if "order" in vertex.attributes:
+        order = writer.constant(vertex, "order", _integers(*vertex.attributes["order"]))
+        return writer.node(vertex, "Gather", [*reads, order], axis=1)
     channels, *rest = vertex.shape
     groups = int(vertex.attributes["groups"])
     # A 0 keeps the size of the batch, whatever it is.
     apart = writer.constant(vertex, "apart", _integers(0, groups, channels // groups, *rest))
     together = writer.constant(vertex, "together", _integers(0, channels, *rest))
     split = writer.node(vertex, "Reshape", [*reads, apart])
-    order = [0, 2, 1, *range(3, 3 + len(rest))]
-    turned = writer.node(vertex, "Transpose", [split], perm=order)
+    turn = [0, 2, 1, *range(3, 3 + len(rest))]
+    turned = writer.node(vertex, "Transpose", [split], perm=turn)
     return writer.node(vertex, "Reshape", [turned, together])
 
 

@@ -1,23 +1,21 @@
 """Which channels of a network must live and die together, and which branches can go.
 
-Every position of every vertex's channel axis carries a *label*. A convolution's output
-brings new labels, what works channel by channel passes labels on, and wherever two
-positions can only be removed together (the operands of an addition, the groups of a
-grouped convolution) their labels are made one. What is left are the coupled channels; those
-that appear in the same vertices, equally often, form a *group*, whose width is free.
-Labels that reach an input, an output or anything we cannot look into are frozen, and the
-reason is kept.
+Every position of every vertex's channel axis carries a label (`labels`); positions with one
+label are a coupled channel. Those channels that appear in the same vertices, equally often,
+form a *group*, whose width is free.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from gensynth.blocks import Block, find_blocks
 from gensynth.graph import Graph, Selection, Vertex
+from gensynth.labels import Ties, label_channels, shuffle_order, tensor_axes
 
 Indices = tuple[np.ndarray | None, ...]
 
@@ -124,7 +122,7 @@ class Coupling:
         for vertex in self.graph.vertices:
             if vertex.name in dead:
                 continue
-            for tensor, axes in _axes(vertex, masks).items():
+            for tensor, axes in tensor_axes(vertex, masks).items():
                 indices[vertex.tensor_key(tensor)] = tuple(
                     None if mask is None or mask.all() else np.flatnonzero(mask) for mask in axes
                 )
@@ -146,134 +144,12 @@ class Coupling:
 
 def couple(graph: Graph) -> Coupling:
     """Find coupling groups and removable blocks of a network."""
-    labels, ties = _label(graph)
-    labels = {name: ties.roots(positions) for name, positions in labels.items()}
+    labels, ties = label_channels(graph)
     groups = _groups(graph, labels, ties)
     return Coupling(graph, labels, groups, find_blocks(graph), _frozen(graph, labels, ties, groups))
 
 
-class _Ties:
-    """Labels that have become one, as a union-find forest."""
-
-    def __init__(self) -> None:
-        self.parent: list[int] = []
-        self.frozen: dict[int, str] = {}
-
-    def fresh(self, count: int) -> np.ndarray:
-        start = len(self.parent)
-        self.parent.extend(range(start, start + count))
-        return np.arange(start, start + count)
-
-    def root(self, label: int) -> int:
-        while self.parent[label] != label:
-            self.parent[label] = self.parent[self.parent[label]]
-            label = self.parent[label]
-        return label
-
-    def roots(self, labels: np.ndarray) -> np.ndarray:
-        return np.array([self.root(int(label)) for label in labels], dtype=np.int64)
-
-    def tie(self, first: np.ndarray, second: np.ndarray) -> None:
-        for a, b in zip(first, second, strict=True):
-            low, high = sorted((self.root(int(a)), self.root(int(b))))
-            self.parent[high] = low
-
-    def tie_columns(self, table: np.ndarray) -> None:
-        """Make one of each column: (rows, columns) labels."""
-        for row in table[1:]:
-            self.tie(table[0], row)
-
-    def freeze(self, labels: np.ndarray, reason: str) -> None:
-        for label in labels:
-            self.frozen.setdefault(int(label), reason)
-
-
-def _label(graph: Graph) -> tuple[dict[str, np.ndarray], _Ties]:
-    ties = _Ties()
-    labels: dict[str, np.ndarray] = {}
-    first_use: dict[str, tuple[np.ndarray | None, ...]] = {}
-    for vertex in graph.vertices:
-        sources = [labels[name] for name in vertex.inputs]
-        labels[vertex.name] = _propagate(vertex, sources, ties)
-        for tensor, axes in _axes(vertex, labels).items():
-            twin = first_use.setdefault(vertex.tensor_key(tensor), axes)
-            for one, other in zip(twin, axes, strict=True):  # a shared tensor keeps one shape
-                if one is not None and other is not None:
-                    ties.tie(one, other)
-                    continue
-                for axis in (one, other):  # whole where another call wants channels
-                    if axis is not None:
-                        ties.freeze(axis, f"{vertex.module} is also called where it must be whole")
-    for name in graph.outputs:
-        ties.freeze(labels[name], "output")
-    return labels, ties
-
-
-def _propagate(vertex: Vertex, sources: list[np.ndarray], ties: _Ties) -> np.ndarray:
-    """Return the labels of a vertex's output, tying what it couples."""
-    attributes = vertex.attributes
-    match vertex.op:
-        case "input":
-            fresh = ties.fresh(vertex.shape[0])
-            ties.freeze(fresh, "input")
-            return fresh
-        case "conv" | "conv_transpose":
-            return _convolve(vertex, sources[0], ties)
-        case "linear":
-            return ties.fresh(vertex.shape[0])
-        case "add" | "mul":
-            first, second = sorted(sources, key=len, reverse=True)
-            if len(first) == len(second):
-                ties.tie(first, second)
-            else:
-                ties.freeze(second, f"one channel for all others in {vertex.name}")
-            return first
-        case "concat":
-            return np.concatenate(sources)
-        case "slice":
-            return sources[0][attributes["start"] : attributes["stop"]]
-        case "shuffle":
-            table = sources[0].reshape(attributes["groups"], -1)
-            ties.tie_columns(table)
-            return table.T.ravel()
-        case "pad_channels":
-            before, after = attributes["before"], attributes["after"]
-            return np.concatenate([ties.fresh(before), sources[0], ties.fresh(after)])
-        case "flatten":
-            return np.repeat(sources[0], vertex.shape[0] // len(sources[0]))
-        case "group_norm":
-            ties.tie_columns(sources[0].reshape(attributes["groups"], -1).T)
-            return sources[0]
-        case "layer_norm" | "softmax":  # every channel changes the others
-            ties.freeze(sources[0], f"{vertex.name} reduces over channels")
-            return sources[0]
-        case "opaque":
-            fresh = ties.fresh(vertex.shape[0])
-            for labels in (*sources, fresh):
-                ties.freeze(labels, f"{vertex.name} is opaque")
-            return fresh
-        case _ if len(sources[0]) == vertex.shape[0]:  # channel by channel
-            return sources[0]
-        case _:  # one channel that a constant or a tensor spreads over several
-            spread = ties.fresh(vertex.shape[0])
-            for labels in (sources[0], spread):
-                ties.freeze(labels, f"{vertex.name} spreads one channel over several")
-            return spread
-
-
-def _convolve(vertex: Vertex, source: np.ndarray, ties: _Ties) -> np.ndarray:
-    groups, out = vertex.attributes["groups"], vertex.shape[0]
-    if groups == 1:
-        return ties.fresh(out)
-    if groups == len(source):  # depthwise: output channel i reads input channel i // multiplier
-        return np.repeat(source, out // groups)
-    fresh = ties.fresh(out)
-    ties.tie_columns(source.reshape(groups, -1))
-    ties.tie_columns(fresh.reshape(groups, -1))
-    return fresh
-
-
-def _groups(graph: Graph, labels: Mapping[str, np.ndarray], ties: _Ties) -> tuple[Group, ...]:
+def _groups(graph: Graph, labels: Mapping[str, np.ndarray], ties: Ties) -> tuple[Group, ...]:
     frozen = {ties.root(label) for label in ties.frozen}
     appearances: dict[int, list[tuple[str, int]]] = defaultdict(list)
     for vertex in graph.vertices:
@@ -302,7 +178,7 @@ def _groups(graph: Graph, labels: Mapping[str, np.ndarray], ties: _Ties) -> tupl
 
 
 def _frozen(
-    graph: Graph, labels: Mapping[str, np.ndarray], ties: _Ties, groups: tuple[Group, ...]
+    graph: Graph, labels: Mapping[str, np.ndarray], ties: Ties, groups: tuple[Group, ...]
 ) -> tuple[Frozen, ...]:
     reasons: dict[int, dict[str, None]] = defaultdict(dict)
     for label, reason in ties.frozen.items():
@@ -317,46 +193,6 @@ def _frozen(
     return tuple(Frozen(name, tuple(found), why) for (name, why), found in parts.items())
 
 
-def _axes(
-    vertex: Vertex, channels: Mapping[str, np.ndarray]
-) -> dict[str, tuple[np.ndarray | None, ...]]:
-    """Return what stands along each dimension of a vertex's tensors; None if no channels do.
-
-    Args:
-        vertex: whose tensors.
-        channels: for each vertex its channel axis: labels, or which positions stay.
-    """
-    if not vertex.tensors:
-        return {}
-    out, source = channels[vertex.name], channels[vertex.inputs[0]]
-    table: dict[str, tuple[np.ndarray | None, ...]] = {}
-    for tensor, shape in vertex.tensors.items():
-        axes: list[np.ndarray | None] = [None] * len(shape)
-        if vertex.op == "linear" and tensor == "weight":
-            axes = [out, source]
-        elif vertex.op in ("conv", "conv_transpose") and tensor == "weight":
-            axes[:2] = _kernel_axes(vertex, out, source)
-        elif vertex.op not in ("layer_norm", "opaque") and len(out) in shape:
-            axes[tuple(shape).index(len(out))] = out  # (C,), (C, 1, 1) or (1, C, 1, 1)
-        table[tensor] = tuple(axes)
-    return table
-
-
-def _kernel_axes(
-    vertex: Vertex, out: np.ndarray, source: np.ndarray
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return the first two dimensions of a convolution's weight.
-
-    Dense and grouped, they are (out, in / groups), transposed (in, out / groups); all
-    groups keep the same columns. The kernels of a depthwise convolution have no second.
-    """
-    groups = vertex.attributes["groups"]
-    depthwise = groups == len(source) > 1
-    if vertex.op == "conv":
-        return out, None if depthwise else source[: len(source) // groups]
-    return source, None if depthwise else out[: len(out) // groups]
-
-
 def _shrink(vertex: Vertex, inputs: tuple[str, ...], masks: Mapping[str, np.ndarray]) -> Vertex:
     """Return a vertex with its shape, tensors and attributes after a selection."""
     out = masks[vertex.name]
@@ -365,13 +201,15 @@ def _shrink(vertex: Vertex, inputs: tuple[str, ...], masks: Mapping[str, np.ndar
             size if mask is None else int(mask.sum())
             for size, mask in zip(vertex.tensors[tensor], axes, strict=True)
         )
-        for tensor, axes in _axes(vertex, masks).items()
+        for tensor, axes in tensor_axes(vertex, masks).items()
     }
     attributes = dict(vertex.attributes)
     source = masks[vertex.inputs[0]] if vertex.inputs else out
     match vertex.op:
         case "conv" | "conv_transpose" if attributes["groups"] == len(source):
             attributes["groups"] = int(source.sum())
+        case "shuffle":
+            attributes = _shuffle(shuffle_order(vertex), source, attributes.get("groups", 1))
         case "slice":
             attributes["stop"] = int(source[: attributes["stop"]].sum())
             attributes["start"] = int(source[: attributes["start"]].sum())
@@ -386,6 +224,18 @@ def _shrink(vertex: Vertex, inputs: tuple[str, ...], masks: Mapping[str, np.ndar
                 attributes["value"] = [attributes["value"][i] for i in np.flatnonzero(out)]
     shape = (int(out.sum()), *vertex.shape[1:]) if vertex.shape else ()
     return replace(vertex, inputs=inputs, attributes=attributes, shape=shape, tensors=tensors)
+
+
+def _shuffle(order: np.ndarray, kept: np.ndarray, groups: int) -> dict[str, Any]:
+    """Return the attributes of a shuffle after some channels of its input are gone."""
+    place = np.cumsum(kept) - 1
+    left = place[order[kept[order]]]
+    for count in (groups, 1):
+        if len(left) % count == 0:
+            regular = np.arange(len(left)).reshape(count, -1).T.ravel()
+            if np.array_equal(left, regular):
+                return {"groups": count}
+    return {"order": left.tolist()}
 
 
 def _depth(value: object) -> int:

@@ -22,7 +22,8 @@ The vocabulary, with attributes ("kernel", "stride", "padding", "dilation" are p
     add_constant, mul_constant    value             a number, or nested lists that broadcast
     concat          along channels
     slice           start stop                      a range of channels
-    shuffle         groups                          ShuffleNet's channel permutation
+    shuffle         groups, or order                ShuffleNet's channel permutation, whole or what
+                                                    is left of it: the input's place of each channel
     pad_channels    before after                    zero channels
     subsample       stride                          x[:, :, ::s, ::s]
     max_pool        kernel stride padding dilation ceil
@@ -37,7 +38,7 @@ The vocabulary, with attributes ("kernel", "stride", "padding", "dilation" are p
     group_norm      groups eps                      weight?, bias?
     layer_norm      axes eps                        weight?, bias?
     softmax                                         over channels
-    opaque          reason path                     a module we cannot look into; its parameters
+    opaque          reason path macs                a module we cannot look into; its parameters
 """
 
 import hashlib

@@ -49,7 +49,7 @@ def constant(vertex: Vertex) -> Tensor | None:
 
     It belongs to the vertex's tensors as the buffer `value`, so that it moves with them.
     """
-    value = vertex.attributes.get("value")
+    value = vertex.attributes.get("order" if vertex.op == "shuffle" else "value")
     return torch.tensor(value) if isinstance(value, list) else None
 
 
@@ -223,6 +223,8 @@ def _slice(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
 
 def _shuffle(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
     (groups,) = settings
+    if groups is None:
+        return x.index_select(1, tensors.value)
     batch, channels, *size = x.shape
     grouped = x.reshape(batch, groups, channels // groups, *size)
     return grouped.transpose(1, 2).reshape(batch, channels, *size)

@@ -181,7 +181,10 @@ class Composer:
                 joined = self.put("concat", (left, right), shape)
                 self.put("shuffle", (joined,), shape, groups=self.divisor(channels))
             case "shuffle":
-                self.put("shuffle", (x,), shape, groups=self.divisor(channels))
+                kind: dict[str, Any] = {"groups": self.divisor(channels)}
+                if self.flip(0.3):
+                    kind = {"order": self.random.permutation(channels).tolist()}
+                self.put("shuffle", (x,), shape, **kind)
             case "pad_channels":
                 before, after = self.random.integers(0, 3, 2).tolist()
                 new = (channels + before + after, *shape[1:])

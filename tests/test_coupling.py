@@ -292,6 +292,25 @@ def test_a_group_of_a_grouped_convolution_goes_as_one_column() -> None:
     assert groups_of(graph) == {"a": 4, "g": 3}
 
 
+@pytest.mark.parametrize(
+    ("kept", "left"),
+    [
+        # By hand: 6 channels in 2 groups come out as 0 3 1 4 2 5.
+        ((1, 2, 3, 4), {"order": [2, 0, 3, 1]}),  # 3 1 4 2
+        ((0, 1, 3, 4), {"groups": 2}),  # 0 3 1 4
+        ((0, 1, 2), {"groups": 1}),  # as they stood
+    ],
+)
+def test_a_shuffle_ties_nothing_and_what_is_left_keeps_its_order(
+    kept: tuple[int, ...], left: dict[str, Any]
+) -> None:
+    shuffled = Vertex("shuffled", "shuffle", ("a",), {"groups": 2}, (6, 4, 4))
+    coupling = couple(graph_of(conv("a", "image", 6, 3), shuffled, conv("out", "shuffled", 4, 6)))
+    assert [(group.name, group.size) for group in coupling.groups] == [("a", 6)]
+    smaller = coupling.apply(Selection({"a": kept}))
+    assert smaller["shuffled"].attributes == left
+
+
 def test_a_channel_that_multiplies_all_others_stays() -> None:
     graph = graph_of(
         conv("a", "image", 8, 3),

@@ -100,6 +100,7 @@ CASES: list[Case] = [
         {},
         lambda x: F.channel_shuffle(x, 2),
     ),
+    ("shuffle", {"order": [2, 0, 3, 1]}, {}, lambda x: x[:, [2, 0, 3, 1]]),
     ("pad_channels", {"before": 1, "after": 2}, {}, lambda x: F.pad(x, (0, 0, 0, 0, 1, 2))),
     ("subsample", {"stride": [2, 3]}, {}, lambda x: x[:, :, ::2, ::3]),
     (
