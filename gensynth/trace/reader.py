@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from gensynth.errors import TraceError
 from gensynth.graph import Graph, Vertex
@@ -136,7 +137,8 @@ class _Reader:
             raise Unsaid(f"{reason}; and {path!r} has keyword arguments or mixes the batch")
         layer = self._module.get_submodule(path)
         tensors = {name: tuple(tensor.shape) for name, tensor in layer.named_parameters()}
-        attributes = {"reason": reason, "path": path}
+        macs = _count_macs(layer, [x.value for x in given])
+        attributes = {"reason": reason, "path": path, "macs": macs}
         said = Meaning("opaque", tuple(given), attributes, tensors, path)
         return self._say(node, path, said, None)
 
@@ -267,6 +269,19 @@ class _Reader:
             module=meaning.module if meaning.tensors else "",
         )
         return Traced(value, name)
+
+
+def _count_macs(layer: nn.Module, given: list[Tensor]) -> int:
+    """Return the MACs of a layer's convolutions and linear layers for one input."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        layer(*(x.clone() for x in given))
+    counts = counter.get_flop_counts().get("Global", {})
+    flops = sum(n for operator, n in counts.items() if operator.__name__ in _COUNTED)
+    return flops // (2 * _BATCH)
+
+
+_COUNTED = frozenset("convolution _convolution addmm mm".split())
+"""Torch's own operators behind convolutions and linear layers."""
 
 
 def _overlap(first: Traced, second: Traced) -> bool:
