@@ -5,6 +5,7 @@ for a finalist, and in the experiments. Given the same graph, weights, recipe an
 result is the same, so a resumed run repeats nothing and changes nothing.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,8 @@ class Workshop:
         slices = self.prototype.coupling.slices(graph.selection)
         network = build(graph, weights, slices, opaque=self.prototype.opaque)
         self.compute.place(network)
-        batches = self.views.epoch(0, 256, limit=CALIBRATION_BATCHES)
+        images = min(256, len(self.views))
+        batches = self.views.epoch(0, images, limit=CALIBRATION_BATCHES)
         recalibrate(network, (batch.images for batch in batches))
         return network
 
@@ -117,21 +119,31 @@ class Workshop:
 def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:
     """Give every batch norm the statistics of its own inputs, forgetting the old ones.
 
-    Running statistics start at zero and decay by (1 - momentum) a batch; dividing by
-    1 - (1 - momentum)^batches at the end makes them a weighted mean of the batches alone.
+    Running statistics start at zero and decay by (1 - momentum) a call; dividing by
+    1 - (1 - momentum)^calls at the end makes them a weighted mean of the batches alone.
+    Everything else is in evaluation mode meanwhile: dropout would change the statistics.
 
     Args:
         network: left in evaluation mode.
         batches: normalised images, (batch, channels, height, width) each.
     """
     owned: dict[str, Any] = dict(network.named_buffers())
-    norms = {v.module: v for v in network.graph.vertices if v.op == "batch_norm"}
-    for module in norms:
+    norms = [vertex for vertex in network.graph.vertices if vertex.op == "batch_norm"]
+    momenta = {vertex.module: vertex.attributes["momentum"] for vertex in norms}
+    network.eval()
+    for module, momentum in momenta.items():
         owned[f"{module}.running_mean"].zero_()
         owned[f"{module}.running_var"].zero_()
-        if norms[module].attributes["momentum"] is None:  # a cumulative average starts anew
-            network.get_submodule(module).calls = 0  # type: ignore[assignment]
-    network.train()
+        norm: Any = network.get_submodule(module)
+        norm.train()
+        if momentum is None:  # a cumulative average starts anew
+            norm.calls = 0
+    unread = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    own_momenta = [norm.momentum for norm in unread]
+    for norm in unread:  # within opaque modules: torch's own cumulative average
+        norm.train()
+        norm.reset_running_stats()
+        norm.momentum = None
     count = 0
     with torch.no_grad():
         for images in batches:
@@ -140,8 +152,10 @@ def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:
     network.eval()
     if count == 0:
         raise ValueError("recalibration needs at least one batch")
-    for module, vertex in norms.items():
-        momentum = vertex.attributes["momentum"]
-        share = 1.0 if momentum is None else 1 - (1 - momentum) ** count
+    for norm, momentum in zip(unread, own_momenta, strict=True):
+        norm.momentum = momentum
+    calls = Counter(vertex.module for vertex in norms)
+    for module, momentum in momenta.items():
+        share = 1.0 if momentum is None else 1 - (1 - momentum) ** (count * calls[module])
         owned[f"{module}.running_mean"].div_(share)
         owned[f"{module}.running_var"].div_(share)

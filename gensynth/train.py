@@ -5,7 +5,8 @@ a finalist are trained by the same function with another `Recipe`. Budgets are i
 never seconds, so the result does not depend on how fast the machine was.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from gensynth.compute import Compute
 from gensynth.data.dataset import Dataset, Split
 from gensynth.data.views import Views, normaliser
 from gensynth.errors import DataError
+from gensynth.randomness import stream
 
 HardLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(logits, labels) -> scalar."""
@@ -144,27 +146,38 @@ def fit(
     while step < steps:
         passed = step // steps_an_epoch
         epoch = first_epoch + passed
-        for batch in views.epoch(epoch, recipe.batch, limit=steps - passed * steps_an_epoch):
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.rate(step, steps)
-            with compute.precision():
-                logits = forward(batch.images).float()
-            if teacher is None:
-                loss = hard_loss(logits, batch.labels)
-            else:
-                answers = teacher.logits(epoch, batch.images, batch.places)
-                loss = (1 - recipe.hard_weight) * _soft_loss(logits, answers, recipe.temperature)
-                loss = loss + recipe.hard_weight * hard_loss(logits, batch.labels)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            step += 1
-            if progress is not None:
-                losses = [*losses[-49:], loss.item()]
-                progress(step / steps, sum(losses) / len(losses))
+        with _dropout_of(views.seed, epoch):
+            for batch in views.epoch(epoch, recipe.batch, limit=steps - passed * steps_an_epoch):
+                for group in optimizer.param_groups:
+                    group["lr"] = recipe.rate(step, steps)
+                with compute.precision():
+                    logits = forward(batch.images).float()
+                if teacher is None:
+                    loss = hard_loss(logits, batch.labels)
+                else:
+                    answers = teacher.logits(epoch, batch.images, batch.places)
+                    soft = _soft_loss(logits, answers, recipe.temperature)
+                    hard = hard_loss(logits, batch.labels)
+                    loss = (1 - recipe.hard_weight) * soft + recipe.hard_weight * hard
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                step += 1
+                if progress is not None:
+                    losses = [*losses[-49:], loss.item()]
+                    progress(step / steps, sum(losses) / len(losses))
         if checkpoint is not None:
             _keep(checkpoint, network, optimizer, step)
     network.eval()
+
+
+@contextlib.contextmanager
+def _dropout_of(seed: int, epoch: int) -> Iterator[None]:
+    """Draw dropout within the body as a function of seed and epoch, as views are drawn."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(int(stream(seed, "dropout", epoch).integers(2**62)))
+        yield
 
 
 @torch.no_grad()
@@ -201,7 +214,9 @@ def _soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float)
 def _keep(path: Path, network: nn.Module, optimizer: torch.optim.SGD, step: int) -> None:
     tensors = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
     for index, parameter in enumerate(_parameters(optimizer)):
-        tensors[f"momentum.{index}"] = optimizer.state[parameter]["momentum_buffer"].contiguous()
+        if parameter in optimizer.state:  # not a part that nothing returns
+            momentum = optimizer.state[parameter]["momentum_buffer"]
+            tensors[f"momentum.{index}"] = momentum.contiguous()
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"step": str(step)})
     partial.replace(path)
@@ -219,6 +234,8 @@ def _resume(path: Path, network: nn.Module, optimizer: torch.optim.SGD) -> int:
         {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
     )
     for index, parameter in enumerate(_parameters(optimizer)):
+        if f"momentum.{index}" not in tensors:
+            continue
         momentum = torch.empty_like(parameter)  # keeps channels last
         momentum.copy_(tensors[f"momentum.{index}"])
         optimizer.state[parameter]["momentum_buffer"] = momentum
