@@ -138,9 +138,9 @@ def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:
         norm.train()
         if momentum is None:  # a cumulative average starts anew
             norm.calls = 0
-    unread = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    own_momenta = [norm.momentum for norm in unread]
-    for norm in unread:  # within opaque modules: torch's own cumulative average
+    inner = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    own_momenta = [norm.momentum for norm in inner]
+    for norm in inner:  # within opaque modules: torch's own cumulative average
         norm.train()
         norm.reset_running_stats()
         norm.momentum = None
@@ -152,7 +152,7 @@ def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:
     network.eval()
     if count == 0:
         raise ValueError("recalibration needs at least one batch")
-    for norm, momentum in zip(unread, own_momenta, strict=True):
+    for norm, momentum in zip(inner, own_momenta, strict=True):
         norm.momentum = momentum
     calls = Counter(vertex.module for vertex in norms)
     for module, momentum in momenta.items():
