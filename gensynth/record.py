@@ -72,9 +72,9 @@ class RunFolder:
         try:
             building.mkdir(parents=True)
             lock = _take_lock(building)
-            run = cls(building, lock)
-            run.write_text("run.toml", run_toml)
-            run.write_text("environment.json", _json(environment, indent=1) + "\n")
+            durable.write_bytes(building / "run.toml", run_toml.encode())
+            facts = _json(environment, indent=1) + "\n"
+            durable.write_bytes(building / "environment.json", facts.encode())
             (building / "state").mkdir()
             (building / "finalists").mkdir()
             durable.write_bytes(building / "FORMAT", f"{FORMAT}\n".encode())
@@ -85,7 +85,7 @@ class RunFolder:
                 os.close(lock)
             shutil.rmtree(building, ignore_errors=True)
             if isinstance(error, OSError):
-                raise RunError(f"the run folder {path} cannot be made: {error}") from error
+                raise RunError(f"the run folder {path} cannot be made: {_why(error)}") from error
             raise
         return cls(path, lock)
 
@@ -272,8 +272,9 @@ class RunFolder:
             yield
         except OSError as error:
             path = self.path / relative
-            why = "the disk is full" if error.errno in _FULL else str(error)
-            raise RunError(f"{path} could not be written, {why}; {self._way_on()}") from error
+            raise RunError(
+                f"{path} could not be written, {_why(error)}; {self._way_on()}"
+            ) from error
 
     def _way_on(self) -> str:
         try:
@@ -326,6 +327,10 @@ class RunFolder:
                     "or remove the file to go on without the earlier cycles' entries"
                 ) from error
             yield entry
+
+
+def _why(error: OSError) -> str:
+    return "the disk is full" if error.errno in _FULL else str(error)
 
 
 def _take_lock(folder: Path) -> int:

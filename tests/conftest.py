@@ -1,17 +1,22 @@
-"""What holds for every test: no network, no traces in the user's home, two skips.
+"""What holds for every test: no network, no traces in the user's home, two skips; and toys.
 
 `gpu` tests are skipped without a CUDA device, `device` tests unless GENSYNTH_TEST_DEVICE names
-a registered board.
+a registered board. `toys`, `here`, `gensynth` and `finished` are for tests of the command line.
 """
 
 import ipaddress
 import os
+import shutil
 import socket
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests import toybox
 
 # The time of one example says nothing on a shared machine; the examples are the same each run.
 settings.register_profile("gensynth", deadline=None, derandomize=True, max_examples=50)
@@ -53,3 +58,53 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("no CUDA device")
     if item.get_closest_marker("device") and "GENSYNTH_TEST_DEVICE" not in os.environ:
         pytest.skip("GENSYNTH_TEST_DEVICE names no board")
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the toy module, its trained weights and its run file."""
+    folder = tmp_path_factory.mktemp("toys")
+    (folder / "toy.py").write_text(toybox.MODULE)
+    (folder / "toy.toml").write_text(toybox.RUN)
+    toybox.train(folder)
+    return folder
+
+
+@pytest.fixture
+def here(toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: a fresh copy of the toys."""
+    for file in ("toy.py", "toy.toml", "toy.safetensors"):
+        shutil.copy(toys / file, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delitem(sys.modules, "toy", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def gensynth(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> toybox.Command:
+    """The command: its arguments -> exit code, stdout, stderr."""
+    from gensynth import cli
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gensynth", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        written = capsys.readouterr()
+        assert isinstance(stopped.value.code, int)
+        return stopped.value.code, written.out, written.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(toys: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """A finished run of the toys: its folder, stdout and stderr."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    done = toybox.python("-m", "gensynth", "synth", "toy.toml", "--out", str(out), cwd=toys)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout, done.stderr

@@ -41,7 +41,7 @@ def cycle_row(entry: Mapping[str, Any], total: int, width: int) -> str:
     low, high = entry["interval_pct"]
     cells = {
         "cycle": f"{entry['cycle']}/{total}",
-        "U": f"{entry['utility']:.4g}",
+        "U": f"{entry['utility']:#.4g}",
         "predicted": estimate(*entry["predicted_top1_pct"]),
         "observed": estimate(low, entry["top1_pct"], high),
         "distilled": estimate(*entry["promised_top1_pct"]),

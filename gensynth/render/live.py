@@ -6,7 +6,7 @@ are no bars and no control codes, and a line says when something trained is done
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from rich.console import Console
 from rich.highlighter import RegexHighlighter
@@ -37,12 +37,26 @@ class Verdicts(RegexHighlighter):
     ]
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console that colours nothing but verdicts and never breaks a line."""
+def console(
+    *, stderr: bool = False, file: IO[str] | None = None, terminal: bool | None = None
+) -> Console:
+    """Return a console that colours nothing but verdicts and breaks no line.
+
+    Args:
+        stderr: whether it writes to stderr; else to stdout.
+        file: in place of both.
+        terminal: whether that is a terminal; None finds out.
+    """
     return Console(
-        stderr=stderr, theme=_THEME, highlighter=Verdicts(), markup=False, emoji=False,
+        stderr=stderr,
+        file=file,
+        force_terminal=terminal,
+        theme=_THEME,
+        highlighter=Verdicts(),
+        markup=False,
+        emoji=False,
         soft_wrap=True,
-    )  # fmt: skip
+    )
 
 
 class Live:

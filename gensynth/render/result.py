@@ -57,7 +57,7 @@ def _rows(result: "Result") -> list[Row]:
         ("MACs", lambda f: count(f.macs)),
         ("information density, %/M", lambda f: digits(f.information_density)),
         ("NetScore", lambda f: f"{f.netscore:.2f}"),
-        ("utility", lambda f: f"{f.utility:.4g}") if own else None,
+        ("utility", lambda f: f"{f.utility:#.4g}") if own else None,
         ("latency p50, ms", _latency),
         ("  95 % interval", _latency_interval),
         ("times fewer parameters", lambda f: digits(f.ratios.params) if f.ratios else ""),
