@@ -3,6 +3,7 @@
     gensynth synth       learn a generator, certify and export its networks
     gensynth generate    more networks from a learned generator
     gensynth show        the table of a finished run
+    gensynth inspect     what can be changed in a network, and what stays and why
 
 Results go to stdout, everything else to stderr. What is wrong with the input is one line
 "error: ..." and exit code 2; Ctrl-C is exit code 130. Whatever a command does, Python can do
@@ -179,6 +180,35 @@ def show(run: Run) -> None:
 
         screen = console()
         screen.print(result(read_result(run), screen.width))
+
+
+@app.command()
+def inspect(
+    prototype: Annotated[
+        str, typer.Argument(metavar="NAME", help="Built-in, or module:factory of your own.")
+    ],
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="C,H,W",
+            help="Channels, height and width of an input; 3,32,32 without. Once for each input.",
+        ),
+    ] = None,
+    classes: Annotated[
+        int, typer.Option(metavar="N", help="Classes that a factory is asked for.", min=1)
+    ] = 10,
+) -> None:
+    """Say what can be changed in a network, and what stays and why; no weights are needed."""
+    with _reported():
+        from gensynth.render.inspection import inspection, read_shapes
+
+        shapes = read_shapes(shape or ["3,32,32"])
+        from gensynth.inspection import inspect
+        from gensynth.render.live import console
+
+        found = inspect(prototype, shapes, classes=classes)
+        screen = console()
+        screen.print(inspection(found, screen.width))
 
 
 def _synth(run_file: Path | None, given: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@
     result      prototype and FermiNets side by side
     family      networks drawn from a learned generator, a row a seed
     forecast    what --plan says before any training
+    inspection  what can be changed in a network, and what stays and why
     seeds       the other way round: 0:50 as a person writes it
     live        the first of these while it happens, with bars in a terminal
 

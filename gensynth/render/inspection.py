@@ -31,18 +31,17 @@ def inspection(inspection: "Inspection", width: int = 80) -> str:
     return "\n\n".join(parts)
 
 
-def read_shape(text: str) -> tuple[int, ...]:
-    """Return a shape such as "3,32,32".
+def read_shapes(texts: Sequence[str]) -> list[tuple[int, ...]]:
+    """Return the shapes of some inputs.
 
     Raises:
-        ConfigError: if it is no list of whole numbers from 1 up.
+        ConfigError: if one is no list of whole numbers from 1 up.
+
+    Example:
+        >>> read_shapes(["3,32,32", "1, 16, 16"])
+        [(3, 32, 32), (1, 16, 16)]
     """
-    parts = text.replace(" ", "").split(",")
-    if not all(part.isascii() and part.isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(
-            f"a shape is channels, height and width of one input such as 3,32,32, got '{text}'"
-        )
-    return tuple(int(part) for part in parts)
+    return [_shape(text) for text in texts]
 
 
 def _vertex(inspection: "Inspection", vertex: "Vertex") -> list[str]:
@@ -100,6 +99,15 @@ def _summary(inspection: "Inspection", width: int) -> str:
         f"{share} of the MACs are in vertices that can be changed",
     ]
     return "\n".join(wrapped(line, width) for line in lines)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    parts = text.replace(" ", "").split(",")
+    if not all(part.isascii() and part.isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigError(
+            f"a shape is channels, height and width of one input such as 3,32,32, got '{text}'"
+        )
+    return tuple(int(part) for part in parts)
 
 
 def _section(title: str, rows: Sequence[Sequence[str]]) -> str:
