@@ -136,6 +136,14 @@ def choose(
     missed = [a for a in [*taken, *waiting] if not a.accepted(job)]
     chosen += sorted(missed, key=lambda a: -a.correct)[: count - len(chosen)]
     chosen.sort(key=lambda a: -a.utility(job))
+    if len(chosen) < count:
+        watch.note(f"the generator has only {len(chosen)} different networks for {count} finalists")
+    missing = sum(not a.accepted(job) for a in chosen)
+    if missing:
+        watch.note(
+            f"{missing} of {len(chosen)} finalists miss a requirement on the search split; "
+            "more cycles, more epochs or a looser requirement would help"
+        )
     return chosen, [*early, *made], inquisitor
 
 
