@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gensynth.coupling import Coupling, couple
 from gensynth.graph import Graph, Selection, Vertex
 from gensynth.network import build, opaque_modules
+from gensynth.prototypes import create
 from gensynth.trace import trace
 from tests.compositions import (
     compose,
@@ -207,6 +208,19 @@ def test_cutting_equals_masking_in_every_family(name: str) -> None:
     for seed in range(4):
         selection = random_selection(coupling, seed)
         check_equivalence(coupling, module.state_dict(), images, selection, opaque)
+
+
+@pytest.mark.parametrize("name", ["mobilenet", "shufflenet"])
+def test_cutting_equals_masking_in_efficient_networks(name: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        module = create(name, classes=5, channels=3).double().eval()
+    image = torch.randn(
+        1, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
+    )
+    coupling = couple(trace(module, image, name=name))
+    selection = random_selection(coupling, 3)
+    check_equivalence(coupling, module.state_dict(), (image,), selection)
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, *OWN])

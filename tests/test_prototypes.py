@@ -12,9 +12,11 @@ from scipy.stats import binomtest
 from torch import nn
 
 from gensynth.compute import Compute
+from gensynth.cost import cost
 from gensynth.data import fashion_mnist
 from gensynth.errors import ConfigError, PrototypeError
 from gensynth.prototypes import REGISTRY, create, shipped
+from gensynth.trace import trace
 from gensynth.train import correct
 
 OWN_MODULE = """
@@ -62,6 +64,31 @@ def test_the_sizes_are_those_of_the_paper(name: str, millions: float) -> None:
     network = create(name, classes=10, channels=3)
     count = sum(parameter.numel() for parameter in network.parameters()) - 2_752
     assert round(count / 1e6, 2) == pytest.approx(millions, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "published"),
+    [
+        # Howard et al., arXiv:1704.04861, with 10 classes and a stride-1 stem at 32 x 32, as
+        # others count it: 3.217 million parameters, 46.35 million MACs. By hand, the MACs of
+        # the stem, the depthwise, the pointwise convolutions and the last layer:
+        # 884,736 + 1,419,264 + 44,040,192 + 10,240.
+        ("mobilenet", (3_217_226, 46_354_432), ((3.217, 3), (46.35, 2))),
+        # Ma et al., arXiv:1807.11164, at CIFAR size: 0.35 million parameters and 10.9 million
+        # MACs. By hand: stem 663,552, stages 2,045,952 + 3,197,952 + 1,838,592, conv5
+        # 3,145,728, last layer 10,240.
+        ("shufflenet", (352_042, 10_902_016), ((0.35, 2), (10.9, 1))),
+    ],
+)
+def test_the_sizes_of_efficient_networks_are_the_published_ones(
+    name: str, sizes: tuple[int, int], published: tuple[tuple[float, int], ...]
+) -> None:
+    network = create(name, classes=10, channels=3)
+    found = cost(trace(network, torch.zeros(1, 3, 32, 32), name=name))
+    assert (found.params, found.macs) == sizes
+    assert found.params == sum(parameter.numel() for parameter in network.parameters())
+    for count, (millions, places) in zip(sizes, published, strict=True):
+        assert round(count / 1e6, places) == millions
 
 
 def test_a_misspelt_name_is_refused_with_the_nearest() -> None:

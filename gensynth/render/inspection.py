@@ -64,14 +64,22 @@ def _groups(inspection: "Inspection") -> list[list[str]]:
         for name in names:
             homes[name] += 1
     return [
-        [group.name, f"{group.size} channels", f"in {homes[group.name]} vertices"]
+        [
+            group.name,
+            _plural(group.size, "channel"),
+            f"in {_plural(homes[group.name], 'vertex', 'vertices')}",
+        ]
         for group in inspection.groups
     ]
 
 
 def _block(inspection: "Inspection", block: "Block") -> list[str]:
     macs = sum(inspection.costs[name].macs for name in block.vertices)
-    return [block.name, f"{len(block.vertices)} vertices", f"{count(macs)} MACs"]
+    return [
+        block.name,
+        _plural(len(block.vertices), "vertex", "vertices"),
+        f"{count(macs)} MACs",
+    ]
 
 
 def _frozen(inspection: "Inspection", width: int) -> str:
