@@ -100,9 +100,7 @@ class Space:
         """
         return self._width_savings(*self._channels(points), steps)
 
-    def moves(
-        self, points: Points, steps: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def moves(self, points: Points, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return costs, `width_savings` and what removing each block saves.
 
         The last is (networks, blocks, len(COSTS)), 0 where the block is gone already.
@@ -135,9 +133,7 @@ class Space:
             if living[g] and width < group.size:
                 kept[group.name] = tuple(sorted(int(c) for c in ranking[g][:width]))
         removed = tuple(
-            block.name
-            for b, block in enumerate(self.coupling.blocks)
-            if not points.bits[index, b]
+            block.name for b, block in enumerate(self.coupling.blocks) if not points.bits[index, b]
         )
         return Selection(kept, removed)
 
@@ -159,9 +155,7 @@ class Space:
             (removed == 0).astype(float),
         )
 
-    def _vertex_costs(
-        self, read: np.ndarray, written: np.ndarray, alive: np.ndarray
-    ) -> np.ndarray:
+    def _vertex_costs(self, read: np.ndarray, written: np.ndarray, alive: np.ndarray) -> np.ndarray:
         each = zip(self._each.product, self._each.single, self._each.fixed, strict=True)
         costs = [
             alive * np.rint(written * (product * read + single) + fixed)
