@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from gensynth import __version__
 from tests import toybox
 from tests.toybox import READING, Command
 
