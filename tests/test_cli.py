@@ -112,6 +112,8 @@ def test_ctrl_c_ends_with_130_and_the_way_on(toys: Path, tmp_path: Path) -> None
         [*command, "--cycles", "400"],
         cwd=toys, env=toybox.environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # A shell that starts the tests in the background hands on an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:  # fmt: skip
         assert process.stderr is not None
         assert process.stdout is not None
