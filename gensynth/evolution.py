@@ -3,10 +3,12 @@
 The objective looks at a family and not at one network:
 
     J(theta) = mean_s U(G(s)) - mu * (mean_s P(violation) - delta) + beta * log det(I + K)
+               - SAMENESS * (repeats + max(0, 1 - distance / LEAST_DISTANCE))
 
 U from pessimistic predicted accuracy and exact cost, P the predicted probability that a
 seed's network violates the accuracy requirement, K a Gaussian kernel on the relative
-widths of the seeds. All of it is predicted: no network is built or trained here.
+widths of the seeds, `repeats` the share of seeds that give no network of their own, and
+`distance` the median between two. All of it is predicted: no network is built or trained here.
 """
 
 from dataclasses import dataclass, replace
@@ -27,6 +29,9 @@ LEAST_DISTANCE = 0.08
 
 KERNEL_WIDTH = 0.1
 """Distance of relative widths at which two networks count as half different."""
+
+SAMENESS = 10.0
+"""Price of a family that is one network only, in units of U: a seed must pay its way."""
 
 DRIFT = 0.01
 """Price of the squared distance from theta_G,0, in units of U."""
@@ -63,7 +68,8 @@ class Aim:
         """Return the probability that accuracy is below the requirement."""
         if self.accuracy is None:
             return np.zeros_like(mean)
-        limit = np.log(self.accuracy / (1 - self.accuracy))
+        least = min(max(self.accuracy, 1e-9), 1 - 1e-9)  # 0 and 1 have no logit
+        limit = np.log(least / (1 - least))
         cdf = np.vectorize(NormalDist().cdf, otypes=[float])
         return np.asarray(cdf((limit - mean) / sd))
 
@@ -170,14 +176,16 @@ def _outlooks(
         utility, violation = float(utilities[rows].mean()), float(violations[rows].mean())
         distances = pairwise(relative[rows])
         drift = theta.vector() - anchor.vector()
+        distance = float(np.median(distances[np.triu_indices(len(seeds), 1)]))
+        repeats = 1 - len(np.unique(relative[rows], axis=0)) / len(seeds)
         objective = (
             utility
             - multiplier * (violation - aim.risk)
             + aim.diversity * _log_det(distances)
+            - SAMENESS * (repeats + max(0.0, 1 - distance / LEAST_DISTANCE))
             - DRIFT * float(drift @ drift)
         )
-        upper = distances[np.triu_indices(len(seeds), 1)]
-        outlooks.append(Outlook(utility, violation, float(np.median(upper)), objective))
+        outlooks.append(Outlook(utility, violation, distance, objective))
     return outlooks
 
 
