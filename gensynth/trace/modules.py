@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gensynth.trace import functions
+from gensynth.trace import functions, weighted
 from gensynth.trace.meaning import Meaning, Traced, Unsaid, pair, require
 
 
@@ -34,14 +34,14 @@ def _conv(layer: Any, x: Traced) -> Meaning:
     require(
         layer.padding_mode == "zeros", f"a convolution with padding_mode {layer.padding_mode!r}"
     )
-    attributes = functions.convolution(
+    attributes = weighted.convolution(
         layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups
     )
     return Meaning("conv", (x,), attributes, _shapes(layer, "weight", "bias"))
 
 
 def _conv_transpose(layer: Any, x: Traced) -> Meaning:
-    attributes = functions.convolution(
+    attributes = weighted.convolution(
         layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups
     )
     attributes["output_padding"] = pair(layer.output_padding)
@@ -49,7 +49,7 @@ def _conv_transpose(layer: Any, x: Traced) -> Meaning:
 
 
 def _linear(layer: Any, x: Traced) -> Meaning:
-    functions.require_flat(x)
+    weighted.require_flat(x)
     return Meaning("linear", (x,), {}, _shapes(layer, "weight", "bias"))
 
 
@@ -70,7 +70,7 @@ def _group_norm(layer: Any, x: Traced) -> Meaning:
 
 
 def _layer_norm(layer: Any, x: Traced) -> Meaning:
-    functions.require_whole_image(x, layer.normalized_shape)
+    weighted.require_whole_image(x, layer.normalized_shape)
     attributes = {"axes": len(layer.normalized_shape), "eps": layer.eps}
     return Meaning("layer_norm", (x,), attributes, _shapes(layer, "weight", "bias"))
 
