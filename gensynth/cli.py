@@ -13,6 +13,7 @@ neither torch nor rich.
 
 import contextlib
 import shlex
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -40,7 +41,10 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 def main() -> None:
     """Run the command that the command line names."""
-    app(prog_name="gensynth")
+    try:
+        app(prog_name="gensynth")
+    except KeyboardInterrupt:  # outside of a command, so there is nothing to say
+        sys.exit(130)
 
 
 def _version(wanted: bool) -> None:
@@ -161,7 +165,8 @@ def generate(
         from gensynth.render.seeds import read_seeds
 
         wanted = read_seeds(seeds)
-        from gensynth import family
+        with _uninterrupted():
+            from gensynth import family
         from gensynth.render.family import family as table
         from gensynth.render.live import Live, console
 
@@ -213,9 +218,10 @@ def inspect(
 
 def _synth(run_file: Path | None, given: Mapping[str, Any]) -> None:
     with _blaming(run_file, given) as config:
+        with _uninterrupted():
+            from gensynth.run import synth
         from gensynth.render.live import Live, console
         from gensynth.render.result import result
-        from gensynth.run import synth
 
         with Live(console(stderr=True)) as live:
             done = synth(config, watch=live, command=shlex.join(["gensynth", *sys.argv[1:]]))
@@ -224,9 +230,10 @@ def _synth(run_file: Path | None, given: Mapping[str, Any]) -> None:
 
 
 def _go_on(run: Path) -> None:
+    with _uninterrupted():
+        from gensynth.run import resume
     from gensynth.render.live import Live, console
     from gensynth.render.result import result
-    from gensynth.run import resume
 
     with Live(console(stderr=True)) as live:
         done = resume(run, watch=live)
@@ -236,7 +243,8 @@ def _go_on(run: Path) -> None:
 
 def _plan(run_file: Path | None, given: Mapping[str, Any]) -> None:
     with _blaming(run_file, given) as config:
-        from gensynth.job import prepare
+        with _uninterrupted():
+            from gensynth.job import prepare
         from gensynth.render.forecast import forecast
         from gensynth.render.live import Live, console
 
@@ -278,6 +286,22 @@ def _said_by_option(error: ConfigError, given: Mapping[str, Any]) -> bool:
 
 def _texts(value: Any) -> list[str]:
     return value if isinstance(value, list) else [value] if isinstance(value, str) else []
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the body: within its import, torch aborts the process."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    pressed: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

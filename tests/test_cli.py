@@ -3,13 +3,16 @@
 Network and images are small, so that the command runs whole and nothing of it is replaced.
 """
 
+import os
 import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from gensynth import __version__
+import pytest
+
+from gensynth import __version__, cli
 from tests import toybox
 from tests.toybox import READING, Command
 
@@ -128,3 +131,27 @@ def test_ctrl_c_ends_with_130_and_the_way_on(toys: Path, tmp_path: Path) -> None
     assert rest[-1] == (f"stopped after cycle {cycles}; go on with: gensynth synth --resume {run}")
     assert cycles >= 2
     assert "Traceback" not in "".join(rest)
+
+
+def test_ctrl_c_within_an_import_waits_for_its_end() -> None:
+    steps = []
+
+    def press() -> None:
+        with cli._uninterrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+            steps.append("after the signal")
+
+    with pytest.raises(KeyboardInterrupt):
+        press()
+    assert steps == ["after the signal"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_where_ctrl_c_is_ignored_it_stays_ignored() -> None:
+    code = (
+        "import os, signal; from gensynth import cli\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "with cli._uninterrupted(): os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    done = toybox.python("-c", code, cwd=toybox.ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
