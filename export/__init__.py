@@ -8,6 +8,12 @@
     runtime      ONNX Runtime on this processor
     parity       the file's outputs beside the network's
 
+    targets      what each board reads: opset, operators, precisions
+    acceptance   whether a target takes a file; `restrictions` of single operators
+    rewrites     which vertices are spelled out because a target lacks their operator
+    artefact     a network's folder for a target; `examples` are the programs in it
+    verify       whether such a folder still is what it was
+
 Nothing here measures time (`bench`) or trains. Writing a file does not import torch;
 comparing it with a torch network does.
 """

@@ -72,7 +72,7 @@ def check(
         model: an ONNX file or its bytes.
         reference: (images, ...), the network's outputs; a sequence when it has several.
         images: (images, channels, height, width), normalised as the network wants them; a
-            sequence when it has several inputs. A file of fixed batch needs a multiple of it.
+            sequence when it has several inputs.
         tolerance: allowed difference, relative to the largest |reference|.
 
     Raises:
@@ -87,7 +87,7 @@ def check(
         raise ValueError("parity needs at least one image, got none")
     if not all(np.isfinite(array).all() for array in wanted):
         raise ValueError("the network's own outputs are not finite")
-    found = _run(model, given)
+    found = run_all(model, given)
     if [array.shape for array in found] != [array.shape for array in wanted]:
         raise ExportError(
             f"the file's outputs have shapes {[array.shape for array in found]}, the network's "
@@ -151,27 +151,36 @@ def check_network(
     )
 
 
-def _run(model: bytes | Path, images: list[Array], *, chunk: int = 256) -> list[Array]:
-    """Run a file on all images, as many at a time as it takes."""
+def run_all(model: bytes | Path, images: list[Array], *, chunk: int = 256) -> list[Array]:
+    """Run a file on all images, as many at a time as it takes, and return its outputs.
+
+    A file of fixed batch runs its last images together with repeated ones, whose outputs are
+    left out.
+
+    Args:
+        model: an ONNX file or its bytes.
+        images: (images, channels, height, width), normalised, one array an input.
+        chunk: images at a time where the batch is free.
+
+    Raises:
+        ExportError: if the file cannot be run on these images.
+    """
     session = open_session(model)
     names = [entry.name for entry in session.inputs]
     if len(names) != len(images):
         raise ExportError(f"the file has the inputs {names}, got {len(images)} arrays of images")
-    fixed = session.inputs[0].shape[0]
+    fixed, count = session.inputs[0].shape[0], len(images[0])
     step = fixed if isinstance(fixed, int) else chunk
-    if len(images[0]) % step and isinstance(fixed, int):
-        raise ExportError(
-            f"the file takes {fixed} images at a time, so {len(images[0])} cannot be compared"
-        )
-    parts = [
-        session.run(
-            {
-                name: np.ascontiguousarray(array[start : start + step], np.float32)
-                for name, array in zip(names, images, strict=True)
-            }
-        )
-        for start in range(0, len(images[0]), step)
-    ]
+    parts = []
+    for start in range(0, count, step):
+        rows = np.arange(start, min(start + step, count))
+        if isinstance(fixed, int):
+            rows = np.resize(rows, fixed)
+        feed = {
+            name: np.ascontiguousarray(array[rows], np.float32)
+            for name, array in zip(names, images, strict=True)
+        }
+        parts.append([output[: count - start] for output in session.run(feed)])
     return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 

@@ -3,6 +3,8 @@
     gensynth synth       learn a generator, certify and export its networks
     gensynth generate    more networks from a learned generator
     gensynth show        the table of a finished run
+    gensynth export      files that a board reads
+    gensynth verify      whether such files are whole and right
     gensynth inspect     what can be changed in a network, and what stays and why
 
 Results go to stdout, everything else to stderr. What is wrong with the input is one line
@@ -214,6 +216,64 @@ def inspect(
         found = inspect(prototype, shapes, classes=classes)
         screen = console()
         screen.print(inspection(found, screen.width))
+
+
+@app.command()
+def export(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_OR_NETWORK", help="A run folder, or one network's of it."),
+    ],
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="jetson-tx2, jetson-nano, jetson-xavier, jetson-orin-jp5, jetson-orin-jp6, "
+            "nvidia-gpu, raspberry-pi or x86-cpu.",
+        ),
+    ] = "x86-cpu",
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Write ONNX files; they are written in any case.")
+    ] = False,
+    trt: Annotated[
+        bool, typer.Option("--trt", help="Also say how TensorRT builds the engine there.")
+    ] = False,
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="fp32, fp16 or int8, as far as the target has it.")
+    ] = "fp32",
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Images a run; fixed then.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="To hold a folder a network; else RUN/artefacts."),
+    ] = None,
+) -> None:
+    """Write a run's networks as files that a target reads, each compared with its network."""
+    with _reported():
+        with _uninterrupted():
+            from gensynth import artefacts
+        from gensynth.render.artefacts import artefacts as table
+        from gensynth.render.live import Live, console
+
+        with Live(console(stderr=True)) as live:
+            written = artefacts.export(
+                path, target=target, precision=precision, batch=batch, trt=trt, out=out, watch=live
+            )
+        typer.echo(table(written, trt=trt))
+
+
+@app.command()
+def verify(
+    artefact: Annotated[Path, typer.Argument(metavar="ARTEFACT", help="A folder of export's.")],
+) -> None:
+    """Check an artefact's files, its ONNX file against its target, and that it computes right."""
+    with _reported():
+        with _uninterrupted():
+            from gensynth.export.verify import verify as check
+        from gensynth.render.artefacts import verified
+
+        typer.echo(verified(check(artefact)))
 
 
 def _synth(run_file: Path | None, given: Mapping[str, Any]) -> None:

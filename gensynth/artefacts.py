@@ -1,0 +1,166 @@
+"""Artefacts of a run's networks: which networks, on which images, into which folders.
+
+    RUN                      all finalists
+    RUN/finalists/NAME       one network; RUN/prototype and a distilled RUN/generated/SEED too
+
+The artefacts stand in RUN/artefacts/TARGET unless a folder is named. All of them are made and
+checked before the first is written.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gensynth.certify import split_sha256
+from gensynth.config import read
+from gensynth.data import open_dataset
+from gensynth.data.dataset import Dataset
+from gensynth.errors import ConfigError, ExportError, GensynthError, RunError
+from gensynth.export import artefact
+from gensynth.export.targets import find_target
+from gensynth.network import load_network
+from gensynth.record import RunFolder
+from gensynth.results import CARD_FILE, read_result
+from gensynth.watch import SILENT, Watch
+
+FOLDER = "artefacts"
+
+
+@dataclass(frozen=True)
+class Written:
+    """An artefact and where it stands."""
+
+    artefact: artefact.Artefact
+    folder: Path
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The run's data set, or why there is none."""
+
+    dataset: Dataset | None
+    colour: str
+    why_not: str | None
+
+
+def export(
+    path: Path,
+    *,
+    target: str,
+    precision: str = "fp32",
+    batch: int | None = None,
+    trt: bool = False,
+    out: Path | None = None,
+    watch: Watch = SILENT,
+) -> tuple[Written, ...]:
+    """Write an artefact for each finalist of a run, or for one network.
+
+    Args:
+        path: of a finished run, or of a network's folder with its card.
+        target: its name.
+        precision: as `gensynth.export.artefact.make`.
+        batch: as `gensynth.export.artefact.make`.
+        trt: whether an engine is wanted on the target.
+        out: the folder to hold one folder a network.
+        watch: hears of the progress.
+
+    Raises:
+        GensynthError: if there is no such network, target or precision, or a file does not
+            pass; nothing is written then.
+    """
+    profile = find_target(target)
+    profile.check_precision(precision)
+    if trt and not profile.tensorrt:
+        raise ConfigError(
+            f"{target} runs ONNX files by {profile.runtime}; name a target with TensorRT for --trt"
+        )
+    folders, run = _networks(path)
+    images = _images(run)
+    if images.why_not is not None:
+        watch.note(f"compared on random pixels, and no accuracy: {images.why_not}")
+    made = []
+    for index, folder in enumerate(folders):
+        source = _source(folder, images)
+        try:
+            made.append(artefact.make(source, profile, precision=precision, batch=batch))
+        except ExportError as error:
+            raise ExportError(f"{source.name}: {error}") from error
+        watch.progress("networks", (index + 1) / len(folders), source.name)
+    above = out if out is not None else (run or path) / FOLDER / target
+    written = [Written(one, above / one.name) for one in made]
+    for one in written:
+        artefact.write(one.artefact, one.folder)
+    return tuple(written)
+
+
+def _networks(path: Path) -> tuple[list[Path], Path | None]:
+    """Return the folders of the networks, and the run they are of."""
+    if (path / "FORMAT").exists():
+        return [finalist.folder for finalist in read_result(path).finalists], path
+    if not (path / "graph.json").is_file():
+        raise RunError(f"{path} is neither a run nor the folder of a network")
+    run = next((p for p in path.resolve().parents[:2] if (p / "FORMAT").exists()), None)
+    if not (path / "weights.safetensors").is_file():
+        seed = path.name
+        raise RunError(
+            f"{path} has no weights; distil it first: gensynth generate {run or 'RUN'} "
+            f"--seeds {seed} --distil"
+        )
+    return [path], run
+
+
+def _images(run: Path | None) -> _Images:
+    if run is None:
+        return _Images(None, "rgb", "the network does not stand in a run, which names its data")
+    RunFolder.open(run, lock=False)
+    config = read(run / "run.toml").data
+    try:
+        dataset = open_dataset(config)
+    except GensynthError as error:
+        return _Images(None, config.colour, f"the data set cannot be opened: {error}")
+    known = json.loads((run / "inputs.json").read_bytes())["data"]
+    if split_sha256(dataset.search) != known["search_sha256"]:
+        return _Images(None, config.colour, "the search split is not what the run began with")
+    return _Images(dataset, config.colour, None)
+
+
+def _source(folder: Path, images: _Images) -> artefact.Source:
+    network = load_network(folder)
+    card_file = folder / CARD_FILE
+    try:
+        card = card_file.read_bytes()
+        document = json.loads(card)
+        data = document["data"]
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", document["name"]).strip("-")
+        reading = _reading(data, network.graph[network.graph.inputs[0].name].shape, images.colour)
+    except OSError as error:
+        raise RunError(
+            f"{card_file} cannot be read: {error.strerror}; it says how images are normalised and "
+            "what the classes are"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{card_file} is damaged: {error!r}") from error
+    search = None if images.dataset is None else images.dataset.search
+    return artefact.Source(
+        name=name or "network",
+        network=network,
+        reading=reading,
+        images=None if search is None else search.images,
+        labels=None if search is None else search.labels,
+        why_not=images.why_not,
+        card=card,
+    )
+
+
+def _reading(data: Mapping[str, Any], shape: tuple[int, ...], colour: str) -> artefact.Reading:
+    channels, height, width = shape
+    return artefact.Reading(
+        (channels, height, width),
+        tuple(data["mean"]),
+        tuple(data["std"]),
+        "grey" if channels == 1 else "bgr" if colour == "bgr" else "rgb",
+        tuple(data["classes"]),
+    )

@@ -1,0 +1,70 @@
+"""Artefacts in words: what was written and shown of it, and the way on to an engine."""
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gensynth.render.figures import columns
+
+if TYPE_CHECKING:
+    from gensynth.artefacts import Written
+    from gensynth.export.verify import Verified
+
+
+def artefacts(written: "Sequence[Written]", *, trt: bool) -> str:
+    """Return the table of written artefacts; with `trt` the operators and how to go on.
+
+    Difference is the largest between the ONNX file's and the network's outputs, in units of
+    the largest output. Top-1 is counted on the search split, by the network and by the file.
+    """
+    head = ["network", "opset", "batch", "nodes", "difference", "top-1", "of the file"]
+    rows = [head, *(_row(one) for one in written)]
+    target = written[0].artefact.target
+    lines = [*columns(rows, left=0), ""]
+    rewritten = sum(one.artefact.rewritten for one in written)
+    if rewritten:
+        lines.append(f"{rewritten} vertices are spelled out, exactly; the manifests list them")
+    lines += [f"{target.title}: {shlex.quote(str(one.folder))}" for one in written]
+    if trt:
+        lines += ["", *_engine(written)]
+    return "\n".join(lines)
+
+
+def verified(found: "Verified") -> str:
+    """Return the line on an artefact in which nothing was found wrong."""
+    return (
+        f"{found.name} for {found.target}: {found.files} files whole, {found.nodes} nodes of opset "
+        f"{found.opset} taken, difference {found.parity.relative:.1e} on {found.parity.images} "
+        "images"
+    )
+
+
+def _row(one: "Written") -> list[str]:
+    made = one.artefact
+    accuracy = made.accuracy
+    shares = ["-", "-"]
+    if accuracy is not None:
+        shares = [f"{100 * c / accuracy.n:.2f} %" for c in (accuracy.before, accuracy.after)]
+    return [
+        made.name,
+        f"{made.report.opset}",
+        "free" if made.batch is None else f"{made.batch}",
+        f"{sum(made.report.operators.values())}",
+        f"{made.parity.relative:.1e}",
+        *shares,
+    ]
+
+
+def _engine(written: "Sequence[Written]") -> list[str]:
+    target = written[0].artefact.target
+    lines = ["no engine was built: TensorRT builds it on the board itself"]
+    for one in written:
+        operators = one.artefact.report.operators
+        counts = ", ".join(f"{count} {name}" for name, count in operators.items())
+        lines.append(f"{one.artefact.name}: {one.artefact.report.table} has all of {counts}")
+    folder = written[0].folder
+    name = shlex.quote(folder.name)
+    where = "on the board" if target.jetson else "on the machine with the GPU"
+    lines.append(f"copy {shlex.quote(str(folder))} there, then build and run it {where}:")
+    lines.append(f"cd {name} && python3 example_trt.py sample.png")
+    return lines
