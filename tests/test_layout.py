@@ -28,7 +28,8 @@ LEVELS = (
     "insight features inquisitor regression evolution",
     "export bench devices",
     "train record pretrain evaluation certify",
-    "cycle choice synthesis states forecast job attempts finalists publish results run family api artefacts",
+    "cycle choice synthesis states forecast job attempts finalists publish results run family",
+    "api artefacts",
     "report render",
     "cli __main__",
 )
