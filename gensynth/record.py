@@ -85,7 +85,7 @@ class RunFolder:
                 os.close(lock)
             shutil.rmtree(building, ignore_errors=True)
             if isinstance(error, OSError):
-                raise RunError(f"the run folder {path} cannot be made: {_why(error)}") from error
+                raise RunError(f"the run folder {path} cannot be made: {reason(error)}") from error
             raise
         return cls(path, lock)
 
@@ -273,7 +273,7 @@ class RunFolder:
         except OSError as error:
             path = self.path / relative
             raise RunError(
-                f"{path} could not be written, {_why(error)}; {self._way_on()}"
+                f"{path} could not be written, {reason(error)}; {self._way_on()}"
             ) from error
 
     def _way_on(self) -> str:
@@ -329,7 +329,8 @@ class RunFolder:
             yield entry
 
 
-def _why(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """Return why something could not be written, for a message."""
     return "the disk is full" if error.errno in _FULL else str(error)
 
 

@@ -13,14 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
+from gensynth import durable
 from gensynth.compute import Compute
 from gensynth.data.dataset import Dataset, Split
 from gensynth.data.views import Views, normaliser
-from gensynth.errors import DataError
+from gensynth.errors import DataError, RunError
 from gensynth.randomness import stream
+from gensynth.record import reason
 
 HardLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(logits, labels) -> scalar."""
@@ -119,6 +121,9 @@ def fit(
         checkpoint: a file that takes weights and momentum after every epoch; if it exists,
             training goes on from it, to the same end as without the interruption.
         progress: called with (share of steps done, mean loss of the last 50 steps or fewer).
+
+    Raises:
+        RunError: if the checkpoint cannot be written; the last one is as it was.
     """
     compute.place(network)
     decayed = [p for p in network.parameters() if p.ndim > 1]
@@ -217,9 +222,13 @@ def _keep(path: Path, network: nn.Module, optimizer: torch.optim.SGD, step: int)
         if parameter in optimizer.state:  # not a part that nothing returns
             momentum = optimizer.state[parameter]["momentum_buffer"]
             tensors[f"momentum.{index}"] = momentum.contiguous()
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"step": str(step)})
-    partial.replace(path)
+    try:
+        durable.write_bytes(path, save(tensors, metadata={"step": str(step)}))
+    except OSError as error:
+        raise RunError(
+            f"the checkpoint {path} could not be written, {reason(error)}; what was kept before "
+            "it is whole: make room and go on with --resume"
+        ) from error
 
 
 def _resume(path: Path, network: nn.Module, optimizer: torch.optim.SGD) -> int:

@@ -398,6 +398,24 @@ def test_a_full_disk_leaves_the_last_good_state_and_a_way_on(toys: Path, tmp_pat
     assert len(journal) >= 2
 
 
+def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_the_state_before_it(
+    toys: Path, tmp_path: Path
+) -> None:
+    # The checkpoint holds weights and momentum; of the whole prototype, about 18 kB.
+    run = tmp_path / "run"
+    done = toybox.python(
+        "-m", "gensynth", "synth", "toy.toml", "--out", str(run), "--utility", "top1",
+        "--require", "macs <= 24k", cwd=toys, limit_bytes=12_600,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == (
+        f"error: the checkpoint {run}/checkpoints/cycle-1.safetensors could not be written, the "
+        "disk is full; what was kept before it is whole: make room and go on with --resume"
+    )
+    assert not list(run.rglob(".*"))
+    assert [path.name for path in (run / "state").iterdir()] == ["0000"]
+
+
 def test_a_full_disk_at_the_start_leaves_nothing(toys: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     done = toybox.python(
