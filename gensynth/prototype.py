@@ -52,8 +52,8 @@ def read_prototype(
         classes: how many logits it must give.
 
     Raises:
-        PrototypeError: if it cannot be traced, does not take such images or does not give
-            one logit a class.
+        PrototypeError: if it cannot be traced, does not take such images, does not give
+            one logit a class, or has no width that could be another.
     """
     graph = trace(module, torch.zeros(1, *shape), name=name)
     if len(graph.outputs) != 1 or graph[graph.outputs[0]].shape != (classes,):
@@ -62,10 +62,16 @@ def read_prototype(
             f"prototype '{name}' must give one logit for each of {classes} classes, got outputs "
             f"of shape {', '.join(map(str, shapes))}"
         )
+    coupling = couple(graph)
+    if not coupling.groups:
+        raise PrototypeError(
+            f"prototype '{name}' has no width that can change: every channel is tied to an "
+            "input, an output or a part that cannot be looked into; `gensynth inspect` says why"
+        )
     modules = dict(module.named_modules())
     opaque = {v.name: modules[v.name] for v in graph.vertices if v.op == "opaque"}
     weights = {key: tensor.detach().clone() for key, tensor in module.state_dict().items()}
-    return Prototype(graph, weights, couple(graph), opaque)
+    return Prototype(graph, weights, coupling, opaque)
 
 
 def load_weights(module: nn.Module, path: Path, *, name: str) -> None:
