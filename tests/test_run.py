@@ -210,9 +210,11 @@ from gensynth.config import read
 from gensynth.run import resume, synth
 import gensynth.finalists, tests.tiny
 
-run_toml, out, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-chance, kills, longest = random.Random(seed), 0, 0.3
-while True:
+run_toml, whole, out = map(Path, sys.argv[1:4])
+chance = random.Random(int(sys.argv[4]))
+
+
+def start(out):
     child = os.fork()
     if child == 0:
         try:
@@ -221,53 +223,60 @@ while True:
             print(repr(error), file=sys.stderr, flush=True)
             os._exit(1)
         os._exit(0)
-    end = time.monotonic() + chance.uniform(0.0, longest)
-    while time.monotonic() < end and not (done := os.waitpid(child, os.WNOHANG))[0]:
+    return child
+
+
+def ended(child, within):
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
         time.sleep(0.001)
-    else:
-        if time.monotonic() < end:
-            print(kills, done[1])
-            break
     os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if not os.WIFSIGNALED(status):
-        print(kills, status)
-        break
-    kills, longest = kills + 1, longest * 1.1
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+begun = time.monotonic()
+assert ended(start(whole), 3600) == 0
+took = time.monotonic() - begun
+codes = []
+while not codes or codes[-1] == -signal.SIGKILL:
+    # At first within a third of a run; longer and longer, so that it ends on a busy machine too.
+    codes.append(ended(start(out), chance.uniform(0, took / 3 * 1.2 ** len(codes))))
+print(len(codes) - 1, codes[-1])
 """
 
 
-def kill_and_resume(config: RunConfig, out: Path, seed: int) -> int:
-    """Run in processes that are killed at random moments; return how many were."""
+def kill_and_resume(config: RunConfig, whole: Path, out: Path, seed: int) -> int:
+    """Run once without a stop, and once in processes that are killed at random moments.
+
+    Returns:
+        how many were killed.
+    """
     run_toml = out.with_suffix(".toml")
     run_toml.write_text(to_toml(replace(config, out=None)))
+    arguments = [str(argument) for argument in (run_toml, whole, out, seed)]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SERVER, str(run_toml), str(out), str(seed)],
+        [sys.executable, "-W", "ignore", "-c", SERVER, *arguments],
         cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.stderr == ""
-    kills, status = map(int, done.stdout.split())
-    assert status == 0
+    kills, code = map(int, done.stdout.split())
+    assert code == 0
     return kills
 
 
 def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
     weights: Path, tmp_path: Path
 ) -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        whole = synth(tiny.config(weights, tmp_path / "whole"))
-    finally:
-        torch.set_num_threads(threads)
-    killed = tmp_path / "killed"
-    kills = kill_and_resume(tiny.config(weights, None), killed, seed=1)
-    assert kills >= 3
-    assert networks(killed) == networks(whole.path)
-    assert timeless(read_result(killed).journal) == timeless(whole.journal)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert kill_and_resume(tiny.config(weights, None), whole, killed, seed=1) >= 2
+    assert networks(killed) == networks(whole)
+    assert timeless(read_result(killed).journal) == timeless(read_result(whole).journal)
     # No network's test images gave more than one result, whatever was killed in between.
     results = [entry for entry in ledger(killed) if entry["event"] == "result"]
-    assert len({e["network"] for e in results}) == len(results) == 3
+    assert len({entry["network"] for entry in results}) == len(results) == 3
 
 
 def test_a_finished_run_is_only_read(finished: Result) -> None:
