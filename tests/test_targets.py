@@ -4,6 +4,7 @@ The tables' figures are those of onnx-tensorrt's documentation; the real parser 
 the tests marked `rtx`.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +13,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from experiments.export import table
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import Report, inspect
 from gensynth.export.onnx import to_onnx
 from gensynth.export.targets import find_target, names
 from gensynth.graph import Graph, Vertex
+from tests.families import FAMILIES
 
 TX2 = find_target("jetson-tx2")
+TABLE = json.loads((table.HERE / "targets.json").read_text())
 TENSORRT = [name for name in names() if find_target(name).tensorrt]
 
 
@@ -278,6 +282,32 @@ def test_a_file_cut_short_is_no_onnx_file() -> None:
         inspect(written("jetson-tx2")[:-100], TX2)
     with pytest.raises(ExportError, match="it has no nodes"):
         inspect(b"", TX2)
+
+
+def test_the_committed_table_has_every_family_and_target() -> None:
+    rows = TABLE["rows"]
+    assert set(rows) == set(table.ROWS)
+    assert set(FAMILIES) <= set(rows)
+    assert all(tuple(cells) == names() for cells in rows.values())
+    written = (table.HERE / "targets.md").read_text()
+    assert written == table.markdown(TABLE)
+
+
+def test_every_file_of_the_committed_table_has_its_targets_opset() -> None:
+    for cells in TABLE["rows"].values():
+        for name, found in cells.items():
+            if found["verdict"] != "refused":
+                assert found["opset"] == find_target(name).opset
+                assert found["ir"] <= find_target(name).ir
+
+
+@pytest.mark.parametrize("row", table.ROWS)
+def test_the_committed_table_is_what_comes_out_today(row: str) -> None:
+    network, images = table.sub_network(row)
+    for name in ("jetson-tx2", "nvidia-gpu"):
+        found, recorded = table.cell(network, images, find_target(name)), TABLE["rows"][row][name]
+        for key in {*found} - {"relative_difference", "parser", "reason"}:
+            assert json.loads(json.dumps(found[key])) == recorded[key]
 
 
 @pytest.mark.rtx

@@ -1,0 +1,173 @@
+"""Make the table of targets: a random sub-network of every family, written for each target.
+
+    pip install -e .[dev,rtx]
+    python -m experiments.export.table
+
+writes experiments/export/targets.json (the record) and targets.md. A cell is
+
+    pass        the target takes the file, and the file computes what the network computes
+    rewritten   the same, with so many vertices spelled out because the target lacks an operator
+    refused     no file, and the reason
+
+The rows are the families of tests/families.py and networks composed at random of all operators
+(tests/compositions.py), each cut down at random. With tensorrt-rtx installed, TensorRT's own
+parser reads every file for a TensorRT target too, and what it says against one is recorded.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gensynth.coupling import couple
+from gensynth.environment import environment
+from gensynth.errors import ExportError
+from gensynth.export.acceptance import inspect
+from gensynth.export.onnx import to_onnx
+from gensynth.export.parity import check_network
+from gensynth.export.rewrites import rewrites
+from gensynth.export.targets import Target, find_target, names
+from gensynth.network import Network, build, opaque_modules
+from gensynth.trace import trace
+from tests.compositions import compose, random_selection, random_weights
+from tests.families import FAMILIES, make
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+SEED = 4
+COMPOSED = 12
+VERSIONS = ("gensynth", "python", "torch", "numpy", "onnx", "onnxruntime")
+ROWS = (*FAMILIES, *(f"composed {seed}" for seed in range(COMPOSED)))
+
+
+def sub_network(row: str) -> tuple[Network, tuple[Tensor, ...]]:
+    """Return a row's network, cut down at random, and images for it."""
+    if row.startswith("composed "):
+        seed = int(row.removeprefix("composed "))
+        graph, opaque = compose(seed), {}
+        weights = {key: tensor.float() for key, tensor in random_weights(graph, seed).items()}
+        images: tuple[Tensor, ...] = (
+            torch.randn(3, 3, 6, 6, generator=torch.Generator().manual_seed(seed)),
+        )
+    else:
+        module, images = make(row)
+        graph = trace(module, images, name=row)
+        weights, opaque = module.state_dict(), opaque_modules(graph, module)
+    coupling = couple(graph)
+    selection = random_selection(coupling, SEED)
+    smaller = coupling.apply(selection)
+    return build(smaller, weights, coupling.slices(selection), opaque=opaque).eval(), images
+
+
+def cell(network: Network, images: tuple[Tensor, ...], target: Target) -> dict[str, Any]:
+    """Return what comes of writing a network for a target."""
+    weights = {key: tensor.numpy() for key, tensor in network.state_dict().items()}
+    batch = 1 if target.batch == "fixed" else None
+    try:
+        model = to_onnx(network.graph, weights, opset=target.opset, batch=batch)
+        report = inspect(model, target)
+        report.require()
+        parity = check_network(model, network, images)
+    except ExportError as error:
+        return {"verdict": "refused", "reason": str(error).replace(f"{ROOT}/", "")}
+    spelled = rewrites(network.graph, model, target)
+    return {
+        "verdict": "rewritten" if spelled else "pass",
+        "opset": report.opset,
+        "ir": report.ir,
+        "nodes": sum(report.operators.values()),
+        "relative_difference": parity.relative,
+        "rewritten": [[r.vertex, r.word, list(r.operators), r.reason] for r in spelled],
+        "parser": parser_errors(model) if target.tensorrt else None,
+    }
+
+
+def parser_errors(content: bytes) -> list[str] | None:
+    """Return what TensorRT for RTX says against a file; None where it is not installed."""
+    try:
+        import tensorrt_rtx as rtx
+    except ImportError:
+        return None
+    logger = rtx.Logger(rtx.Logger.INTERNAL_ERROR)
+    network = rtx.Builder(logger).create_network(0)
+    parser = rtx.OnnxParser(network, logger)
+    parser.parse(content)
+    return [str(parser.get_error(i).desc()) for i in range(parser.num_errors)]
+
+
+def record() -> dict[str, Any]:
+    """Return the whole table."""
+    rows = {}
+    for row in ROWS:
+        network, images = sub_network(row)
+        rows[row] = {name: cell(network, images, find_target(name)) for name in names()}
+        print(row, {name: found["verdict"] for name, found in rows[row].items()}, flush=True)
+    known = environment()
+    versions = {name: known[name] for name in VERSIONS}
+    return {"seed": SEED, "rows": rows, "versions": {**versions, "tensorrt_rtx": rtx_version()}}
+
+
+def rtx_version() -> str | None:
+    """Return the version of TensorRT for RTX; None where it is not installed."""
+    try:
+        import tensorrt_rtx as rtx
+    except ImportError:
+        return None
+    return str(rtx.__version__)
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """Return the table for people."""
+    targets, rows, setting = names(), document["rows"], document["versions"]
+    lines = [
+        "# Random sub-networks, written for every target",
+        "",
+        (
+            f"gensynth {setting['gensynth']}, onnxruntime {setting['onnxruntime']}, torch "
+            f"{setting['torch']}. Made by `python -m experiments.export.table` from `targets.json`."
+        ),
+        "*pass*: the target's operator table has every operator of the file, and the file computes",
+        "what the network computes, to 1e-4 of the largest output (ONNX Runtime). *rewritten (n)*:",
+        "the same, n vertices spelled out because the target has no operator for them. *refused*:",
+        "no file; the reason is below. No board has run these files.",
+        "",
+        f"| network | {' | '.join(targets)} |",
+        f"|---|{'---|' * len(targets)}",
+    ]
+    reasons: dict[str, list[str]] = {}
+    for row, cells in rows.items():
+        shown = []
+        for name in targets:
+            found = cells[name]
+            spelled = len(found.get("rewritten", ()))
+            shown.append(f"rewritten ({spelled})" if spelled else found["verdict"])
+            if found["verdict"] == "refused":
+                reasons.setdefault(found["reason"], []).append(row)
+        lines.append(f"| {row} | {' | '.join(shown)} |")
+    cells = [cell for row in rows.values() for cell in row.values()]
+    worst = max(c["relative_difference"] for c in cells if c["verdict"] != "refused")
+    lines += ["", f"Largest difference of any file: {worst:.1e} of its network's largest output."]
+    if reasons:
+        lines += ["", "Refused:", ""]
+        lines += [f"- {', '.join(dict.fromkeys(r))}: {why}" for why, r in reasons.items()]
+    version = setting["tensorrt_rtx"]
+    if version is not None:
+        read = [c for c in cells if c.get("parser") is not None]
+        against = [error for c in read for error in c["parser"]]
+        lines += [
+            "",
+            (
+                f"TensorRT for RTX {version} (a modern parser, no proof for 8.2) reads "
+                f"{sum(not c['parser'] for c in read)} of the {len(read)} files for TensorRT targets."
+            ),
+            *(f"- {error}" for error in dict.fromkeys(against)),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    made = record()
+    (HERE / "targets.json").write_text(json.dumps(made, indent=1, allow_nan=False) + "\n")
+    (HERE / "targets.md").write_text(markdown(made))
