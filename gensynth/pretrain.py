@@ -28,7 +28,9 @@ from gensynth.data.views import Views
 from gensynth.environment import environment
 from gensynth.errors import RunError
 from gensynth.intervals import wilson
+from gensynth.network import build, opaque_modules
 from gensynth.prototypes import create
+from gensynth.trace import trace
 from gensynth.train import Recipe, correct, fit
 
 # The recipe of the prototype that ships; 30 passes over 6,000 images.
@@ -80,12 +82,17 @@ def train_prototype(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = create(name, classes=len(dataset.classes), channels=channels)
+    # Trained as the rebuilt network, so that it is computed as its children will be.
+    graph = trace(network.eval(), torch.zeros(1, *dataset.shape), name=name)
+    rebuilt = build(graph, network.state_dict(), opaque=opaque_modules(graph, network))
     start = time.perf_counter()
     views = Views(dataset, dataset.train, seed, compute.device)
-    fit(network, views, recipe, compute, checkpoint=checkpoint, progress=progress)
+    fit(rebuilt, views, recipe, compute, checkpoint=checkpoint, progress=progress)
     train_s = time.perf_counter() - start
-    right = correct(network, dataset, dataset.search, compute)
-    weights = save({k: v.cpu().contiguous() for k, v in network.state_dict().items()})
+    right = correct(rebuilt, dataset, dataset.search, compute)
+    trained = {k: v.detach().cpu().contiguous() for k, v in rebuilt.state_dict().items()}
+    network.load_state_dict(trained, strict=False)  # but for num_batches_tracked
+    weights = save(trained)
     record = {
         "prototype": name,
         "command": command,

@@ -38,7 +38,8 @@ def test_the_record_says_what_the_weights_are_and_what_they_reached(tmp_path: Pa
     assert record["environment"]["torch"] == torch.__version__
     # Counted again from the weights kept, by hand.
     kept = load_file(weights)
-    assert all(torch.equal(kept[name], value) for name, value in network.state_dict().items())
+    state = network.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in kept.items())
     data = bars()
     images = torch.from_numpy(data.search.images).float() / 255
     with torch.no_grad():
