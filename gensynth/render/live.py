@@ -69,12 +69,11 @@ class Live:
         self._bars: dict[str, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
+            BarColumn(bar_width=30),  # short of the edge, where the echo of ^C would wrap
             TextColumn("{task.fields[text]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             transient=True,
-            expand=True,
             refresh_per_second=4,
             disable=not console.is_terminal,
         )
