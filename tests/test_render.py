@@ -95,6 +95,11 @@ def test_the_cycles_table_fits_eighty_columns() -> None:
     assert {len(line) for line in lines} == {80}
 
 
+def test_a_hundred_cycles_fit_too() -> None:
+    assert cycle_row(entry(cycle=100), 100, 80).startswith("  100   75.62  ")
+    assert len(cycle_row(entry(cycle=7), 100, 80)) == 80
+
+
 def test_a_wide_terminal_also_shows_what_the_verdict_judges() -> None:
     header, row = cycle_header(120), cycle_row(entry(verdict="satisfied"), 12, 120)
     end = header.index("distilled") + len("distilled")

@@ -39,8 +39,9 @@ def cycle_row(entry: Mapping[str, Any], total: int, width: int) -> str:
         width: of the terminal.
     """
     low, high = entry["interval_pct"]
+    place = f"{entry['cycle']}/{total}"
     cells = {
-        "cycle": f"{entry['cycle']}/{total}",
+        "cycle": place if len(f"{total}") < 3 else place.partition("/")[0],
         "U": f"{entry['utility']:#.4g}",
         "predicted": estimate(*entry["predicted_top1_pct"]),
         "observed": estimate(low, entry["top1_pct"], high),
