@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from gensynth.cost import vertex_costs
 from gensynth.coupling import Coupling
 from gensynth.cycle import Plan
 from gensynth.evaluation import Workshop
+from gensynth.inspection import inspection
 from gensynth.network import Network
 from gensynth.probe import Probe
 from gensynth.space import COSTS, Points, Space
@@ -101,21 +101,8 @@ class Pace:
 
 def frozen_macs_share(coupling: Coupling) -> float:
     """Return the share of MACs in vertices that no group and no block touches."""
-    free = {channel for group in coupling.groups for channel in group.channels}
-    removable = {name for block in coupling.blocks for name in block.vertices}
-    costs = vertex_costs(coupling.graph)
-    total = sum(cost.macs for cost in costs.values())
-    frozen = sum(
-        costs[vertex.name].macs
-        for vertex in coupling.graph.vertices
-        if vertex.name not in removable
-        and not any(
-            int(label) in free
-            for name in (vertex.name, *vertex.inputs)
-            for label in coupling.labels[name]
-        )
-    )
-    return frozen / total if total else 0.0
+    found = inspection(coupling)
+    return 1 - found.changeable_macs_share if found.cost.macs else 0.0
 
 
 def point_at_limits(space: Space, limits: dict[str, int]) -> Points:
