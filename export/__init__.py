@@ -11,6 +11,7 @@
     targets      what each board reads: opset, operators, precisions
     acceptance   whether a target takes a file; `restrictions` of single operators
     rewrites     which vertices are spelled out because a target lacks their operator
+    half         the same file in FP16, where the precision is the file's
     artefact     a network's folder for a target; `examples` are the programs in it
     verify       whether such a folder still is what it was
 

@@ -30,6 +30,8 @@ from gensynth.environment import environment
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import Report, inspect
 from gensynth.export.examples import examples
+from gensynth.export.half import TOLERANCE as HALF_TOLERANCE
+from gensynth.export.half import is_half, rounded, to_half
 from gensynth.export.onnx import to_onnx
 from gensynth.export.parity import Parity, check, run_all
 from gensynth.export.rewrites import rewrites
@@ -160,7 +162,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         source: the network.
         target: to write for.
         precision: "fp32", "fp16" or "int8". Where FP16 is a flag of TensorRT's builder, the
-            file stays FP32 and the manifest asks for the flag.
+            file stays FP32 and the manifest asks for the flag; else the file is FP16.
         batch: images a run; None is 1 where the target's batch is fixed, else free.
 
     Raises:
@@ -179,12 +181,15 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
     state = source.network.state_dict()
     weights = {key: tensor.detach().float().cpu().numpy() for key, tensor in state.items()}
     model = to_onnx(graph, weights, opset=target.opset, batch=size)
+    by_flag = precision == "fp16" and target.fp16 == "flag"
+    if precision == "fp16" and not by_flag:
+        model = to_half(model)
     report = inspect(model, target)
     report.require()
     images = _parity_images(source)
     read = source.reading(images)
     outputs = compute(source.network, read)
-    parity = check(model, outputs, read)
+    parity = compare(model, outputs, read)
     files = {
         "network.onnx": model,
         "graph.json": graph.to_json().encode(),
@@ -206,8 +211,11 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         "batch": size,
         "precision": precision,
         "precision_is": "a flag of TensorRT's builder; the file is FP32, and so are its figures"
+        if by_flag
+        else "the file's; figures with every value rounded to FP16, summed in FP32"
         if precision == "fp16"
         else "the file's",
+        "builder_flags": ["FP16"] if by_flag else [],
         **_interface(model),
         "reads": source.reading.to_document(),
         "classes": list(source.reading.classes),
@@ -261,6 +269,18 @@ def compute(network: Network, read: np.ndarray) -> np.ndarray:
     return np.concatenate([part.float().numpy() for part in parts])
 
 
+def compare(model: bytes, outputs: np.ndarray, read: np.ndarray) -> Parity:
+    """Hold a file's outputs against its network's; an FP16 file's with every value rounded.
+
+    Raises:
+        ExportError: if they differ by more than the precision allows.
+    """
+    if not is_half(model):
+        return check(model, outputs, read)
+    check(model, outputs, read, tolerance=HALF_TOLERANCE)
+    return check(rounded(model), outputs, read, tolerance=HALF_TOLERANCE)
+
+
 def _parts(read: np.ndarray) -> int:
     return -(-len(read) // 256)
 
@@ -276,6 +296,7 @@ def _accuracy(source: Source, model: bytes) -> Accuracy | None:
     if source.images is None or source.labels is None:
         return None
     before = after = 0
+    shown = rounded(model) if is_half(model) else model
     for images, labels in zip(
         np.array_split(source.images, _parts(source.images)),
         np.array_split(source.labels, _parts(source.images)),
@@ -283,7 +304,7 @@ def _accuracy(source: Source, model: bytes) -> Accuracy | None:
     ):
         read = source.reading(images)
         before += int((compute(source.network, read).argmax(1) == labels).sum())
-        (found,) = run_all(model, [read])
+        (found,) = run_all(shown, [read])
         after += int((found.argmax(1) == labels).sum())
     return Accuracy(before, after, len(source.labels))
 

@@ -22,8 +22,8 @@ from onnx import ModelProto
 
 from gensynth.errors import ConfigError, ExportError, GensynthError
 from gensynth.export.acceptance import inspect
-from gensynth.export.artefact import FORMAT, MANIFEST, Reading, compute
-from gensynth.export.parity import Parity, check
+from gensynth.export.artefact import FORMAT, MANIFEST, Reading, compare, compute
+from gensynth.export.parity import Parity
 from gensynth.export.targets import find_target
 from gensynth.network import load_network
 
@@ -165,7 +165,7 @@ def _parity(folder: Path, manifest: Mapping[str, Any], content: bytes) -> Parity
     )
     read = reading(images)
     outputs = compute(load_network(folder), read)
-    parity = check(content, outputs, read)
+    parity = compare(content, outputs, read)
     worst = float(np.abs(outputs - recorded).max()) / max(float(np.abs(recorded).max()), 1e-30)
     if not worst <= RECORDED_TOLERANCE:
         raise ExportError(

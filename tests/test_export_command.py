@@ -137,10 +137,14 @@ def test_both_examples_read_an_image_by_the_same_lines() -> None:
 
 
 @pytest.mark.rtx
-@pytest.mark.parametrize("name", TENSORRT)
-def test_the_boards_example_builds_an_engine_by_a_real_tensorrt(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "precision"), [*((n, "fp32") for n in TENSORRT), ("nvidia-gpu", "fp16")]
+)
+def test_the_boards_example_builds_an_engine_by_a_real_tensorrt(
+    tmp_path: Path, name: str, precision: str
+) -> None:
     rtx = pytest.importorskip("tensorrt_rtx", exc_type=ImportError)
-    write(make(source(), find_target(name), precision="fp32", batch=None), tmp_path / "toy")
+    write(make(source(), find_target(name), precision=precision, batch=None), tmp_path / "toy")
     namespace: dict[str, Any] = {"__file__": str(tmp_path / "toy" / "example_trt.py")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "tensorrt", rtx)

@@ -160,7 +160,8 @@ def markdown(document: dict[str, Any]) -> str:
             "",
             (
                 f"TensorRT for RTX {version} (a modern parser, no proof for 8.2) reads "
-                f"{sum(not c['parser'] for c in read)} of the {len(read)} files for TensorRT targets."
+                f"{sum(not c['parser'] for c in read)} of the {len(read)} files for TensorRT "
+                "targets."
             ),
             *(f"- {error}" for error in dict.fromkeys(against)),
         ]
