@@ -18,6 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save
+
 from gensynth import attempts, finalists, publish, states
 from gensynth.attempts import Attempt
 from gensynth.certify import weights_sha256
@@ -252,8 +254,12 @@ def _last_state(run: RunFolder, job: Job) -> State | None:
 
 def _keep_inputs(run: RunFolder, job: Job) -> None:
     """Keep the prototype, and what a resumed run must find unchanged."""
-    files = {**attempts.network_files(job.prototype.network()), **job.training}
-    run.write_folder(publish.PROTOTYPE, files)
+    # All of its weights, those too that its graph does not use: the module wants them back.
+    files = {
+        "graph.json": job.prototype.graph.to_json().encode(),
+        states.WEIGHTS_FILE: save({k: t.contiguous() for k, t in job.prototype.weights.items()}),
+    }
+    run.write_folder(publish.PROTOTYPE, {**files, **job.training})
     digest = weights_sha256(run.path / publish.PROTOTYPE / states.WEIGHTS_FILE)
     inputs = {"data": job.inputs["data"], "weights_sha256": digest}
     inputs["prototype"] = job.inputs["prototype"]

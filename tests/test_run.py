@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnxruntime
@@ -17,11 +17,11 @@ import torch
 
 import gensynth
 from gensynth import states
-from gensynth.config import DataConfig, RunConfig, read, to_toml
+from gensynth.config import DataConfig, PrototypeConfig, RunConfig, read, to_toml
 from gensynth.cost import cost
 from gensynth.data.dataset import Dataset
 from gensynth.data.views import normaliser
-from gensynth.errors import Interrupted, RunError
+from gensynth.errors import Interrupted, PrototypeError, RunError
 from gensynth.graph import Graph
 from gensynth.inquisitor import FULL
 from gensynth.record import RunFolder
@@ -333,6 +333,28 @@ def test_a_run_goes_on_without_the_weights_file_it_was_given(
     assert networks(out) == networks(finished.path)
 
 
+def test_a_prototype_with_a_part_that_cannot_be_looked_into_has_no_onnx(tmp_path: Path) -> None:
+    class Heard(Stop):
+        notes: ClassVar[list[str]] = []
+
+        def note(self, text: str) -> None:
+            self.notes.append(text)
+
+    prototype = PrototypeConfig(network="tests.tiny:odd", weights=tiny.trained(tmp_path, tiny.odd))
+    config = tiny.config(tmp_path, tmp_path / "run", prototype=prototype)
+    with pytest.raises(Interrupted):
+        synth(config, watch=Stop(cycle=1))
+    result = resume(tmp_path / "run", watch=Heard())
+    assert any("no ONNX files" in note and "odd" in note for note in Heard.notes)
+    for finalist in result.finalists:
+        assert finalist.latency is None
+        assert not (finalist.folder / "network.onnx").exists()
+    with pytest.raises(PrototypeError, match="opaque"):
+        gensynth.load(result.finalists[0].folder)
+    network = gensynth.load(result.finalists[0].folder, prototype=tiny.odd(3, 1))
+    assert sum(p.numel() for p in network.parameters()) == result.finalists[0].params
+
+
 def test_a_state_reads_back_as_it_was_written(finished: Result) -> None:
     from gensynth.coupling import couple
     from gensynth.space import Space
@@ -356,7 +378,6 @@ def test_a_prototype_is_trained_within_the_run_where_that_is_asked(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gensynth import pretrain
-    from gensynth.config import PrototypeConfig
     from gensynth.train import Recipe
 
     short = Recipe(epochs=1, batch=32)

@@ -4,6 +4,7 @@ Three classes of 12 x 12 grey images: a bright bar in the upper, middle or lower
 random column, under noise. A run file names them as `tests.tiny:bars` and `tests.tiny:net`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -74,12 +75,42 @@ def net(classes: int, channels: int) -> Net:
     return Net(classes, channels)
 
 
-def trained(folder: Path) -> Path:
-    """Train the prototype for a second and return its weights file."""
+class Odd(Net):
+    """With a part that cannot be looked into, and one that nothing uses."""
+
+    def __init__(self, classes: int, channels: int) -> None:
+        super().__init__(classes, channels)
+        self.odd = Sorted()
+        self.spare = nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, 12, 12) -> (batch, classes)."""
+        return super().forward(self.odd(x))
+
+
+class Sorted(nn.Module):
+    """Sorts the rows of each image, which is no operator of ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, height, width), the same shape back."""
+        return self.gain * torch.sort(x, dim=3).values
+
+
+def odd(classes: int, channels: int) -> Odd:
+    """Return a prototype with an opaque part, untrained."""
+    return Odd(classes, channels)
+
+
+def trained(folder: Path, make: Callable[[int, int], Net] = net) -> Path:
+    """Train a prototype for a second and return its weights file."""
     data = bars()
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = net(3, 1)
+        network = make(3, 1)
     fit(
         network, Views(data, data.train, 0), Recipe(epochs=20, batch=32, peak_lr=0.2),
         Compute(),
