@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +87,15 @@ def test_the_manifest_says_what_the_run_says(
         np.testing.assert_array_equal(exported[key], tensor)
 
 
-def test_the_example_runs_alone_and_sees_what_the_network_sees(tmp_path: Path) -> None:
+@pytest.mark.parametrize("colour", ["rgb", "bgr"])
+def test_the_example_runs_alone_and_sees_what_the_network_sees(tmp_path: Path, colour: str) -> None:
     one = source()
+    one = replace(one, reading=replace(one.reading, colour=colour))
     made = make(one, find_target("raspberry-pi"), precision="fp32", batch=None)
     write(made, tmp_path / "toy")
     assert one.images is not None
-    other = Image.fromarray(one.images[3].transpose(1, 2, 0))
-    other.save(tmp_path / "other.png")
+    shown = one.images[3] if colour == "rgb" else one.images[3][::-1]
+    Image.fromarray(np.ascontiguousarray(shown.transpose(1, 2, 0))).save(tmp_path / "other.png")
     # -I: neither this folder nor the user's packages are on the path.
     done = subprocess.run(
         [sys.executable, "-I", str(tmp_path / "toy" / "example_onnx.py"), "other.png"],
@@ -105,6 +108,22 @@ def test_the_example_runs_alone_and_sees_what_the_network_sees(tmp_path: Path) -
         shares = load_network(tmp_path / "toy").eval()(read[None])[0].softmax(0)
     seen = one.reading.classes[int(shares.argmax())]
     assert done.stdout == f"other.png: {seen} ({float(shares.max()):.1%})\n"
+
+
+def test_the_sample_is_read_as_the_first_image_of_the_samples(
+    gensynth: toybox.Command, finished: tuple[Path, str, str], here: Path
+) -> None:
+    network = finished[0] / "finalists" / "FermiNet-A"
+    assert gensynth("export", str(network), "--target", "raspberry-pi", "--out", "out")[0] == 0
+    folder = here / "out" / "FermiNet-A"
+    done = subprocess.run(
+        [sys.executable, "-I", str(folder / "example_onnx.py"), str(folder / "sample.png")],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    with np.load(folder / "samples.npz", allow_pickle=False) as samples:
+        seen = "abcd"[int(samples["outputs"][0].argmax())]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{folder / 'sample.png'}: {seen} (")
 
 
 @pytest.mark.parametrize("name", names())
