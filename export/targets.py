@@ -3,7 +3,7 @@
     jetson-tx2, jetson-nano             JetPack 4.6: TensorRT 8.0 to 8.2, opset 13
     jetson-xavier                       the same file serves JetPack 4.6 and 5
     jetson-orin-jp5, jetson-orin-jp6    TensorRT 8.5 to 10.3, opset 17
-    nvidia-gpu                          TensorRT 10 and later
+    nvidia-gpu                          TensorRT 10.15 and later
     raspberry-pi, x86-cpu               ONNX Runtime
 
 A profile's opset and IR are what all its runtime's versions read, and every file for the target
