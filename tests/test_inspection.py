@@ -19,6 +19,8 @@ from gensynth.render.inspection import inspection as rendered
 from gensynth.trace import trace
 from tests.compositions import compose, random_selection
 from tests.families import FAMILIES, make
+from tests.test_coupling import OWN
+from tests.test_coupling import family as further_family
 
 NOT_BATCH_NORM = ("norms", "with_attention")
 """Families whose channels are frozen by design: layer norm, attention."""
@@ -36,6 +38,14 @@ def reasons(found: Inspection) -> dict[str, tuple[int, tuple[str, ...]]]:
 @pytest.mark.parametrize("name", [f for f in FAMILIES if f not in NOT_BATCH_NORM])
 def test_nine_tenths_of_the_macs_of_convolutional_families_can_be_changed(name: str) -> None:
     assert family(name).changeable_macs_share >= 0.9
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_nine_tenths_of_the_macs_of_further_convolutional_families_can_be_changed(
+    name: str,
+) -> None:
+    _, _, coupling = further_family(name)
+    assert inspection(coupling).changeable_macs_share >= 0.9
 
 
 @pytest.mark.parametrize("name", REGISTRY)
