@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gensynth.attempts import Attempt
+from gensynth.cycle import State
 from gensynth.environment import environment
 from gensynth.finalists import LEAST_DISTANCE, Ranking, choose
 from gensynth.inquisitor import FULL
@@ -15,7 +16,7 @@ from gensynth.job import Job, prepare
 from gensynth.publish import letters
 from gensynth.record import RunFolder
 from gensynth.regression import sigmoid
-from gensynth.synthesis import State, initialise
+from gensynth.synthesis import initialise
 from gensynth.watch import Silent
 from tests import tiny
 
