@@ -129,7 +129,7 @@ class SearchConfig:
             the absorption takes place.
     """
 
-    cycles: Positive = 12
+    cycles: Positive = 10
     warmup_images: Natural = 9_000
     images: Positive = 6_000
     full_networks: Natural = 1
@@ -159,7 +159,7 @@ class FinalistsConfig:
     """
 
     count: Positive = 3
-    epochs: Above0 = 10
+    epochs: Above0 = 8
     peak_lr: Above0 = 0.1
     batch: Positive = 128
     temperature: Above0 = 4.0
