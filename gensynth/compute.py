@@ -68,9 +68,7 @@ def detect() -> Compute:
     """
     if torch.cuda.is_available():
         return Compute("cuda", torch.bfloat16, _has_compiler(), torch.get_num_threads())
-    native_bf16 = (
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    )
+    native_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return Compute(
         "cpu",
         torch.bfloat16 if native_bf16 else None,
