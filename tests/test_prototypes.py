@@ -91,6 +91,15 @@ def test_the_sizes_of_efficient_networks_are_the_published_ones(
         assert round(count / 1e6, places) == millions
 
 
+@pytest.mark.parametrize("name", REGISTRY)
+def test_an_untrained_prototype_tells_images_apart(name: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = create(name, classes=7, channels=3).eval()
+        first, second = network(torch.randn(2, 3, 16, 16)).detach()
+    assert float((first - second).abs().max() / first.abs().max()) > 0.01
+
+
 def test_a_misspelt_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="unknown prototype 'resnet_20'; did you mean 'resnet20'"):
         create("resnet_20", classes=10, channels=3)

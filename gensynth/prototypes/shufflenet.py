@@ -98,7 +98,8 @@ class ShuffleNet(nn.Module):
         self.fc = nn.Linear(last, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                # By what it reads: torch's fan_out takes a depthwise kernel for a dense one.
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, channels, height, width) -> (batch, classes), logits."""
