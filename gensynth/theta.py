@@ -16,7 +16,7 @@ from gensynth.space import Space
 GRID = 2.0**-20
 """Fixed point in which parameters and gains are kept, so that every machine compares equal."""
 
-NEAR_TIE = 0.05
+NEAR_TIE = 0.1
 """Spread of a seed's noise on log-saliency: channels closer than this change places."""
 
 

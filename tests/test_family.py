@@ -141,10 +141,11 @@ def test_distilled_networks_are_certified_together_and_nothing_is_done_twice(
     assert looked.heard == set()
     ledger = map(json.loads, (finished.path / "ledger.jsonl").read_text().splitlines())
     results = [entry["network"] for entry in ledger if entry["event"] == "result"]
-    entrants = [finished.prototype, *finished.finalists, *family.drawn]
+    folders = [finished.prototype.folder, *(finalist.folder for finalist in finished.finalists)]
+    folders += [drawn.folder for drawn in family.drawn]
     digests = [
-        hashlib.sha256((entrant.folder / "weights.safetensors").read_bytes()).hexdigest()
-        for entrant in entrants
+        hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+        for folder in folders
     ]
     assert sorted(results) == sorted(set(digests))  # each network once, even if two are alike
 

@@ -132,7 +132,7 @@ def random_graphs(setting: Setting, seed: int, purpose: str) -> Iterator[Graph]:
     Log-gains of groups and blocks are normal with standard deviation 1, so shapes vary far
     more than any generator's; the descent to the limits is the same as everywhere.
     """
-    space, weights = setting.space, setting.workshop.prototype.weights
+    space = setting.space
     u = tuple(_magnitudes(setting, group.name) for group in space.coupling.groups)
     for index in range(EVALUATIONS):
         draw = stream(seed, purpose, index)
@@ -141,11 +141,11 @@ def random_graphs(setting: Setting, seed: int, purpose: str) -> Iterator[Graph]:
             offset=draw.normal(0, 1, len(space.sizes)),
             block=draw.normal(0, 1, len(space.coupling.blocks)),
             directions=np.zeros((len(space.sizes) + len(space.coupling.blocks), 1)),
+            tilt=np.zeros(1),
             sharpness=0.0,
             curvature=1.0,
         )
         yield Generator(space, theta, setting.plan.limits).generate(index)
-    del weights
 
 
 def _magnitudes(setting: Setting, group: str) -> np.ndarray:
