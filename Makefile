@@ -15,7 +15,7 @@ TORCH := $(shell sed -n 's/^ *"\(torch[<>=][^"]*\)",$$/\1/p' pyproject.toml)
 help: ## say what the targets do
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
-demo: $(VENV)/.installed ## install into .venv and run the quickstart (about 3 minutes on 2 cores)
+demo: $(VENV)/.installed ## install into .venv and run the quickstart (a few minutes on 2 cores)
 	$(BIN)/gensynth synth
 
 test: check ## install what development needs, then lint, check types, run the fast tests
