@@ -214,7 +214,8 @@ Made by `python -m experiments.families.table` from `families.json`; do not edit
 - gensynth's cuts are exact: what is left computes what the masked prototype does (largest error
   {worst:.1e} of the largest output, float64, limit {TOLERANCE:.0e}; masking moves the outputs by
   {100 * least:.0f} % of it or more). Of Torch-Pruning's it is only asked that they run and give
-  outputs of the right shape; it is told which layers make the outputs, and gets {LIMIT_S} s a network.
+  outputs of the right shape; it is told which layers make the outputs, and gets {LIMIT_S} s for
+  each network.
 - Can change: share of the MACs in vertices that a generated network may lack, or may have fewer
   channels of.
 - Times: processor time of one thread, least of {RUNS} runs (Torch-Pruning: {rival.RUNS}, dependency
