@@ -33,7 +33,7 @@ from gensynth.record import RunFolder
 from gensynth.requirements import combine
 from gensynth.results import RESULT_FILE, Result, read_result
 from gensynth.space import Points
-from gensynth.synthesis import initialise, turn
+from gensynth.synthesis import initialise, synthesise
 from gensynth.watch import SILENT, Watch
 
 INPUTS_FILE = "inputs.json"
@@ -196,21 +196,23 @@ def _learn(run: RunFolder, job: Job, phases: Phases, watch: Watch) -> State:
     for entry in run.read_journal():
         if entry["cycle"] > 0:
             watch.cycle(entry, job.plan.cycles)
+
+    def keep(before: State, after: State, cycle: Cycle) -> State:
+        entry = _entry(job, cycle)
+        if cycle.number <= job.config.search.full_networks:
+            full = _calibrate(run, job, before, after, cycle, watch)
+            after = replace(after, inquisitor=after.inquisitor.observe(full.observation()))
+            entry |= {
+                "full_correct": full.correct,
+                "full_top1_pct": 100 * full.accuracy,
+                "full_seconds": {phase: round(s, 3) for phase, s in full.seconds.items()},
+            }
+        kept = _keep(run, job, after, entry)
+        watch.cycle({"cycle": cycle.number, **entry}, job.plan.cycles)
+        return kept
+
     with phases("cycles"):
-        while state.cycle < job.plan.cycles:
-            after, cycle = turn(job.plan, job.workshop, job.probe, state)
-            entry = _entry(job, cycle)
-            if cycle.number <= job.config.search.full_networks:
-                full = _calibrate(run, job, state, after, cycle, watch)
-                after = replace(after, inquisitor=after.inquisitor.observe(full.observation()))
-                entry |= {
-                    "full_correct": full.correct,
-                    "full_top1_pct": 100 * full.accuracy,
-                    "full_seconds": {phase: round(s, 3) for phase, s in full.seconds.items()},
-                }
-            state = _keep(run, job, after, entry)
-            watch.cycle({"cycle": cycle.number, **entry}, job.plan.cycles)
-    return state
+        return synthesise(job.plan, job.workshop, job.probe, state, keep=keep)
 
 
 def _calibrate(

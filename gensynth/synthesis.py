@@ -77,7 +77,7 @@ def synthesise(
     probe: Probe,
     state: State,
     *,
-    keep: Callable[[State, Cycle], None],
+    keep: Callable[[State, State, Cycle], State],
 ) -> State:
     """Run the cycles that are left, and return the state after the last.
 
@@ -86,11 +86,12 @@ def synthesise(
         workshop: that trains and counts.
         probe: that observes.
         state: from `initialise`, or the last that was kept.
-        keep: called with the new state and the cycle's record after every cycle.
+        keep: called after every cycle with the states before and after it and its record;
+            returns the state to go on from, which may know more than the cycle did.
     """
     while state.cycle < plan.cycles:
-        state, cycle = turn(plan, workshop, probe, state)
-        keep(state, cycle)
+        after, cycle = turn(plan, workshop, probe, state)
+        state = keep(state, after, cycle)
     return state
 
 
