@@ -129,9 +129,9 @@ class SearchConfig:
             the absorption takes place.
     """
 
-    cycles: Positive = 10
-    warmup_images: Natural = 9_000
-    images: Positive = 6_000
+    cycles: Positive = 12
+    warmup_images: Natural = 6_000
+    images: Positive = 2_500
     full_networks: Natural = 1
     probe_images: Positive = 512
     candidates: Positive = 256
@@ -159,7 +159,7 @@ class FinalistsConfig:
     """
 
     count: Positive = 3
-    epochs: Above0 = 8
+    epochs: Above0 = 7
     peak_lr: Above0 = 0.1
     batch: Positive = 128
     temperature: Above0 = 4.0
