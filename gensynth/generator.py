@@ -83,7 +83,7 @@ class Generator:
         noise = draw(self.theta, seed).noise
         ends = np.cumsum([len(u) for u in self.theta.u], dtype=int)
         return [
-            np.argsort(-grid(grid(u) + noise[end - len(u) : end]), kind="stable")
+            np.argsort(-grid(u + noise[end - len(u) : end]), kind="stable")
             for u, end in zip(self.theta.u, ends, strict=True)
         ]
 
@@ -98,7 +98,7 @@ class Generator:
                     "prototype": self.space.coupling.graph.sha256,
                     "align": self.space.align,
                     "limits": dict(self.limits),
-                    "u": {n: grid(u).tolist() for n, u in zip(names, theta.u, strict=True)},
+                    "u": {n: u.tolist() for n, u in zip(names, theta.u, strict=True)},
                     "offset": theta.offset.tolist(),
                     "block": theta.block.tolist(),
                     "directions": theta.directions.tolist(),

@@ -35,6 +35,9 @@ class Theta:
         budget: (mean, spread) of the seed's log cost: the geometric mean of parameters and
             MACs relative to the prototype, in nats; the mean is at most 0. Spread 0 and
             mean 0 leave the limits alone to decide.
+
+    Log-saliency is rounded to the grid whoever makes the parameters: in memory are the very
+    numbers that a generator's file holds.
     """
 
     u: tuple[np.ndarray, ...]
@@ -45,6 +48,9 @@ class Theta:
     sharpness: float = 1.0
     curvature: float = 1.0
     budget: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "u", tuple(grid(values) for values in self.u))
 
     def vector(self) -> np.ndarray:
         """Return all that a search may change but saliency and directions, as one vector."""
@@ -89,7 +95,7 @@ def initial_theta(
     rows = len(space.sizes) + len(space.coupling.blocks)
     normal = stream(seed, "directions").standard_normal((rows, directions))
     return Theta(
-        u=tuple(grid(values) for values in u),
+        u=u,
         offset=np.zeros(len(space.sizes)),
         block=grid(np.log(np.maximum(block_gain, 1e-6))),
         directions=grid(normal * spread / np.sqrt(directions)),
