@@ -8,9 +8,8 @@
     │   └── TraceError          a module that cannot be read as a graph; names the user's line
     ├── ExportError         an ONNX file that does not compute what the network computes
     ├── DeviceError         a machine that cannot measure what was asked
-    │   └── DeviceFault         what the agent, or the way to it, says went wrong; it has a status
-    ├── StoreError          a store of measurements that is damaged or of another version
     │   └── DeviceFault         the same with its status, as the device's agent or the link gave it
+    ├── StoreError          a store of measurements that is damaged or of another version
     ├── RunError            a run folder that is absent, in use, damaged or of another version
     ├── Interrupted         Ctrl-C, with what is kept and how to go on; the exit code is 130
     └── LinkError           a checkout that lost its links to export, bench or devices
@@ -19,9 +18,6 @@ All of these are the user's or the world's doing, so the command line prints the
 message and exits with 2. A bug of ours, or of code that calls us, is a `ValueError`
 or a `TypeError` and keeps its traceback.
 """
-
-from collections.abc import Mapping
-from typing import Any
 
 from collections.abc import Mapping
 from typing import Any
@@ -60,26 +56,6 @@ class DeviceError(GensynthError):
 
 
 class DeviceFault(DeviceError):
-    """What the agent on a machine, or the way to it, says went wrong.
-
-    Attributes:
-        status: one word of the agent's list of statuses, such as "device_lost" or "oom".
-        message: what happened and what to do.
-        details: JSON values that belong to it, such as both fingerprints of a changed key.
-    """
-
-    def __init__(self, status: str, message: str, details: Mapping[str, Any] | None = None) -> None:
-        super().__init__(f"{status}: {message}")
-        self.status = status
-        self.message = message
-        self.details = dict(details or {})
-
-
-class StoreError(GensynthError):
-    """A store of measurements that is damaged or of another version."""
-
-
-class DeviceFault(DeviceError):
     """A machine that did not answer, or whose agent could not do what was asked.
 
     Attributes:
@@ -93,6 +69,10 @@ class DeviceFault(DeviceError):
         self.status = status
         self.message = message
         self.details = dict(details or {})
+
+
+class StoreError(GensynthError):
+    """A store of measurements that is damaged or of another version."""
 
 
 class RunError(GensynthError):
