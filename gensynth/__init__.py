@@ -31,12 +31,12 @@ From Python:
 Importing this package imports neither torch nor any of its own parts.
 """
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
 from gensynth.links import explain_lost_links
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gensynth.api import load
     from gensynth.config import RunConfig
     from gensynth.family import generate
@@ -46,7 +46,7 @@ __all__ = ["RunConfig", "generate", "load", "resume", "synth"]
 
 __version__ = "0.1.0"
 
-explain_lost_links(Path(__file__).parent)
+explain_lost_links(__path__[0])
 
 _HOMES = {
     "RunConfig": "gensynth.config",
@@ -57,7 +57,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"module 'gensynth' has no attribute {name!r}")
     import importlib

@@ -1,5 +1,17 @@
-"""`python -m gensynth` is the command `gensynth`."""
+"""`python -m gensynth` and the console script: the command `gensynth`, from its first import on."""
 
-from gensynth.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line; Ctrl-C is exit code 130 within its imports already."""
+    try:
+        from gensynth.cli import main as run
+
+        run()
+    except KeyboardInterrupt:  # outside of a command, so there is nothing to say
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -43,10 +43,7 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 def main() -> None:
     """Run the command that the command line names."""
-    try:
-        app(prog_name="gensynth")
-    except KeyboardInterrupt:  # outside of a command, so there is nothing to say
-        sys.exit(130)
+    app(prog_name="gensynth")
 
 
 def _version(wanted: bool) -> None:

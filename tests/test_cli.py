@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,6 +133,39 @@ def test_ctrl_c_ends_with_130_and_the_way_on(toys: Path, tmp_path: Path) -> None
     assert rest[-1] == (f"stopped after cycle {cycles}; go on with: gensynth synth --resume {run}")
     assert cycles >= 2
     assert "Traceback" not in "".join(rest)
+
+
+PRESS = """
+import os, runpy, signal, sys
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+first = sys.argv.pop()
+
+
+class Press:
+    def find_spec(self, name, path=None, target=None):
+        if name == first:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+sys.meta_path.insert(0, Press())
+"""
+
+
+@pytest.mark.parametrize("module", ["gensynth.cli", "typer", "pathlib", "typing"])
+def test_ctrl_c_within_the_first_imports_leaves_no_traceback(module: str, tmp_path: Path) -> None:
+    (tmp_path / "press.py").write_text(PRESS)
+    project = tomllib.loads((toybox.ROOT / "pyproject.toml").read_text())["project"]
+    home, _, function = project["scripts"]["gensynth"].partition(":")
+    for start in (
+        "runpy.run_module('gensynth', run_name='__main__', alter_sys=True)",
+        f"from {home} import {function}; sys.exit({function}())",
+    ):
+        code = f"import sys; sys.path += {[str(tmp_path), *sys.path[1:]]}; from press import *"
+        done = toybox.python(
+            "-S", "-c", f"{code}\n{start}", "synth", "--plan", module, cwd=toybox.ROOT
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", ""), start
 
 
 @pytest.fixture
