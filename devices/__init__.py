@@ -1,4 +1,10 @@
 """Machines that networks run on.
 
-local    facts about this one, to stand beside whatever was measured on it
+registry    the devices a user has named; `local` is always there
+hostkeys    a machine's host key at the first contact
+profiles    boards that are known before they answer
+check       what works on a device, and how to mend what does not
+local       facts about this machine, to stand beside whatever was measured on it
+
+What runs on the machine itself is `agent`.
 """

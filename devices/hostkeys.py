@@ -1,0 +1,95 @@
+"""A machine's host key at the first contact, before anything is sent to it.
+
+The key is fetched by OpenSSH itself, with the user's configuration (names, ports, jump
+hosts), up to the key exchange and no further: no user key is offered and nothing is run.
+Who sees the fingerprint and takes it is the caller; this module keeps nothing.
+"""
+
+import base64
+import binascii
+import hashlib
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from gensynth.errors import DeviceError
+
+_SHUTDOWN_S = 5
+
+
+@dataclass(frozen=True)
+class HostKey:
+    """A host's public key.
+
+    Attributes:
+        type: as known_hosts has it, such as "ssh-ed25519".
+        key: in base64.
+    """
+
+    type: str
+    key: str
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the key as OpenSSH writes it: "SHA256:" and base64 without padding."""
+        digest = hashlib.sha256(base64.b64decode(self.key)).digest()
+        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def fetch(destination: str, *, timeout_s: int = 10) -> HostKey:
+    """Ask a machine for its host key.
+
+    Args:
+        destination: as ssh takes it.
+        timeout_s: for the connection.
+
+    Raises:
+        DeviceError: if there is no ssh here, or no answer there, with what ssh said.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        seen = Path(folder) / "known_hosts"
+        said = _exchange_keys(destination, seen, timeout_s)
+        try:
+            words = seen.read_text().split()
+        except OSError:
+            words = []
+    if len(words) < 3:
+        raise DeviceError(f"{destination} did not answer: {said}")
+    key = HostKey(words[1], words[2])
+    try:
+        _ = key.fingerprint
+    except binascii.Error as error:
+        raise DeviceError(f"{destination} answered with a damaged key: {error}") from error
+    return key
+
+
+def _exchange_keys(destination: str, seen: Path, timeout_s: int) -> str:
+    """Connect without logging in, so that ssh notes the host's key; return its last words."""
+    command = [
+        "ssh", "-T",
+        "-o", f"UserKnownHostsFile={seen}", "-o", "GlobalKnownHostsFile=/dev/null",
+        "-o", "StrictHostKeyChecking=accept-new", "-o", "HashKnownHosts=no",
+        "-o", "UpdateHostKeys=no", "-o", "CheckHostIP=no", "-o", "VerifyHostKeyDNS=no",
+        "-o", "HostKeyAlias=first-contact",
+        "-o", "BatchMode=yes", "-o", "PreferredAuthentications=none", "-o", "ForwardAgent=no",
+        "-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no",
+        "-o", "ControlMaster=no", "-o", "ControlPath=none",
+        "-o", f"ConnectTimeout={timeout_s}", "-o", "ConnectionAttempts=1",
+        "--", destination, "true",
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s + _SHUTDOWN_S,
+        )
+    except FileNotFoundError as error:
+        raise DeviceError("there is no ssh on this machine; install OpenSSH's client") from error
+    except subprocess.TimeoutExpired:
+        return f"no answer within {timeout_s} s"
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("Warning: ")]
+    return lines[-1].strip() if lines else "ssh ended without a word"

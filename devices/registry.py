@@ -1,0 +1,239 @@
+"""The machines a user has named, kept in the user's configuration folder.
+
+    devices.toml    one table a device: its ssh destination, its profile, its Python
+    known_hosts     the host keys that the user has seen and taken, under the devices' aliases
+
+`local`, this machine, is always there and stands in no file. A device is only what the user
+said of it; what it really is, its agent says when asked (`gensynth.devices.check`).
+"""
+
+import contextlib
+import fcntl
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from gensynth.devices.hostkeys import HostKey
+from gensynth.devices.profiles import find_profile
+from gensynth.durable import write_bytes
+from gensynth.errors import ConfigError, DeviceError
+from gensynth.nearest import did_you_mean
+
+_ALIAS = re.compile(r"[a-z0-9-]{1,64}")
+# What OpenSSH takes as a destination, without anything that it or a shell could read as more.
+_DESTINATION = re.compile(
+    r"(ssh://)?([A-Za-z0-9._][A-Za-z0-9._-]*@)?"
+    r"([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)"
+    r"(:[0-9]{1,5})?"
+)
+_PYTHON = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*")
+_HEAD = "# Devices of gensynth; made by: gensynth devices add\n"
+
+
+def check_alias(alias: str) -> None:
+    """Refuse what cannot be an alias.
+
+    Raises:
+        ConfigError: saying what can.
+    """
+    if not _ALIAS.fullmatch(alias) or alias.startswith("-"):
+        raise ConfigError(
+            f"a device's alias must be 1 to 64 of a-z, 0-9 and -, not beginning with -, "
+            f"got {alias!r}"
+        )
+
+
+def _check_destination(destination: str) -> None:
+    if len(destination) > 255 or not _DESTINATION.fullmatch(destination):
+        raise ConfigError(
+            "a device is reached as USER@HOST, HOST of one's ssh configuration or "
+            f"ssh://USER@HOST:PORT, got {destination!r}"
+        )
+    scheme = destination.startswith("ssh://")
+    if not scheme and re.search(r"[A-Za-z0-9]:[0-9]+$", destination) and "::" not in destination:
+        raise ConfigError(
+            f"a port is only known in the form ssh://USER@HOST:PORT, got {destination!r}"
+        )
+
+
+@dataclass(frozen=True)
+class Device:
+    """A machine that networks are measured on.
+
+    Attributes:
+        alias: what the user calls it, of [a-z0-9-]; also its host key's name.
+        destination: as ssh takes it, such as "nvidia@192.168.55.1"; None is this machine.
+        profile: what kind of board it is; a name of `gensynth.devices.profiles`.
+        python: the command that starts Python there.
+    """
+
+    alias: str
+    destination: str | None
+    profile: str = "generic"
+    python: str = "python3"
+
+    def __post_init__(self) -> None:
+        check_alias(self.alias)
+        if self.destination is not None:
+            _check_destination(self.destination)
+        if not _PYTHON.fullmatch(self.python):
+            raise ConfigError(
+                f"python must be a command or a path without spaces, got {self.python!r}"
+            )
+        find_profile(self.profile)
+
+
+LOCAL = Device("local", None, profile="local")
+"""This machine."""
+
+
+def folder() -> Path:
+    """Return where the registry stands, whether or not it is there."""
+    return platformdirs.user_config_path("gensynth")
+
+
+def known_hosts() -> Path:
+    """Return our own file of host keys, which ssh is to read before the user's."""
+    return folder() / "known_hosts"
+
+
+def find(alias: str) -> Device:
+    """Return a device by its alias.
+
+    Raises:
+        DeviceError: if none has it, with the command that adds it.
+        ConfigError: if it cannot be an alias, or the registry is damaged.
+    """
+    if alias == LOCAL.alias:
+        return LOCAL
+    check_alias(alias)
+    devices = _read()
+    if alias not in devices:
+        near = f"; {did_you_mean(alias, devices)}" if devices else ""
+        raise DeviceError(
+            f"no device named '{alias}'{near}; add it with: gensynth devices add {alias} USER@HOST"
+        )
+    return devices[alias]
+
+
+def all_devices() -> tuple[Device, ...]:
+    """Return every device, `local` first, then by alias.
+
+    Raises:
+        ConfigError: if the registry is damaged.
+    """
+    devices = _read()
+    return (LOCAL, *(devices[alias] for alias in sorted(devices)))
+
+
+def add(device: Device, key: HostKey) -> None:
+    """Keep a device and the host key that its user has taken for it.
+
+    Raises:
+        DeviceError: if the alias is taken, or the files cannot be written.
+        ConfigError: if the registry is damaged.
+    """
+    with _locked():
+        devices = _read()
+        if device.alias in devices or device.alias == LOCAL.alias:
+            known = "this machine" if device.alias == LOCAL.alias else "another device"
+            raise DeviceError(
+                f"'{device.alias}' is {known} already; choose another alias, or first run: "
+                f"gensynth devices remove {device.alias}"
+            )
+        # The key first: a device without one cannot be reached, a key alone harms nobody.
+        _write(known_hosts(), [*_keys_but(device.alias), f"{device.alias} {key.type} {key.key}\n"])
+        _write_devices({**devices, device.alias: device})
+
+
+def replace(device: Device) -> None:
+    """Keep what has become known of a device that is registered, such as its profile."""
+    with _locked():
+        devices = _read()
+        if device.alias not in devices:
+            raise DeviceError(f"no device named '{device.alias}' is registered")
+        _write_devices({**devices, device.alias: device})
+
+
+def remove(alias: str) -> None:
+    """Forget a device and its host key; nothing on the device is touched.
+
+    Raises:
+        DeviceError: if there is none, or it is `local`.
+    """
+    if find(alias) == LOCAL:
+        raise DeviceError("'local' is this machine and cannot be removed")
+    with _locked():
+        devices = _read()
+        devices.pop(alias, None)
+        _write_devices(devices)
+        _write(known_hosts(), _keys_but(alias))
+
+
+def _read() -> dict[str, Device]:
+    path = folder() / "devices.toml"
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # TOML's and UTF-8's
+        raise ConfigError(f"{path} is damaged: {error}; mend it or remove it") from error
+    return {alias: _device(path, alias, table) for alias, table in tables.items()}
+
+
+def _device(path: Path, alias: str, table: Any) -> Device:
+    try:
+        if not isinstance(table, Mapping) or not isinstance(table.get("destination"), str):
+            raise ConfigError("it has no destination")
+        return Device(alias, **table)
+    except (ConfigError, TypeError) as error:
+        raise ConfigError(f"{path}: device '{alias}' cannot be read: {error}") from error
+
+
+def _write_devices(devices: Mapping[str, Device]) -> None:
+    lines = [_HEAD]
+    for alias in sorted(devices):
+        device = devices[alias]
+        lines.append(
+            f"\n[{alias}]\n"
+            f"destination = {json.dumps(device.destination)}\n"
+            f"profile = {json.dumps(device.profile)}\n"
+            f"python = {json.dumps(device.python)}\n"
+        )
+    _write(folder() / "devices.toml", lines)
+
+
+def _keys_but(alias: str) -> list[str]:
+    path = known_hosts()
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [line for line in lines if line.split()[:1] != [alias]]
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    try:
+        write_bytes(path, "".join(lines).encode())
+    except OSError as error:
+        raise DeviceError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    """Let one process at a time change the registry."""
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        lock = (folder() / "devices.lock").open("w")
+    except OSError as error:
+        raise DeviceError(f"cannot write in {folder()}: {error.strerror}") from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
