@@ -368,24 +368,32 @@ FAMILIES: dict[str, Callable[[], nn.Module]] = {
     "with_attention": WithAttention,
 }
 
+IMAGE = (3, 16, 16)
+
 INPUTS: dict[str, tuple[tuple[int, ...], ...]] = {
-    "several_inputs_and_outputs": ((3, 16, 16), (1, 16, 16)),
+    "several_inputs_and_outputs": (IMAGE, (1, 16, 16)),
 }
-"""Shapes of one image, where they are not (3, 16, 16)."""
+"""Shapes of one image of each input, where it is not `IMAGE` alone."""
 
 
 def make(family: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """Return a network of a family in evaluation mode, its statistics off zero, and images."""
+    """Return a network of a family and images, as `ready` makes them."""
+    return ready(FAMILIES[family], INPUTS.get(family, (IMAGE,)))
+
+
+def ready(
+    create: Callable[[], nn.Module], shapes: tuple[tuple[int, ...], ...] = (IMAGE,)
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """Return a network in evaluation mode, its statistics off zero, and images."""
     generator = torch.Generator().manual_seed(7)
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        module = FAMILIES[family]()
+        module = create()
     for child in module.modules():
         if isinstance(child, nn.BatchNorm2d):
             child.running_mean.uniform_(-0.5, 0.5, generator=generator)  # type: ignore[union-attr]
             child.running_var.uniform_(0.5, 2.0, generator=generator)  # type: ignore[union-attr]
             nn.init.uniform_(child.weight, 0.5, 1.5, generator=generator)
             nn.init.uniform_(child.bias, -0.5, 0.5, generator=generator)
-    shapes = INPUTS.get(family, ((3, 16, 16),))
     images = tuple(torch.randn(3, *shape, generator=generator) for shape in shapes)
     return module.eval(), images

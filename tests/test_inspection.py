@@ -19,7 +19,7 @@ from gensynth.render.inspection import inspection as rendered
 from gensynth.trace import trace
 from tests.compositions import compose, random_selection
 from tests.families import FAMILIES, make
-from tests.test_coupling import OWN
+from tests.further import FURTHER
 from tests.test_coupling import family as further_family
 
 NOT_BATCH_NORM = ("norms", "with_attention")
@@ -40,7 +40,7 @@ def test_nine_tenths_of_the_macs_of_convolutional_families_can_be_changed(name: 
     assert family(name).changeable_macs_share >= 0.9
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", FURTHER)
 def test_nine_tenths_of_the_macs_of_further_convolutional_families_can_be_changed(
     name: str,
 ) -> None:

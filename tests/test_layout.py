@@ -21,8 +21,8 @@ LEVELS = (
     "config compute",
     "data tasks prototypes",
     "graph",
-    "trace blocks labels coupling cost operators",
-    "requirements utility space judgement",
+    "trace blocks labels substitution coupling cost operators",
+    "requirements utility sites space judgement",
     "theta descent generator network prototype inspection",
     "probe stimuli",
     "insight features inquisitor regression evolution",
@@ -204,6 +204,12 @@ def test_only_the_command_line_prints(module: str) -> None:
         and node.func.id == "print"
     ]
     assert lines == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").rglob("*.py")), ids=str)
+def test_an_experiment_imports_no_test(path: Path) -> None:
+    names = [name for _, name in imports(ast.parse(path.read_text()))]
+    assert [name for name in names if name.startswith("tests.test_")] == []
 
 
 def test_the_version_is_a_plain_number() -> None:

@@ -5,11 +5,11 @@ from torch import Tensor, nn
 
 from gensynth.graph import Graph
 from gensynth.prototypes import create
-from tests.families import FAMILIES, make
-from tests.test_coupling import OWN
+from tests.families import FAMILIES
+from tests.further import FURTHER, make_any
 
 FULL_SIZE = ("resnet20", "resnet56", "mobilenet", "shufflenet")
-NAMES = (*FAMILIES, *OWN, *FULL_SIZE)
+NAMES = (*FAMILIES, *FURTHER, *FULL_SIZE)
 
 LAYERS = ("conv", "conv_transpose", "linear")
 
@@ -19,8 +19,7 @@ def network(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     if name in FULL_SIZE:
         torch.manual_seed(0)
         return create(name, classes=10, channels=3).eval(), (torch.randn(1, 3, 32, 32),)
-    FAMILIES.update(OWN)
-    module, images = make(name)
+    module, images = make_any(name)
     return module, tuple(x[:1] for x in images)
 
 
