@@ -16,6 +16,7 @@ import numpy as np
 from gensynth.blocks import Block, find_blocks
 from gensynth.graph import Graph, Selection, Vertex
 from gensynth.labels import Ties, label_channels, shuffle_order, tensor_axes
+from gensynth.substitution import substitute
 
 Indices = tuple[np.ndarray | None, ...]
 
@@ -108,10 +109,13 @@ class Coupling:
             for vertex in self.graph.vertices
             if vertex.name not in dead
         )
-        return Graph(self.graph.name, vertices, self.graph.outputs, selection)
+        graph = Graph(self.graph.name, vertices, self.graph.outputs, selection)
+        return substitute(graph, selection.operators)
 
     def slices(self, selection: Selection) -> dict[str, Indices]:
         """Return, for each tensor that stays, which of the prototype's entries it keeps.
+
+        The tensors of a substitute are none of the prototype's, so they are not among them.
 
         Returns:
             by state-dict key, one index array a dimension; None is the whole dimension.
@@ -120,7 +124,7 @@ class Coupling:
         dead, _ = self._removal(selection)
         indices: dict[str, Indices] = {}
         for vertex in self.graph.vertices:
-            if vertex.name in dead:
+            if vertex.name in dead or vertex.name in selection.operators:
                 continue
             for tensor, axes in tensor_axes(vertex, masks).items():
                 indices[vertex.tensor_key(tensor)] = tuple(

@@ -96,10 +96,13 @@ class Selection:
     Attributes:
         kept: ascending channel numbers, for every coupling group that is not whole.
         removed: residual branches that are gone, by the name of their addition.
+        operators: what stands for a convolution that is not as it was, by its name; the
+            words are those of `substitution`.
     """
 
     kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
+    operators: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -175,14 +178,17 @@ class Graph:
 
     def to_json(self) -> str:
         """Return the graph as text: the same graph gives the same bytes."""
+        selection: dict[str, Any] = {
+            "kept": {group: list(kept) for group, kept in self.selection.kept.items()},
+            "removed": list(self.selection.removed),
+        }
+        if self.selection.operators:
+            selection["operators"] = dict(self.selection.operators)
         document = {
             "format": FORMAT,
             "name": self.name,
             "outputs": list(self.outputs),
-            "selection": {
-                "kept": {group: list(kept) for group, kept in self.selection.kept.items()},
-                "removed": list(self.selection.removed),
-            },
+            "selection": selection,
             "vertices": [_vertex_document(vertex) for vertex in self.vertices],
         }
         return json.dumps(document, indent=1, sort_keys=True) + "\n"
@@ -207,6 +213,7 @@ class Graph:
                 selection=Selection(
                     kept={g: tuple(k) for g, k in document["selection"]["kept"].items()},
                     removed=tuple(document["selection"]["removed"]),
+                    operators=dict(document["selection"].get("operators", {})),
                 ),
             )
         except (KeyError, TypeError, AttributeError) as error:

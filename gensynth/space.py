@@ -1,23 +1,26 @@
 """The networks that one prototype's generator can express, and their exact costs as arrays.
 
-A point of the space is a width for every coupling group and a bit for every removable
-block. Parameters and MACs are bilinear in neighbouring widths; they are compiled once into
-matrices, so that hundreds of networks are costed, and their next moves compared, at a time.
+A point of the space is a width for every coupling group, a bit for every removable block
+and, where a run allows it, an operator for every dense convolution. Parameters
+and MACs are bilinear in neighbouring widths; they are compiled once into matrices, so that
+hundreds of networks are costed, and their next moves compared, at a time.
 
     in  = widths @ A_in  + c_in            channels that each costly vertex reads
     out = widths @ A_out + c_out           channels that it writes
     cost[j] = sum over vertices of alive * (product[j] * in * out + single[j] * out + fixed[j])
 
-for j in `COSTS`. All sums are integers below 2^53, so float64 is exact.
+for j in `COSTS`. All sums are integers below 2^53, so float64 is exact. A convolution that
+has another operator costs what `sites` says in place of its product.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gensynth.coupling import Coupling
 from gensynth.graph import BUFFERS, Graph, Selection, Vertex
+from gensynth.sites import Sites
 
 COSTS = ("macs", "params")
 
@@ -29,17 +32,21 @@ class Points:
     Attributes:
         widths: (networks, groups), int64.
         bits: (networks, blocks), bool; False where the block is removed.
+        operators: (networks, sites), int8, the operator of each convolution in `Space.sites`;
+            0 is dense. None where all of them are.
     """
 
     widths: np.ndarray
     bits: np.ndarray
+    operators: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.widths)
 
     def take(self, indices: list[int]) -> "Points":
         """Return some of these networks."""
-        return Points(self.widths[indices], self.bits[indices])
+        operators = None if self.operators is None else self.operators[indices]
+        return Points(self.widths[indices], self.bits[indices], operators)
 
 
 class Space:
@@ -51,11 +58,14 @@ class Space:
         floors: (groups,) the least widths.
         owners: (groups, blocks) bool, which groups go with a block.
         align: channels a move adds or removes, where a group is large enough.
+        sites: the convolutions that may have another operator, and which; none by default.
+        site_owners: (sites, blocks) bool, which of them go with a block.
     """
 
-    def __init__(self, coupling: Coupling, align: int = 1) -> None:
+    def __init__(self, coupling: Coupling, align: int = 1, operators: tuple[str, ...] = ()) -> None:
         self.coupling = coupling
         self.align = align
+        self.sites = Sites(coupling.graph, operators)
         self.sizes = np.array([group.size for group in coupling.groups], dtype=np.int64)
         self.floors = np.minimum(self.sizes, align)
         costly = [v for v in coupling.graph.vertices if v.tensors or v.op == "opaque"]
@@ -73,6 +83,10 @@ class Space:
         self.owners = np.array(
             [[home <= block.vertices for block in coupling.blocks] for home in homes], dtype=bool
         ).reshape(len(coupling.groups), len(coupling.blocks))
+        places = {vertex.name: number for number, vertex in enumerate(costly)}
+        self._at = np.array([places[name] for name in self.sites.names], dtype=int)
+        self._pairs = np.nonzero((self._in + self._out)[:, self._at].T)  # (site, group) that meet
+        self.site_owners = self._members[self._at].astype(bool)
         self.prototype = self.costs(self.whole(1))[0]
 
     def whole(self, count: int) -> Points:
@@ -82,11 +96,17 @@ class Space:
 
     def smallest(self) -> Points:
         """Return the cheapest network: every width at its floor, every block removed."""
-        return Points(self.floors[None].copy(), np.zeros((1, len(self.coupling.blocks)), bool))
+        points = Points(self.floors[None].copy(), np.zeros((1, len(self.coupling.blocks)), bool))
+        if not len(self.sites):
+            return points
+        read, written, alive = self._channels(points)
+        cheapest = self.sites.options(read[:, self._at], written[:, self._at]).argmin(axis=2)
+        chosen = np.where(alive[:, self._at] > 0, cheapest, 0).astype(np.int8)
+        return replace(points, operators=chosen)
 
     def costs(self, points: Points) -> np.ndarray:
         """Return the exact costs: (networks, len(COSTS)), float64 holding integers."""
-        return self._vertex_costs(*self._channels(points)).sum(axis=1)
+        return self._vertex_costs(*self._channels(points), points.operators).sum(axis=1)
 
     def width_savings(self, points: Points, steps: np.ndarray) -> np.ndarray:
         """Return what narrowing each group saves, exactly, all else unchanged.
@@ -98,7 +118,7 @@ class Space:
         Returns:
             (networks, groups, len(COSTS)).
         """
-        return self._width_savings(*self._channels(points), steps)
+        return self._width_savings(*self._channels(points), steps, points.operators)
 
     def moves(self, points: Points, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return costs, `width_savings` and what removing each block saves.
@@ -106,17 +126,47 @@ class Space:
         The last is (networks, blocks, len(COSTS)), 0 where the block is gone already.
         """
         read, written, alive = self._channels(points)
-        each = self._vertex_costs(read, written, alive)  # (networks, vertices, costs)
+        each = self._vertex_costs(read, written, alive, points.operators)
         by_block = np.stack([each[:, :, j] @ self._members for j in range(len(COSTS))], axis=2)
-        return each.sum(axis=1), self._width_savings(read, written, alive, steps), by_block
+        by_width = self._width_savings(read, written, alive, steps, points.operators)
+        return each.sum(axis=1), by_width, by_block
+
+    def operator_savings(self, points: Points) -> np.ndarray:
+        """Return what each operator saves where it would stand, exactly, all else unchanged.
+
+        (networks, sites, 1 + operators, len(COSTS)); 0 where the convolution is gone, -inf
+        where the operator is not allowed.
+        """
+        read, written, alive = (values[:, self._at] for values in self._channels(points))
+        now = self.sites.weights(self.chosen(points), read, written)
+        saved = now[:, :, None] - self.sites.options(read, written)
+        saved[(alive == 0)[:, :, None] & self.sites.allowed] = 0.0
+        by_cost = (self.sites.positions[:, None] * saved, saved)  # in the order of `COSTS`
+        return np.stack(by_cost, axis=3)
+
+    def chosen(self, points: Points) -> np.ndarray:
+        """Return the operator of every site: (networks, sites)."""
+        if points.operators is None:
+            return np.zeros((len(points), len(self.sites)), np.int8)
+        return points.operators
 
     def living(self, points: Points) -> np.ndarray:
         """Return which groups still exist: (networks, groups), bool."""
         return ~((~points.bits)[:, None, :] & self.owners[None]).any(axis=2)
 
     def relative(self, points: Points) -> np.ndarray:
-        """Return relative widths: (networks, groups) in [0, 1]; 0 where the group is gone."""
-        return np.where(self.living(points), points.widths / self.sizes, 0.0)
+        """Return relative widths: (networks, groups) in [0, 1]; 0 where the group is gone.
+
+        Where operators are allowed, a column for each site follows: the share of its dense
+        weights that it has, 0 where it is gone.
+        """
+        widths = np.where(self.living(points), points.widths / self.sizes, 0.0)
+        if not len(self.sites):
+            return widths
+        read, written, alive = (values[:, self._at] for values in self._channels(points))
+        dense = self.sites.dense_weights(read, written)
+        share = self.sites.weights(self.chosen(points), read, written) / dense
+        return np.concatenate([widths, alive * share], axis=1)
 
     def selection(self, points: Points, index: int, ranking: list[np.ndarray]) -> Selection:
         """Return one point as a selection.
@@ -135,14 +185,29 @@ class Space:
         removed = tuple(
             block.name for b, block in enumerate(self.coupling.blocks) if not points.bits[index, b]
         )
-        return Selection(kept, removed)
+        gone = ~points.bits[index] & self.site_owners  # (sites, blocks)
+        operators = {
+            name: self.sites.words[number - 1]
+            for name, number, without in zip(
+                self.sites.names, self.chosen(points)[index], gone.any(axis=1), strict=True
+            )
+            if number and not without
+        }
+        return Selection(kept, removed, operators)
 
     def point(self, selection: Selection) -> Points:
         """Return a selection as a point."""
         widths = [len(selection.kept.get(g.name, g.channels)) for g in self.coupling.groups]
         bits = [block.name not in selection.removed for block in self.coupling.blocks]
+        operators = None
+        if len(self.sites):
+            words = ["", *self.sites.words]
+            numbers = [words.index(selection.operators.get(n, "")) for n in self.sites.names]
+            operators = np.array([numbers], dtype=np.int8)
         return Points(
-            np.array(widths, dtype=np.int64).reshape(1, -1), np.array(bits, bool).reshape(1, -1)
+            np.array(widths, dtype=np.int64).reshape(1, -1),
+            np.array(bits, bool).reshape(1, -1),
+            operators,
         )
 
     def _channels(self, points: Points) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -155,16 +220,35 @@ class Space:
             (removed == 0).astype(float),
         )
 
-    def _vertex_costs(self, read: np.ndarray, written: np.ndarray, alive: np.ndarray) -> np.ndarray:
+    def _vertex_costs(
+        self,
+        read: np.ndarray,
+        written: np.ndarray,
+        alive: np.ndarray,
+        operators: np.ndarray | None,
+    ) -> np.ndarray:
+        """Return (networks, vertices, costs)."""
         each = zip(self._each.product, self._each.single, self._each.fixed, strict=True)
         costs = [
             alive * np.rint(written * (product * read + single) + fixed)
             for product, single, fixed in each
         ]
-        return np.stack(costs, axis=2)  # (networks, vertices, costs)
+        each_cost = np.stack(costs, axis=2)
+        if operators is not None:
+            at = self._at
+            change = self.sites.weights(operators, read[:, at], written[:, at])
+            change = alive[:, at] * (change - self.sites.dense_weights(read[:, at], written[:, at]))
+            each_cost[:, at, 0] += change * self.sites.positions
+            each_cost[:, at, 1] += change
+        return each_cost
 
     def _width_savings(
-        self, read: np.ndarray, written: np.ndarray, alive: np.ndarray, steps: np.ndarray
+        self,
+        read: np.ndarray,
+        written: np.ndarray,
+        alive: np.ndarray,
+        steps: np.ndarray,
+        operators: np.ndarray | None,
     ) -> np.ndarray:
         savings = []
         for product, single in zip(self._each.product, self._each.single, strict=True):
@@ -172,7 +256,35 @@ class Space:
             through = (weight * written) @ self._in.T
             through += (weight * read + alive * single) @ self._out.T
             savings.append(steps * (through - steps * (weight @ self._both)))
-        return np.stack(savings, axis=2)
+        saved = np.stack(savings, axis=2)
+        if operators is not None:
+            self._correct(saved, read, written, alive, steps, operators)
+        return saved
+
+    def _correct(
+        self,
+        saved: np.ndarray,
+        read: np.ndarray,
+        written: np.ndarray,
+        alive: np.ndarray,
+        steps: np.ndarray,
+        operators: np.ndarray,
+    ) -> None:
+        """Make what narrowing saves at dense convolutions what it saves at their substitutes."""
+        sites, (site, group) = self.sites, self._pairs
+        at, step = self._at[site], steps[:, group]  # one column for each site and group that meet
+        wide = read[:, at], written[:, at]
+        narrow = (
+            wide[0] - step * self._in[group, at],
+            wide[1] - step * self._out[group, at],
+        )
+        chosen = operators[:, site]
+        change = sites.weights(chosen, *wide, site) - sites.dense_weights(*wide, site)
+        change -= sites.weights(chosen, *narrow, site) - sites.dense_weights(*narrow, site)
+        change *= alive[:, at]
+        for column, g in enumerate(group):
+            saved[:, g, 0] += change[:, column] * sites.positions[site[column]]
+            saved[:, g, 1] += change[:, column]
 
     def _counts(self, costly: list[Vertex], *, inputs: bool) -> tuple[np.ndarray, np.ndarray]:
         """Count, per costly vertex, the channels of each group and the frozen ones."""

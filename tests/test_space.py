@@ -1,5 +1,7 @@
 """Compiled costs, against the cost of each graph counted one vertex at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -48,12 +50,12 @@ def check_moves(space: Space, points: Points, steps: np.ndarray) -> None:
         for g in range(len(space.sizes)):
             widths = points.widths.copy()
             widths[i, g] -= steps[i, g]
-            after = exact(space, Points(widths, points.bits), i)
+            after = exact(space, replace(points, widths=widths), i)
             assert by_width[i, g] == pytest.approx(costs[i] - after, abs=1e-6)
         for b in range(len(space.coupling.blocks)):
             bits = points.bits.copy()
             bits[i, b] = False
-            after = exact(space, Points(points.widths, bits), i)
+            after = exact(space, replace(points, bits=bits), i)
             assert by_block[i, b].tolist() == (costs[i] - after).tolist()
 
 

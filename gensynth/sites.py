@@ -1,0 +1,85 @@
+"""The convolutions of a space that may have another operator, and what each costs there.
+
+Operators are numbers here: 0 is dense, o the o-th word that the run allows. All counts are
+whole numbers in float64, for many networks at a time; the formulas are `substitution`'s.
+"""
+
+import numpy as np
+
+from gensynth.graph import Graph
+from gensynth.substitution import SUBSTITUTES, refusal, sites
+
+
+class Sites:
+    """What may stand for the convolutions of one prototype.
+
+    Attributes:
+        words: the operators that the run allows; o is the place in them, from 1.
+        names: of the convolutions for which at least one of them may stand.
+        allowed: (sites, 1 + operators), bool; dense is always allowed.
+        positions: (sites,) of one output image; MACs are so many times the weights.
+    """
+
+    def __init__(self, graph: Graph, words: tuple[str, ...]) -> None:
+        self.words = words
+        found = [
+            (vertex, [refusal(graph, vertex, word) is None for word in words])
+            for vertex in sites(graph)
+        ]
+        found = [(vertex, possible) for vertex, possible in found if any(possible)]
+        vertices = [vertex for vertex, _ in found]
+        self.names = tuple(vertex.name for vertex in vertices)
+        self.allowed = np.array([[True, *possible] for _, possible in found], dtype=bool).reshape(
+            len(found), 1 + len(words)
+        )
+        self.positions = np.array([np.prod(v.shape[1:], dtype=float) for v in vertices])
+        self._kernels = np.array(
+            [vertex.attributes["kernel"] for vertex in vertices], dtype=float
+        ).reshape(len(found), 2)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def dense_weights(
+        self, read: np.ndarray, written: np.ndarray, at: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the weights of the convolutions themselves; see `weights`."""
+        height, width = self._kernel(at)
+        dense: np.ndarray = height * width * read * written
+        return dense
+
+    def weights(
+        self,
+        chosen: np.ndarray,
+        read: np.ndarray,
+        written: np.ndarray,
+        at: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return the number of weights of the chosen operators.
+
+        Args:
+            chosen: (networks, columns), the operator at each.
+            read, written: (networks, columns) channels.
+            at: (columns,) the site that each column is of; None is every site in order.
+        """
+        counts = self.dense_weights(read, written, at)
+        kernel = self._kernel(at)
+        for number, word in enumerate(self.words, start=1):
+            if (chosen == number).any():
+                other = SUBSTITUTES[word].weights(kernel, read, written)
+                counts = np.where(chosen == number, other, counts)
+        return counts
+
+    def options(self, read: np.ndarray, written: np.ndarray) -> np.ndarray:
+        """Return the weights of every operator: (networks, sites, 1 + operators).
+
+        An operator that is not allowed at a site has inf.
+        """
+        kernel = self._kernel(None)
+        every = [self.dense_weights(read, written)]
+        every += [SUBSTITUTES[word].weights(kernel, read, written) for word in self.words]
+        return np.where(self.allowed, np.stack(every, axis=2), np.inf)
+
+    def _kernel(self, at: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        kernels = self._kernels if at is None else self._kernels[at]
+        return kernels[:, 0], kernels[:, 1]
