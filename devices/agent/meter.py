@@ -3,7 +3,6 @@
 The sources are `rails`, `nvml`, `rapl`, `raspberry` and `jtop_`; `meters` picks one.
 """
 
-import time
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from gensynth.devices.agent.status import Fault
@@ -27,11 +26,13 @@ class Meter:
         kind: "power" (`read` gives watts) or "counter" (joules that only rise).
         period_s: how often there is something new.
         tau_s: time constant of the sensor's own averaging; 0 for a snapshot and a counter.
+        tau_known: whether the driver says `tau_s`; if not, it is the driver's default.
         plausible_w: the least and the most that the machine can draw.
         offset_w: bound of the constant error; None where no one states it.
         gain_pct: bound of the proportional error; None likewise.
         typical_w: the power at which `syst_pct` is stated.
         read: the reading now. OSError if it failed this once.
+        seen: what the self-test found.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Meter:
         offset_w: Optional[float] = None,
         gain_pct: Optional[float] = None,
         typical_w: Optional[float] = None,
+        tau_known: bool = True,
     ) -> None:
         self.read = read
         self.rail = rail
@@ -59,7 +61,8 @@ class Meter:
         self.offset_w = offset_w
         self.gain_pct = gain_pct
         self.typical_w = typical_w
-        self.seen = {}  # type: Dict[str, Any]  # what the self-test found
+        self.tau_known = tau_known
+        self.seen: Dict[str, Any] = {}
 
     @property
     def syst_pct(self) -> Optional[float]:
@@ -83,8 +86,3 @@ class Meter:
             "syst_pct": self.syst_pct,
             "seen": dict(self.seen),
         }
-
-
-def monotonic_ns() -> int:
-    """Return CLOCK_MONOTONIC in ns; no step of the wall clock changes it."""
-    return int(time.clock_gettime(time.CLOCK_MONOTONIC) * 1e9)
