@@ -1,0 +1,184 @@
+"""Calls of `trtexec`: the files it reads and writes, and why it failed.
+
+Its working folder is that of the engines, so that its lists of files hold no path; every
+name there says which process wrote it, and what a killed one leaves is swept up.
+"""
+
+import json
+import os
+import re
+import subprocess
+from array import array
+from contextlib import suppress
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
+
+from gensynth.devices.agent.networks import Network
+from gensynth.devices.agent.onnx_file import OnnxFile
+from gensynth.devices.agent.spool import partial_name
+from gensynth.devices.agent.status import Fault
+from gensynth.devices.agent.tensors import Tensor
+
+LOG_LIMIT = 32 << 10
+
+_OUT_OF_MEMORY = re.compile(
+    r"\[E\].*(out ?of ?memory|insufficient memory|bad_alloc|cudaErrorMemoryAllocation)",
+    re.IGNORECASE,
+)
+_UNSUPPORTED = re.compile(r"No importer registered for op|UNSUPPORTED_\w+|Unsupported operator")
+_NODE = re.compile(r"[Ww]hile parsing node number (\d+)")
+_NOT_JSON = re.compile(r"(?<![\w.])(-?)(?:nan|inf(?:inity)?)(?![\w.])")
+_KILLED = (-9, 137)
+
+
+class Program:
+    """The executable and its working folder.
+
+    Args:
+        path: of the executable.
+        folder: where it may write.
+    """
+
+    def __init__(self, path: str, folder: str) -> None:
+        self.path = path
+        self._folder = folder
+        self._written: Set[str] = set()
+
+    def call(self, options: Sequence[str], onnx: Optional[OnnxFile] = None) -> str:
+        """Run the program to its end and return what it said, the middle of a long text cut.
+
+        Raises:
+            Fault: `runtime_missing`, `unsupported_op`, `oom` or `build_failed`.
+        """
+        log = self._scratch("log")
+        try:
+            with open(log, "wb") as file:
+                code = subprocess.call(
+                    [self.path] + list(options),
+                    cwd=self._folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                )
+            said = _said(log)
+        except OSError as error:
+            raise Fault("runtime_missing", f"{self.path} cannot be run: {error}") from error
+        finally:
+            self._remove(log)
+        if code != 0:
+            raise refusal(code, said, onnx)
+        return said
+
+    def build(self, network: Network, options: Sequence[str]) -> Tuple[bytes, str]:
+        """Return a new engine and what the program said."""
+        plan = self._scratch("plan")
+        try:
+            said = self.call(
+                [f"--onnx={network.path}", f"--saveEngine={plan}"] + list(options), network.onnx
+            )
+            return self._read(plan), said
+        finally:
+            self._remove(plan)
+
+    def inputs(self, network: Network) -> List[str]:
+        """Write a network's inputs and return the option that names them."""
+        files = []
+        for number, given in enumerate(network.inputs):
+            path = self._scratch(f"{network.id}-input-{number}")
+            with open(path, "wb") as file:
+                file.write(given.data)
+            files.append(f"{quoted(given.name)}:{os.path.basename(path)}")
+        return ["--loadInputs=" + ",".join(files)] if files else []
+
+    def outputs(self, options: Sequence[str]) -> List[Tensor]:
+        """Return what a run computes, as float32: the program writes no types."""
+        entries = self._json(options, "--exportOutput")
+        return [_tensor(entry) for entry in entries]
+
+    def times(self, options: Sequence[str]) -> List[Dict[str, float]]:
+        """Return an entry for each run, in its order, with times in milliseconds."""
+        return self._json(options, "--exportTimes")
+
+    def close(self) -> None:
+        """Remove every file that was written."""
+        for path in sorted(self._written):
+            self._remove(path)
+
+    def _json(self, options: Sequence[str], option: str) -> List[Any]:
+        path = self._scratch("answer")
+        try:
+            self.call(list(options) + [f"{option}={path}"])
+            text = self._read(path).decode("utf-8")
+            # It writes nan and inf as C++ does, which is no JSON.
+            return list(json.loads(_NOT_JSON.sub(_constant, text)))
+        except (ValueError, TypeError) as error:
+            raise Fault("device_lost", f"trtexec wrote no JSON for {option}: {error}") from error
+        finally:
+            self._remove(path)
+
+    def _read(self, path: str) -> bytes:
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except FileNotFoundError as error:
+            raise Fault(
+                "build_failed", f"trtexec ended well but did not write {os.path.basename(path)}"
+            ) from error
+
+    def _scratch(self, name: str) -> str:
+        path = partial_name(os.path.join(self._folder, name))
+        self._written.add(path)
+        return path
+
+    def _remove(self, path: str) -> None:
+        self._written.discard(path)
+        with suppress(FileNotFoundError):
+            os.remove(path)
+
+
+def refusal(code: int, said: str, onnx: Optional[OnnxFile]) -> Fault:
+    """Return what it means that the program failed.
+
+    Args:
+        code: that it ended with, below zero for a signal.
+        said: its log.
+        onnx: the file that it was building, if it was.
+    """
+    details: Dict[str, Any] = {"exit": code, "log": said}
+    errors = [line for line in said.splitlines() if "[E]" in line]
+    last = errors[-1] if errors else "it wrote no error"
+    if code in _KILLED or _OUT_OF_MEMORY.search(said):
+        return Fault("oom", f"memory ran out in trtexec (exit code {code}): {last}", details)
+    if _UNSUPPORTED.search(said):
+        node = _NODE.search(said)
+        where = ""
+        if node is not None and onnx is not None and int(node.group(1)) < len(onnx.nodes):
+            name, operator = onnx.nodes[int(node.group(1))]
+            details.update(node=name, operator=operator)
+            where = f"node {name!r} ({operator}): "
+        reason = next(line for line in said.splitlines() if _UNSUPPORTED.search(line))
+        return Fault("unsupported_op", f"TensorRT refuses the network: {where}{reason}", details)
+    return Fault("build_failed", f"trtexec failed (exit code {code}): {last}", details)
+
+
+def quoted(name: str) -> str:
+    """Return an input's name as the program's lists take it."""
+    return f"'{name}'" if re.search(r"[:,]", name) else name
+
+
+def _said(path: str) -> str:
+    """Return the beginning and the end of a log."""
+    with open(path, "rb") as file:
+        first = file.read(LOG_LIMIT // 2)
+        rest = os.fstat(file.fileno()).st_size - len(first)
+        file.seek(max(len(first), len(first) + rest - LOG_LIMIT // 2))
+        return (first + file.read(LOG_LIMIT // 2)).decode("utf-8", "replace")
+
+
+def _constant(found: "re.Match[str]") -> str:
+    return "NaN" if "nan" in found.group(0) else found.group(1) + "Infinity"
+
+
+def _tensor(entry: Dict[str, Any]) -> Tensor:
+    shape = tuple(int(size) for size in str(entry["dimensions"]).split("x") if size)
+    values = array("f", entry["values"])
+    return Tensor(str(entry["name"]), "float32", shape, values.tobytes())
