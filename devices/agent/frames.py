@@ -50,7 +50,7 @@ class Decoder:
             Fault: `protocol_error`; the channel is of no use any more.
         """
         self._bytes += received
-        complete = []
+        complete: List[Frame] = []
         while True:
             frame = self._next()
             if frame is None:

@@ -1,0 +1,212 @@
+"""A job on this board, from the request to the stored result.
+
+A job's id is its identity: while it runs, a repeat waits for it; once it has a result, a
+repeat is answered with that. What the host or the world cut short leaves no result, so that
+a repeat runs it again.
+"""
+
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from gensynth.devices.agent import board, clocks, lock
+from gensynth.devices.agent.channel import Channel
+from gensynth.devices.agent.child import Child
+from gensynth.devices.agent.lease import Lease, Stopwatch
+from gensynth.devices.agent.lock import BoardLock
+from gensynth.devices.agent.spec import BEAT_S, Spec, blobs_of
+from gensynth.devices.agent.spool import Spool
+from gensynth.devices.agent.status import STATUSES, USABLE, Fault
+
+WORLDS_DOING = frozenset(
+    ["cancelled", "device_lost", "device_busy", "needs_reboot", "protocol_error"]
+)
+UNKNOWN_OWNER_S = 3.0  # a killed session's guard needs two seconds
+
+Result = Dict[str, Any]
+
+
+def answer(spec: Spec, host: Channel, spool: Spool, root: str) -> Result:
+    """Return the result of a job, stored, awaited or made now.
+
+    Raises:
+        Fault: `device_busy` with the owner; `protocol_error` for a blob that is not there.
+    """
+    holding = BoardLock(spool, root, spec["id"])
+    lease = Lease(host, spool, spec)
+    since_s = time.monotonic()
+    told_s = float("-inf")
+    while True:
+        owner = holding.acquire()
+        stored = spool.result(spec["id"])
+        if stored is not None:
+            if owner is None:
+                holding.release()
+            return stored
+        if owner is None:
+            break
+        if owner.get("id") != spec["id"] and (owner or _passed(since_s, UNKNOWN_OWNER_S)):
+            raise Fault(
+                "device_busy",
+                "the board must be free; it runs job {} for {}".format(
+                    owner.get("id", "of an unknown session"), owner.get("host", "another host")
+                ),
+                {"owner": owner},
+            )
+        if _passed(told_s, BEAT_S):
+            told_s = time.monotonic()
+            lease.tell({"type": "waiting", "id": spec["id"], "owner": owner})
+        _await_other(spec, lease, spool)
+    try:
+        return _hold(spec, lease, spool, root, holding)
+    finally:
+        holding.release()
+
+
+def _passed(since_s: float, seconds: float) -> bool:
+    return time.monotonic() - since_s > seconds
+
+
+def _await_other(spec: Spec, lease: Lease, spool: Spool) -> None:
+    """Pass what our host says on to the session that runs the job, and wait a little."""
+    try:
+        if lease.check():
+            lock.prolong(spool, spec["id"])
+    except Fault as fault:
+        if fault.details.get("cause") == "host":
+            lock.prolong(spool, spec["id"], cancel=True)
+        raise
+    time.sleep(min(0.1, lease.wake_s))
+
+
+def _hold(spec: Spec, lease: Lease, spool: Spool, root: str, holding: BoardLock) -> Result:
+    """Run a job on a board that is ours, and keep its result."""
+    holding.interrupted()
+    missing = spool.missing(blobs_of(spec))
+    if missing:
+        raise Fault("protocol_error", "a job's blobs must be sent before it", {"missing": missing})
+    holding.begin()
+    lease.tell({"type": "accepted", "id": spec["id"]})
+    result = _run(spec, lease, spool, root, holding)
+    if result["status"] not in WORLDS_DOING:
+        try:
+            spool.store_result(result)
+        except Fault as fault:  # no room for the figures is no room for the job
+            result = dict(result, status=fault.status, message=fault.message, networks=[])
+    holding.end(result["status"])
+    spool.evict()
+    return result
+
+
+def _run(spec: Spec, lease: Lease, spool: Spool, root: str, holding: BoardLock) -> Result:
+    """Return the result of a job, whatever its status; the clocks are as before."""
+    began_s = time.monotonic()
+    result: Result = {
+        "id": spec["id"],
+        "status": "ok",
+        "flags": [],
+        "message": "",
+        "details": {},
+        "runtime": {"path": None, "version": None, "details": {}},
+        "board": board.facts(root),
+        "networks": [],
+        "idle": None,
+        "power": None,
+        "clocks": None,
+        "simulated": root != "/",
+    }
+    watch = Stopwatch(spec["limits"])
+    tried: List[Dict[str, str]] = []
+    try:
+        if spec["clocks"] is None:
+            result.update(_climb(spec, lease, watch, holding, tried))
+        else:
+            with clocks.hold(spec["clocks"], spool.home, root) as held:
+                result.update(_climb(spec, lease, watch, holding, tried))
+            result["clocks"] = _clocks(spec["clocks"], held)
+    except Fault as fault:
+        result.update(status=fault.status, message=fault.message, details=fault.details)
+    if result["clocks"] is not None and result["clocks"]["flags"]:
+        result["flags"] = list(result["flags"]) + result["clocks"]["flags"]
+        result["status"] = "degraded" if result["status"] == "ok" else result["status"]
+    result["runtime"] = dict(result["runtime"], tried=tried)
+    result["board_after"] = board.facts(root)
+    result["seconds"] = dict(
+        result.get("seconds") or {},
+        total=round(time.monotonic() - began_s, 3),
+        load=round(watch.spent_s["build"], 3),
+        run=round(watch.spent_s["run"], 3),
+    )
+    return result
+
+
+def _clocks(asked: Dict[str, Any], held: Any) -> Dict[str, Any]:
+    return {
+        "asked": asked,
+        "before": held.before,
+        "during": held.during,
+        "locked": held.locked,
+        "restored": held.restored,
+        "flags": list(held.flags),
+    }
+
+
+def _climb(
+    spec: Spec, lease: Lease, watch: Stopwatch, holding: BoardLock, tried: List[Dict[str, str]]
+) -> Result:
+    """Return the result of the first runtime that works, each tried in a fresh process."""
+    for path in spec["runtimes"]:
+        result, why = _work(spec, path, lease, watch, holding)
+        if result is not None:
+            return result
+        tried.append({"path": path, "why": why})
+    raise Fault(
+        "runtime_missing",
+        "the board must have one of the runtimes; "
+        + "; ".join("{path}: {why}".format(**one) for one in tried),
+        {"tried": tried},
+    )
+
+
+def _work(
+    spec: Spec, path: str, lease: Lease, watch: Stopwatch, holding: BoardLock
+) -> Tuple[Optional[Result], str]:
+    """Return a runtime's result, or None and why it does not work here.
+
+    A runtime that dies before it has loaded does not work here; memory that runs out, or
+    time, is the network's doing, and another runtime's figures would hide it.
+    """
+    question = {"type": "job", "spec": spec, "runtime": path}
+    child = Child("work", question, inherited=(holding.descriptor,))
+    loaded = False
+    try:
+        while True:
+            lease.check()
+            frame = child.receive(lease.sources, min(lease.wake_s, watch.left_s()))
+            if frame is None:
+                continue
+            header = frame[0]
+            if header["type"] == "started":
+                holding.record_worker(header["pid"])
+            elif header["type"] == "progress":
+                loaded = True
+                watch.enter(header.get("phase", ""))
+                lease.tell(dict(header, id=spec["id"]))
+            elif header["type"] == "result":
+                child.finish()
+                return _checked(header["result"]), ""
+            else:
+                raise Fault("protocol_error", "the worker sent {!r}".format(header["type"]))
+    except Fault as fault:
+        if fault.status == "runtime_missing" or (fault.status == "device_lost" and not loaded):
+            return None, fault.message
+        raise
+    finally:
+        child.close()
+
+
+def _checked(result: Any) -> Result:
+    if not isinstance(result, dict) or result.get("status", "ok") not in STATUSES:
+        raise Fault("protocol_error", "the worker's result must be an object with a known status")
+    if result.get("status", "ok") in USABLE and not result.get("networks"):
+        raise Fault("protocol_error", "the worker's result must have networks")
+    return result
