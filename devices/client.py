@@ -1,0 +1,194 @@
+"""A conversation with the agent of a device, as Python calls.
+
+with connect(device) as connection:
+    result = connection.run(spec, blobs)
+    times = connection.blob(result["networks"][0]["times"]["blob"])
+"""
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from gensynth.devices import package
+from gensynth.devices.agent.frames import Frame
+from gensynth.devices.agent.status import Fault, fault_from
+from gensynth.devices.link import Link
+from gensynth.devices.package import Agent
+from gensynth.devices.protocol import BEAT_S, PART, PROTOCOL, SILENCE_S, SURVEY_S
+from gensynth.devices.registry import Device
+from gensynth.errors import DeviceFault
+
+_CANCEL_S = 5.0
+
+
+class Connection:
+    """A session with an agent.
+
+    Attributes:
+        hello: what the agent said of itself and its board.
+        pid: of the process on this machine that leads there.
+    """
+
+    def __init__(self, link: Link, device: Device, agent: Agent) -> None:
+        self._link = link
+        self._device = device
+        self.pid = link.pid
+        self.hello = self._ask({"type": "hello", "protocol": PROTOCOL, "agent": agent.sha256})
+        if (self.hello.get("protocol"), self.hello.get("agent")) != (PROTOCOL, agent.sha256):
+            raise DeviceFault(
+                "version_mismatch",
+                f"{device.alias} must run the agent {agent.sha256:.12} that was sent, got "
+                f"{self.hello.get('agent')!r:.20}; clear the agent's folder there",
+            )
+
+    def run(
+        self,
+        spec: Mapping[str, Any],
+        blobs: Mapping[str, bytes | Path],
+        on_progress: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        """Return the result of a job; the same id is measured once, however often it is asked.
+
+        Args:
+            spec: as `gensynth.devices.agent.spec` has it.
+            blobs: every blob that the job needs, by sha256; sent if it is not there.
+            on_progress: called with the fields of each message of progress.
+
+        Raises:
+            DeviceFault: if the job could not begin, or the device is gone; the job itself may
+                go on there, and the same call on a new connection yields its result.
+        """
+        self._send_missing(blobs)
+        self._send({"type": "job", "spec": dict(spec)})
+        try:
+            return self._await_result(spec, on_progress)
+        except DeviceFault:
+            raise
+        except BaseException:  # Ctrl-C above all: nobody wants the result any more
+            self._cancel(spec["id"])
+            raise
+
+    def blob(self, sha256: str) -> bytes:
+        """Return what a job made.
+
+        Raises:
+            DeviceFault: if it is not there any more, or arrives damaged.
+        """
+        content = bytearray()
+        while True:
+            request = {"type": "get", "blob": sha256, "offset": len(content)}
+            header, part = self._request(request, SILENCE_S)
+            content += part
+            if not part or len(content) >= header["size"]:
+                break
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise DeviceFault("protocol_error", f"{self._device.alias} sent a damaged {sha256:.12}")
+        return bytes(content)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the board's facts as they are now."""
+        return dict(self._ask({"type": "facts"})["facts"])
+
+    def check(self) -> dict[str, Any]:
+        """Return what works on the board, and why the rest does not; may take a minute."""
+        header, _ = self._request({"type": "check"}, SURVEY_S)
+        return dict(header["report"])
+
+    def _send_missing(self, blobs: Mapping[str, bytes | Path]) -> None:
+        missing = self._ask({"type": "have", "sha256s": sorted(blobs)})["sha256s"]
+        for sha256 in missing:
+            content = blobs[sha256]
+            if isinstance(content, Path):
+                content = content.read_bytes()
+            for offset in range(0, max(1, len(content)), PART):
+                part = content[offset : offset + PART]
+                header = {"type": "put", "blob": sha256, "size": len(content), "offset": offset}
+                self._request(header, SILENCE_S, part)
+
+    def _await_result(
+        self, spec: Mapping[str, Any], on_progress: Callable[[dict[str, Any]], None] | None
+    ) -> dict[str, Any]:
+        beat_s = min(BEAT_S, spec["limits"]["lease_s"] / 4)
+        heard_s = beaten_s = time.monotonic()
+        while True:
+            now_s = time.monotonic()
+            if now_s - beaten_s >= beat_s:
+                self._send({"type": "beat"})
+                beaten_s = now_s
+            frame = self._link.receive(max(0.0, beaten_s + beat_s - now_s))
+            if frame is None:
+                if time.monotonic() - heard_s > SILENCE_S:
+                    raise self._silent(SILENCE_S)
+                continue
+            heard_s = time.monotonic()
+            header = frame[0]
+            if header["type"] == "result":
+                return dict(header["result"])
+            if header["type"] == "fault":
+                raise _device_fault(header)
+            if header["type"] == "progress" and on_progress is not None:
+                on_progress({key: value for key, value in header.items() if key != "type"})
+
+    def _cancel(self, job_id: str) -> None:
+        """Ask for the job's end and wait for it a little; the board ends it in any case."""
+        with contextlib.suppress(DeviceFault):
+            self._send({"type": "cancel", "id": job_id})
+            deadline_s = time.monotonic() + _CANCEL_S
+            while (left_s := deadline_s - time.monotonic()) > 0:
+                frame = self._link.receive(left_s)
+                if frame is not None and frame[0]["type"] in ("result", "fault"):
+                    return
+
+    def _ask(self, header: dict[str, Any]) -> dict[str, Any]:
+        return self._request(header, SILENCE_S)[0]
+
+    def _request(self, header: dict[str, Any], limit_s: float, payload: bytes = b"") -> Frame:
+        """Return the answer to a message."""
+        self._send(header, payload)
+        while True:
+            frame = self._link.receive(limit_s)
+            if frame is None:
+                raise self._silent(limit_s)
+            if frame[0]["type"] == "fault":
+                raise _device_fault(frame[0])
+            if frame[0]["type"] != "beat":
+                return frame
+
+    def _send(self, header: dict[str, Any], payload: bytes = b"") -> None:
+        try:
+            self._link.channel.send(header, payload)
+        except Fault as fault:
+            raise self._link.explain(fault) from fault
+
+    def _silent(self, limit_s: float) -> DeviceFault:
+        silence = Fault("device_lost", f"nothing came for {limit_s:g} s")
+        return self._link.explain(silence)
+
+
+@contextlib.contextmanager
+def connect(
+    device: Device, *, timeout_s: float = 10.0, agent: Agent | None = None
+) -> Iterator[Connection]:
+    """Start a device's agent and talk to it.
+
+    Args:
+        timeout_s: for the connection until Python runs there.
+        agent: instead of this version's own.
+
+    Raises:
+        DeviceFault: saying what to do.
+    """
+    agent = package.agent() if agent is None else agent
+    link = Link(device, agent, timeout_s=timeout_s)
+    try:
+        yield Connection(link, device, agent)
+    finally:
+        link.close()
+
+
+def _device_fault(header: dict[str, Any]) -> DeviceFault:
+    fault = fault_from(header)
+    return DeviceFault(fault.status, fault.message, fault.details)

@@ -1,0 +1,51 @@
+"""Every message between host and agent, with its fields.
+
+A session is one process on the board: `ssh DESTINATION python3 ...`, or a subprocess for
+`local`. First the bootstrap (`gensynth.devices.link`) puts the agent's file there if its hash
+is not there yet, and becomes it. Then messages go both ways, framed as in
+`gensynth.devices.agent.frames`: a JSON header with a "type", and perhaps a payload.
+
+    host -> agent                           agent -> host
+    hello {protocol, agent}                 hello {protocol, agent, python, pid, facts,
+                                                   home_free_mib, interrupted}
+    have  {sha256s}                         missing {sha256s}
+    put   {blob, size, offset} + payload    stored {blob}
+    job   {spec}                            waiting {id, owner}, accepted {id},
+                                            progress {id, phase, done, total}, ...,
+                                            result {result}
+    get   {blob, offset}                    blob {blob, size, offset} + payload
+    facts {}                                facts {facts}
+    check {}                                check {report}
+    beat  {}, cancel {id}, bye {}           beat {}
+                                            fault {status, message, details}
+
+- `hello` is first; protocols that differ end the session with `version_mismatch`. "interrupted" is
+  the job that the board's last session did not end, by a crash or a power cut, or null.
+- `put` sends a blob in parts of at most 8 MiB, in order; `stored` answers each. The blob is
+  there once its last part has come and the whole has the hash "blob".
+- `job` is answered once by `result`, whatever became of the job, or by a `fault` if it could not
+  begin: `device_busy` with the "owner" in its details, `protocol_error`. `waiting` says that
+  another session holds the same job; its result is this one's too. Meanwhile the host sends
+  `beat` every 5 s, and the agent does; a host that is silent for the job's lease has its
+  job ended; an agent that is silent for 15 s is `device_lost`. Nothing else may be sent
+  meanwhile but `cancel`.
+- A `fault` answers any request that cannot be met. The session goes on, except after
+  `version_mismatch` and after bytes that are no message.
+
+The fields of a job's specification are those of `gensynth.devices.agent.spec`, which refuses
+any other; the statuses those of `gensynth.devices.agent.status`. Blobs are known by their
+sha256 and jobs by [a-z0-9-]{1,64}: no file's name crosses the wire.
+"""
+
+from gensynth.devices.agent.spec import BEAT_S, LEASE_S, PROTOCOL
+
+__all__ = ["BEAT_S", "LEASE_S", "PART", "PROTOCOL", "SILENCE_S", "SURVEY_S"]
+
+SILENCE_S = 15.0
+"""After so long without a byte the board counts as lost."""
+
+SURVEY_S = 150.0
+"""How long a `check` may take: importing TensorRT on a small board takes its time."""
+
+PART = 1 << 20
+"""Bytes of a blob in one message."""

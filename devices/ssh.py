@@ -1,0 +1,137 @@
+"""The user's own OpenSSH: how it is called, and what its last words mean.
+
+Keys, jump hosts and names come from the user's configuration. What is set here is what a
+program needs that cannot answer questions: no prompt, no forwarding, no shared connection, and
+the host key that was registered under the device's alias (every Jetson on USB has the same
+address).
+"""
+
+import math
+import re
+from pathlib import Path
+
+from gensynth.devices import registry
+from gensynth.devices.agent.status import Fault
+from gensynth.devices.hostkeys import HostKey
+from gensynth.devices.registry import Device
+
+OLD_PYTHON = "gensynth-got-python"
+_OWN_FAILURE = 255
+_NOT_EXECUTABLE, _NOT_FOUND = 126, 127
+
+_SENT = re.compile(r"fingerprint for the \S+ key sent by the remote host is\s+(SHA256:[\w+/]+)")
+_KNOWN = re.compile(r"^Offending \S+ key in (.+):(\d+)\s*$", re.MULTILINE)
+_NO_KEY = re.compile(r"No \S+ host key is known for|Host key verification failed")
+_REFUSED = re.compile(
+    r"Permission denied|Too many authentication failures|No supported authentication methods"
+)
+_OLD = re.compile(OLD_PYTHON + r" (\d+\.\d+)")
+
+
+def command(device: Device, timeout_s: float, remote: str) -> list[str]:
+    """Return the call of ssh that runs a command on a device.
+
+    Args:
+        timeout_s: for the connection.
+        remote: for the shell over there.
+    """
+    own = str(registry.known_hosts()).replace("%", "%%")
+    options = {
+        "BatchMode": "yes",
+        "StrictHostKeyChecking": "yes",
+        "HostKeyAlias": device.alias,
+        "UserKnownHostsFile": f'"{own}" ~/.ssh/known_hosts ~/.ssh/known_hosts2',
+        "ConnectTimeout": str(max(1, math.ceil(timeout_s))),
+        "ConnectionAttempts": "1",
+        "ServerAliveInterval": "5",
+        "ServerAliveCountMax": "3",
+        "ForwardAgent": "no",
+        "ClearAllForwardings": "yes",
+        "ControlMaster": "no",
+        "ControlPath": "none",
+        "PermitLocalCommand": "no",
+        "RemoteCommand": "none",
+        "UpdateHostKeys": "no",
+        "EscapeChar": "none",
+        "LogLevel": "ERROR",
+    }
+    given = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    assert device.destination is not None
+    return ["ssh", "-T", *given, "--", device.destination, remote]
+
+
+def explain(device: Device, code: int | None, text: str, fault: Fault) -> Fault:
+    """Return what it means that the way to a device ended.
+
+    Args:
+        code: ssh's exit code; None if it had to be killed.
+        text: the end of what it, and what ran over there, wrote as errors.
+        fault: what we saw, which stands if nothing better is known.
+    """
+    old = _OLD.search(text)
+    if old:
+        return Fault(
+            "version_mismatch",
+            f"{device.alias} must have Python 3.6 or newer, got {old[1]} as {device.python!r}; "
+            "name another when adding the device, such as --python python3.8",
+        )
+    if code in (_NOT_FOUND, _NOT_EXECUTABLE):
+        return Fault(
+            "runtime_missing",
+            f"{device.alias} must have Python as {device.python!r}: {_last(text)}; install "
+            "python3 there, or name its path with --python when adding the device",
+        )
+    if code == _OWN_FAILURE:
+        return _own_failure(device, text)
+    return Fault(fault.status, f"{device.alias}: {fault.message}; {_last(text)}", fault.details)
+
+
+def _own_failure(device: Device, text: str) -> Fault:
+    if "IDENTIFICATION HAS CHANGED" in text:
+        return _changed_key(device, text)
+    if _NO_KEY.search(text):
+        return Fault(
+            "host_key_changed",
+            f"{device.alias} must show a host key that is known, and none is known for it; "
+            f"look at its fingerprint and take it with: gensynth devices remove {device.alias} "
+            f"and gensynth devices add {device.alias} {device.destination}",
+            {"known": None},
+        )
+    if _REFUSED.search(text):
+        return Fault(
+            "auth_failed",
+            f"{device.alias} must accept one of your keys without a password ({_last(text)}); "
+            f"copy one there with: ssh-copy-id {device.destination}",
+        )
+    return Fault("device_lost", f"{device.alias} cannot be reached: {_last(text)}")
+
+
+def _changed_key(device: Device, text: str) -> Fault:
+    sent, known = _SENT.search(text), _KNOWN.search(text)
+    details = {
+        "sent": sent[1] if sent else None,
+        "known": _fingerprint(Path(known[1]), int(known[2])) if known else None,
+    }
+    return Fault(
+        "host_key_changed",
+        f"{device.alias} shows the host key {details['sent']}, and {details['known']} was "
+        "registered: it is another machine, was set up anew, or someone is in between. If you "
+        f"know why, run: gensynth devices remove {device.alias} and gensynth devices add "
+        f"{device.alias} {device.destination}",
+        details,
+    )
+
+
+def _fingerprint(known_hosts: Path, line: int) -> str | None:
+    """Return the fingerprint of the key in a line of a known_hosts file."""
+    try:
+        words = known_hosts.read_text().splitlines()[line - 1].split()
+        kind, key = words[2:4] if words[0].startswith("@") else words[1:3]
+        return HostKey(kind, key).fingerprint
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
