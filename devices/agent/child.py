@@ -196,7 +196,7 @@ def ask(role: str, question: Dict[str, Any], timeout_s: float) -> Dict[str, Any]
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             frame = child.receive([], deadline - time.monotonic())
-            if frame is not None:
+            if frame is not None and frame[0]["type"] != "started":
                 child.finish()
                 return frame[0]
         raise Fault("timeout_run", "the board did not answer within {:g} s".format(timeout_s))
