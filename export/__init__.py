@@ -3,6 +3,7 @@
     Graph + weights ──onnx.to_onnx──> bytes ──parity.check_network──> file
 
     onnx         a graph as an ONNX file, vertex by vertex
+    folding      what the file leaves out or puts together; `affine` is how
     operators    each word of the vocabulary in ONNX's operators; `spatial` pools and resizes
     writer       nodes, weights and names in the making
     runtime      ONNX Runtime on this processor

@@ -180,7 +180,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
     size = 1 if batch is None and target.batch == "fixed" else batch
     state = source.network.state_dict()
     weights = {key: tensor.detach().float().cpu().numpy() for key, tensor in state.items()}
-    model = to_onnx(graph, weights, opset=target.opset, batch=size)
+    model = to_onnx(graph, weights, opset=target.opset, batch=size, operators=target.operators)
     by_flag = precision == "fp16" and target.fp16 == "flag"
     if precision == "fp16" and not by_flag:
         model = to_half(model)

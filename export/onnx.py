@@ -1,5 +1,7 @@
 """A graph and its weights as an ONNX file, written vertex by vertex; no torch.
 
+What can be part of another vertex is folded into it first (`gensynth.export.folding`).
+
     opset 13, IR 7    the newest that TensorRT 8.2 (JetPack 4.6, the last for a TX2) reads
     inputs            'images', or the vertices' names when there are several
     outputs           'logits' for one vector, else 'output'; the vertices' names when several
@@ -10,12 +12,13 @@ The same graph and weights give the same bytes: nothing of the time, the machine
 order of a dict goes in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from onnx import ModelProto, TensorProto, ValueInfoProto, checker, helper, shape_inference
 
 from gensynth.errors import ExportError
-from gensynth.export.operators import EMIT
+from gensynth.export.folding import fold
+from gensynth.export.operators import EMIT, SINCE
 from gensynth.export.writer import Array, Writer
 from gensynth.graph import Graph
 
@@ -25,7 +28,12 @@ become an input, which TensorRT 8.2 ignores without a word."""
 
 
 def to_onnx(
-    graph: Graph, weights: Mapping[str, Array], *, opset: int = 13, batch: int | None = None
+    graph: Graph,
+    weights: Mapping[str, Array],
+    *,
+    opset: int = 13,
+    batch: int | None = None,
+    operators: Collection[str] | None = None,
 ) -> bytes:
     """Return a network as the bytes of an ONNX file.
 
@@ -38,6 +46,8 @@ def to_onnx(
         weights: every weight and buffer by its state-dict key; others are ignored.
         opset: 13 to 17.
         batch: images in one run; None leaves it free.
+        operators: that may be used of those in `gensynth.export.operators.SINCE`, besides the
+            ones every target has; None for all of the opset.
 
     Raises:
         ExportError: if the opset is not one of these, a vertex cannot be written (it is
@@ -50,7 +60,14 @@ def to_onnx(
     if batch is not None and batch < 1:
         raise ValueError(f"batch must be at least 1, got {batch}")
     inputs, outputs = _input_names(graph), _output_names(graph)
-    writer = Writer(graph, weights, [*inputs.values(), *outputs])
+    folded = fold(graph, weights)
+    graph = folded.graph
+    native = {
+        operator
+        for operator, since in SINCE.values()
+        if since <= opset and (operators is None or operator in operators)
+    }
+    writer = Writer(graph, folded.weights, [*inputs.values(), *outputs], native)
     values = dict(inputs)
     owed = dict(zip(outputs, graph.outputs, strict=True))
     for vertex in graph.vertices:

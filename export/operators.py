@@ -1,8 +1,8 @@
-"""What each word of the graph's vocabulary is in ONNX, at opset 13.
+"""What each word of the graph's vocabulary is in ONNX.
 
 One function a word: it writes the vertex's nodes and returns the name of the value. Where
-ONNX has no such operator at opset 13, or TensorRT 8.2 does not know it, the word is spelled
-with operators that compute exactly the same:
+ONNX has no such operator at the file's opset, or the target does not know it, the word is
+spelled with operators of opset 13 that TensorRT 8.2 knows and that compute exactly the same:
 
     hard_swish    x * HardSigmoid(x)
     silu          x * Sigmoid(x)
@@ -33,6 +33,14 @@ from gensynth.export.spatial import (
 )
 from gensynth.export.writer import Array, Writer
 from gensynth.graph import Vertex
+
+SINCE = {
+    "hard_swish": ("HardSwish", 14),
+    "layer_norm": ("LayerNormalization", 17),
+    "group_norm": ("GroupNormalization", 18),
+    "gelu": ("Gelu", 20),
+}
+"""The operator that ONNX has for a word, and the opset it came with."""
 
 Reads = tuple[str, ...]
 Emit = Callable[[Writer, Vertex, Reads], str]
@@ -122,6 +130,8 @@ def _hard_sigmoid(writer: Writer, vertex: Vertex, reads: Reads) -> str:
 
 
 def _hard_swish(writer: Writer, vertex: Vertex, reads: Reads) -> str:
+    if "HardSwish" in writer.native:
+        return writer.node(vertex, "HardSwish", reads)
     return writer.node(vertex, "Mul", [*reads, _hard_sigmoid(writer, vertex, reads)])
 
 
@@ -235,6 +245,18 @@ def _group_norm(writer: Writer, vertex: Vertex, reads: Reads) -> str:
 def _layer_norm(writer: Writer, vertex: Vertex, reads: Reads) -> str:
     """Over the last `axes` dimensions."""
     count = int(vertex.attributes["axes"])
+    if "LayerNormalization" in writer.native:
+        ones = np.ones(vertex.shape[-count:], np.float32)
+        tensors = [
+            writer.tensor(vertex, "weight")
+            if "weight" in vertex.tensors
+            else writer.constant(vertex, "weight", ones),
+            *([writer.tensor(vertex, "bias")] if "bias" in vertex.tensors else []),
+        ]
+        eps = float(vertex.attributes["eps"])
+        return writer.node(
+            vertex, "LayerNormalization", [*reads, *tensors], axis=-count, epsilon=eps
+        )
     axes = list(range(-count, 0))
     epsilon = _scalar(writer, vertex, "eps", float(vertex.attributes["eps"]))
     centre = writer.node(vertex, "ReduceMean", reads, axes=axes, keepdims=1)

@@ -10,16 +10,9 @@ from dataclasses import dataclass
 from onnx import ModelProto
 
 from gensynth.export.acceptance import vertex_of
+from gensynth.export.operators import SINCE
 from gensynth.export.targets import Target
 from gensynth.graph import Graph
-
-SINCE = {
-    "hard_swish": ("HardSwish", 14),
-    "layer_norm": ("LayerNormalization", 17),
-    "group_norm": ("GroupNormalization", 18),
-    "gelu": ("Gelu", 20),
-}
-"""The operator that ONNX has for a word, and the opset it came with."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +39,13 @@ def rewrites(graph: Graph, content: bytes, target: Target) -> tuple[Rewrite, ...
         nodes.setdefault(vertex_of(node), []).append(node.op_type)
     found = []
     for vertex in graph.vertices:
-        if vertex.op in SINCE:
+        if vertex.op in SINCE and vertex.name in nodes:  # else it is folded into another
             operator, opset = SINCE[vertex.op]
             if opset > target.opset:
                 reason = f"{operator} came with opset {opset}, after {target.opset}"
             elif target.operators is not None and operator not in target.operators:
                 reason = f"{target.table} does not have {operator}"
             else:
-                continue  # spelled out too, but for the sake of one form everywhere
+                continue
             found.append(Rewrite(vertex.name, vertex.op, tuple(nodes[vertex.name]), reason))
     return tuple(found)

@@ -5,7 +5,7 @@ A node is named like the vertex it computes; the nodes on the way there are 'ver
 whatever the vertices are called.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,17 @@ class Writer:
         graph: what is written.
         weights: by state-dict key.
         reserved: names of the file's inputs and outputs, which no other value may have.
+        native: operators that may be used though not every target has them.
     """
 
-    def __init__(self, graph: Graph, weights: Mapping[str, Array], reserved: Sequence[str]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        weights: Mapping[str, Array],
+        reserved: Sequence[str],
+        native: Collection[str],
+    ) -> None:
+        self.native = native
         self.nodes: list[NodeProto] = []
         self.initializers: list[TensorProto] = []
         self._graph = graph

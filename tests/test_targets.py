@@ -54,7 +54,8 @@ def small() -> tuple[Graph, dict[str, np.ndarray]]:
 
 def written(target: str, batch: int | None = 1) -> bytes:
     graph, weights = small()
-    return to_onnx(graph, weights, opset=find_target(target).opset, batch=batch)
+    found = find_target(target)
+    return to_onnx(graph, weights, opset=found.opset, batch=batch, operators=found.operators)
 
 
 def changed(change: Callable[[onnx.ModelProto], None], target: str = "jetson-tx2") -> Report:

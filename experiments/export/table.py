@@ -66,7 +66,9 @@ def cell(network: Network, images: tuple[Tensor, ...], target: Target) -> dict[s
     weights = {key: tensor.numpy() for key, tensor in network.state_dict().items()}
     batch = 1 if target.batch == "fixed" else None
     try:
-        model = to_onnx(network.graph, weights, opset=target.opset, batch=batch)
+        model = to_onnx(
+            network.graph, weights, opset=target.opset, batch=batch, operators=target.operators
+        )
         report = inspect(model, target)
         report.require()
         parity = check_network(model, network, images)
