@@ -131,12 +131,14 @@ class LowRank:
 
     def weights(self, kernel: Any, read: Any, written: Any) -> Any:
         """Return height * read * rank + width * rank * written."""
-        return _rank(read, written, self.divisor) * (kernel[0] * read + kernel[1] * written)
+        return inner_channels(read, written, self.divisor) * (
+            kernel[0] * read + kernel[1] * written
+        )
 
     def chain(self, conv: Vertex, source: Vertex) -> tuple[Vertex, ...]:
         """Return a convolution by columns and one by rows."""
         read, written = source.shape[0], conv.shape[0]
-        rank = _rank(read, written, self.divisor)
+        rank = inner_channels(read, written, self.divisor)
         height, width = conv.attributes["kernel"]
         down = {name: [conv.attributes[name][0], rest] for name, rest in _ALONG.items()}
         along = {name: [rest, conv.attributes[name][1]] for name, rest in _ALONG.items()}
@@ -158,12 +160,14 @@ class Bottleneck:
 
     def weights(self, kernel: Any, read: Any, written: Any) -> Any:
         """Return area * read * rank + rank * written."""
-        return _rank(read, written, self.divisor) * (kernel[0] * kernel[1] * read + written)
+        return inner_channels(read, written, self.divisor) * (
+            kernel[0] * kernel[1] * read + written
+        )
 
     def chain(self, conv: Vertex, source: Vertex) -> tuple[Vertex, ...]:
         """Return a narrower convolution and a pointwise one."""
         read, written = source.shape[0], conv.shape[0]
-        rank = _rank(read, written, self.divisor)
+        rank = inner_channels(read, written, self.divisor)
         shape = (rank, read, *conv.attributes["kernel"])
         first = _part(conv, "reduce", conv.inputs, rank, shape)
         return first, _last(conv, "expand", (first.name,), (written, rank, 1, 1), **POINTWISE)
@@ -303,13 +307,14 @@ def _names_taken(graph: Graph, conv: Vertex) -> bool:
     )
 
 
-def _ceil(channels: Any, parts: int) -> Any:
-    return -(-channels // parts)
-
-
-def _rank(read: Any, written: Any, divisor: int) -> Any:
+def inner_channels(read: Any, written: Any, divisor: int) -> Any:
+    """Return ceil(min(read, written) / divisor): the width between a chain's two convolutions."""
     least = np.minimum(read, written)
     return _ceil(int(least) if least.ndim == 0 else least, divisor)
+
+
+def _ceil(channels: Any, parts: int) -> Any:
+    return -(-channels // parts)
 
 
 def _part(
