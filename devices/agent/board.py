@@ -124,10 +124,18 @@ def _package_version(root: str, package: str) -> Optional[str]:
 
 def _load(root: str) -> Optional[List[float]]:
     """Return the load averages of 1, 5 and 15 minutes."""
-    words = (sysfs.text(root, "/proc/loadavg") or "").split()
-    return [float(word) for word in words[:3]] if len(words) >= 3 else None
+    return _numbers(root, "/proc/loadavg", 3)
 
 
 def _uptime_s(root: str) -> Optional[float]:
-    words = (sysfs.text(root, "/proc/uptime") or "").split()
-    return float(words[0]) if words else None
+    found = _numbers(root, "/proc/uptime", 1)
+    return found[0] if found else None
+
+
+def _numbers(root: str, name: str, count: int) -> Optional[List[float]]:
+    """Return the numbers that a file begins with, or None if there are not so many."""
+    words = (sysfs.text(root, name) or "").split()[:count]
+    try:
+        return [float(word) for word in words] if len(words) == count else None
+    except ValueError:
+        return None

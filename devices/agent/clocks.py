@@ -139,7 +139,7 @@ def survey(root: str = "/") -> Dict[str, Any]:
     wanted = str(modes[0].id if modes else 0)
     why_not_set = nvpmodel.can(root, "nvpmodel", ["-m", wanted])
     why_not_lock = nvpmodel.can(root, "jetson_clocks", [])
-    lines = nvpmodel.sudoers(root, getpass.getuser())
+    lines = nvpmodel.sudoers(root, _user())
     why = "; ".join(sorted({text for text in (why_not_set, why_not_lock) if text})) or None
     return {
         "power_modes": [dict(each._asdict()) for each in modes],
@@ -149,6 +149,14 @@ def survey(root: str = "/") -> Dict[str, Any]:
         "why": why,
         "sudoers": lines if why and os.geteuid() else [],
     }
+
+
+def _user() -> str:
+    """Return the user as sudoers names it: by number where there is no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "#{}".format(os.getuid())
 
 
 def watch(home: str, root: str) -> None:

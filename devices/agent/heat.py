@@ -8,6 +8,9 @@ from gensynth.devices.agent import sysfs
 NEAR_TRIP_C = 5.0
 _ZONES = "/sys/class/thermal/thermal_zone*"
 _COOLING = "/sys/class/thermal/cooling_device*"
+# Cooling devices whose level slows nothing down: fans, a laptop's screen, the distance that Intel
+# keeps from its limit, and voltages that Tegra X1 sets by the temperature.
+_HARMLESS = ("fan", "lcd", "backlight", "tcc offset", "_scaling", "_cold")
 # Trip points are also used for other things; what lies outside is none of a working board.
 _TRIPS_C = (50.0, 200.0)
 _FANS = (
@@ -49,7 +52,7 @@ def _cooling(root: str) -> List[str]:
     for device in sysfs.matching(root, _COOLING):
         kind = sysfs.text(root, device + "/type") or os.path.basename(device)
         level = sysfs.number(root, device + "/cur_state")
-        if level is not None and level > 0 and "fan" not in kind.lower():
+        if level is not None and level > 0 and not any(word in kind.lower() for word in _HARMLESS):
             active.append("cooling {} at {}".format(kind, level))
     return active
 

@@ -18,6 +18,7 @@ from gensynth.devices.agent.status import Fault
 from gensynth.devices.agent.timing import busy_window, idle_window, order
 
 RETRIES = 3
+SETTLE_TAUS = 5
 
 
 class Energy(NamedTuple):
@@ -65,7 +66,11 @@ def measure(
     for network in networks:
         if network.no_windows is not None:
             raise Fault("sensor_missing", network.no_windows)
-    description = meters.open_meter(root, processor).describe()
+    meter = meters.open_meter(root, processor)
+    description = meter.describe()
+    # the sensor's own averaging may need longer than was asked
+    settle_s = max(asked["settle_s"], SETTLE_TAUS * meter.tau_s)
+    asked = dict(asked, settle_s=settle_s)
     path = partial_name(os.path.join(spool.home, "samples"))
     running = sampler.start(root, asked["rate_hz"], asked["seed"], path, processor)
     try:
