@@ -24,7 +24,7 @@ LEVELS = (
     "trace blocks labels substitution coupling cost operators",
     "requirements utility sites space judgement",
     "theta descent generator network prototype inspection",
-    "probe stimuli",
+    "probe stimuli patches fitting switching",
     "insight features inquisitor regression evolution",
     "export bench devices",
     "train record pretrain evaluation certify",
