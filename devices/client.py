@@ -14,10 +14,18 @@ from typing import Any
 
 from gensynth.devices import package
 from gensynth.devices.agent.frames import Frame
-from gensynth.devices.agent.status import Fault, fault_from
+from gensynth.devices.agent.status import STATUSES, Fault, fault_from
 from gensynth.devices.link import Link
 from gensynth.devices.package import Agent
-from gensynth.devices.protocol import BEAT_S, PART, PROTOCOL, SILENCE_S, SURVEY_S
+from gensynth.devices.protocol import (
+    ANSWERS,
+    BEAT_S,
+    BLOB_LIMIT,
+    PART,
+    PROTOCOL,
+    SILENCE_S,
+    SURVEY_S,
+)
 from gensynth.devices.registry import Device
 from gensynth.errors import DeviceFault
 
@@ -82,7 +90,7 @@ class Connection:
             request = {"type": "get", "blob": sha256, "offset": len(content)}
             header, part = self._request(request, SILENCE_S)
             content += part
-            if not part or len(content) >= header["size"]:
+            if not part or not len(content) < header["size"] <= BLOB_LIMIT:
                 break
         if hashlib.sha256(content).hexdigest() != sha256:
             raise DeviceFault("protocol_error", f"{self._device.alias} sent a damaged {sha256:.12}")
@@ -90,16 +98,16 @@ class Connection:
 
     def facts(self) -> dict[str, Any]:
         """Return the board's facts as they are now."""
-        return dict(self._ask({"type": "facts"})["facts"])
+        return self._ask({"type": "facts"})["facts"]
 
     def check(self) -> dict[str, Any]:
         """Return what works on the board, and why the rest does not; may take a minute."""
         header, _ = self._request({"type": "check"}, SURVEY_S)
-        return dict(header["report"])
+        return header["report"]
 
     def _send_missing(self, blobs: Mapping[str, bytes | Path]) -> None:
         missing = self._ask({"type": "have", "sha256s": sorted(blobs)})["sha256s"]
-        for sha256 in missing:
+        for sha256 in sorted(blobs.keys() & set(map(str, missing))):
             content = blobs[sha256]
             if isinstance(content, Path):
                 content = content.read_bytes()
@@ -126,11 +134,17 @@ class Connection:
             heard_s = time.monotonic()
             header = frame[0]
             if header["type"] == "result":
-                return dict(header["result"])
+                return self._checked(header.get("result"), spec["id"])
             if header["type"] == "fault":
                 raise _device_fault(header)
             if header["type"] == "progress" and on_progress is not None:
                 on_progress({key: value for key, value in header.items() if key != "type"})
+
+    def _checked(self, result: Any, job_id: str) -> dict[str, Any]:
+        is_result = isinstance(result, dict) and result.get("id") == job_id
+        if not is_result or result.get("status") not in STATUSES:
+            raise self._odd(f"no result of {job_id} with a known status")
+        return result
 
     def _cancel(self, job_id: str) -> None:
         """Ask for the job's end and wait for it a little; the board ends it in any case."""
@@ -155,13 +169,20 @@ class Connection:
             if frame[0]["type"] == "fault":
                 raise _device_fault(frame[0])
             if frame[0]["type"] != "beat":
-                return frame
+                break
+        wanted, field, kind = ANSWERS[header["type"]]
+        if frame[0]["type"] != wanted or not isinstance(frame[0].get(field), kind):
+            raise self._odd(f"{frame[0]['type']!r:.80} without a {field!r} to a {header['type']!r}")
+        return frame
 
     def _send(self, header: dict[str, Any], payload: bytes = b"") -> None:
         try:
             self._link.channel.send(header, payload)
         except Fault as fault:
             raise self._link.explain(fault) from fault
+
+    def _odd(self, what: str) -> DeviceFault:
+        return self._link.explain(Fault("protocol_error", f"{self._device.alias} sent {what}"))
 
     def _silent(self, limit_s: float) -> DeviceFault:
         silence = Fault("device_lost", f"nothing came for {limit_s:g} s")

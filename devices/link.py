@@ -104,20 +104,22 @@ class Link:
         word, _, reason = self._answer().partition(" ")
         if word == "need":
             self.channel.send_bytes(agent.content)
-        elif word == "fail":
+            word, _, reason = self._answer().partition(" ")
+        if word == "fail":
             message = f"{self._device.alias} cannot keep the agent: {reason}"
             raise Fault("build_failed", message, {"cause": "disk"})
-        elif word != "have":
+        if word != "have":
             raise Fault("protocol_error", f"the bootstrap answered {word!r:.80}")
 
     def _answer(self) -> str:
-        """Return the bootstrap's line, past all that a shell printed before it."""
+        """Return the bootstrap's next line, past all that a shell printed before it."""
         deadline_s = time.monotonic() + self._timeout_s + _MARGIN_S
         seen = b""
         while True:
             start = seen.find(bootstrap.MARKER)
             end = seen.find(b"\n", start) if start >= 0 else -1
             if end >= 0:
+                self.channel.take(seen[end + 1 :])  # an agent that fails at once says so
                 return seen[start + len(bootstrap.MARKER) : end].decode("utf-8", "replace")
             if len(seen) > NOISE_LIMIT:
                 raise Fault(

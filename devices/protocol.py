@@ -30,7 +30,8 @@ is not there yet, and becomes it. Then messages go both ways, framed as in
   job ended; an agent that is silent for 15 s is `device_lost`. Nothing else may be sent
   meanwhile but `cancel`.
 - A `fault` answers any request that cannot be met. The session goes on, except after
-  `version_mismatch` and after bytes that are no message.
+  `version_mismatch` and after bytes that are no message. It also ends when the host has said
+  nothing for a minute.
 
 The fields of a job's specification are those of `gensynth.devices.agent.spec`, which refuses
 any other; the statuses those of `gensynth.devices.agent.status`. Blobs are known by their
@@ -38,8 +39,28 @@ sha256 and jobs by [a-z0-9-]{1,64}: no file's name crosses the wire.
 """
 
 from gensynth.devices.agent.spec import BEAT_S, LEASE_S, PROTOCOL
+from gensynth.devices.agent.upload import BLOB_LIMIT
 
-__all__ = ["BEAT_S", "LEASE_S", "PART", "PROTOCOL", "SILENCE_S", "SURVEY_S"]
+__all__ = [
+    "ANSWERS",
+    "BEAT_S",
+    "BLOB_LIMIT",
+    "LEASE_S",
+    "PART",
+    "PROTOCOL",
+    "SILENCE_S",
+    "SURVEY_S",
+]
+
+ANSWERS = {
+    "hello": ("hello", "agent", str),
+    "have": ("missing", "sha256s", list),
+    "put": ("stored", "blob", str),
+    "get": ("blob", "size", int),
+    "facts": ("facts", "facts", dict),
+    "check": ("check", "report", dict),
+}
+"""What answers a message: its type, and the field that it must have."""
 
 SILENCE_S = 15.0
 """After so long without a byte the board counts as lost."""

@@ -1,7 +1,8 @@
 """The first thing that runs on a board: get the agent's file if it is not there, and become it.
 
 The host sends this file's source as one line, before there is anything of ours on the board;
-so it stands alone. It answers with one line: MARKER, and `have`, `need` or `fail REASON`.
+so it stands alone. It answers with MARKER and a word in a line: `need` until it has the file, then
+`have`; or `fail REASON`.
 """
 
 import hashlib
@@ -30,9 +31,7 @@ def become_agent(stream: IO[bytes], sha256: str, size: int) -> None:
     path = os.path.join(home, "agent-{}.pyz".format(sha256))
     try:
         os.makedirs(home, mode=0o700, exist_ok=True)
-        if _hash(path) == sha256:
-            _say("have")
-        else:
+        if _hash(path) != sha256:
             _say("need")
             _write(path, _read(stream, size), sha256)
         os.utime(path, None)
@@ -40,6 +39,7 @@ def become_agent(stream: IO[bytes], sha256: str, size: int) -> None:
     except (OSError, ValueError) as error:
         _say("fail " + str(error).replace("\n", " "))
         raise SystemExit(1) from error
+    _say("have")
     os.execv(sys.executable, [sys.executable, "-E", "-s", "-S", path, "serve"])
 
 
@@ -84,6 +84,9 @@ def _remove_old(home: str, path: str) -> None:
     """Remove agents that no host has asked for in a week."""
     for name in os.listdir(home):
         other = os.path.join(home, name)
-        if name.startswith("agent-") and other != path:
-            if time.time() - os.stat(other).st_mtime > WEEK_S:
-                os.remove(other)
+        try:
+            if name.startswith("agent-") and other != path:
+                if time.time() - os.stat(other).st_mtime > WEEK_S:
+                    os.remove(other)
+        except FileNotFoundError:  # another session was faster
+            pass

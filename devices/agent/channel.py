@@ -61,6 +61,10 @@ class Channel:
             raise Fault("device_lost", "the channel broke: {}".format(error)) from error
         if not received:
             raise Fault("device_lost", "the other side closed the channel")
+        self.take(received)
+
+    def take(self, received: bytes) -> None:
+        """Take bytes that were read from the source elsewhere; raises as `receive`."""
         self._waiting += self.decoder.feed(received)
 
     def send(self, header: Dict[str, Any], payload: bytes = b"") -> None:

@@ -25,7 +25,7 @@ from gensynth.devices.agent.status import Fault, fault_from
 GRACE_S = 2.0
 STUCK_S = 10.0  # a process that KILL does not end within this hangs in the kernel
 _OUT_OF_MEMORY = re.compile(
-    r"std::bad_alloc|MemoryError|out of memory|OutOfMemory|Cannot allocate memory"
+    r"bad.alloc|MemoryError|out of memory|OutOfMemory|(cannot|failed to) allocate memory"
     r"|cudaErrorMemoryAllocation|Killed",
     re.IGNORECASE,
 )
@@ -45,21 +45,30 @@ class Child:
 
         Args:
             inherited: descriptors that stay open in the worker, such as the board's lock.
+
+        Raises:
+            Fault: `oom` if the system has no room for a process.
         """
         lifeline, self._lifeline = os.pipe()
         source, worker_sink = os.pipe()
         worker_source, sink = os.pipe()
         errors, worker_errors = os.pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, sys.argv[0], role, str(lifeline)],
-            stdin=worker_source,
-            stdout=worker_sink,
-            stderr=worker_errors,
-            pass_fds=(lifeline,) + inherited,
-            start_new_session=True,
-        )
-        for descriptor in (lifeline, worker_source, worker_sink, worker_errors):
-            os.close(descriptor)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, sys.argv[0], role, str(lifeline)],
+                stdin=worker_source,
+                stdout=worker_sink,
+                stderr=worker_errors,
+                pass_fds=(lifeline,) + inherited,
+                start_new_session=True,
+            )
+        except OSError as error:
+            for descriptor in (self._lifeline, source, sink, errors):
+                os.close(descriptor)
+            raise Fault("oom", "no process could be started: {}".format(error)) from error
+        finally:
+            for descriptor in (lifeline, worker_source, worker_sink, worker_errors):
+                os.close(descriptor)
         self.channel = Channel(source, sink)
         self._tail = Tail(errors)
         try:

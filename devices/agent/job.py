@@ -5,8 +5,9 @@ repeat is answered with that. What the host or the world cut short leaves no res
 a repeat runs it again.
 """
 
+import contextlib
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from gensynth.devices.agent import board, clocks, lock
 from gensynth.devices.agent.channel import Channel
@@ -17,10 +18,12 @@ from gensynth.devices.agent.spec import BEAT_S, Spec, blobs_of
 from gensynth.devices.agent.spool import Spool
 from gensynth.devices.agent.status import STATUSES, USABLE, Fault
 
-WORLDS_DOING = frozenset(
-    ["cancelled", "device_lost", "device_busy", "needs_reboot", "protocol_error"]
+# What a repeat under the same id would find again; the rest is the world's doing.
+FINAL = frozenset(
+    "ok degraded throttled not_steady invalid_output unsupported_op build_failed oom timeout_build "
+    "timeout_run".split()
 )
-UNKNOWN_OWNER_S = 3.0  # a killed session's guard needs two seconds
+UNKNOWN_OWNER_S = 15.0  # a killed session's worker is ended, and the clocks are put back
 
 Result = Dict[str, Any]
 
@@ -55,7 +58,11 @@ def answer(spec: Spec, host: Channel, spool: Spool, root: str) -> Result:
         if _passed(told_s, BEAT_S):
             told_s = time.monotonic()
             lease.tell({"type": "waiting", "id": spec["id"], "owner": owner})
-        _await_other(spec, lease, spool)
+        if owner:
+            _await_other(spec, lease, spool)
+        else:
+            lease.check()
+        time.sleep(min(0.1, lease.wake_s))
     try:
         return _hold(spec, lease, spool, root, holding)
     finally:
@@ -67,7 +74,7 @@ def _passed(since_s: float, seconds: float) -> bool:
 
 
 def _await_other(spec: Spec, lease: Lease, spool: Spool) -> None:
-    """Pass what our host says on to the session that runs the job, and wait a little."""
+    """Pass what our host says on to the session that runs the job."""
     try:
         if lease.check():
             lock.prolong(spool, spec["id"])
@@ -75,7 +82,6 @@ def _await_other(spec: Spec, lease: Lease, spool: Spool) -> None:
         if fault.details.get("cause") == "host":
             lock.prolong(spool, spec["id"], cancel=True)
         raise
-    time.sleep(min(0.1, lease.wake_s))
 
 
 def _hold(spec: Spec, lease: Lease, spool: Spool, root: str, holding: BoardLock) -> Result:
@@ -87,13 +93,14 @@ def _hold(spec: Spec, lease: Lease, spool: Spool, root: str, holding: BoardLock)
     holding.begin()
     lease.tell({"type": "accepted", "id": spec["id"]})
     result = _run(spec, lease, spool, root, holding)
-    if result["status"] not in WORLDS_DOING:
+    if result["status"] in FINAL and result["details"].get("cause") != "disk":
         try:
             spool.store_result(result)
         except Fault as fault:  # no room for the figures is no room for the job
-            result = dict(result, status=fault.status, message=fault.message, networks=[])
-    holding.end(result["status"])
+            result = dict(result, networks=[], **fault.as_json())
+    spool.drop_unfinished()
     spool.evict()
+    holding.end(result["status"])
     return result
 
 
@@ -117,14 +124,10 @@ def _run(spec: Spec, lease: Lease, spool: Spool, root: str, holding: BoardLock) 
     watch = Stopwatch(spec["limits"])
     tried: List[Dict[str, str]] = []
     try:
-        if spec["clocks"] is None:
+        with _clocks(spec, lease, spool, root, result):
             result.update(_climb(spec, lease, watch, holding, tried))
-        else:
-            with clocks.hold(spec["clocks"], spool.home, root) as held:
-                result.update(_climb(spec, lease, watch, holding, tried))
-            result["clocks"] = _clocks(spec["clocks"], held)
     except Fault as fault:
-        result.update(status=fault.status, message=fault.message, details=fault.details)
+        result.update(fault.as_json())
     if result["clocks"] is not None and result["clocks"]["flags"]:
         result["flags"] = list(result["flags"]) + result["clocks"]["flags"]
         result["status"] = "degraded" if result["status"] == "ok" else result["status"]
@@ -139,15 +142,21 @@ def _run(spec: Spec, lease: Lease, spool: Spool, root: str, holding: BoardLock) 
     return result
 
 
-def _clocks(asked: Dict[str, Any], held: Any) -> Dict[str, Any]:
-    return {
-        "asked": asked,
-        "before": held.before,
-        "during": held.during,
-        "locked": held.locked,
-        "restored": held.restored,
-        "flags": list(held.flags),
-    }
+@contextlib.contextmanager
+def _clocks(spec: Spec, lease: Lease, spool: Spool, root: str, result: Result) -> Iterator[None]:
+    """Hold the clocks as asked, and note in the result what became of that."""
+    if spec["clocks"] is None:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        with lease.beating():  # the tools take their time
+            held = stack.enter_context(clocks.hold(spec["clocks"], spool.home, root))
+        try:
+            yield
+        finally:
+            with lease.beating():
+                stack.close()
+            result["clocks"] = held.describe()
 
 
 def _climb(
@@ -201,7 +210,8 @@ def _work(
             return None, fault.message
         raise
     finally:
-        child.close()
+        with lease.beating():  # what the kernel does not let go of is waited for
+            child.close()
 
 
 def _checked(result: Any) -> Result:

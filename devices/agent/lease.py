@@ -3,8 +3,10 @@
 All times are of the monotonic clock, which every session of a boot shares.
 """
 
+import contextlib
+import threading
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
 
 from gensynth.devices.agent import lock
 from gensynth.devices.agent.channel import Channel
@@ -70,6 +72,26 @@ class Lease:
                 self._host.offer(header)
         except Fault:
             self.sources = []
+
+    @contextlib.contextmanager
+    def beating(self) -> Iterator[None]:
+        """Tell the host that we live while the block does something long and sends nothing.
+
+        Only around what ends by itself, or the host would wait for ever.
+        """
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(BEAT_S):
+                self.tell({"type": "beat"})
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def _listen(self) -> bool:
         heard = False

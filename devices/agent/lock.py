@@ -5,6 +5,7 @@ exactly when both are gone; what stands in the file only says who. Hosts that as
 that another session runs prolong that session's lease, or cancel it, through requests/ID.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -48,6 +49,8 @@ class BoardLock:
             return _end_orphan(owner)
         self.descriptor = descriptor
         self._spool.drop_unfinished()
+        # Nobody runs a job now, so no request is meant for the one that follows.
+        _drop_requests(self._spool)
         return None
 
     def interrupted(self) -> Optional[str]:
@@ -58,7 +61,6 @@ class BoardLock:
         same_boot = previous["boot_id"] == self._owner["boot_id"]
         cause = "killed" if same_boot else "restarted"
         self._spool.journal("interrupted", id=previous["id"], cause=cause)
-        _forget(self._spool, previous["id"])
         os.ftruncate(self.descriptor, 0)
         return str(previous["id"])
 
@@ -75,7 +77,7 @@ class BoardLock:
     def end(self, status: str) -> None:
         """Note how the job ended."""
         self._spool.journal("ended", id=self._owner["id"], status=status)
-        _forget(self._spool, self._owner["id"])
+        _drop_requests(self._spool)
         os.ftruncate(self.descriptor, 0)
 
     def release(self) -> None:
@@ -102,8 +104,6 @@ def _end_orphan(owner: Dict[str, Any]) -> Dict[str, Any]:
 
 def prolong(spool: Spool, job_id: str, cancel: bool = False) -> None:
     """Tell the session that runs a job that a host still wants it, or does not any more."""
-    with disk_errors("write a request"):
-        os.makedirs(os.path.join(spool.home, "requests"), mode=0o700, exist_ok=True)
     request = {"heard_s": time.monotonic(), "cancel": cancel}
     spool.write(_request_path(spool, job_id), json.dumps(request).encode("utf-8"))
 
@@ -117,15 +117,15 @@ def request(spool: Spool, job_id: str) -> Dict[str, Any]:
         return {"heard_s": float("-inf"), "cancel": False}
 
 
-def _forget(spool: Spool, job_id: str) -> None:
-    try:
-        os.remove(_request_path(spool, job_id))
-    except FileNotFoundError:
-        pass
+def _drop_requests(spool: Spool) -> None:
+    for name in os.listdir(spool.requests):
+        if not name.startswith("."):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(os.path.join(spool.requests, name))
 
 
 def _request_path(spool: Spool, job_id: str) -> str:
-    return os.path.join(spool.home, "requests", job_id)
+    return os.path.join(spool.requests, job_id)
 
 
 def _read(descriptor: int) -> Dict[str, Any]:

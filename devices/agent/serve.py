@@ -131,7 +131,7 @@ class Session:
             raise Fault(
                 "protocol_error", "offset must be a whole number, got {!r:.80}".format(offset)
             )
-        with open(self._spool.find(sha256), "rb") as file:
+        with self._spool.open_blob(sha256) as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(offset)
             part = file.read(PART)

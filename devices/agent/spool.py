@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import shutil
-from typing import Any, Dict, Iterator, List, Optional
+from typing import IO, Any, Dict, Iterator, List, Optional
 
 from gensynth.devices.agent import frames, processes
 from gensynth.devices.agent.spec import check_id, check_sha256
@@ -40,15 +40,17 @@ class Spool:
     Attributes:
         home: its path.
         engines: path of the folder of engines.
+        requests: path of the folder through which sessions speak of the running job.
     """
 
     def __init__(self, home: str) -> None:
         self.home = home
         self.engines = os.path.join(home, "engines")
+        self.requests = os.path.join(home, "requests")
         self._blobs = os.path.join(home, "blobs")
         self._results = os.path.join(home, "results")
         with disk_errors("make the agent's folder {}".format(home)):
-            for folder in (self.engines, self._blobs, self._results):
+            for folder in (self.engines, self.requests, self._blobs, self._results):
                 os.makedirs(folder, mode=0o700, exist_ok=True)
 
     def blob_path(self, sha256: str) -> str:
@@ -57,13 +59,10 @@ class Spool:
 
     def missing(self, hashes: List[str]) -> List[str]:
         """Return those blobs that are not there; the others count as used now."""
-        absent = [sha256 for sha256 in hashes if not os.path.isfile(self.blob_path(sha256))]
-        for sha256 in set(hashes).difference(absent):
-            os.utime(self.blob_path(sha256), None)
-        return absent
+        return [sha256 for sha256 in hashes if not _touch(self.blob_path(sha256))]
 
-    def find(self, sha256: str) -> str:
-        """Return the path of a blob that is there, sent or made by a job.
+    def open_blob(self, sha256: str) -> IO[bytes]:
+        """Return a blob that is there, sent or made by a job.
 
         Raises:
             Fault: `protocol_error` if there is none.
@@ -72,9 +71,8 @@ class Spool:
         for folder in [self._blobs] + [
             os.path.join(self._results, name) for name in os.listdir(self._results)
         ]:
-            path = os.path.join(folder, sha256)
-            if os.path.isfile(path):
-                return path
+            with contextlib.suppress(FileNotFoundError):
+                return open(os.path.join(folder, sha256), "rb")
         raise Fault(
             "protocol_error", "the board has no blob {}; it was cleared away".format(sha256)
         )
@@ -161,7 +159,7 @@ class Spool:
             (self._blobs, None, KEPT_BLOBS_MIB),
             (self.engines, None, KEPT_ENGINES_MIB),
         ):
-            paths = sorted(_visible(folder), key=lambda path: os.stat(path).st_mtime)
+            paths = sorted(_visible(folder), key=_used_s)
             sizes = [_size(path) for path in paths]
             while len(paths) > 1 and (  # the newest may be in use
                 (kept is not None and len(paths) > kept)
@@ -200,7 +198,11 @@ class Spool:
                 lines = file.read().splitlines()
         except FileNotFoundError:
             return []
-        return [json.loads(line.decode("utf-8")) for line in lines if line.endswith(b"}")]
+        events = []
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                events.append(json.loads(line.decode("utf-8")))
+        return events
 
     def _result_folder(self, job_id: str) -> str:
         folder = os.path.join(self._results, check_id(job_id))
@@ -246,17 +248,35 @@ def _visible(folder: str) -> Iterator[str]:
     return (os.path.join(folder, name) for name in os.listdir(folder) if name[0] != ".")
 
 
+def _touch(path: str) -> bool:
+    """Count a file as used now; return whether it is there."""
+    try:
+        os.utime(path, None)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _used_s(path: str) -> float:
+    """Return when a file was last used; what another session has just removed is the oldest."""
+    try:
+        return os.stat(path).st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
 def _size(path: str) -> int:
-    if not os.path.isdir(path):
+    try:
+        if os.path.isdir(path):
+            return sum(os.path.getsize(inside) for inside in _visible(path))
         return os.path.getsize(path)
-    return sum(os.path.getsize(inside) for inside in _visible(path))
+    except FileNotFoundError:
+        return 0
 
 
 def _remove(path: str) -> None:
     if os.path.isdir(path):
         shutil.rmtree(path, ignore_errors=True)
         return
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.remove(path)
-    except FileNotFoundError:
-        pass
