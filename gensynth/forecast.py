@@ -32,7 +32,8 @@ class Forecast:
         macs, params: of (the smallest network of the space, the prototype).
         limits: largest allowed cost by name.
         requirements: as written.
-        search_top1_pct, search_n: of the prototype on the search split, measured.
+        search_top1_pct, search_n: of the prototype on the search split, measured; None for a
+            prototype that is to be trained first.
         seen_search: whether the prototype was trained on these images.
         frozen_macs_share: share of the prototype's MACs, in [0, 1], in vertices that no
             generated network can change.
@@ -48,7 +49,7 @@ class Forecast:
     params: tuple[int, int]
     limits: dict[str, int]
     requirements: tuple[str, ...]
-    search_top1_pct: float
+    search_top1_pct: float | None
     search_n: int
     seen_search: bool
     frozen_macs_share: float

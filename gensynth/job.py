@@ -8,8 +8,7 @@ that is to be trained first is trained here, after all that.
 """
 
 import functools
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +71,7 @@ class Job:
         recipe: of a finalist's full distillation.
         search_correct: images of the search split that the prototype classifies correctly.
         training: the record of the prototype's training, if it was trained here.
+        is_trained: False if an untrained prototype stands in for the one that is to be trained.
     """
 
     config: RunConfig
@@ -85,6 +85,7 @@ class Job:
     recipe: Recipe
     search_correct: int
     training: Mapping[str, bytes]
+    is_trained: bool
 
     @property
     def utility(self) -> Utility:
@@ -133,7 +134,9 @@ class Job:
             params=(int(smallest["params"]), int(whole["params"])),
             limits=limits,
             requirements=tuple(r.text for r in self.requirements),
-            search_top1_pct=100 * self.search_correct / len(self.dataset.search),
+            search_top1_pct=(
+                100 * self.search_correct / len(self.dataset.search) if self.is_trained else None
+            ),
             search_n=len(self.dataset.search),
             seen_search=config.prototype.seen_search,
             frozen_macs_share=frozen_macs_share(self.prototype.coupling),
@@ -148,13 +151,22 @@ class Job:
         )
 
 
-def prepare(config: RunConfig, *, watch: Watch = SILENT, kept: Path | None = None) -> Job:
+def prepare(
+    config: RunConfig,
+    *,
+    watch: Watch = SILENT,
+    kept: Path | None = None,
+    training: Callable[[str], Path] | None = None,
+) -> Job:
     """Make a run ready.
 
     Args:
         config: the run file.
         watch: hears of phases, and of the prototype's training.
         kept: weights of the prototype that a run folder keeps, in place of the run file's.
+        training: called with the data set's name before a prototype is trained; returns the
+            folder for its checkpoint and its record. If None, nothing is trained: an untrained
+            prototype stands in, which has the costs and the speed of the trained one.
 
     Raises:
         GensynthError: for whatever the user can put right; nothing is written or trained then.
@@ -166,7 +178,8 @@ def prepare(config: RunConfig, *, watch: Watch = SILENT, kept: Path | None = Non
     _check_size(dataset, config)
     hard_loss, trainer = _task(config.task, dataset)
     compute = detect()
-    prototype, training = _prototype(config, requirements, dataset, compute, watch, kept)
+    prototype, record = _prototype(config, requirements, dataset, compute, watch, kept, training)
+    is_trained = bool(record) or kept is not None or not config.prototype.train
     space = Space(prototype.coupling, config.search.align)
     views = Views(dataset, dataset.train, config.seed, compute.device)
     teacher = Teacher(prototype.network(), views, compute)
@@ -176,7 +189,7 @@ def prepare(config: RunConfig, *, watch: Watch = SILENT, kept: Path | None = Non
     search_correct = workshop.correct(prototype.network(), dataset.search)
     accuracy = accuracy_limit(requirements)
     reached = 100 * search_correct / len(dataset.search)
-    if accuracy is not None and not accuracy.allows(reached):
+    if accuracy is not None and is_trained and not accuracy.allows(reached):
         watch.note(
             f'the prototype reaches {reached:.2f} % on the search split, less than "{accuracy}" '
             "asks of networks that learn from it"
@@ -192,7 +205,8 @@ def prepare(config: RunConfig, *, watch: Watch = SILENT, kept: Path | None = Non
         plan=_plan(config, requirements, utility, len(dataset.train)),
         recipe=_full_recipe(config, len(dataset.train)),
         search_correct=search_correct,
-        training=training,
+        training=record,
+        is_trained=is_trained,
     )
 
 
@@ -258,6 +272,7 @@ def _prototype(
     compute: Compute,
     watch: Watch,
     kept: Path | None,
+    training: Callable[[str], Path] | None,
 ) -> tuple[Prototype, dict[str, bytes]]:
     """Return the trained prototype, and the record of its training if that was done here."""
     asked = config.prototype
@@ -268,20 +283,23 @@ def _prototype(
     )
     weights = kept or asked.weights or shipped(asked.network, dataset.name)
     if kept is None and asked.train:
-        _check_reachable(read(network), config, requirements)
+        untrained = read(network)
+        _check_reachable(untrained, config, requirements)
+        if training is None:
+            return untrained, {}
+        folder = training(dataset.name)
         watch.phase("train prototype")
-        with tempfile.TemporaryDirectory() as folder:
-            trained = train_prototype(
-                asked.network,
-                dataset,
-                Path(folder),
-                seed=config.seed,
-                compute=compute,
-                progress=lambda share, loss: watch.progress("prototype", share, f"loss {loss:.3f}"),
-            )
-            record = next(Path(folder).glob("*.json")).read_bytes()
+        trained = train_prototype(
+            asked.network,
+            dataset,
+            folder,
+            checkpoint=folder / "checkpoint.safetensors",
+            seed=config.seed,
+            compute=compute,
+            progress=lambda share, loss: watch.progress("prototype", share, f"loss {loss:.3f}"),
+        )
         watch.phase("prepare")
-        return read(trained.cpu()), {"training.json": record}
+        return read(trained.cpu()), {"training.json": next(folder.glob("*.json")).read_bytes()}
     if weights is None:
         raise PrototypeError(
             f"no trained weights of '{asked.network}' for {dataset.name} ship with gensynth; "

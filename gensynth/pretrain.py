@@ -56,7 +56,8 @@ def train_prototype(
 
     `NAME-DATA.safetensors` holds the weights, `NAME-DATA.json` the recipe, the seed, top-1
     on the search split with its two-sided 95 % Wilson interval, versions, machine and wall
-    time. On the same machine, versions and threads the weights are the same byte for byte.
+    time (null after an interruption). On the same machine, versions and threads the weights
+    are the same byte for byte.
 
     Args:
         name: a built-in prototype or module:factory.
@@ -76,6 +77,10 @@ def train_prototype(
     Raises:
         RunError: if the files cannot be written.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"there is no folder {folder} for the trained prototype: {error}") from error
     compute = compute or detect()
     recipe = recipe or RECIPES.get(dataset.name, LONG)
     channels = dataset.shape[0]
@@ -85,6 +90,7 @@ def train_prototype(
     # Trained as the rebuilt network, so that it is computed as its children will be.
     graph = trace(network.eval(), torch.zeros(1, *dataset.shape), name=name)
     rebuilt = build(graph, network.state_dict(), opaque=opaque_modules(graph, network))
+    resumed = checkpoint is not None and checkpoint.exists()
     start = time.perf_counter()
     views = Views(dataset, dataset.train, seed, compute.device)
     fit(rebuilt, views, recipe, compute, checkpoint=checkpoint, progress=progress)
@@ -104,7 +110,7 @@ def train_prototype(
         "seed": seed,
         "recipe": asdict(recipe),
         "train_images": len(dataset.train),
-        "train_s": round(train_s, 1),
+        "train_s": None if resumed else round(train_s, 1),
         "search": _accuracy(right, len(dataset.search)),
         "sha256": hashlib.sha256(weights).hexdigest(),
         "environment": environment(
@@ -113,7 +119,6 @@ def train_prototype(
     }
     stem = f"{name.replace(':', '.')}-{dataset.name.removesuffix('-subset')}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         durable.write_bytes(folder / f"{stem}.safetensors", weights)
         text = json.dumps(record, indent=2) + "\n"
         durable.write_bytes(folder / f"{stem}.json", text.encode())

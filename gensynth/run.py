@@ -2,7 +2,8 @@
 
     prepare -> initialise -> cycles -> finalists -> certify -> export -> latency -> cards
 
-What is kept when: inputs.json once the prototype is there, a state after every cycle, an
+What is kept when: a checkpoint after each epoch of a prototype that is trained here,
+inputs.json once the prototype is there, a state after every cycle, an
 attempt's folder after every full distillation (a checkpoint after each of its epochs), the
 ledger around every look at the test split, result.json at the end. `resume` does what is
 not kept yet, and nothing twice; all randomness is a function of seed, cycle and purpose, so
@@ -13,16 +14,17 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
 
-from gensynth import attempts, finalists, publish, states
+from gensynth import attempts, durable, finalists, publish, states
 from gensynth.attempts import Attempt
 from gensynth.certify import weights_sha256
+from gensynth.compute import detect
 from gensynth.config import RunConfig, read, to_toml
 from gensynth.cycle import Cycle, State
 from gensynth.environment import environment
@@ -38,6 +40,7 @@ from gensynth.watch import SILENT, Watch
 
 INPUTS_FILE = "inputs.json"
 PHASES_FILE = "phases.json"
+TRAINING = "training"
 RUNS = Path("runs")
 
 
@@ -57,20 +60,24 @@ def synth(config: RunConfig, *, watch: Watch = SILENT, command: str | None = Non
     if config.out is not None:
         RunFolder.check_free(config.out)
     phases = Phases()
-    try:
-        with phases("prepare"):
-            job = prepare(config, watch=watch)
-    except KeyboardInterrupt as error:
-        raise Interrupted("stopped before the run began; nothing is kept") from error
-    path = config.out or free_folder(job)
-    compute = job.workshop.compute
-    facts = environment(
-        device=compute.device,
-        autocast=str(compute.autocast),
-        threads=compute.threads,
-        command=command,
-    )
-    with RunFolder.create(path, to_toml(replace(config, out=path.resolve())), facts) as run:
+    runs: list[RunFolder] = []
+    with ExitStack() as folders:
+
+        def begin(data: str) -> RunFolder:
+            runs.append(folders.enter_context(_create(config, data, command)))
+            return runs[0]
+
+        def training(data: str) -> Path:
+            return begin(data).path / TRAINING
+
+        try:
+            with phases("prepare"):
+                job = prepare(config, watch=watch, training=training)
+        except KeyboardInterrupt as error:
+            if runs:
+                raise Interrupted(_way_on(runs[0])) from error
+            raise Interrupted("stopped before the run began; nothing is kept") from error
+        run = runs[0] if runs else begin(job.dataset.name)
         return _watched(run, job, phases, watch)
 
 
@@ -93,7 +100,7 @@ def resume(path: Path, *, watch: Watch = SILENT) -> Result:
         kept = None if known is None else path / publish.PROTOTYPE / states.WEIGHTS_FILE
         try:
             with phases("prepare"):
-                job = prepare(config, watch=watch, kept=kept)
+                job = prepare(config, watch=watch, kept=kept, training=lambda _: path / TRAINING)
         except KeyboardInterrupt as error:
             raise Interrupted(_way_on(run)) from error
         if known is not None:
@@ -106,15 +113,25 @@ class Phases:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._since: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Add the time of the body to a phase."""
-        start = time.perf_counter()
+        self._since[name] = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            self.lap()
+            del self._since[name]
+
+    def lap(self) -> dict[str, float]:
+        """Return the times so far, of phases that go on too."""
+        now = time.perf_counter()
+        for name, since in self._since.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + now - since
+            self._since[name] = now
+        return self.seconds
 
     def add(self, earlier: Mapping[str, float]) -> None:
         """Add what earlier sessions took."""
@@ -122,15 +139,26 @@ class Phases:
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
 
-def free_folder(job: Job) -> Path:
+def free_folder(config: RunConfig, data: str) -> Path:
     """Return the first free folder of runs/ that is named after prototype, data and seed."""
-    config = job.config
-    words = (config.prototype.network.split(":")[-1], job.dataset.name, str(config.seed))
+    words = (config.prototype.network.split(":")[-1], data, str(config.seed))
     name = re.sub(r"[^\w.-]+", "-", "-".join(words))
     number = 1
     while (path := RUNS / (name if number == 1 else f"{name}.{number}")).exists():
         number += 1
     return path
+
+
+def _create(config: RunConfig, data: str, command: str | None) -> RunFolder:
+    path = config.out or free_folder(config, data)
+    compute = detect()
+    facts = environment(
+        device=compute.device,
+        autocast=str(compute.autocast),
+        threads=compute.threads,
+        command=command,
+    )
+    return RunFolder.create(path, to_toml(replace(config, out=path.resolve())), facts)
 
 
 def _watched(run: RunFolder, job: Job, phases: Phases, watch: Watch) -> Result:
@@ -140,7 +168,7 @@ def _watched(run: RunFolder, job: Job, phases: Phases, watch: Watch) -> Result:
     try:
         _go(run, job, phases, watch)
     except KeyboardInterrupt as error:
-        run.write_text(PHASES_FILE, _json(phases.seconds))
+        run.write_text(PHASES_FILE, _json(phases.lap()))
         raise Interrupted(_way_on(run)) from error
     return read_result(run.path)
 
@@ -208,6 +236,7 @@ def _learn(run: RunFolder, job: Job, phases: Phases, watch: Watch) -> State:
                 "full_seconds": {phase: round(s, 3) for phase, s in full.seconds.items()},
             }
         kept = _keep(run, job, after, entry)
+        run.write_text(PHASES_FILE, _json(phases.lap()))
         watch.cycle({"cycle": cycle.number, **entry}, job.plan.cycles)
         return kept
 
@@ -266,6 +295,8 @@ def _keep_inputs(run: RunFolder, job: Job) -> None:
     inputs = {"data": job.inputs["data"], "weights_sha256": digest}
     inputs["prototype"] = job.inputs["prototype"]
     run.write_text(INPUTS_FILE, _json(inputs))
+    if (run.path / TRAINING).exists():  # its result is kept now
+        durable.remove_folder(run.path / TRAINING)
 
 
 def _inputs(run: RunFolder) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ never seconds, so the result does not depend on how fast the machine was.
 """
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,12 +219,16 @@ def _soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float)
 
 def _keep(path: Path, network: nn.Module, optimizer: torch.optim.SGD, step: int) -> None:
     tensors = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
+    calls = {
+        k: m.calls for k, m in network.named_modules() if type(getattr(m, "calls", None)) is int
+    }
     for index, parameter in enumerate(_parameters(optimizer)):
         if parameter in optimizer.state:  # not a part that nothing returns
             momentum = optimizer.state[parameter]["momentum_buffer"]
             tensors[f"momentum.{index}"] = momentum.contiguous()
+    progress = {"step": str(step), "calls": json.dumps(calls)}
     try:
-        durable.write_bytes(path, save(tensors, metadata={"step": str(step)}))
+        durable.write_bytes(path, save(tensors, metadata=progress))
     except OSError as error:
         raise RunError(
             f"the checkpoint {path} could not be written, {reason(error)}; what was kept before "
@@ -238,10 +243,13 @@ def _resume(path: Path, network: nn.Module, optimizer: torch.optim.SGD) -> int:
 
     with safe_open(path, framework="pt") as file:
         step = int(file.metadata()["step"])
+        calls = json.loads(file.metadata()["calls"])
     tensors = load_file(path)
     network.load_state_dict(
         {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
     )
+    for name, count in calls.items():  # of norms that average over all calls alike
+        network.get_submodule(name).calls = count
     for index, parameter in enumerate(_parameters(optimizer)):
         if f"momentum.{index}" not in tensors:
             continue

@@ -45,6 +45,14 @@ def small_resnet() -> ResNet:
     return ResNet(blocks=1, widths=(8, 10, 12), classes=4, channels=1)
 
 
+def averaging() -> Network:
+    """A rebuilt network whose norm averages every batch alike, and counts them for it."""
+    module = small_resnet()
+    module.bn1.momentum = None
+    graph = trace(module.eval(), torch.zeros(1, 1, 8, 8), name="averaging")
+    return build(graph, module.state_dict())
+
+
 def quarters() -> Dataset:
     """Four classes told apart by the quarter of the image that is light."""
     draws = np.random.default_rng(0)
@@ -239,7 +247,7 @@ def stop_after(share: float) -> Callable[[float, float], None]:
     return stop
 
 
-@pytest.mark.parametrize("factory", [small_resnet, Noisy])
+@pytest.mark.parametrize("factory", [small_resnet, Noisy, averaging])
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.7])
 def test_a_training_that_was_interrupted_ends_with_the_same_bits(
     factory: Callable[[], nn.Module], share: float, tmp_path: Path

@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Pat
 
 def test_a_folder_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, not a folder")
-    with pytest.raises(RunError, match="could not be kept in .*taken"):
+    with pytest.raises(RunError, match="no folder .*taken for the trained prototype"):
         train_prototype("resnet8", bars(), tmp_path / "taken", recipe=RECIPE, compute=Compute())
 
 

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from safetensors import safe_open
 
 import gensynth
 from gensynth import states
@@ -24,6 +25,7 @@ from gensynth.data.views import normaliser
 from gensynth.errors import Interrupted, PrototypeError, RunError
 from gensynth.graph import Graph
 from gensynth.inquisitor import FULL
+from gensynth.job import prepare
 from gensynth.record import RunFolder
 from gensynth.requirements import Verdict
 from gensynth.results import Result, read_result
@@ -374,24 +376,69 @@ def test_an_unfinished_run_has_no_result(weights: Path, tmp_path: Path) -> None:
         read_result(out)
 
 
-def test_a_prototype_is_trained_within_the_run_where_that_is_asked(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def training(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], RunConfig]:
+    """Configurations of runs that train their prototype for three short epochs."""
     from gensynth import pretrain
     from gensynth.train import Recipe
 
-    short = Recipe(epochs=1, batch=32)
     monkeypatch.setattr(pretrain.train_prototype, "__kwdefaults__", {
-        **(pretrain.train_prototype.__kwdefaults__ or {}), "recipe": short,
+        **(pretrain.train_prototype.__kwdefaults__ or {}), "recipe": Recipe(epochs=3, batch=32),
     })  # fmt: skip
-    config = tiny.config(
-        weights, tmp_path / "run", requirements=("macs <= 60k",),
+    return lambda out: tiny.config(
+        weights, out, requirements=("macs <= 60k",),
         prototype=PrototypeConfig(network="tests.tiny:net", train=True),
     )  # fmt: skip
-    result = synth(config)
+
+
+def test_a_prototype_is_trained_within_the_run_where_that_is_asked(
+    training: Callable[[Path], RunConfig], tmp_path: Path
+) -> None:
+    result = synth(training(tmp_path / "run"))
     record = json.loads((result.path / "prototype" / "training.json").read_text())
-    assert record["recipe"]["epochs"] == 1
+    assert record["recipe"]["epochs"] == 3
     assert record["search"]["correct"] == result.prototype.search_correct
+    assert not (result.path / "training").exists()
+
+
+def test_an_interrupted_training_of_the_prototype_goes_on_to_the_same_run(
+    training: Callable[[Path], RunConfig], tmp_path: Path
+) -> None:
+    whole = synth(training(tmp_path / "whole"))
+    with pytest.raises(Interrupted, match="before the first cycle; go on with: .* --resume"):
+        synth(training(tmp_path / "run"), watch=Stop(progress="prototype"))
+    checkpoint = tmp_path / "run" / "training" / "checkpoint.safetensors"
+    with safe_open(checkpoint, framework="np") as file:
+        assert int(file.metadata()["step"]) > 0
+    resumed = resume(tmp_path / "run")
+    assert networks(resumed.path) == networks(whole.path)
+    record = json.loads((resumed.path / "prototype" / "training.json").read_text())
+    assert record["train_s"] is None
+
+
+def test_a_plan_trains_no_prototype(training: Callable[[Path], RunConfig], tmp_path: Path) -> None:
+    forecast = prepare(training(tmp_path / "run"), watch=Stop(progress="prototype")).forecast()
+    assert forecast.search_top1_pct is None
+    assert forecast.macs[0] < forecast.macs[1]
+    assert not (tmp_path / "run").exists()
+
+
+class Kill(Silent):
+    """Ends the run as a kill does, without its being told."""
+
+    def cycle(self, entry: Mapping[str, Any], total: int) -> None:
+        raise SystemError("killed")
+
+
+def test_the_time_of_a_killed_session_is_counted(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemError):
+        synth(tiny.config(weights, tmp_path / "run"), watch=Kill())
+    seconds = json.loads((tmp_path / "run" / "phases.json").read_text())
+    (entry,) = (
+        e for e in RunFolder.open(tmp_path / "run", lock=False).read_journal() if e["cycle"]
+    )
+    assert seconds["prepare"] > 0
+    assert seconds["cycles"] >= sum(entry["seconds"].values())
 
 
 def test_the_default_folder_is_the_first_free_one(

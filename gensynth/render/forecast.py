@@ -10,11 +10,14 @@ if TYPE_CHECKING:
 
 def forecast(forecast: "Forecast", width: int = 80) -> str:
     """Return the forecast of a run as a few paragraphs."""
-    seen = ", seen by it in training" if forecast.seen_search else ""
-    head = (
-        f"{forecast.prototype} on {forecast.data}: top-1 {forecast.search_top1_pct:.2f} % of "
-        f"{forecast.search_n:,} search images{seen}"
-    )
+    head = f"{forecast.prototype} on {forecast.data}: "
+    if forecast.search_top1_pct is None:
+        head += "not trained yet; its training comes first and is not in the times below"
+    else:
+        seen = ", seen by it in training" if forecast.seen_search else ""
+        head += (
+            f"top-1 {forecast.search_top1_pct:.2f} % of {forecast.search_n:,} search images{seen}"
+        )
     costs = [["", "smallest", "required", "prototype"]]
     for label, name, reach in (
         ("MACs", "macs", forecast.macs),
