@@ -15,6 +15,7 @@ from gensynth.generator import Generator
 from gensynth.graph import Graph
 from gensynth.inquisitor import Inquisitor
 from gensynth.intervals import wilson
+from gensynth.probe import Responses
 from gensynth.theta import Theta
 from gensynth.train import Recipe
 
@@ -89,6 +90,7 @@ class Cycle:
         predicted: (low, mean, high) accuracy in [0, 1] at 95 %, said before N was trained.
         promised: (low, mean, high) accuracy after full distillation at 95 %, said after it.
         correct, n: observed on the search split.
+        responses: of the trained N.
         outlook: what the changed generator promises.
         scatter, reach, curvature: of theta_I.
         price: mu after the cycle.
@@ -104,6 +106,7 @@ class Cycle:
     promised: tuple[float, float, float]
     correct: int
     n: int
+    responses: Responses
     outlook: Outlook
     scatter: float
     reach: float
@@ -126,6 +129,7 @@ class Cycle:
             "n": self.n,
             "split": "search",
             "promised_top1_pct": [100 * p for p in self.promised],
+            **self.responses.to_document(),
             "family_utility": self.outlook.utility,
             "family_violation": self.outlook.violation,
             "family_distance": self.outlook.distance,

@@ -51,6 +51,13 @@ class Responses:
     label_nats: Mapping[str, float]
     images: int
 
+    def to_document(self) -> dict[str, dict[str, float]]:
+        """Return what is said of single edges and vertices as JSON values, rounded."""
+        return {
+            "edge_nats": {f"{u} -> {v}": round(n, 6) for (u, v), n in self.edge_nats.items()},
+            "label_nats": {vertex: round(n, 6) for vertex, n in self.label_nats.items()},
+        }
+
 
 class Probe:
     """A fixed set of stimuli for the networks of one prototype.

@@ -152,6 +152,7 @@ def turn(plan: Plan, workshop: Workshop, probe: Probe, state: State) -> tuple[St
         promised=_interval(*inquisitor.predict(points, FULL)),
         correct=correct,
         n=observed.n,
+        responses=responses,
         outlook=outlook,
         scatter=inquisitor.posterior.scatter,
         reach=inquisitor.posterior.reach,
