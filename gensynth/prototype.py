@@ -80,6 +80,11 @@ def load_weights(module: nn.Module, path: Path, *, name: str) -> None:
     Raises:
         PrototypeError: if the file is no safetensors file or does not fit the module.
     """
+    if path.is_dir():
+        raise PrototypeError(
+            f"the weights of prototype '{name}' must be one safetensors file, and {path} is a "
+            "folder; name the file in it"
+        )
     try:
         tensors = load_file(path)
     except FileNotFoundError as error:

@@ -96,7 +96,10 @@ class RunFolder:
         Raises:
             RunError: if it is there and no empty folder.
         """
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        taken = next((p for p in (path, *path.parents) if p.exists() and not p.is_dir()), None)
+        if taken is not None:
+            raise RunError(f"a run is kept in a folder, and {taken} is a file; name another place")
+        if path.exists() and any(path.iterdir()):
             raise RunError(
                 f"{path} is not empty; go on with a run that is there by --resume, "
                 "or name another folder"

@@ -193,9 +193,10 @@ def test_a_taken_path_is_refused_and_left_alone(path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot be made"):
-        RunFolder.create(tmp_path / "file" / "run", "", {})
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(RunError, match=r"a run is kept in a folder, and .*file is a file"):
+            RunFolder.create(place, "", {})
     with pytest.raises(ValueError, match="not JSON compliant"):
         RunFolder.create(tmp_path / "run", "", {"nan": float("nan")})
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
