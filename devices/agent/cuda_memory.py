@@ -96,8 +96,9 @@ class CtypesMemory:
             function.restype = ctypes.c_int
         version = ctypes.c_int()
         try:
-            self.call("cudaSetDevice", 0)
+            # Flags first: before CUDA 11 a device that has started takes none.
             self.call("cudaSetDeviceFlags", _BLOCKING_SYNC)
+            self.call("cudaSetDevice", 0)
             self.call("cudaRuntimeGetVersion", ctypes.byref(version))
         except Fault as fault:
             raise Fault("runtime_missing", f"there is no CUDA device: {fault.message}") from fault
@@ -172,14 +173,21 @@ class PycudaBuffer:
 
     def upload(self) -> None:
         """Copy from the host to the device."""
-        self._cuda.memcpy_htod(self._device, self._pinned)
+        try:
+            self._cuda.memcpy_htod(self._device, self._pinned)
+        except self._cuda.Error as error:
+            raise _lost(error) from error
 
     def download(self) -> None:
         """Copy from the device to the host."""
-        self._cuda.memcpy_dtoh(self._pinned, self._device)
+        try:
+            self._cuda.memcpy_dtoh(self._pinned, self._device)
+        except self._cuda.Error as error:
+            raise _lost(error) from error
 
     def free(self) -> None:
-        """Give the device's memory back; the host's goes with the object."""
+        """Give the memory back; the host's goes with its array, which must not outlive CUDA."""
+        self._pinned = None
         self._device.free()
 
 
@@ -222,7 +230,10 @@ class PycudaMemory:
 
     def synchronise(self) -> None:
         """Wait until the device has nothing left to do."""
-        self._context.synchronize()
+        try:
+            self._context.synchronize()
+        except self._cuda.Error as error:
+            raise _lost(error) from error
 
     def close(self) -> None:
         """Give all memory back; pycuda ends the process if its context is left on the stack."""
@@ -258,6 +269,10 @@ def open_ctypes() -> CtypesMemory:
             "libcudart.so is not found; add CUDA's lib64 folder to LD_LIBRARY_PATH",
         )
     return CtypesMemory(library)
+
+
+def _lost(error: Exception) -> Fault:
+    return Fault("device_lost", f"CUDA must go on working, got {error}")
 
 
 def _as_long(data: bytes, size: int) -> bytes:

@@ -27,6 +27,7 @@ DTYPES = {
     16: "bfloat16",
 }
 _HALF = 10
+_EXTERNAL = 1  # TensorProto.DataLocation
 _QUANTISING = frozenset(["QuantizeLinear", "DequantizeLinear"])
 
 Field = Tuple[int, Union[int, memoryview]]
@@ -135,11 +136,13 @@ def read(path: str) -> OnnxFile:
             raise ValueError(f"it has {len(graphs)} graphs")
         return _graph(graphs[0])
     except (ValueError, IndexError) as error:
-        raise Fault("build_failed", f"the network is no ONNX file: {error}") from error
+        raise Fault("build_failed", f"the network is no ONNX file that can be run: {error}") from error
 
 
 def _graph(graph: memoryview) -> OnnxFile:
     weights = list(_messages(graph, 5))
+    if any(_number(weight, 14) == _EXTERNAL for weight in weights):
+        raise ValueError("it keeps weights in files beside it; save it as one file")
     weight_names = {_text(weight, 8) for weight in weights}
     inputs = [_input(entry) for entry in _messages(graph, 11)]
     nodes = tuple(Node(_text(node, 3), _text(node, 4)) for node in _messages(graph, 1))
@@ -179,11 +182,13 @@ def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
 
 
 def _number(message: memoryview, wanted: int) -> int:
-    return next((v for f, v in _fields(message) if f == wanted and isinstance(v, int)), 0)
+    found = [value for field, value in _fields(message) if field == wanted]
+    return found[-1] if found and isinstance(found[-1], int) else 0  # protobuf: the last counts
 
 
 def _text(message: memoryview, wanted: int) -> str:
-    return next((bytes(part).decode("utf-8", "replace") for part in _messages(message, wanted)), "")
+    found = list(_messages(message, wanted))
+    return bytes(found[-1]).decode("utf-8", "replace") if found else ""
 
 
 def _fields(message: memoryview) -> Iterator[Field]:

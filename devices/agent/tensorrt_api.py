@@ -1,11 +1,12 @@
 """TensorRT 8.0 to 11 behind one face; what a version has is tested, never assumed.
 
                     8.0 to 9                    10                       11
-    network         EXPLICIT_BATCH              0                        0
+    network         EXPLICIT_BATCH              ignores the flag         has no flag
     FP16, INT8      a builder flag              a builder flag           in the ONNX file alone
     workspace       max_workspace_size, from 8.4 set_memory_pool_limit
 
 TensorRT says no by returning None or False and writing to its log: every result is looked at.
+Only what pybind11 itself constructs (builder, runtime, parser) is a TypeError instead.
 """
 
 from typing import Any, List, NamedTuple, Sequence, Tuple
@@ -43,10 +44,10 @@ class TensorRT:
         """See that the library works; where there is no driver it may end the process.
 
         Raises:
-            Fault: `build_failed` or `oom`.
+            Fault: `runtime_missing` or `oom`.
         """
-        self._made(self._trt.Builder(self._logger), "a builder")
-        self._made(self._trt.Runtime(self._logger), "a runtime")
+        self._started("Builder")
+        self._started("Runtime")
 
     @property
     def is_strongly_typed(self) -> bool:
@@ -86,13 +87,14 @@ class TensorRT:
             timings: of earlier builds, to save their time.
 
         Raises:
-            Fault: `unsupported_op`, `oom` or `build_failed`.
+            Fault: `unsupported_op`, `oom`, `build_failed`, or `runtime_missing` where TensorRT
+                does not start.
         """
         trt = self._trt
         self.log.clear()
-        builder = self._made(trt.Builder(self._logger), "a builder")
+        builder = self._started("Builder")
         network = self._made(builder.create_network(self._network_flags()), "a network")
-        parser = self._made(trt.OnnxParser(network, self._logger), "a parser")
+        parser = trt.OnnxParser(network, self._logger)
         if not parser.parse(content):
             raise self._refusal(parser, onnx)
         config = self._made(builder.create_builder_config(), "a configuration")
@@ -114,18 +116,18 @@ class TensorRT:
         """Make an engine ready to run.
 
         Raises:
-            Fault: `oom` or `build_failed`.
+            Fault: `oom`, `build_failed`, or `runtime_missing` where TensorRT does not start.
         """
-        runtime = self._made(self._trt.Runtime(self._logger), "a runtime")
+        self.log.clear()
+        runtime = self._started("Runtime")
         engine = self._made(runtime.deserialize_cuda_engine(plan), "an engine from its plan")
         context = self._made(engine.create_execution_context(), "an execution context")
         return Executable(self._trt, self.log, runtime, engine, context, inputs)
 
     def _network_flags(self) -> int:
-        """Return the flags of a network; explicit batch, which from 10 on is the only kind."""
-        if int(self.version.split(".")[0]) >= 10:
-            return 0
-        return 1 << int(self._trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
+        """Return the flags of a network of explicit batch, where there is another kind."""
+        flag = getattr(self._trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
+        return 0 if flag is None else 1 << int(flag)
 
     def _settle_shapes(self, builder: Any, network: Any, config: Any, inputs: Any) -> None:
         """Give every free size the one it has in the inputs."""
@@ -138,7 +140,10 @@ class TensorRT:
                     builder.create_optimization_profile(), "an optimisation profile"
                 )
                 shape = shapes[entry.name]
-                profile.set_shape(entry.name, shape, shape, shape)
+                try:
+                    profile.set_shape(entry.name, shape, shape, shape)
+                except (RuntimeError, ValueError) as error:
+                    raise self._failed(f"a profile of {list(shape)} for {entry.name!r}") from error
         if profile is not None and config.add_optimization_profile(profile) < 0:
             raise self._failed("a valid optimisation profile")
 
@@ -171,6 +176,16 @@ class TensorRT:
                 "log": self.log.text(),
             },
         )
+
+    def _started(self, kind: str) -> Any:
+        """Return a new Builder or Runtime, the first things that need a working device."""
+        try:
+            return getattr(self._trt, kind)(self._logger)
+        except TypeError as error:  # pybind11: "factory function returned nullptr"
+            fault = self._failed(f"a {kind}")
+            if fault.status == "oom":
+                raise fault from error
+            raise Fault("runtime_missing", fault.message, fault.details) from error
 
     def _made(self, result: Any, what: str) -> Any:
         if result is None:

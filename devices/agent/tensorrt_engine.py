@@ -125,11 +125,11 @@ class Executable:
             else:
                 dtype = member_name(self._engine.get_binding_dtype(index))
                 shape = tuple(self._context.get_binding_shape(index))
-            if dtype not in _DTYPES or any(size < 0 for size in shape):
+            if dtype not in _DTYPES or any(size < 1 for size in shape):
                 raise Fault(
                     "build_failed",
-                    f"tensor {name!r} is {dtype} {list(shape)}; only fixed sizes and the types "
-                    f"{', '.join(sorted(_DTYPES))} can be measured",
+                    f"tensor {name!r} is {dtype} {list(shape)}; only fixed sizes of at least 1 and "
+                    f"the types {', '.join(sorted(_DTYPES))} can be measured",
                 )
             found.append(Binding(name, self._is_input(index, name), _DTYPES[dtype], shape))
         return found

@@ -8,6 +8,7 @@ help names neither spelling is not used.
 When its runs begin it does not say, so it gives no energy.
 """
 
+import math
 import os
 import re
 import shutil
@@ -55,7 +56,7 @@ class Trtexec:
     def __init__(self, program: Program, cache: EngineCache, board: str) -> None:
         self._program = program
         self._cache = cache
-        help_text = program.call(["--help"])
+        help_text = program.help()
         self._known = frozenset(_FLAG.findall(help_text))
         self.version = _version(help_text)
         self._timing = _timing_flags(self._known, self.version)
@@ -152,7 +153,7 @@ class TrtexecLoaded(Loaded):
 
     def block(self, seconds: float) -> Turn:
         """Warm the device up, then run, timed, for at least that long."""
-        return self._times(_amount(1, -int(-seconds // 1), WARM_UP_MS))
+        return self._times(_amount(1, math.ceil(seconds), WARM_UP_MS))
 
     def run(self) -> Optional[int]:
         """Run once."""
@@ -162,7 +163,7 @@ class TrtexecLoaded(Loaded):
         """Do nothing: when a run returns, nothing is under way."""
 
     def _times(self, amount: List[str]) -> Turn:
-        entries = self._program.times(self._options + amount)
+        entries = self._program.times(self._options + amount, WARM_UP_MS)
         total = array("Q", [_nanoseconds(entry["latencyMs"]) for entry in entries])
         compute = array("Q", [_nanoseconds(entry["computeMs"]) for entry in entries])
         return Turn(total, compute)

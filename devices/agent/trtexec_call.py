@@ -19,6 +19,7 @@ from gensynth.devices.agent.status import Fault
 from gensynth.devices.agent.tensors import Tensor
 
 LOG_LIMIT = 32 << 10
+HELP_LIMIT = 1 << 20
 
 _OUT_OF_MEMORY = re.compile(
     r"\[E\].*(out ?of ?memory|insufficient memory|bad_alloc|cudaErrorMemoryAllocation)",
@@ -26,7 +27,7 @@ _OUT_OF_MEMORY = re.compile(
 )
 _UNSUPPORTED = re.compile(r"No importer registered for op|UNSUPPORTED_\w+|Unsupported operator")
 _NODE = re.compile(r"[Ww]hile parsing node number (\d+)")
-_NOT_JSON = re.compile(r"(?<![\w.])(-?)(?:nan|inf(?:inity)?)(?![\w.])")
+_NOT_JSON = re.compile(r"(?<=[\s\[,])(-?)(nan|inf(?:inity)?)(?=\s*[,\]])")
 _KILLED = (-9, 137)
 
 
@@ -43,7 +44,20 @@ class Program:
         self._folder = folder
         self._written: Set[str] = set()
 
-    def call(self, options: Sequence[str], onnx: Optional[OnnxFile] = None) -> str:
+    def help(self) -> str:
+        """Return its help, all of it: what it can do is read there.
+
+        Raises:
+            Fault: `runtime_missing` if it cannot be run.
+        """
+        try:
+            return self.call(["--help"], limit=HELP_LIMIT)
+        except Fault as fault:
+            raise Fault("runtime_missing", fault.message, fault.details) from fault
+
+    def call(
+        self, options: Sequence[str], onnx: Optional[OnnxFile] = None, limit: int = LOG_LIMIT
+    ) -> str:
         """Run the program to its end and return what it said, the middle of a long text cut.
 
         Raises:
@@ -59,7 +73,7 @@ class Program:
                     stdout=file,
                     stderr=subprocess.STDOUT,
                 )
-            said = _said(log)
+            said = _said(log, limit)
         except OSError as error:
             raise Fault("runtime_missing", f"{self.path} cannot be run: {error}") from error
         finally:
@@ -94,9 +108,14 @@ class Program:
         entries = self._json(options, "--exportOutput")
         return [_tensor(entry) for entry in entries]
 
-    def times(self, options: Sequence[str]) -> List[Dict[str, float]]:
-        """Return an entry for each run, in its order, with times in milliseconds."""
-        return self._json(options, "--exportTimes")
+    def times(self, options: Sequence[str], warm_up_ms: float) -> List[Dict[str, float]]:
+        """Return an entry for each run after the warm-up, in its order, with milliseconds.
+
+        Up to 8.6 the program writes those of the warm-up too; its own summary leaves out what
+        began to compute before the warm-up's end, as we do.
+        """
+        entries = self._json(options, "--exportTimes")
+        return [entry for entry in entries if entry["startComputeMs"] >= warm_up_ms]
 
     def close(self) -> None:
         """Remove every file that was written."""
@@ -108,7 +127,7 @@ class Program:
         try:
             self.call(list(options) + [f"{option}={path}"])
             text = self._read(path).decode("utf-8")
-            # It writes nan and inf as C++ does, which is no JSON.
+            # Among its values it writes nan and inf as C++ does, which is no JSON.
             return list(json.loads(_NOT_JSON.sub(_constant, text)))
         except (ValueError, TypeError) as error:
             raise Fault("device_lost", f"trtexec wrote no JSON for {option}: {error}") from error
@@ -165,17 +184,17 @@ def quoted(name: str) -> str:
     return f"'{name}'" if re.search(r"[:,]", name) else name
 
 
-def _said(path: str) -> str:
+def _said(path: str, limit: int) -> str:
     """Return the beginning and the end of a log."""
     with open(path, "rb") as file:
-        first = file.read(LOG_LIMIT // 2)
+        first = file.read(limit // 2)
         rest = os.fstat(file.fileno()).st_size - len(first)
-        file.seek(max(len(first), len(first) + rest - LOG_LIMIT // 2))
-        return (first + file.read(LOG_LIMIT // 2)).decode("utf-8", "replace")
+        file.seek(max(len(first), len(first) + rest - limit // 2))
+        return (first + file.read(limit // 2)).decode("utf-8", "replace")
 
 
 def _constant(found: "re.Match[str]") -> str:
-    return "NaN" if "nan" in found.group(0) else found.group(1) + "Infinity"
+    return "NaN" if found.group(2) == "nan" else found.group(1) + "Infinity"
 
 
 def _tensor(entry: Dict[str, Any]) -> Tensor:

@@ -9,9 +9,11 @@
 facts, its clocks and the runtimes that did not work.
 """
 
+import json
 import os
+from collections import Counter
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from gensynth.devices.agent import board, windows
 from gensynth.devices.agent.networks import Loaded, open_network
@@ -73,7 +75,7 @@ class _Job:
         networks: List[Result] = [
             {
                 "id": network.network.id,
-                "engine": network.engine,
+                "engine": self._engine(network),
                 "file_precision": network.network.onnx.precision,
                 "outputs": None,
                 "warmup": None,
@@ -117,6 +119,22 @@ class _Job:
             self._flag("smaller_workspace")
         return loaded
 
+    def _engine(self, network: Loaded) -> Optional[Dict[str, Any]]:
+        """Return what was built for a network; its layers and its log, which are long, as blobs."""
+        if network.engine is None:
+            return None
+        layers, log = network.engine["layers"], network.engine["log"]
+        counts = None if layers is None else dict(Counter(layer["precision"] for layer in layers))
+        return dict(
+            network.engine,
+            precisions=counts,
+            layers=None if layers is None else self._put(json.dumps(layers).encode("utf-8")),
+            log=self._put(log.encode("utf-8", "replace")),
+        )
+
+    def _put(self, content: bytes) -> str:
+        return self._spool.put_result_blob(self._spec["id"], content)
+
     def _outputs(self, network: Loaded) -> List[Dict[str, object]]:
         """Return a network's outputs as blobs, once they are seen to be numbers."""
         name = network.network.id
@@ -131,10 +149,7 @@ class _Job:
                         f"{output.name!r} at position {found.position}",
                         {"tensor": output.name, "position": found.position, "value": found.value},
                     )
-            return [
-                as_json(output, self._spool.put_result_blob(self._spec["id"], output.data))
-                for output in outputs
-            ]
+            return [as_json(output, self._put(output.data)) for output in outputs]
 
     def _latency(self, loaded: List[Loaded], networks: List[Result]) -> None:
         timing = self._spec["timing"]
@@ -161,10 +176,9 @@ class _Job:
         """Return the times of all rounds as blobs of u64, little-endian, in nanoseconds."""
         total = b"".join(turn.total_ns.tobytes() for turn in turns)
         parts = [turn.compute_ns.tobytes() for turn in turns if turn.compute_ns is not None]
-        put = self._spool.put_result_blob
         return {
-            "blob": put(self._spec["id"], total),
-            "compute": put(self._spec["id"], b"".join(parts)) if parts else None,
+            "blob": self._put(total),
+            "compute": self._put(b"".join(parts)) if parts else None,
             "rounds": len(turns),
             "runs": runs,
         }
