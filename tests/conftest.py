@@ -17,6 +17,9 @@ import pytest
 from hypothesis import settings
 
 from tests import toybox
+from tests.board import agent_home, board
+
+__all__ = ["agent_home", "board"]
 
 # The time of one example says nothing on a shared machine; the examples are the same each run.
 settings.register_profile("gensynth", deadline=None, derandomize=True, max_examples=50)
