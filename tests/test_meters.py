@@ -72,8 +72,8 @@ def test_no_driver_is_no_meter() -> None:
     assert nvml.throttle(absent) == []
 
 
-def test_a_library_that_is_too_old_is_no_meter(tmp_path: Path, load: Library) -> None:
-    assert load(nvml.LIBRARY)
+@pytest.mark.usefixtures("library")  # which skips without a compiler
+def test_a_library_that_is_too_old_is_no_meter(tmp_path: Path) -> None:
     source = tmp_path / "old.c"
     source.write_text(
         "int nvmlInit_v2(void) { return 0; }\n"

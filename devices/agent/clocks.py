@@ -7,7 +7,8 @@ Nothing is touched unless asked. Before the first change the present state is wr
 journal in `home`. It is put back when the block ends; by a watchdog process when the agent is
 killed, whose pipe then ends; and by the next agent's `restore_pending` when the board lost its
 power meanwhile. Who may not change the clocks goes on without, with the flag `clocks_unlocked`.
-The journal has a lock, which the kernel releases with its owner, so only one of these acts.
+The journal has a lock, which the kernel releases with its owner and with the tool that the owner
+has started, so only one of these acts, and none while a killed one's tool is still at work.
 """
 
 import fcntl
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional
+from typing import IO, Any, Dict, Iterator, List, Optional
 
 from gensynth.devices.agent import nvpmodel, speeds
 from gensynth.devices.agent.nvpmodel import Refused
@@ -87,8 +88,8 @@ def hold(request: Optional[Dict[str, Any]], home: str, root: str = "/") -> Itera
     if not request or (request.get("power_mode") is None and not request.get("lock")):
         yield held
         return
-    with _locked(home):
-        _restore(home, root)  # of an agent that died, if its watchdog died as well
+    with _locked(home) as lock:
+        _restore(home, root, lock)  # of an agent that died, if its watchdog died as well
         if os.path.exists(os.path.join(home, JOURNAL)):
             held._flag("clocks_unlocked", "what an earlier job changed could not be put back")
             yield held
@@ -97,13 +98,13 @@ def hold(request: Optional[Dict[str, Any]], home: str, root: str = "/") -> Itera
         _write_journal(home, root, held.before)
         watchdog = _start_watchdog(home, root)
         try:
-            _change(held, request, root)
+            _change(held, request, root, lock)
             yield held
             mode, was = state(root)["power_mode"], held.during["power_mode"]
             if mode != was:
                 held._flag("power_mode_changed", "{} was {}".format(mode, was))
         finally:
-            why = _restore(home, root)
+            why = _restore(home, root, lock)
             held.restored = why is None
             if why is not None:
                 held._flag("clocks_not_restored", why)
@@ -119,8 +120,8 @@ def restore_pending(home: str, root: str = "/") -> Optional[str]:
     if not os.path.exists(os.path.join(home, JOURNAL)):
         return None
     try:
-        with _locked(home, wait_s=0.0):
-            return _restore(home, root)
+        with _locked(home, wait_s=0.0) as lock:
+            return _restore(home, root, lock)
     except Fault:
         return None
 
@@ -164,30 +165,30 @@ def watch(home: str, root: str) -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     if sys.stdin.buffer.read() != _DONE:
-        with _locked(home):
-            _restore(home, root)
+        with _locked(home, wait_s=nvpmodel.TIMEOUT_S) as lock:
+            _restore(home, root, lock)
 
 
-def _change(held: Held, request: Dict[str, Any], root: str) -> None:
+def _change(held: Held, request: Dict[str, Any], root: str, lock: IO[bytes]) -> None:
     """Do what is asked as far as it is permitted, and read it again."""
-    number, lock = request.get("power_mode"), bool(request.get("lock"))
+    number, pin = request.get("power_mode"), bool(request.get("lock"))
     try:
-        nvpmodel.store_clocks(root)
+        nvpmodel.store_clocks(root, lock)
         if number is not None and number != (held.before["power_mode"] or {}).get("id"):
-            nvpmodel.set_mode(root, int(number))
+            nvpmodel.set_mode(root, int(number), lock)
     except Refused as refusal:
         held._flag("clocks_unlocked", refusal)
         if number is not None:
             held._flag("power_mode_refused", refusal)
-        lock = False
-    if lock:
+        pin = False
+    if pin:
         try:
-            nvpmodel.lock_clocks(root)
+            nvpmodel.lock_clocks(root, lock)
         except Refused as refusal:
             held._flag("clocks_unlocked", refusal)
     held.during = state(root)
     held.locked = held.during["locked"]
-    if lock and not held.locked:
+    if pin and not held.locked:
         held._flag("clocks_unlocked", "clocks after jetson_clocks: {}".format(held.during))
 
 
@@ -200,7 +201,7 @@ def _write_journal(home: str, root: str, before: Dict[str, Any]) -> None:
     os.replace(path + ".new", path)
 
 
-def _restore(home: str, root: str) -> Optional[str]:
+def _restore(home: str, root: str, lock: IO[bytes]) -> Optional[str]:
     """Put back what the journal says and remove it; return why that failed, or None.
 
     A restart resets clocks by itself, and keeps the power mode.
@@ -209,37 +210,37 @@ def _restore(home: str, root: str) -> Optional[str]:
     try:
         with open(path) as file:
             journal = json.load(file)
+        mode, ranges = journal["before"]["power_mode"], journal["before"]["ranges_mhz"]
+        same_boot = journal["boot_id"] == boot_id(root)
     except FileNotFoundError:
         return None
-    mode = journal["before"]["power_mode"]
+    except (ValueError, KeyError, TypeError):
+        return "{} is no journal of clocks; set them by hand and remove it".format(path)
     now = state(root)
     try:
         if mode is not None and mode != now["power_mode"]:
-            nvpmodel.set_mode(root, mode["id"])
-        if journal["boot_id"] == boot_id(root) and not _same_clocks(journal["before"], root):
-            nvpmodel.restore_clocks(root)
-            if not _same_clocks(journal["before"], root):
-                return "clocks must be as before, {}, got {}".format(journal["before"], state(root))
+            nvpmodel.set_mode(root, mode["id"], lock)
+        if same_boot and not _same_clocks(ranges, root):
+            nvpmodel.restore_clocks(root, lock)
+            if not _same_clocks(ranges, root):
+                return "clocks must be as before, {}, got {}".format(ranges, state(root))
     except (Refused, Fault) as error:
         return str(error)
     os.unlink(path)
     return None
 
 
-def _same_clocks(before: Dict[str, Any], root: str) -> bool:
+def _same_clocks(before: Dict[str, List[float]], root: str) -> bool:
     """Return whether governors may choose as before; what they have chosen does not matter."""
-
-    def choices(clocks: Dict[str, Any]) -> Dict[str, List[float]]:
-        return {name: speed[:2] for name, speed in clocks["ranges_mhz"].items()}
-
-    return choices(before) == choices(state(root))
+    now = {name: list(speed[:2]) for name, speed in speeds.speeds(root).items()}
+    return {name: speed[:2] for name, speed in before.items()} == now
 
 
 @contextmanager
-def _locked(home: str, wait_s: float = WAIT_S) -> Iterator[None]:
+def _locked(home: str, wait_s: float = WAIT_S) -> Iterator[IO[bytes]]:
     os.makedirs(home, exist_ok=True)
     deadline_s = time.monotonic() + wait_s
-    with open(os.path.join(home, LOCK), "ab") as file:
+    with open(os.path.join(home, LOCK), "a+b") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -250,7 +251,7 @@ def _locked(home: str, wait_s: float = WAIT_S) -> Iterator[None]:
                         "device_busy", "another agent holds the clocks of this board"
                     ) from error
                 time.sleep(0.02)
-        yield
+        yield file
 
 
 def _start_watchdog(home: str, root: str) -> "subprocess.Popen[bytes]":

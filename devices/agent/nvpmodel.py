@@ -9,13 +9,15 @@
 The changing ones need root: where the agent is not root, `sudo -n`, which never asks for a
 password. `SUDOERS` are the lines that permit exactly these commands and no other argument.
 FILE is below /run, where only root can write: a user cannot turn it into another file, and it
-is gone after a restart, as are the clocks that it describes.
+is gone after a restart, as are the clocks that it describes. What a changing tool says goes to
+a file that the caller gives, which stays open as long as the tool runs, whatever becomes of the
+caller: a lock on that file is the tool's as well.
 """
 
 import os
 import re
 import subprocess
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import IO, Any, Dict, List, NamedTuple, Optional
 
 from gensynth.devices.agent import sysfs
 from gensynth.devices.agent.status import Fault
@@ -62,7 +64,7 @@ def modes(root: str) -> List[Mode]:
     return [Mode(int(number), name) for number, name in _DEFINED.findall(text)]
 
 
-def set_mode(root: str, number: int) -> None:
+def set_mode(root: str, number: int, out: IO[bytes]) -> None:
     """Change the power mode and read it again.
 
     Raises:
@@ -73,7 +75,7 @@ def set_mode(root: str, number: int) -> None:
     if defined and number not in defined:
         raise Refused("power mode {} is not one of {}".format(number, defined))
     try:
-        said = _run(_privileged(root, "nvpmodel", ["-m", str(number)]), b"NO\n")
+        said = _run(_privileged(root, "nvpmodel", ["-m", str(number)]), b"NO\n", out)
     except Refused as refusal:
         said = str(refusal)
         if not _REBOOT.search(said):
@@ -90,20 +92,20 @@ def set_mode(root: str, number: int) -> None:
     raise Refused("power mode {} was set, but it is {}".format(number, now))
 
 
-def store_clocks(root: str) -> None:
+def store_clocks(root: str, out: IO[bytes]) -> None:
     """Keep the clocks as they are; what was kept before is replaced."""
     # it asks whether an old file may go; only ours ever has that name
-    _run(_privileged(root, "jetson_clocks", ["--store", _stored(root)]), b"y\n")
+    _run(_privileged(root, "jetson_clocks", ["--store", _stored(root)]), b"y\n", out)
 
 
-def lock_clocks(root: str) -> None:
+def lock_clocks(root: str, out: IO[bytes]) -> None:
     """Pin every clock to the highest of the power mode."""
-    _run(_privileged(root, "jetson_clocks", []), b"")
+    _run(_privileged(root, "jetson_clocks", []), b"", out)
 
 
-def restore_clocks(root: str) -> None:
+def restore_clocks(root: str, out: IO[bytes]) -> None:
     """Put the clocks back as they were kept."""
-    _run(_privileged(root, "jetson_clocks", ["--restore", _stored(root)]), b"")
+    _run(_privileged(root, "jetson_clocks", ["--restore", _stored(root)]), b"", out)
 
 
 def can(root: str, name: str, arguments: List[str]) -> Optional[str]:
@@ -151,21 +153,27 @@ def _privileged(root: str, name: str, arguments: List[str]) -> List[str]:
     return [sudo, "-n", program] + arguments
 
 
-def _run(command: List[str], answer: bytes) -> str:
+def _run(command: List[str], answer: bytes, out: Optional[IO[bytes]] = None) -> str:
     """Return what a tool says; it is never left waiting for an answer."""
+    if out is not None:
+        out.truncate(0)
     environment: Dict[str, Any] = dict(os.environ, LC_ALL="C")
     try:
         done = subprocess.run(
             command,
             input=answer,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if out is None else out,
             stderr=subprocess.STDOUT,
             timeout=TIMEOUT_S,
             env=environment,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Refused("{}: {}".format(" ".join(command), error)) from error
-    said = done.stdout.decode("utf-8", "replace").strip()
+    content = done.stdout
+    if out is not None:
+        out.seek(0)
+        content = out.read()
+    said = content.decode("utf-8", "replace").strip()
     if done.returncode:
         raise Refused(
             "{} ended with {}: {}".format(" ".join(command), done.returncode, said[-300:])
