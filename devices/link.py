@@ -33,7 +33,7 @@ LOADER = (
 # The agent needs the standard library alone, so it is spared what else is installed.
 _OPTIONS = ("-E", "-s", "-S", "-c")
 _CLOSE_S = 3.0
-_MARGIN_S = 1.0
+_MARGIN_S = 0.5  # ssh has its own limit, and its words are better than ours
 
 
 class Link:

@@ -200,7 +200,8 @@ class Board(Home):
             "KbdInteractiveAuthentication": "no",
             "MaxStartups": "100",
             "LogLevel": "ERROR",
-            "SetEnv": f"GENSYNTH_AGENT_HOME={self.path}",
+            # Another home, so that no start file of the user's is read.
+            "SetEnv": f"HOME={self.folder} GENSYNTH_AGENT_HOME={self.path}",
         }
         return iter((own | self._options).items())
 
@@ -227,10 +228,10 @@ def ssh_with_own_configuration(folder: Path, key: Path) -> Path:
 
 
 def start_file(text: str, folder: Path) -> dict[str, str]:
-    """The options with which a login shell over there reads a start file before anything else."""
+    """The options with which the shell over there reads a start file before anything else."""
     path = folder / "start"
     path.write_text(text)
-    return {"ForceCommand": f'BASH_ENV={path} exec bash -c "$SSH_ORIGINAL_COMMAND"'}
+    return {"ForceCommand": f'. {path}; eval "$SSH_ORIGINAL_COMMAND"'}
 
 
 @pytest.fixture
