@@ -18,7 +18,7 @@ import struct
 import subprocess
 import sys
 import time
-from typing import IO, Iterator, Optional
+from typing import IO, Callable, Iterator, Optional
 
 from gensynth.devices.agent import meters, timing
 from gensynth.devices.agent.meter import Meter
@@ -26,6 +26,7 @@ from gensynth.devices.agent.status import Fault
 
 PAIR = struct.Struct("<Qd")
 SILENT_S = 1.0
+FAILING_S = 0.5  # the child gives its reason before the parent finds it silent
 START_S = 10.0
 STOP_S = 5.0
 _CHECK_EVERY_S = 0.2
@@ -167,28 +168,40 @@ def main(arguments: "list[str]") -> None:
         sys.exit(1)
 
 
-def _sample(meter: Meter, rate_hz: float, seed: int, file: IO[bytes]) -> None:
-    start_ns = timing.now_ns()
+def _stdin_ended(seconds: float) -> bool:
+    """Wait for so long; nothing is ever written there: the parent has closed it, or is gone."""
+    return bool(select.select([0], [], [], seconds)[0])
+
+
+def _sample(
+    meter: Meter,
+    rate_hz: float,
+    seed: int,
+    file: IO[bytes],
+    now_ns: timing.Clock = timing.now_ns,
+    ended_within: Callable[[float], bool] = _stdin_ended,
+) -> None:
+    """Read the meter at its moments and append what it says, until the parent ends that."""
+    start_ns = now_ns()
     failing_since_ns: Optional[int] = None
     last_ns = 0
     for k, moment_s in enumerate(moments(rate_hz, seed)):
-        now_s = (timing.now_ns() - start_ns) * 1e-9
+        now_s = (now_ns() - start_ns) * 1e-9
         if now_s > (k + 1) / rate_hz:
             continue  # slept through: a burst of late readings would only pretend to be there
-        ready, _, _ = select.select([0], [], [], max(0.0, moment_s - now_s))
-        if ready:
-            return  # nothing is ever written there: the parent has closed it, or is gone
-        before_ns = timing.now_ns()
+        if ended_within(max(0.0, moment_s - now_s)):
+            return
+        before_ns = now_ns()
         try:
             value = meter.read()
         except (OSError, ValueError, Fault) as error:
             failing_since_ns = failing_since_ns or before_ns
-            if before_ns - failing_since_ns > SILENT_S * 1e9:
+            if before_ns - failing_since_ns > FAILING_S * 1e9:
                 raise Fault("sensor_bad", "the sensor cannot be read: {}".format(error)) from error
             continue
         failing_since_ns = None
         # the reading belongs to the middle of the time that it took
-        stamp_ns = max((before_ns + timing.now_ns()) // 2, last_ns + 1)
+        stamp_ns = max((before_ns + now_ns()) // 2, last_ns + 1)
         last_ns = stamp_ns
         file.write(PAIR.pack(stamp_ns, value))
 
