@@ -47,6 +47,7 @@ class Attempt:
         predicted: (low, mean, high) accuracy in [0, 1] at 95 %, said before it was distilled.
         correct, n: on the search split.
         seconds: wall time of its training and evaluation, here or before the run was resumed.
+        operators: of N's convolutions; none where the space has no sites.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Attempt:
     correct: int
     n: int
     seconds: Mapping[str, float]
+    operators: tuple[int, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -68,11 +70,11 @@ class Attempt:
     @property
     def point(self) -> Points:
         """N as a point of the space."""
-        return Points(np.array([self.widths], dtype=np.int64), np.array([self.bits], dtype=bool))
+        return Points.of((self.widths, self.bits, self.operators))
 
     def observation(self) -> Observation:
         """Return what the inquisitor learns from it."""
-        return Observation(self.widths, self.bits, FULL, self.correct, self.n)
+        return Observation(self.widths, self.bits, FULL, self.correct, self.n, self.operators)
 
     def costs(self, job: Job) -> dict[str, int]:
         """Return its exact costs by name."""
@@ -96,6 +98,7 @@ class Attempt:
             "graph_sha256": self.graph.sha256,
             "widths": list(self.widths),
             "bits": list(self.bits),
+            **({"operators": list(self.operators)} if self.operators else {}),
             **self.costs(job),
             "predicted_top1_pct": [100 * p for p in self.predicted],
             "predicted": list(self.predicted),
@@ -136,6 +139,7 @@ def read_attempt(run: RunFolder, name: str) -> Attempt | None:
         graph=Graph.from_json((folder / "graph.json").read_text()),
         widths=tuple(entry["widths"]),
         bits=tuple(entry["bits"]),
+        operators=tuple(entry.get("operators", ())),
         predicted=(entry["predicted"][0], entry["predicted"][1], entry["predicted"][2]),
         correct=entry["correct"],
         n=entry["n"],
@@ -208,13 +212,15 @@ def attempt(
     kept = read_attempt(run, name)
     if kept is None:
         network, correct, seconds = distil(run, job, graph, state.weights, name=name, watch=watch)
+        widths, bits, operators = point.rows()[0]
         kept = Attempt(
             name=name,
             seed=seed,
             generator_sha256=hashlib.sha256(state.generator.to_json().encode()).hexdigest(),
             graph=graph,
-            widths=tuple(int(w) for w in point.widths[0]),
-            bits=tuple(bool(b) for b in point.bits[0]),
+            widths=widths,
+            bits=bits,
+            operators=operators,
             predicted=interval(inquisitor, point),
             correct=correct,
             n=len(job.dataset.search),

@@ -96,6 +96,14 @@ def synth(
             "place of the run file's.",
         ),
     ] = None,
+    operator: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Such as separable or low_rank_2: may stand for a dense convolution; once for "
+            "each.",
+        ),
+    ] = None,
     utility: Annotated[
         str | None,
         typer.Option(
@@ -132,6 +140,7 @@ def synth(
         "data.source": data,
         "data.folder": data_folder,
         "requirements": require,
+        "search.operators": operator,
         "utility": utility,
         "search.cycles": cycles,
         "finalists.count": finalists,

@@ -127,6 +127,8 @@ class SearchConfig:
         risk: share of seeds, in [0, 1], that may be predicted to violate a requirement.
         learn_weights: whether the shared weights learn at all; if not, neither the warm-up nor
             the absorption takes place.
+        operators: what may stand for a dense convolution, such as "separable" or
+            "low_rank_2", see `gensynth.substitution`; none leaves all convolutions dense.
     """
 
     cycles: Positive = 12
@@ -142,6 +144,7 @@ class SearchConfig:
     diversity: Annotated[float, Field(ge=0)] = 0.05
     risk: Share = 0.1
     learn_weights: bool = True
+    operators: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

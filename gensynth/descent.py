@@ -3,13 +3,16 @@
 Many networks descend side by side as rows of arrays. Each gives up, move by move, whatever
 loses least gain for the relative cost it saves, until every target itself holds; then it
 takes back what still fits. Nothing is assumed of the costs: savings are exact differences.
+
+A move narrows a group, removes a block or gives one convolution another operator; what is
+taken back are channels, and operators that lose less.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from gensynth.space import Points, Space
+from gensynth.space import COSTS, Points, Space
 from gensynth.theta import Draw, Theta, grid
 
 
@@ -39,7 +42,13 @@ class Targets:
 
 
 class Gains:
-    """f_g(k) of many networks, tabulated: values[network, group, k]."""
+    """Gains of many networks, tabulated.
+
+    Attributes:
+        values: (networks, groups, widest + 1), f_g(k).
+        blocks: (networks, blocks), of a block that is there.
+        losses: (networks, sites, 1 + words), of a convolution with another operator.
+    """
 
     def __init__(self, space: Space, thetas: list[Theta], draws: list[Draw]) -> None:
         widest = int(space.sizes.max(initial=1))
@@ -61,12 +70,21 @@ class Gains:
             steps[:, g, 1 : size + 1] = np.exp(log_step)
             start += int(size)
         self.values = grid(np.cumsum(steps, axis=2) * 2.0**10)  # (networks, groups, widest + 1)
-        blocks = np.stack([t.block for t in thetas]) + tilt[:, groups:]
-        self.blocks = grid(np.exp(blocks) * 2.0**10)  # (networks, blocks)
+        ends = np.cumsum([groups, len(space.coupling.blocks), len(space.sites)])
+        _, of_block, of_site, of_word = np.split(tilt, ends, axis=1)
+        blocks = np.stack([t.block for t in thetas]) + of_block
+        self.blocks = grid(np.exp(blocks) * 2.0**10)
+        losses = np.stack([t.operator + t.word for t in thetas])
+        losses = np.exp(losses + of_site[:, :, None] + of_word[:, None, :])
+        self.losses = np.pad(grid(losses * 2.0**10), ((0, 0), (0, 0), (1, 0)))  # dense: none
 
     def at(self, widths: np.ndarray) -> np.ndarray:
         """Return (networks, groups) gains at these widths."""
         return np.take_along_axis(self.values, widths[:, :, None], axis=2)[:, :, 0]
+
+    def lost(self, operators: np.ndarray) -> np.ndarray:
+        """Return (networks, sites) losses of these operators."""
+        return np.take_along_axis(self.losses, operators[:, :, None].astype(int), axis=2)[:, :, 0]
 
 
 class Descent:
@@ -76,6 +94,7 @@ class Descent:
         self.space, self.gains, self.targets = space, gains, targets
         whole = space.whole(len(gains.values))
         self.widths, self.bits = whole.widths, whole.bits
+        self.operators = space.chosen(whole).copy()
         self._excess = targets.excess(space.costs(whole), space.prototype)
 
     def run(self) -> Points:
@@ -87,7 +106,7 @@ class Descent:
         return self._points()
 
     def _points(self) -> Points:
-        return Points(self.widths, self.bits)
+        return Points(self.widths, self.bits, self.operators if len(self.space.sites) else None)
 
     def _descend(self) -> bool:
         """Make the cheapest moves of every network that still costs too much.
@@ -105,15 +124,34 @@ class Descent:
         lost = self.gains.at(self.widths) - self.gains.at(self.widths - steps)
         lost = np.concatenate([lost, self._block_losses(points)], axis=1)
         prices = _prices(lost, saved[:, :, 0])  # (networks, groups + blocks)
+        switched = self.operators
+        if len(space.sites):
+            switched, switching = self._switches(points, urgency)
+            prices = np.concatenate([prices, switching], axis=1)  # sites behind
+            # Grouped convolutions cost the same at several widths: over such steps for nothing.
+            stuck = ~np.isfinite(prices).any(axis=1)
+            onward = stuck[:, None] & (steps > 0) & space.living(points)
+            prices[:, : steps.shape[1]][onward] = lost[:, : steps.shape[1]][onward]
         self._excess = self.targets.excess(costs, space.prototype)
         count = np.maximum(1, (self._excess * prices.shape[1] / 4).astype(int))
         ranks = prices.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
         unfinished = np.asarray(unmet.any(axis=1))[:, None]
         chosen = (ranks < count[:, None]) & np.isfinite(prices) & unfinished
-        groups = len(space.sizes)
-        self.widths = self.widths - steps * chosen[:, :groups]
-        self.bits = self.bits & ~chosen[:, groups:]
+        ends = np.cumsum([len(space.sizes), len(space.coupling.blocks)])
+        narrowed, removed, replaced = np.split(chosen, ends, axis=1)
+        self.widths = self.widths - steps * narrowed
+        self.bits = self.bits & ~removed
+        gone = (~self.bits[:, None, :] & space.site_owners).any(axis=2)
+        self.operators = np.where(gone, 0, np.where(replaced, switched, self.operators))
         return bool(chosen.any())
+
+    def _switches(self, points: Points, urgency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the best other operator of every site, and its price: (networks, sites) each."""
+        saved = self.space.operator_savings(points)
+        saved = np.where(np.isfinite(saved), saved, 0.0) @ urgency[:, None, :, None]
+        lost = self.gains.losses - self.gains.lost(self.operators)[:, :, None]
+        prices = _prices(lost, saved[..., 0])  # (networks, sites, 1 + words)
+        return prices.argmin(axis=2).astype(np.int8), prices.min(axis=2)
 
     def _narrowing(self) -> np.ndarray:
         """Return how many channels the next move takes away from each group."""
@@ -128,26 +166,44 @@ class Descent:
         return wider - self.widths
 
     def _block_losses(self, points: Points) -> np.ndarray:
-        """Return what each block's removal loses, its inner groups included."""
+        """Return what each block's removal loses, its inner groups included.
+
+        What its convolutions have lost already is not lost again.
+        """
         within = self.gains.at(self.widths) * self.space.living(points)
         losses: np.ndarray = self.gains.blocks + within @ self.space.owners
+        if len(self.space.sites):
+            losses = losses - self.gains.lost(self.operators) @ self.space.site_owners
         return losses
 
     def _take_back(self) -> bool:
-        """Widen the most worthwhile group of every network in which one still fits."""
+        """Take back what is most worthwhile of every network in which something still fits."""
         space, points = self.space, self._points()
         steps = self._widening()
         added = -space.width_savings(points, -steps)  # (networks, groups, costs)
-        costs = space.costs(points)[:, None] + added
-        fits = ~self.targets.unmet(costs, space.prototype).any(axis=2)
         gained = self.gains.at(self.widths + steps) - self.gains.at(self.widths)
-        spent = (added / space.prototype).sum(axis=2)
-        worth = np.where(fits & (steps > 0) & (spent > 0), gained / np.maximum(spent, 1e-12), -1.0)
+        gained = np.where((steps > 0) & space.living(points), gained, 0.0)
+        groups = added.shape[1]
+        if len(space.sites):
+            options = -space.operator_savings(points)
+            better = self.gains.lost(self.operators)[:, :, None] - self.gains.losses
+            better = np.where(space.sites.allowed, better, 0.0)
+            added = np.concatenate([added, options.reshape(len(points), -1, len(COSTS))], axis=1)
+            gained = np.concatenate([gained, better.reshape(len(points), -1)], axis=1)
+        fits = ~self.targets.unmet(space.costs(points)[:, None] + added, space.prototype).any(
+            axis=2
+        )
+        spent = np.maximum((added / space.prototype).sum(axis=2), 1e-12)
+        worth = np.where(fits & (gained > 0), gained / spent, -1.0)
         rows = np.flatnonzero(worth.max(axis=1, initial=-1.0) > 0)
         if len(rows) == 0:
             return False
         choice = worth[rows].argmax(axis=1)
-        self.widths[rows, choice] += steps[rows, choice]
+        wider = choice < groups
+        self.widths[rows[wider], choice[wider]] += steps[rows[wider], choice[wider]]
+        if len(space.sites):
+            site, operator = np.divmod(choice[~wider] - groups, self.gains.losses.shape[2])
+            self.operators[rows[~wider], site] = operator
         return True
 
 

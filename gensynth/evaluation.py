@@ -7,7 +7,7 @@ result is the same, so a resumed run repeats nothing and changes nothing.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from gensynth import train
 from gensynth.compute import Compute
 from gensynth.data.dataset import Dataset, Split
 from gensynth.data.views import Views
+from gensynth.fitting import FITTED_IMAGES, fit_all
 from gensynth.graph import Graph
 from gensynth.network import Network, build
 from gensynth.prototype import Prototype
@@ -52,14 +53,33 @@ class Workshop:
     hard_loss: HardLoss = torch.nn.functional.cross_entropy
     trainer: Trainer | None = None
 
+    def calibration(self) -> list[Tensor]:
+        """Return the batches of training images from which a network is calibrated."""
+        count = min(256, len(self.views))
+        return [b.images for b in self.views.epoch(0, count, limit=CALIBRATION_BATCHES)]
+
     def inherit(self, graph: Graph, weights: Mapping[str, Tensor]) -> Network:
-        """Return a graph's network on slices of the shared weights, its norms recalibrated."""
+        """Return a graph's network on slices of the shared weights, its norms recalibrated.
+
+        A substitute's weights are fitted to what the same network answers with all its
+        convolutions dense, on the images that recalibrate it.
+        """
+        images = self.calibration()
+        operators = graph.selection.operators
+        if operators:
+            dense = self._cut(
+                self.prototype.coupling.apply(replace(graph.selection, operators={})), weights
+            )
+            recalibrate(dense, images)
+            weights = {**weights, **fit_all(dense, images[0][:FITTED_IMAGES], operators, graph)}
+        network = self._cut(graph, weights)
+        recalibrate(network, images)
+        return network
+
+    def _cut(self, graph: Graph, weights: Mapping[str, Tensor]) -> Network:
         slices = self.prototype.coupling.slices(graph.selection)
         network = build(graph, weights, slices, opaque=self.prototype.opaque)
         self.compute.place(network)
-        images = min(256, len(self.views))
-        batches = self.views.epoch(0, images, limit=CALIBRATION_BATCHES)
-        recalibrate(network, (batch.images for batch in batches))
         return network
 
     def distil(

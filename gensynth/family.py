@@ -171,7 +171,8 @@ def open_generator(path: Path) -> tuple[Generator, Inquisitor]:
         raise PrototypeError(f"{graph_file} is damaged: {error}") from error
     try:
         text = (path / states.GENERATOR_FILE).read_text()
-        space = Space(couple(graph), json.loads(text)["align"])
+        document = json.loads(text)
+        space = Space(couple(graph), document["align"], tuple(document.get("operators", ())))
         insight = json.loads((path / states.INQUISITOR_FILE).read_text())
         inquisitor = Inquisitor.from_document(insight["inquisitor"], space)
         return Generator.from_json(text, space), inquisitor
@@ -201,10 +202,8 @@ def _draw(run: RunFolder, seeds: list[int], watch: Watch) -> Family:
     points = generator.points(seeds)
     drawn = []
     for index, seed in enumerate(seeds):
-        rows = slice(index, index + 1)
-        point = Points(points.widths[rows], points.bits[rows])
         graph = generator.graph(points, index, seed)
-        drawn.append(_drawn(run, seed, graph, point, inquisitor, requirements))
+        drawn.append(_drawn(run, seed, graph, points.take([index]), inquisitor, requirements))
         watch.progress("networks", (index + 1) / len(seeds), f"seed {seed}")
     distance = median_distance(generator, points) if len(seeds) > 1 else None
     return Family(run.path / GENERATED, tuple(drawn), distance)

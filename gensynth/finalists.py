@@ -78,8 +78,7 @@ class Ranking:
 
     def point(self, place: int) -> Points:
         """Return one seed's network as a point."""
-        rows = slice(place, place + 1)
-        return Points(self.points.widths[rows], self.points.bits[rows])
+        return self.points.take([place])
 
     def graph(self, place: int) -> Graph:
         """Return one seed's network."""

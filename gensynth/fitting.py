@@ -35,6 +35,9 @@ from gensynth.substitution import (
     inner_channels,
 )
 
+FITTED_IMAGES = 128
+"""Images of real data to which weights are fitted."""
+
 RIDGE = 1e-4
 """Share of a mean variance that every entry of a patch has in addition: few images leave
 directions unseen, and there the convolution itself is the best guess."""

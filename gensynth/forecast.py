@@ -39,6 +39,7 @@ class Forecast:
             generated network can change.
         groups: (name, channels) of the coupled channels that can be narrowed.
         blocks: names of the residual branches that can be removed.
+        operators: (operator, convolutions for which it may stand), of those that the run allows.
         cycles, finalists: how many.
         initialise_s, cycle_s, finalist_s, total_s: forecasts, on this machine as it is now.
     """
@@ -55,6 +56,7 @@ class Forecast:
     frozen_macs_share: float
     groups: tuple[tuple[str, int], ...]
     blocks: tuple[str, ...]
+    operators: tuple[tuple[str, int], ...]
     cycles: int
     finalists: int
     initialise_s: float

@@ -1,11 +1,12 @@
 """The generator G(s; theta): from parameters and a seed to a network's graph.
 
 A network's worth is modelled as a sum of *gains*: each coupled group earns for the
-channels it keeps, each residual block for being there. A seed tilts the gains of all groups
-together, along learned directions. From the prototype downward the generator gives up
-whatever loses least gain for the cost it saves, until every cost requirement itself holds,
-and then takes back what still fits. Parameters and MACs are exact at every step, so cost
-requirements hold for every seed by construction; accuracy is the inquisitor's to predict.
+channels it keeps, each residual block for being there, and a convolution loses by having
+another operator. A seed tilts all of these together, along learned directions. From the
+prototype downward the generator gives up whatever loses least gain for the cost it saves,
+until every cost requirement itself holds, and then takes back what still fits. Parameters
+and MACs are exact at every step, so cost requirements hold for every seed by construction;
+accuracy is the inquisitor's to predict.
 
 The gain of group g at width k, the best k channels kept, is
 
@@ -13,7 +14,8 @@ The gain of group g at width k, the best k channels kept, is
                  exp(sharpness * u[g, (j)]) * (n_g / j) ^ curvature
 
 with u the log-saliency of its channels in descending order and xi the seed's normal draw.
-Its steps shrink as k grows, so f_g is concave and the greedy descent is sound.
+Its steps shrink as k grows, so f_g is concave and the greedy descent is sound. Operator o
+at site s loses exp(operator[s, o] + word[o] + its and the word's tilts), dense nothing.
 """
 
 import json
@@ -91,40 +93,42 @@ class Generator:
         """Return parameters and limits as text; the prototype's graph is kept beside it."""
         theta = self.theta
         names = [group.name for group in self.space.coupling.groups]
-        return (
-            json.dumps(
-                {
-                    "format": FORMAT,
-                    "prototype": self.space.coupling.graph.sha256,
-                    "align": self.space.align,
-                    "limits": dict(self.limits),
-                    "u": {n: u.tolist() for n, u in zip(names, theta.u, strict=True)},
-                    "offset": theta.offset.tolist(),
-                    "block": theta.block.tolist(),
-                    "directions": theta.directions.tolist(),
-                    "tilt": theta.tilt.tolist(),
-                    "sharpness": theta.sharpness,
-                    "curvature": theta.curvature,
-                    "budget": list(theta.budget),
-                },
-                indent=1,
-                sort_keys=True,
-            )
-            + "\n"
-        )
+        document: dict[str, Any] = {
+            "format": FORMAT,
+            "prototype": self.space.coupling.graph.sha256,
+            "align": self.space.align,
+            "limits": dict(self.limits),
+            "u": {n: u.tolist() for n, u in zip(names, theta.u, strict=True)},
+            "offset": theta.offset.tolist(),
+            "block": theta.block.tolist(),
+            "directions": theta.directions.tolist(),
+            "tilt": theta.tilt.tolist(),
+            "sharpness": theta.sharpness,
+            "curvature": theta.curvature,
+            "budget": list(theta.budget),
+        }
+        if len(self.space.sites):
+            document["operators"] = list(self.space.sites.words)
+            document["operator"] = theta.operator.tolist()
+            document["word"] = theta.word.tolist()
+        return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
     @staticmethod
     def from_json(text: str, space: Space) -> "Generator":
         """Read a generator that `to_json` wrote for the same prototype.
 
         Raises:
-            ValueError: if it belongs to another prototype, or is of another format.
+            ValueError: if it belongs to another prototype or to other operators, or is of
+                another format.
         """
         document: dict[str, Any] = json.loads(text)
         if document["format"] != FORMAT:
             raise ValueError(f"generator has format {document['format']}, not {FORMAT}")
         if document["prototype"] != space.coupling.graph.sha256:
             raise ValueError("this generator was learned for another prototype")
+        sites = space.sites
+        if tuple(document.get("operators", ())) != sites.words:
+            raise ValueError("this generator was learned for other operators")
         names = [group.name for group in space.coupling.groups]
         return Generator(
             space,
@@ -133,12 +137,16 @@ class Generator:
                 offset=np.array(document["offset"]),
                 block=np.array(document["block"]),
                 directions=np.array(document["directions"]).reshape(
-                    len(document["offset"]) + len(document["block"]), -1
+                    len(names) + len(document["block"]) + len(sites) + len(sites.words), -1
                 ),
                 tilt=np.array(document["tilt"]),
                 sharpness=document["sharpness"],
                 curvature=document["curvature"],
                 budget=(document["budget"][0], document["budget"][1]),
+                operator=np.array(document.get("operator", ())).reshape(
+                    len(sites), len(sites.words)
+                ),
+                word=np.array(document.get("word", ())),
             ),
             document["limits"],
         )

@@ -37,6 +37,7 @@ AGEING = 0.05**2
 _ACCURACY_PRIOR = {
     "one": (1.0, 2.0), "macs": (0.2, 0.5), "params": (0.2, 0.5), "width": (0.2, 0.3),
     "removed": (-0.2, 0.3), "kept": (0.2, 0.3), "rank": (-0.1, 0.3), "blocks": (-0.1, 0.3),
+    "operators": (-0.1, 0.3),
 }  # fmt: skip
 _EXTRA_PRIOR = ((-0.5, 0.4), (1.0, 0.7), (0.2, 0.2))
 """Of the log shift, of full distillation, of both together: it mends what was shifted."""
@@ -50,6 +51,7 @@ class Observation:
         widths, bits: the network as a point of the space.
         fidelity: `SHORT` or `FULL`.
         correct, n: images classified correctly, of how many.
+        operators: of its convolutions; none where the space has no sites.
     """
 
     widths: tuple[int, ...]
@@ -57,6 +59,7 @@ class Observation:
     fidelity: int
     correct: int
     n: int
+    operators: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,14 @@ class Shift:
         widths, bits: the network as a point of the space.
         nats: KL(p_phi || p_network), mean over the stimuli.
         cycle: when it was probed.
+        operators: of its convolutions; none where the space has no sites.
     """
 
     widths: tuple[int, ...]
     bits: tuple[bool, ...]
     nats: float
     cycle: int
+    operators: tuple[int, ...] = ()
 
 
 class Inquisitor:
@@ -101,8 +106,8 @@ class Inquisitor:
     def shifted(self, points: Points, nats: list[float], cycle: int) -> "Inquisitor":
         """Return an inquisitor that also knows these untrained networks' shifts."""
         new = tuple(
-            Shift(_integers(points, i), _booleans(points, i), float(value), cycle)
-            for i, value in enumerate(nats)
+            Shift(widths, bits, float(value), cycle, operators)
+            for value, (widths, bits, operators) in zip(nats, points.rows(), strict=True)
         )
         return Inquisitor(self.space, self.insight, self.shifts + new, self.observations)
 
@@ -179,7 +184,7 @@ class Inquisitor:
         points = _points(self.shifts, self.space)
         age = np.array([newest - s.cycle for s in self.shifts], dtype=float)
         mean = np.zeros(count)
-        mean[Features.NAMES.index("removed")] = 1.0  # the shift is what is removed, in nats
+        mean[self._features.names.index("removed")] = 1.0  # the shift is what is removed, in nats
         return fit(
             self._features(points),
             np.log([max(s.nats, 1e-6) for s in self.shifts]),
@@ -192,7 +197,7 @@ class Inquisitor:
     @cached_property
     def posterior(self) -> Posterior:
         """What is believed of the accuracy model's weights."""
-        named = [_ACCURACY_PRIOR[name] for name in Features.NAMES]
+        named = [_ACCURACY_PRIOR[name] for name in self._features.names]
         single = [(0.0, 1.0)] * int(self._features.small.sum())
         prior = np.array([*named, *single, *_EXTRA_PRIOR])
         seen = self.observations
@@ -215,7 +220,7 @@ class Inquisitor:
 
     def to_document(self) -> dict[str, Any]:
         """Return theta_I as JSON values."""
-        return {
+        document: dict[str, Any] = {
             "channel_nats": [nats.tolist() for nats in self.insight.channel_nats],
             "block_nats": self.insight.block_nats.tolist(),
             "dimension": self.insight.dimension.tolist(),
@@ -227,6 +232,13 @@ class Inquisitor:
                 for o in self.observations
             ],
         }
+        if len(self.space.sites):
+            document["operator_nats"] = self.insight.operator_nats.tolist()
+            for line, shift in zip(document["shifts"], self.shifts, strict=True):
+                line.append(list(shift.operators))
+            for line, observed in zip(document["observations"], self.observations, strict=True):
+                line.append(list(observed.operators))
+        return document
 
     @staticmethod
     def from_document(document: Mapping[str, Any], space: Space) -> "Inquisitor":
@@ -237,14 +249,17 @@ class Inquisitor:
             dimension=np.array(document["dimension"]),
             curvature=document["curvature"],
             networks=document["networks"],
+            operator_nats=np.array(document.get("operator_nats", ())).reshape(
+                len(space.sites), len(space.sites.words)
+            ),
         )
         shifts = tuple(
-            Shift(tuple(widths), tuple(bits), nats, cycle)
-            for widths, bits, nats, cycle in document["shifts"]
+            Shift(tuple(widths), tuple(bits), nats, cycle, *map(tuple, operators))
+            for widths, bits, nats, cycle, *operators in document["shifts"]
         )
         observations = tuple(
-            Observation(tuple(widths), tuple(bits), fidelity, correct, n)
-            for widths, bits, fidelity, correct, n in document["observations"]
+            Observation(tuple(widths), tuple(bits), fidelity, correct, n, *map(tuple, operators))
+            for widths, bits, fidelity, correct, n, *operators in document["observations"]
         )
         return Inquisitor(space, insight, shifts, observations)
 
@@ -259,20 +274,20 @@ def _points(entries: tuple[Observation, ...] | tuple[Shift, ...], space: Space) 
     count = len(entries)
     widths = np.array([e.widths for e in entries], dtype=np.int64)
     bits = np.array([e.bits for e in entries], dtype=bool)
+    operators = None
+    if len(space.sites):
+        operators = np.array([e.operators for e in entries], dtype=np.int8)
+        operators = operators.reshape(count, len(space.sites))
     return Points(
-        widths.reshape(count, len(space.sizes)), bits.reshape(count, space.owners.shape[1])
+        widths.reshape(count, len(space.sizes)),
+        bits.reshape(count, space.owners.shape[1]),
+        operators,
     )
 
 
 def _keys(points: Points) -> list[bytes]:
     """Return something equal for equal networks."""
-    rows = zip(points.widths, points.bits, strict=True)
-    return [widths.tobytes() + bits.tobytes() for widths, bits in rows]
-
-
-def _integers(points: Points, index: int) -> tuple[int, ...]:
-    return tuple(int(w) for w in points.widths[index])
-
-
-def _booleans(points: Points, index: int) -> tuple[bool, ...]:
-    return tuple(bool(b) for b in points.bits[index])
+    rows = [w.tobytes() + b.tobytes() for w, b in zip(points.widths, points.bits, strict=True)]
+    if points.operators is None:
+        return rows
+    return [row + own.tobytes() for row, own in zip(rows, points.operators, strict=True)]

@@ -4,7 +4,7 @@ The prototype's responses come first. Every generated network then tells what it
 are worth where fewer are left. Nothing here sees an accuracy.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class Insight:
         dimension: (groups,) effective dimension in the prototype.
         curvature: exponent by which a channel's information grows as its group shrinks.
         networks: how many networks have taught it, the prototype included.
+        operator_nats: (sites, words) the information that each operator loses at each
+            convolution of `Space.sites`; empty where a run allows none.
     """
 
     channel_nats: tuple[np.ndarray, ...]
@@ -38,6 +40,7 @@ class Insight:
     dimension: np.ndarray
     curvature: float
     networks: int = 1
+    operator_nats: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def log_saliency(self) -> tuple[np.ndarray, ...]:
         """Return u: the log information of every channel, in nats, with a floor."""

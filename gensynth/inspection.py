@@ -14,6 +14,8 @@ from gensynth.cost import Cost, vertex_costs
 from gensynth.coupling import Coupling, Frozen, Group, couple
 from gensynth.graph import Graph, Vertex
 from gensynth.prototypes import create
+from gensynth.sites import Sites
+from gensynth.substitution import SUBSTITUTES
 from gensynth.trace import trace
 
 CIFAR = (3, 32, 32)
@@ -30,6 +32,7 @@ class Inspection:
         written: for every vertex, the groups that its output holds channels of.
         blocks: residual branches that can be removed.
         frozen: channels that stay, with the reasons.
+        operators: for each operator the convolutions for which it may stand.
         changeable: vertices that a network may lack, or whose input or output channels it
             may have fewer of.
     """
@@ -40,6 +43,7 @@ class Inspection:
     written: Mapping[str, tuple[str, ...]]
     blocks: tuple[Block, ...]
     frozen: tuple[Frozen, ...]
+    operators: Mapping[str, tuple[str, ...]]
     changeable: frozenset[str]
 
     @property
@@ -99,6 +103,7 @@ def inspection(coupling: Coupling) -> Inspection:
         for vertex in graph.vertices
         if vertex.name in removable or any(written[name] for name in (vertex.name, *vertex.inputs))
     )
+    found = Sites(graph, tuple(SUBSTITUTES))
     return Inspection(
         graph,
         vertex_costs(graph),
@@ -106,5 +111,6 @@ def inspection(coupling: Coupling) -> Inspection:
         written,
         coupling.blocks,
         coupling.frozen,
+        {word: found.standing(word) for word in SUBSTITUTES},
         changeable,
     )

@@ -39,6 +39,7 @@ from gensynth.prototype import Prototype, load_weights, read_prototype
 from gensynth.prototypes import create, shipped
 from gensynth.requirements import Requirement, accuracy_limit, cost_limits, parse_all
 from gensynth.space import COSTS, Space
+from gensynth.substitution import check_operators
 from gensynth.theta import initial_theta
 from gensynth.train import HardLoss, Recipe, Teacher
 from gensynth.utility import Utility
@@ -142,6 +143,9 @@ class Job:
             frozen_macs_share=frozen_macs_share(self.prototype.coupling),
             groups=tuple((g.name, g.size) for g in self.prototype.coupling.groups),
             blocks=tuple(b.name for b in self.prototype.coupling.blocks),
+            operators=tuple(
+                (word, len(space.sites.standing(word))) for word in config.search.operators
+            ),
             cycles=self.plan.cycles,
             finalists=config.finalists.count,
             initialise_s=initialise,
@@ -174,13 +178,17 @@ def prepare(
     watch.phase("prepare")
     requirements = parse_all(config.requirements)
     utility = _utility(config.utility)
+    check_operators(config.search.operators)
     dataset = open_dataset(config.data)
     _check_size(dataset, config)
     hard_loss, trainer = _task(config.task, dataset)
     compute = detect()
     prototype, record = _prototype(config, requirements, dataset, compute, watch, kept, training)
     is_trained = bool(record) or kept is not None or not config.prototype.train
-    space = Space(prototype.coupling, config.search.align)
+    space = Space(prototype.coupling, config.search.align, config.search.operators)
+    for word in config.search.operators:
+        if not space.sites.standing(word):
+            watch.note(f"no convolution of '{config.prototype.network}' can be {word}")
     views = Views(dataset, dataset.train, config.seed, compute.device)
     teacher = Teacher(prototype.network(), views, compute)
     workshop = Workshop(
@@ -325,7 +333,7 @@ def _check_reachable(
             f"prototype '{config.prototype.network}' has no channels that can be removed: all of "
             "them reach its input, its output or a part that cannot be looked into"
         )
-    space = Space(coupling, config.search.align)
+    space = Space(coupling, config.search.align, config.search.operators)
     zeros = tuple(np.zeros(size) for size in space.sizes)
     theta = initial_theta(
         space, zeros, np.ones(len(coupling.blocks)), seed=0, directions=1, spread=0.0,

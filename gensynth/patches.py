@@ -5,6 +5,7 @@ included. Places are taken evenly over images and positions, so the moments foll
 images alone.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -45,19 +46,18 @@ def patches(network: Network, images: Tensor, names: Iterable[str]) -> dict[str,
         names: of the convolutions.
     """
     edges = {(network.graph[name].inputs[0], name): network.graph[name] for name in names}
-    sums: dict[str, tuple[Tensor, Tensor, int]] = {}
+    parts: dict[str, list[tuple[Tensor, Tensor, int]]] = defaultdict(list)
     for part in torch.split(images, CHUNK):
         for edge, value in network.observe(part, edges).items():
             rows = _rows(edges[edge], value, share=len(part) / len(images))
-            moments = rows.sum(0).double().cpu(), (rows.T @ rows).double().cpu(), len(rows)
-            before = sums.get(edge[1])
-            if before is not None:
-                moments = tuple(a + b for a, b in zip(before, moments, strict=True))  # type: ignore[assignment]
-            sums[edge[1]] = moments
+            sums = rows.sum(0).double().cpu(), (rows.T @ rows).double().cpu(), len(rows)
+            parts[edge[1]].append(sums)
     found = {}
-    for name, (first, second, count) in sums.items():
-        mean = first / count
-        found[name] = Patches(mean, second / count - torch.outer(mean, mean))
+    for name, sums_of_parts in parts.items():
+        first, second, counts = zip(*sums_of_parts, strict=True)
+        mean = torch.stack(first).sum(0) / sum(counts)
+        square = torch.stack(second).sum(0) / sum(counts)
+        found[name] = Patches(mean, square - torch.outer(mean, mean))
     return found
 
 

@@ -15,7 +15,7 @@ coupled gate of a channel is exactly the mask under which a network rebuilt with
 channel computes the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +82,7 @@ class Probe:
         self._images, self._labels = images, labels
         self._batch = batch
         self._reference = self._log_p(prototype)
+        self._nobody = 1 + max(int(every.max()) for every in coupling.labels.values())
         self._group_of = {
             label: (g, c)
             for g, group in enumerate(coupling.groups)
@@ -98,8 +99,8 @@ class Probe:
         network.eval()
         graph = network.graph
         edges = _mixing_edges(graph)
-        kept = self.coupling.kept(graph.selection)
-        labels = {edge: self.coupling.labels[edge[0]][kept[edge[0]]] for edge in edges}
+        known = self._channel_labels(graph)
+        labels = {edge: known[edge[0]] for edge in edges if edge[0] in known}
         coupled, by_edge = self._fisher(network, labels, seed)
         return Responses(
             channel_nats=self._by_group(coupled, labels),
@@ -109,6 +110,14 @@ class Probe:
             label_nats=self._label_information(network),
             images=len(self._images),
         )
+
+    def gate_nats(self, network: Network, edges: Sequence[Edge], seed: int) -> np.ndarray:
+        """Return half the Fisher information of one gate an edge, all of them at 0: (edges,)."""
+        network.eval()
+        nats = np.zeros(len(edges))
+        for slopes in self._slopes(network, dict.fromkeys(edges, 1), 0.0, seed):
+            nats += [float(slopes[edge].double().square().sum()) / 2 for edge in edges]
+        return nats / len(self._images)
 
     def shift(self, network: Network) -> float:
         """Return how far a network's answers are from the prototype's, in nats.
@@ -139,16 +148,31 @@ class Probe:
         one draw of y an image, squared before the mean over images. The gate's derivative
         sums over the positions and edges at which the channel is read.
         """
-        count = 1 + max(int(every.max()) for every in self.coupling.labels.values())
+        count = 1 + self._nobody
         device = self._images.device
         index = {edge: torch.from_numpy(own).to(device) for edge, own in labels.items()}
-        draws = torch.Generator().manual_seed(seed)
         total = torch.zeros(count, dtype=torch.float64, device=device)
         by_edge = dict.fromkeys(labels, 0.0)
+        widths = {edge: len(own) for edge, own in labels.items()}
+        for slopes in self._slopes(network, widths, 1.0, seed):
+            joint = torch.zeros(len(next(iter(slopes.values()))), count, device=device)
+            for edge, slope in slopes.items():
+                joint.index_add_(1, index[edge], slope)
+                by_edge[edge] += float(slope.square().sum()) / 2
+            total += joint.double().square().sum(dim=0) / 2
+        n = len(self._images)
+        return (total / n).cpu().numpy(), {edge: v / n for edge, v in by_edge.items()}
+
+    def _slopes(
+        self, network: Network, widths: Mapping[Edge, int], at: float, seed: int
+    ) -> Iterator[dict[Edge, Tensor]]:
+        """Yield d log p(y|x) / d gate, (batch, width) for each edge, batch by batch."""
+        device = self._images.device
+        draws = torch.Generator().manual_seed(seed)
         for images in torch.split(self._images, self._batch):
             gates = {
-                edge: torch.ones(len(images), len(own), device=device, requires_grad=True)
-                for edge, own in labels.items()
+                edge: torch.full((len(images), width), at, device=device, requires_grad=True)
+                for edge, width in widths.items()
             }
             log_p = F.log_softmax(network(images, gates=gates).float(), dim=1)
             with torch.no_grad():
@@ -158,13 +182,25 @@ class Probe:
             slopes = torch.autograd.grad(
                 score, list(gates.values()), allow_unused=True, materialize_grads=True
             )
-            joint = torch.zeros(len(images), count, device=device)
-            for edge, slope in zip(gates, slopes, strict=True):
-                joint.index_add_(1, index[edge], slope)
-                by_edge[edge] += float(slope.square().sum()) / 2
-            total += joint.double().square().sum(dim=0) / 2
-        n = len(self._images)
-        return (total / n).cpu().numpy(), {edge: v / n for edge, v in by_edge.items()}
+            yield dict(zip(gates, slopes, strict=True))
+
+    def _channel_labels(self, graph: Graph) -> dict[str, np.ndarray]:
+        """Return the labels of every vertex's channels, of those that have any.
+
+        Within a substitute a channel has one as long as nothing is mixed.
+        """
+        kept = self.coupling.kept(graph.selection)
+        labels = {name: own[kept[name]] for name, own in self.coupling.labels.items()}
+        for vertex in graph.vertices:
+            if vertex.name in labels or vertex.inputs[0] not in labels:
+                continue
+            own = labels[vertex.inputs[0]]
+            if vertex.op == "pad_channels":
+                filled = np.full(vertex.attributes["after"], self._nobody)
+                labels[vertex.name] = np.concatenate([own, filled])
+            elif vertex.op == "conv" and vertex.attributes["groups"] == len(own) > 1:
+                labels[vertex.name] = own
+        return labels
 
     def _by_group(
         self, coupled: np.ndarray, labels: Mapping[Edge, np.ndarray]

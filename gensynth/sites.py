@@ -14,19 +14,21 @@ class Sites:
     """What may stand for the convolutions of one prototype.
 
     Attributes:
-        words: the operators that the run allows; o is the place in them, from 1.
+        words: the operators that the run allows, none if they can stand nowhere; o is the
+            place in them, from 1.
         names: of the convolutions for which at least one of them may stand.
         allowed: (sites, 1 + operators), bool; dense is always allowed.
         positions: (sites,) of one output image; MACs are so many times the weights.
     """
 
     def __init__(self, graph: Graph, words: tuple[str, ...]) -> None:
-        self.words = words
+        words = tuple(dict.fromkeys(words))
         found = [
             (vertex, [refusal(graph, vertex, word) is None for word in words])
             for vertex in sites(graph)
         ]
         found = [(vertex, possible) for vertex, possible in found if any(possible)]
+        self.words = words = words if found else ()
         vertices = [vertex for vertex, _ in found]
         self.names = tuple(vertex.name for vertex in vertices)
         self.allowed = np.array([[True, *possible] for _, possible in found], dtype=bool).reshape(
@@ -39,6 +41,13 @@ class Sites:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def standing(self, word: str) -> tuple[str, ...]:
+        """Return the convolutions for which one operator may stand."""
+        if word not in self.words:
+            return ()
+        column = self.allowed[:, 1 + self.words.index(word)]
+        return tuple(name for name, may in zip(self.names, column, strict=True) if may)
 
     def dense_weights(
         self, read: np.ndarray, written: np.ndarray, at: np.ndarray | None = None

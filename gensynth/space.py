@@ -24,6 +24,8 @@ from gensynth.sites import Sites
 
 COSTS = ("macs", "params")
 
+Row = tuple[tuple[int, ...], tuple[bool, ...], tuple[int, ...]]
+
 
 @dataclass(frozen=True)
 class Points:
@@ -47,6 +49,25 @@ class Points:
         """Return some of these networks."""
         operators = None if self.operators is None else self.operators[indices]
         return Points(self.widths[indices], self.bits[indices], operators)
+
+    def rows(self) -> list[Row]:
+        """Return each network's widths, bits and operators as plain numbers, to be kept."""
+        operators = np.zeros((len(self), 0)) if self.operators is None else self.operators
+        each = zip(self.widths, self.bits, operators, strict=True)
+        return [
+            (tuple(map(int, widths)), tuple(map(bool, bits)), tuple(map(int, chosen)))
+            for widths, bits, chosen in each
+        ]
+
+    @staticmethod
+    def of(row: Row) -> "Points":
+        """Return one network that was kept."""
+        widths, bits, operators = row
+        return Points(
+            np.array([widths], dtype=np.int64),
+            np.array([bits], dtype=bool),
+            np.array([operators], dtype=np.int8) if operators else None,
+        )
 
 
 class Space:

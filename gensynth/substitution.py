@@ -222,8 +222,8 @@ _ALONG = {"stride": 1, "padding": 0, "dilation": 1}
 """What a convolution by rows has across them, and one by columns along them."""
 
 
-def known_operators(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the words of a run file, each once.
+def check_operators(words: tuple[str, ...]) -> None:
+    """Refuse words of a run file that name no operator.
 
     Raises:
         ConfigError: if one of them names no substitute.
@@ -233,7 +233,6 @@ def known_operators(words: tuple[str, ...]) -> tuple[str, ...]:
             raise ConfigError(
                 f"unknown operator '{word}' in [search]; {did_you_mean(word, SUBSTITUTES)}"
             )
-    return tuple(dict.fromkeys(words))
 
 
 def sites(graph: Graph) -> tuple[Vertex, ...]:
@@ -250,7 +249,7 @@ def sites(graph: Graph) -> tuple[Vertex, ...]:
         for vertex in graph.vertices
         if vertex.op == "conv"
         and vertex.attributes["groups"] == 1
-        and max(vertex.attributes["kernel"]) > 1
+        and max(vertex.tensors["weight"][2:]) > 1
         and all(calls[vertex.tensor_key(tensor)] == 1 for tensor in vertex.tensors)
         and not _names_taken(graph, vertex)
     )

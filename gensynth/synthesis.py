@@ -30,6 +30,7 @@ from gensynth.probe import Probe
 from gensynth.randomness import stream
 from gensynth.regression import sigmoid
 from gensynth.space import COSTS, Space
+from gensynth.switching import switching_nats
 from gensynth.theta import initial_theta
 
 TILT = 0.9
@@ -46,6 +47,11 @@ def initialise(plan: Plan, workshop: Workshop, probe: Probe, space: Space) -> St
     network = workshop.prototype.network()
     workshop.compute.place(network)
     insight = first_insight(probe(network, seed=_number(plan.seed, "draws", 0)))
+    operator_loss = None
+    if len(space.sites):
+        seed = _number(plan.seed, "draws", 0)
+        operator_loss = switching_nats(workshop, probe, space.sites, seed)
+        insight = replace(insight, operator_nats=operator_loss)
     limits = np.array([plan.limits.get(name, np.inf) for name in COSTS])
     share = float(np.log(np.minimum(1.0, limits / space.prototype)).mean())
     budget = (0.0, 0.0)
@@ -59,6 +65,7 @@ def initialise(plan: Plan, workshop: Workshop, probe: Probe, space: Space) -> St
         directions=plan.directions,
         spread=TILT,
         budget=budget,
+        operator_loss=operator_loss,
     )
     generator = Generator(space, theta, plan.limits)
     weights = dict(workshop.prototype.weights)
@@ -118,13 +125,8 @@ def turn(plan: Plan, workshop: Workshop, probe: Probe, state: State) -> tuple[St
     responses = probe(network, seed=_number(plan.seed, "draws", state.cycle + 1))
     clock.lap("probe")
 
-    observed = Observation(
-        tuple(int(w) for w in points.widths[0]),
-        tuple(bool(b) for b in points.bits[0]),
-        SHORT,
-        correct,
-        len(workshop.dataset.search),
-    )
+    widths, bits, operators = points.rows()[0]
+    observed = Observation(widths, bits, SHORT, correct, len(workshop.dataset.search), operators)
     inquisitor = inquisitor.observe(observed).consolidate(points, responses)
     theta, outlook = evolution.change(
         state.generator,

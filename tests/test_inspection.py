@@ -189,6 +189,14 @@ a  4 channels  in 5 vertices
 blocks that can go whole
 add  1 vertex  1.02 k MACs
 
+operators that may stand for dense convolutions
+separable       1 convolution  of 2.30 k MACs
+low_rank_2      1 convolution  of 2.30 k MACs
+low_rank_4      1 convolution  of 2.30 k MACs
+bottleneck_2    1 convolution  of 2.30 k MACs
+bottleneck_4    1 convolution  of 2.30 k MACs
+smaller_kernel  1 convolution  of 2.30 k MACs
+
 frozen
 x: 1 channel: input
 head: 3 channels: output

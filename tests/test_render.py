@@ -297,7 +297,8 @@ def test_a_forecast_fits_eighty_columns() -> None:
             requirements=("top1 >= 87%", "macs <= 4M"), search_top1_pct=88.4, search_n=1500,
             seen_search=True, frozen_macs_share=0.0042,
             groups=tuple((f"stage{n}.0.conv1", 16) for n in range(6)),
-            blocks=("stage1.0", "stage2.0"), cycles=12, finalists=3, initialise_s=20.4,
+            blocks=("stage1.0", "stage2.0"),
+            operators=(("separable", 7), ("grouped_4", 1)), cycles=12, finalists=3, initialise_s=20.4,
             cycle_s=4.21, finalist_s=35, total_s=175.9,
         ),
         80,
@@ -316,6 +317,7 @@ parameters    1.20 k          -     78.0 k
 6 groups of 96 channels in all: stage0.0.conv1 16, stage1.0.conv1 16,
   stage2.0.conv1 16, stage3.0.conv1 16, stage4.0.conv1 16, stage5.0.conv1 16
 2 blocks that can go whole: stage1.0, stage2.0
+operators: separable for 7 convolutions, grouped_4 for 1 convolution
 frozen: 0.4 % of the prototype's MACs, in fixed parts
 
 time forecast from a short measurement on this machine

@@ -32,6 +32,7 @@ def forecast(forecast: "Forecast", width: int = 80) -> str:
     freedom = [
         f"{len(forecast.groups)} groups of {channels:,} channels in all: {groups or 'none'}",
         f"{len(forecast.blocks)} blocks that can go whole: {blocks or 'none'}",
+        *_operators(forecast),
         f"frozen: {100 * forecast.frozen_macs_share:.1f} % of the prototype's MACs, in fixed parts",
     ]
     times = [
@@ -48,3 +49,13 @@ def forecast(forecast: "Forecast", width: int = 80) -> str:
         "time forecast from a short measurement on this machine\n" + "\n".join(columns(times)),
     ]
     return "\n\n".join(parts)
+
+
+def _operators(forecast: "Forecast") -> list[str]:
+    if not forecast.operators:
+        return []
+    each = [
+        f"{word} for {number} convolution{'' if number == 1 else 's'}"
+        for word, number in forecast.operators
+    ]
+    return [f"operators: {', '.join(each)}"]

@@ -17,7 +17,7 @@ _HEAD = ["name", "operator", "channels", "output", "params", "MACs"]
 
 
 def inspection(inspection: "Inspection", width: int = 80) -> str:
-    """Return a network's vertices, groups, blocks and frozen parts, and a summary.
+    """Return a network's vertices, groups, blocks, operators and frozen parts, and a summary.
 
     A vertex's channels are those of its output: the groups they belong to, or "frozen".
     """
@@ -25,6 +25,7 @@ def inspection(inspection: "Inspection", width: int = 80) -> str:
         _section("vertices", [_HEAD, *(_vertex(inspection, v) for v in inspection.graph.vertices)]),
         _section("groups, whose channels go together", _groups(inspection)),
         _section("blocks that can go whole", [_block(inspection, b) for b in inspection.blocks]),
+        _section("operators that may stand for dense convolutions", _operators(inspection)),
         _frozen(inspection, width),
         _summary(inspection, width),
     ]
@@ -80,6 +81,15 @@ def _block(inspection: "Inspection", block: "Block") -> list[str]:
         _plural(len(block.vertices), "vertex", "vertices"),
         f"{count(macs)} MACs",
     ]
+
+
+def _operators(inspection: "Inspection") -> list[list[str]]:
+    rows = []
+    for word, names in inspection.operators.items():
+        macs = sum(inspection.costs[name].macs for name in names)
+        if names:
+            rows.append([word, _plural(len(names), "convolution"), f"of {count(macs)} MACs"])
+    return rows
 
 
 def _frozen(inspection: "Inspection", width: int) -> str:
