@@ -19,6 +19,7 @@ TOLERANCE = 2e-2
 one rounding errs by 2^-11 = 4.9e-4, and a network rounds at every vertex."""
 
 LARGEST = float(np.finfo(np.float16).max)
+HALF = TensorProto.FLOAT16
 FLOAT_INPUTS = {"Resize": {1, 2}}
 """Inputs that ONNX wants in FP32 whatever the operator computes in."""
 
@@ -68,15 +69,14 @@ def rounded(content: bytes) -> bytes:
     returned = {value.name for value in graph.output}
     del graph.node[:]
     for node in nodes:
-        (name,) = node.output
-        if name in returned:
-            graph.node.append(node)
-            continue
-        exact, short = _unique(f"{name}:exact", taken), _unique(f"{name}:short", taken)
-        node.output[0] = exact
+        names = [name for name in node.output if name not in returned]
+        exact = {name: _unique(f"{name}:exact", taken) for name in names}
+        node.output[:] = [exact.get(name, name) for name in node.output]
         graph.node.append(node)
-        graph.node.append(helper.make_node("Cast", [exact], [short], to=TensorProto.FLOAT16))
-        graph.node.append(helper.make_node("Cast", [short], [name], to=TensorProto.FLOAT))
+        for name in names:
+            short = _unique(f"{name}:short", taken)
+            graph.node.append(helper.make_node("Cast", [exact[name]], [short], to=HALF))
+            graph.node.append(helper.make_node("Cast", [short], [name], to=TensorProto.FLOAT))
     return model.SerializeToString(deterministic=True)
 
 

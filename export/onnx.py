@@ -20,7 +20,7 @@ from gensynth.errors import ExportError
 from gensynth.export.folding import fold
 from gensynth.export.operators import EMIT, SINCE
 from gensynth.export.writer import Array, Writer
-from gensynth.graph import Graph
+from gensynth.graph import Graph, Vertex
 
 IR_VERSIONS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8}
 """IR version that came with each opset (onnx, docs/Versioning.md). At 18 ReduceMean's axes
@@ -70,12 +70,20 @@ def to_onnx(
     writer = Writer(graph, folded.weights, [*inputs.values(), *outputs], native)
     values = dict(inputs)
     owed = dict(zip(outputs, graph.outputs, strict=True))
+    splits = _splits(graph)
     for vertex in graph.vertices:
-        if vertex.op != "input":
-            value = EMIT[vertex.op](writer, vertex, tuple(values[name] for name in vertex.inputs))
-            output = next((o for o, name in owed.items() if name == vertex.name), None)
-            values[vertex.name] = writer.close(vertex, value, output)
-            owed.pop(output or "", None)
+        if vertex.name in values:  # an input, or written with its siblings
+            continue
+        parts = splits.get(vertex.name, (vertex,))
+        wanted = {name: output for output, name in reversed(owed.items())}
+        reads = tuple(values[name] for name in vertex.inputs)
+        if len(parts) > 1:
+            values.update(writer.split(parts, reads[0], wanted))
+        else:
+            value = EMIT[vertex.op](writer, vertex, reads)
+            values[vertex.name] = writer.close(vertex, value, wanted.get(vertex.name))
+        for part in parts:
+            owed.pop(wanted.get(part.name, ""), None)
     for output, name in owed.items():  # an input that is an output, or one vertex twice
         writer.close(graph[name], values[name], output)
     size: int | str = "batch" if batch is None else batch
@@ -96,6 +104,22 @@ def to_onnx(
     )
     _verify(model, graph, values)
     return model.SerializeToString(deterministic=True)
+
+
+def _splits(graph: Graph) -> dict[str, tuple[Vertex, ...]]:
+    """Return slices that are, one after the other, all of a value, by the first that is met."""
+    slices: dict[str, list[Vertex]] = {}
+    for vertex in graph.vertices:
+        if vertex.op == "slice":
+            slices.setdefault(vertex.inputs[0], []).append(vertex)
+    found = {}
+    for source, parts in slices.items():
+        ordered = sorted(parts, key=lambda part: int(part.attributes["start"]))
+        stops = [0, *(int(part.attributes["stop"]) for part in ordered)]
+        starts = [*(int(part.attributes["start"]) for part in ordered), graph[source].shape[0]]
+        if len(parts) > 1 and starts == stops:
+            found[parts[0].name] = tuple(ordered)
+    return found
 
 
 def _input_names(graph: Graph) -> dict[str, str]:

@@ -75,6 +75,28 @@ class Writer:
         self._closed = len(self.nodes)
         return str(last.output[0])
 
+    def split(
+        self, parts: Sequence[Vertex], read: str, outputs: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Write one node for all parts of a value, side by side along the channels.
+
+        Args:
+            parts: named and sized by their vertices; the node is named after the first.
+            read: the value.
+            outputs: the name that the file gives a vertex's value, if it is an output.
+
+        Returns:
+            Each vertex's value.
+        """
+        first = parts[0]
+        sizes = self.constant(first, "sizes", np.array([part.shape[0] for part in parts]))
+        values = {p.name: outputs.get(p.name) or _unique(p.name, self._taken) for p in parts}
+        name = _unique(first.name, self._node_names)
+        written = list(values.values())
+        self.nodes.append(helper.make_node("Split", [read, sizes], written, name, axis=1))
+        self._closed = len(self.nodes)
+        return values
+
     def tensor(self, vertex: Vertex, tensor: str, shape: Sequence[int] | None = None) -> str:
         """Name one of the vertex's weights, in another shape if one is given.
 

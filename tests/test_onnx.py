@@ -28,8 +28,8 @@ from gensynth.trace import trace
 TENSORRT_8_2 = frozenset(
     """Add AveragePool BatchNormalization Clip Concat Conv ConvTranspose Div Elu Erf Flatten Gather
     Gemm GlobalAveragePool HardSigmoid Identity InstanceNormalization LeakyRelu MatMul MaxPool Mul
-    PRelu Pad Pow ReduceMean Relu Reshape Resize Sigmoid Slice Softmax Sqrt Sub Tanh
-    Transpose""".split()
+    PRelu Pad Pow ReduceMean Relu Reshape Resize Sigmoid Slice Softmax Split Sqrt Sub
+    Tanh Transpose""".split()
 )
 
 POOL = {"kernel": [3, 2], "stride": [2, 2], "padding": [1, 1]}
@@ -350,6 +350,29 @@ def test_names_that_clash_with_the_files_own_are_kept_apart() -> None:
     x = torch.randn(3, 2)
     found = run(to_onnx(graph, {"logits.weight": np.eye(2)}), x)
     assert_same(found, torch.sigmoid(torch.tanh(F.relu(x))))
+
+
+def test_slices_that_are_all_of_a_value_are_one_node() -> None:
+    bounds = {"middle": (1, 3), "low": (0, 1), "high": (3, 4)}
+    parts = [
+        Vertex(name, "slice", ("x",), {"start": a, "stop": b}, (b - a, 2, 2))
+        for name, (a, b) in bounds.items()
+    ]
+    image = Vertex("x", "input", shape=(4, 2, 2))
+    last = Vertex("act", "relu", ("high",), {}, (1, 2, 2))
+    x = torch.randn(3, 4, 2, 2)
+    model = to_onnx(Graph("split", (image, *parts, last), ("middle", "act", "low", "low")), {})
+    assert [(node.op_type, node.name) for node in nodes(model)] == [
+        ("Split", "low"), ("Relu", "act"), ("Identity", "low:2"),
+    ]  # fmt: skip
+    found = onnxruntime.InferenceSession(model).run(None, {"images": x.numpy()})
+    for value, expected in zip(
+        found, [x[:, 1:3], F.relu(x[:, 3:]), x[:, :1], x[:, :1]], strict=True
+    ):
+        assert_same(value, expected)
+    # A gap is left, so each is cut out by itself.
+    model = to_onnx(Graph("gap", (image, *parts[1:]), ("low", "high")), {})
+    assert [node.op_type for node in nodes(model)] == ["Slice", "Slice"]
 
 
 def test_an_input_and_a_value_can_be_outputs_any_number_of_times() -> None:
