@@ -1,8 +1,36 @@
-"""Numbers from machines: how long a network takes, beside others in the same minutes.
+"""Numbers from machines: latency and energy, beside others measured in the same minutes.
 
-    timing      several things timed in turns
-    compare     intervals of medians and ratios
-    latency     ONNX files on a device
+    session       a measurement from the question to the record: `measure`
+      subjects      the files, and what they are fed          onnx_cost, structure
+      request       what is asked of a device                 grades, endtoend
+      correctness   whether it computed what it should
+      figures       what the times say                        compare, student
+      energy        what the power samples say                samples, integrate
+      record        all of it as plain values
+      store         every measurement that was ever made here
+    latency       ONNX files on this machine's processor, within a run   timing
 
-Nothing here builds files (`export`) or knows machines (`devices`).
+Nothing here builds files (`export`); machines are reached through `devices`. From Python:
+
+    from gensynth.bench import measure
+    record = measure(["small.onnx", "large.onnx"], device="tx2", precision="fp16", energy=True)
+    for network in record["networks"]:
+        print(network["name"], network["latency"]["p50_ms"], network["ratio"])
 """
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gensynth.bench.session import measure
+
+__all__ = ["measure"]
+
+
+def __getattr__(name: str) -> "Any":
+    # What `measure` needs takes a second to import, which `gensynth.bench.compare` does not need.
+    if name != "measure":
+        raise AttributeError(f"module 'gensynth.bench' has no attribute {name!r}")
+    from gensynth.bench.session import measure
+
+    return measure

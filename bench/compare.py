@@ -1,19 +1,26 @@
-"""Intervals of medians and of their ratios, by a bootstrap of whole rounds.
+"""Intervals of means, medians and ratios from whole rounds, never from single runs.
 
 Runs that follow each other are not independent (a busy neighbour slows ten in a row), so
-single runs are never resampled: rounds are drawn with replacement, and a ratio draws the
-same rounds for both sides, which were timed in turns. Percentile intervals, 2.5 % to
-97.5 %, of 1,000 draws of a fixed stream. With fewer than ten rounds they are too narrow.
+single runs are never resampled. Two ways:
+
+    many short rounds     a bootstrap: rounds are drawn with replacement, and a ratio draws the
+                          same ones for both sides. Percentiles, 2.5 % to 97.5 %, of 1,000
+                          draws of a fixed stream. With fewer than ten rounds too narrow.
+    few long rounds       Student's t over one figure a round; for a ratio that is the log of
+                          the ratio of the two medians of a round, which were neighbours in time.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from gensynth.bench.student import quantile
 from gensynth.randomness import stream
 
 DRAWS = 1000
+ROUNDS_FOR_INTERVAL = 3
 _TAILS = (2.5, 97.5)
 
 
@@ -65,6 +72,50 @@ def ratio_of_medians(
         float(low),
         float(high),
     )
+
+
+def mean_interval(rounds: Sequence[Sequence[float]]) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean run, by Student's t over the means of rounds.
+
+    Args:
+        rounds: the runs of each round; as many in each.
+
+    Returns:
+        None with fewer than three rounds.
+    """
+    means = np.asarray(rounds, dtype=np.float64).mean(axis=1)  # (rounds,)
+    if len(means) < ROUNDS_FOR_INTERVAL:
+        return None
+    half = _half_width(means)
+    return float(means.mean() - half), float(means.mean() + half)
+
+
+def paired_ratio(
+    numerator: Sequence[Sequence[float]], denominator: Sequence[Sequence[float]]
+) -> Ratio:
+    """Return how many times slower the first is, from rounds that were timed in turns.
+
+        log ratio = mean of d_k,  d_k = log(median numerator_k / median denominator_k)
+
+    with a 95 % interval of Student's t over the d_k.
+
+    Raises:
+        ValueError: if the two were not timed in the same rounds, or in fewer than three.
+    """
+    if len(numerator) != len(denominator) or len(numerator) < ROUNDS_FOR_INTERVAL:
+        raise ValueError(
+            f"a ratio needs the same rounds on both sides, at least {ROUNDS_FOR_INTERVAL}, got "
+            f"{len(numerator)} and {len(denominator)}"
+        )
+    logs = np.log([np.median(turn) for turn in numerator]) - np.log(
+        [np.median(turn) for turn in denominator]
+    )  # (rounds,)
+    middle, half = float(logs.mean()), _half_width(logs)
+    return Ratio(math.exp(middle), math.exp(middle - half), math.exp(middle + half))
+
+
+def _half_width(values: np.ndarray) -> float:
+    return quantile(len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 def _medians(rounds: Sequence[Sequence[float]]) -> np.ndarray:

@@ -132,6 +132,17 @@ def all_devices() -> tuple[Device, ...]:
     return (LOCAL, *(devices[alias] for alias in sorted(devices)))
 
 
+def check_free(alias: str) -> None:
+    """Refuse an alias that is taken, before a machine is asked for its key.
+
+    Raises:
+        DeviceError: if it is.
+        ConfigError: if it cannot be an alias, or the registry is damaged.
+    """
+    check_alias(alias)
+    _refuse_taken(alias, _read())
+
+
 def add(device: Device, key: HostKey) -> None:
     """Keep a device and the host key that its user has taken for it.
 
@@ -141,12 +152,7 @@ def add(device: Device, key: HostKey) -> None:
     """
     with _locked():
         devices = _read()
-        if device.alias in devices or device.alias == LOCAL.alias:
-            known = "this machine" if device.alias == LOCAL.alias else "another device"
-            raise DeviceError(
-                f"'{device.alias}' is {known} already; choose another alias, or first run: "
-                f"gensynth devices remove {device.alias}"
-            )
+        _refuse_taken(device.alias, devices)
         # The key first: a device without one cannot be reached, a key alone harms nobody.
         _write(known_hosts(), [*_keys_but(device.alias), f"{device.alias} {key.type} {key.key}\n"])
         _write_devices({**devices, device.alias: device})
@@ -174,6 +180,16 @@ def remove(alias: str) -> None:
         devices.pop(alias, None)
         _write_devices(devices)
         _write(known_hosts(), _keys_but(alias))
+
+
+def _refuse_taken(alias: str, devices: Mapping[str, Device]) -> None:
+    if alias == LOCAL.alias:
+        raise DeviceError("'local' is this machine already; choose another alias")
+    if alias in devices:
+        raise DeviceError(
+            f"'{alias}' is another device already, {devices[alias].destination}; choose another "
+            f"alias, or first run: gensynth devices remove {alias}"
+        )
 
 
 def _read() -> dict[str, Device]:

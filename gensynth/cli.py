@@ -6,6 +6,8 @@
     gensynth export      files that a board reads
     gensynth verify      whether such files are whole and right
     gensynth inspect     what can be changed in a network, and what stays and why
+    gensynth bench       latency and joules of networks, in turns on a device
+    gensynth devices     the machines that networks are measured on
 
 Results go to stdout, everything else to stderr. What is wrong with the input is one line
 "error: ..." and exit code 2; Ctrl-C is exit code 130. Whatever a command does, Python can do
@@ -15,7 +17,6 @@ neither torch nor rich.
 
 import contextlib
 import shlex
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,7 +25,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gensynth import __version__
-from gensynth.errors import ConfigError, GensynthError, Interrupted, UnreachableError
+from gensynth.cli_bench import bench
+from gensynth.cli_devices import devices
+from gensynth.errors import ConfigError, UnreachableError
+from gensynth.reported import reported as _reported
+from gensynth.reported import uninterrupted as _uninterrupted
 
 if TYPE_CHECKING:
     from gensynth.config import RunConfig
@@ -282,6 +287,10 @@ def verify(
         typer.echo(verified(check(artefact)))
 
 
+app.command()(bench)
+app.add_typer(devices, name="devices")
+
+
 def _synth(run_file: Path | None, given: Mapping[str, Any]) -> None:
     with _blaming(run_file, given) as config:
         with _uninterrupted():
@@ -352,36 +361,3 @@ def _said_by_option(error: ConfigError, given: Mapping[str, Any]) -> bool:
 
 def _texts(value: Any) -> list[str]:
     return value if isinstance(value, list) else [value] if isinstance(value, str) else []
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the body: within its import, torch aborts the process."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    pressed: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if pressed:
-        raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _reported() -> Iterator[None]:
-    """Turn what the user or the world did into a message and an exit code."""
-    try:
-        yield
-    except Interrupted as stop:
-        typer.echo(str(stop), err=True)
-        raise typer.Exit(code=130) from stop
-    except KeyboardInterrupt as stop:
-        typer.echo("stopped", err=True)
-        raise typer.Exit(code=130) from stop
-    except GensynthError as error:
-        for line in str(error).splitlines():
-            typer.echo(line if line.startswith(" ") else f"error: {line}", err=True)
-        raise typer.Exit(code=2) from error

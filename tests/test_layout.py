@@ -31,7 +31,7 @@ LEVELS = (
     "cycle choice synthesis states forecast job attempts finalists publish results run family",
     "api artefacts",
     "report render",
-    "cli __main__",
+    "cli cli_bench cli_devices reported __main__",
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
 

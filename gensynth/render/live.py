@@ -25,6 +25,10 @@ PHASES = {
     "export": "writing ONNX files, and checking that they compute the same",
     "latency": "timing them on this machine",
     "generate": "drawing networks",
+    "reach": "reaching the device",
+    "load": "loading the networks there, and building engines that are not built yet",
+    "measure": "measuring them in turns",
+    "check": "asking the device what works",
 }
 _THEME = Theme({"satisfied": "green", "violated": "red", "unknown": "yellow"})
 

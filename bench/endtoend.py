@@ -1,0 +1,121 @@
+"""A network with its pre- and post-processing as one ONNX file, so that a device times both.
+
+    pixels (batch, height, width, channels)
+      -> (pixels / 255 - mean) / std, channels first       as the artefact's manifest says
+      -> the network
+      -> softmax, and the class with the largest share
+
+It runs in the runtime that runs the network, beside the bare network and in the same turns.
+Pixels are in memory, of the network's own size: reading a camera or decoding a file is no part
+of it, and neither is resizing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from onnx import GraphProto, ModelProto, TensorProto, checker, helper, numpy_helper
+
+from gensynth.bench.subjects import Subject
+from gensynth.errors import ConfigError
+from gensynth.randomness import stream
+
+SCOPE = "pixels in memory, normalised, network, softmax and best class; nothing decoded or resized"
+_PREFIX = "end-to-end/"
+_TYPES = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT}
+
+
+def end_to_end(subject: Subject, *, pixels: str = "uint8") -> Subject:
+    """Return a network from pixels to its answer.
+
+    Args:
+        subject: of an artefact, which says how its network reads images.
+        pixels: their type, "uint8", or "float32" for a runtime that takes no bytes.
+
+    Raises:
+        ConfigError: if it is of no artefact, or is no image classifier.
+    """
+    if subject.manifest is None:
+        raise ConfigError(
+            f"--end-to-end needs to know how {subject.name} reads images, which an artefact says: "
+            "gensynth export RUN, then name the artefact's folder"
+        )
+    model = ModelProto.FromString(subject.content)
+    graph = model.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [value.name for value in graph.input if value.name not in weights]
+    if len(inputs) != 1 or len(graph.output) != 1 or _rank(graph.output[0]) != 2:
+        raise ConfigError(
+            f"--end-to-end is for one image in and one row of logits out, which {subject.name} "
+            "does not have"
+        )
+    reads = subject.manifest["reads"]
+    channels = 1 if reads["mode"] == "L" else 3
+    shape = (subject.batch, reads["height"], reads["width"], channels)
+    _wrap(graph, inputs[0], reads, shape, pixels)
+    checker.check_model(model)
+    images = stream(0, "end-to-end").integers(0, 256, shape, dtype=np.uint8).astype(pixels)
+    return replace(
+        subject,
+        name=f"{subject.name} end to end",
+        content=model.SerializeToString(deterministic=True),
+        feed={_PREFIX + "pixels": images},
+        fed_with=f"random pixels of seed 0, {pixels}",
+        manifest=None,
+    )
+
+
+def _wrap(
+    graph: GraphProto, image: str, reads: Mapping[str, Any], shape: tuple[int, ...], pixels: str
+) -> None:
+    """Put the processing before a graph's input and after its output."""
+
+    def own(name: str) -> str:
+        return _PREFIX + name
+
+    def constant(name: str, values: object) -> str:
+        graph.initializer.append(numpy_helper.from_array(np.array(values, np.float32), own(name)))
+        return own(name)
+
+    def per_channel(key: str) -> str:
+        return constant(key, np.array(reads[key], np.float32).reshape(1, -1, 1, 1))
+
+    before = [
+        helper.make_node("Cast", [own("pixels")], [own("floats")], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", [own("floats")], [own("planes")], perm=[0, 3, 1, 2]),
+        helper.make_node("Div", [own("planes"), constant("full", 255)], [own("shares")]),
+        helper.make_node("Sub", [own("shares"), per_channel("mean")], [own("centred")]),
+        helper.make_node("Div", [own("centred"), per_channel("std")], [own("image")]),
+    ]
+    nodes = list(graph.node)
+    kept = [value for value in graph.input if value.name != image]
+    (old,) = (value for value in graph.input if value.name == image)
+    if old.type.tensor_type.elem_type == TensorProto.FLOAT16:
+        before.append(
+            helper.make_node("Cast", [own("image")], [own("halves")], to=TensorProto.FLOAT16)
+        )
+    for node in nodes:
+        for place, name in enumerate(node.input):
+            if name == image:
+                node.input[place] = before[-1].output[0]
+    logits = graph.output[0].name
+    kind = graph.output[0].type.tensor_type.elem_type
+    after = [
+        helper.make_node("Softmax", [logits], [own("shares-of-classes")], axis=-1),
+        helper.make_node("ArgMax", [own("shares-of-classes")], [own("class")], axis=1, keepdims=0),
+    ]
+    del graph.node[:], graph.input[:], graph.output[:]
+    graph.node.extend([*before, *nodes, *after])
+    graph.input.extend([helper.make_tensor_value_info(own("pixels"), _TYPES[pixels], shape), *kept])
+    graph.output.extend(
+        [
+            helper.make_tensor_value_info(own("shares-of-classes"), kind, [shape[0], None]),
+            helper.make_tensor_value_info(own("class"), TensorProto.INT64, [shape[0]]),
+        ]
+    )
+    del graph.value_info[:]
+
+
+def _rank(value: Any) -> int:
+    return len(value.type.tensor_type.shape.dim)

@@ -1,0 +1,260 @@
+"""A job's result as the record that is kept, printed and returned: plain JSON values.
+
+    schema, job_id, status, flags, message, provenance     "measured", or "simulated" for good
+    request        all that was asked for, the settings of the grade too
+    device         alias and profile, and what the board said of itself
+    runtime, clocks, thermal, seconds
+    networks       one entry each: onnx_sha256, structure_sha256, params, macs (or why not),
+                   correctness, warmup, latency, energy (or why not), ratio, end_to_end
+    command, started_utc, gensynth, agent
+
+A figure that was not taken is None and has its reason beside it; no figure is ever 0, infinite
+or NaN in its place. Statistical intervals ("ci95") and systematic bounds ("syst_pct") are apart.
+Raw times and samples are kept by their hash, so that any statistic can be made again.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gensynth.bench import correctness, energy, samples
+from gensynth.bench.compare import ROUNDS_FOR_INTERVAL, paired_ratio
+from gensynth.bench.energy import EnergyEstimate
+from gensynth.bench.figures import decode_times, latency
+from gensynth.bench.integrate import Window
+from gensynth.bench.request import Request
+from gensynth.bench.samples import Samples, Sensor
+from gensynth.bench.subjects import Subject
+from gensynth.devices.agent.status import USABLE
+from gensynth.errors import DeviceFault
+
+SCHEMA = "gensynth.bench/1"
+MEASURED, SIMULATED = "measured", "simulated"
+DRIFT_PCT = 2.0
+_PLAIN_FACTS = (
+    "model", "serial_hash", "boot_id", "l4t", "jetpack", "cuda", "tensorrt", "kernel", "machine",
+    "python", "power_mode", "fan", "load", "uptime_s",
+)  # fmt: skip
+
+Fetch = Callable[[str], bytes]
+
+
+def make(
+    request: Request, result: Mapping[str, Any], fetch: Fetch, about: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return a result's record, and the raw samples that it names by SHA-256.
+
+    Args:
+        request: that was answered.
+        result: of the agent, with figures.
+        fetch: gives a blob of the result.
+        about: "command", "started_utc", "gensynth", "commit", "agent": what the device does
+            not know.
+
+    Raises:
+        DeviceFault: `invalid_output` if a network computes something else there than here;
+            `protocol_error` if the result cannot be read.
+    """
+    try:
+        return _Maker(request, result, fetch).record(about)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DeviceFault(
+            "protocol_error", f"{request.device.alias} sent a result that cannot be read: {error!r}"
+        ) from error
+
+
+def is_usable(record: Mapping[str, Any]) -> bool:
+    """Return whether a record's figures were measured on a real device, as asked or nearly so.
+
+    What decides or reports anything asks this first: a simulated result is never usable.
+    """
+    return record["provenance"] == MEASURED and record["status"] in USABLE
+
+
+class _Maker:
+    """Makes one record."""
+
+    def __init__(self, request: Request, result: Mapping[str, Any], fetch: Fetch) -> None:
+        self._request = request
+        self._result = result
+        self._fetch = fetch
+        self._flags = list(result["flags"])
+        self._raw: dict[str, bytes] = {}
+        self._times: dict[str, np.ndarray] = {}
+        self._energies: dict[str, EnergyEstimate] = {}
+        self._samples, self._no_energy = self._power()
+
+    def record(self, about: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """Return the record and its raw samples."""
+        request, result = self._request, self._result
+        entries = {entry["id"]: entry for entry in result["networks"]}
+        measured = [
+            self._network(subject, entries[name])
+            for name, subject in zip(request.ids, request.jobs, strict=True)
+        ]
+        networks = measured[: len(request.subjects)]
+        for network, whole in zip(networks, measured[len(networks) :], strict=False):
+            network["end_to_end"] = whole
+        board, after = result["board"], result["board_after"]
+        signals = self._signals()
+        simulated = bool(result["simulated"] or board.get("simulated") or after.get("simulated"))
+        status = result["status"]
+        if status == "ok" and self._flags:
+            status = "degraded"
+        record = {
+            "schema": SCHEMA,
+            "job_id": result["id"],
+            "status": status,
+            "flags": self._flags,
+            "message": result["message"],
+            "provenance": SIMULATED if simulated else MEASURED,
+            "request": request.settings(),
+            "device": {
+                "alias": request.device.alias,
+                "profile": request.device.profile,
+                **{fact: board.get(fact) for fact in _PLAIN_FACTS},
+            },
+            "runtime": result["runtime"],
+            "clocks": result["clocks"] or {"asked": None, "during": board["clocks"]},
+            "thermal": {
+                "start_c": board["temperatures_c"],
+                "end_c": after["temperatures_c"],
+                "throttle": {"verdict": "throttled" in self._flags, "signals": signals},
+            },
+            "networks": networks,
+            "seconds": result["seconds"],
+            **about,
+        }
+        # The last guard of the rule above: NaN and infinity are no JSON.
+        return json.loads(json.dumps(record, allow_nan=False)), self._raw
+
+    def _network(self, subject: Subject, entry: Mapping[str, Any]) -> dict[str, Any]:
+        precision = self._precision(entry)
+        outputs = {
+            output["name"]: correctness.array_of(output, self._fetch(output["blob"]))
+            for output in entry["outputs"]
+        }
+        right = correctness.compare(subject, outputs, precision)
+        if right["pass"] is False:
+            raise DeviceFault(
+                "invalid_output",
+                f"{subject.name} must compute on {self._request.device.alias} what it computes "
+                f"here, got outputs of cosine {right['cos_min']:.4f}; nothing was counted",
+                {"network": subject.name, **right},
+            )
+        energy_figures, why_not = self._energy(subject, entry)
+        return {
+            "name": subject.name,
+            "onnx_sha256": subject.sha256,
+            "structure_sha256": subject.structure,
+            "opset": subject.opset,
+            "params": subject.cost.params,
+            "macs": subject.cost.macs,
+            "no_macs_because": subject.cost.why_not,
+            "precision": precision,
+            "batch": subject.batch,
+            "inputs": {"sha256": subject.inputs_sha256, "are": subject.fed_with},
+            "engine": entry["engine"],
+            "correctness": right,
+            "warmup": entry["warmup"],
+            "latency": self._latency(subject, entry["times"]),
+            "energy": energy_figures,
+            "no_energy_because": why_not,
+            "ratio": self._ratio(subject),
+            "end_to_end": None,
+        }
+
+    def _precision(self, entry: Mapping[str, Any]) -> str:
+        """Return what was computed in: some runtimes take that from the file."""
+        if self._result["runtime"]["path"] == "onnxruntime":
+            return str(entry["file_precision"])
+        return self._request.precision
+
+    def _latency(self, subject: Subject, times: Mapping[str, Any]) -> dict[str, Any]:
+        times_ms = self._decoded(times["blob"], times["rounds"])
+        self._times[subject.name] = times_ms
+        found = latency(times_ms, subject.batch)
+        drift = found["drift_pct"]
+        if self._request.grade.energy is not None and drift is not None and drift > DRIFT_PCT:
+            self._flag("drift")
+        compute = None
+        if times["compute"] is not None:
+            compute = latency(self._decoded(times["compute"], times["rounds"]), subject.batch)
+        scope = self._result["runtime"]["details"].get("scope", "host to device, compute, and back")
+        return {"scope": scope, **found, "compute_only": compute, "raw": times["blob"]}
+
+    def _decoded(self, sha256: str, rounds: int) -> np.ndarray:
+        content = self._raw[sha256] = self._fetch(sha256)
+        return decode_times(content, rounds)
+
+    def _power(self) -> tuple[Samples | None, str | None]:
+        """Return the samples of the whole job, or why there are none."""
+        if not self._request.energy:
+            return None, "not asked for; --energy measures it"
+        power = self._result["power"]
+        if power is None or "reason" in power:
+            return None, str((power or {}).get("reason", "the device took no energy"))
+        content = self._raw[power["samples"]] = self._fetch(power["samples"])
+        try:
+            return samples.believe(*samples.decode(content), Sensor.from_record(power)), None
+        except DeviceFault as fault:
+            self._flag(fault.status)
+            return None, fault.message
+
+    def _energy(
+        self, subject: Subject, entry: Mapping[str, Any]
+    ) -> tuple[dict[str, Any] | None, str | None]:
+        if self._samples is None or not entry["windows"]:
+            return None, self._no_energy or "the device took no window of it"
+        windows = [
+            Window(w["start_ns"], w["end_ns"], w["runs"] * subject.batch, w["onset_ns"])
+            for w in entry["windows"]
+        ]
+        idle = self._result["idle"]
+        idle_ns = None if idle is None else (idle["start_ns"], idle["end_ns"])
+        try:
+            found = energy.estimate(self._samples, windows, idle_ns=idle_ns)
+        except DeviceFault as fault:
+            self._flag(fault.status)
+            return None, fault.message
+        self._energies[subject.name] = found
+        repeated = len(entry["windows_rejected"] or [])
+        figures = {**found.record(), "windows_repeated": repeated}
+        return {**figures, "raw": self._result["power"]["samples"]}, None
+
+    def _ratio(self, subject: Subject) -> dict[str, Any] | None:
+        """Return the figures over those of the first network, or of the first end to end."""
+        count = len(self._request.subjects)
+        place = [job.name for job in self._request.jobs].index(subject.name)
+        first = self._request.jobs[place // count * count].name
+        if subject.name == first:
+            return None
+        one, other = self._times[subject.name], self._times[first]
+        found: dict[str, Any] = {"to": first, "latency": None, "energy": None}
+        if len(one) >= ROUNDS_FOR_INTERVAL:
+            slower = paired_ratio(one.tolist(), other.tolist())
+            found["latency"] = {"value": slower.value, "ci95": [slower.low, slower.high]}
+        if subject.name in self._energies and first in self._energies:
+            joules = energy.ratio(self._energies[subject.name], self._energies[first])
+            found["energy"] = {
+                "value": joules.value,
+                "ci95": None if joules.low is None else [joules.low, joules.high],
+                "pairs": joules.pairs,
+                "offset_pct": joules.offset_pct,
+            }
+        return found
+
+    def _signals(self) -> list[str]:
+        """Return all that any look at the board said of throttling."""
+        result = self._result
+        seen = set(result["board"]["throttle"]) | set(result["board_after"]["throttle"])
+        for entry in result["networks"]:
+            for window in entry["windows"] or []:
+                seen.update(window["throttle"])
+        return sorted(seen)
+
+    def _flag(self, flag: str) -> None:
+        if flag not in self._flags:
+            self._flags.append(flag)

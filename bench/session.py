@@ -1,0 +1,195 @@
+"""A measurement from the question to the record.
+
+    find and read the files -> look into the store -> else: the device's agent measures all of
+    them in turns -> check the outputs, work out the figures -> keep the record, return it
+
+The same request is answered from the store, unless a fresh measurement is asked for. A device
+that is lost in the middle is asked again under the same job's id, which it measures once.
+"""
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gensynth
+from gensynth.bench import subjects
+from gensynth.bench.grades import find_grade
+from gensynth.bench.record import make
+from gensynth.bench.request import Request
+from gensynth.bench.store import Store
+from gensynth.devices import registry
+from gensynth.devices.agent import board
+from gensynth.devices.client import connect
+from gensynth.devices.registry import Device
+from gensynth.environment import environment
+from gensynth.errors import ConfigError, DeviceFault
+from gensynth.nearest import did_you_mean
+from gensynth.watch import SILENT, Watch
+
+WITH_FIGURES = frozenset(["ok", "degraded", "throttled", "not_steady"])
+PAUSES_S = (2.0, 5.0)
+"""Before a device that was lost is asked for the same job again."""
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def measure(
+    networks: Paths,
+    *,
+    device: str = "local",
+    grade: str | None = None,
+    precision: str = "fp32",
+    batch: int | None = None,
+    threads: int = 1,
+    energy: bool = False,
+    power_mode: int | None = None,
+    lock_clocks: bool = False,
+    end_to_end: bool = False,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    inputs: Mapping[str, np.ndarray] | None = None,
+    fresh: bool = False,
+    store: Store | None = None,
+    command: str | None = None,
+    watch: Watch = SILENT,
+) -> dict[str, Any]:
+    """Measure networks in turns on a device and return the record.
+
+    Args:
+        networks: ONNX files, folders of runs, networks or artefacts; figures stand in this
+            order, and ratios are to the first.
+        device: "local", or the alias of a registered one.
+        grade: "quick", "standard" or "report"; None is quick, and standard with `energy`.
+        precision: "fp32", "fp16" or "int8".
+        batch: images of one run; None for the files' own, 1 where that is free.
+        threads: that one operator may use, where a processor computes.
+        energy: whether joules are wanted.
+        power_mode: nvpmodel's number, set for the job with clocks locked; None changes nothing.
+        lock_clocks: whether clocks are locked meanwhile.
+        end_to_end: whether each is also measured from pixels to its answer.
+        shapes: of inputs whose sizes the files leave free, by name.
+        inputs: arrays to feed in place of noise, by name.
+        fresh: whether to measure even if the store has an answer.
+        store: where measurements are kept; None for the user's own.
+        command: to stand in the record; None for that of this process.
+        watch: hears of the progress.
+
+    Returns:
+        A record (`gensynth.bench.record`). "from_store" is in it, and true, when it answers an
+        earlier request. Its "status" is ok or degraded, or throttled or not_steady: then the
+        figures are there and `gensynth.bench.record.is_usable` says no.
+
+    Raises:
+        ConfigError: if something cannot be meant.
+        ExportError: if a file cannot be read.
+        DeviceFault: if there are no figures; its status says why.
+        StoreError: if the store is damaged or cannot be written.
+    """
+    registered = registry.find(device)
+    sources = subjects.find(_paths(networks))
+    if not sources:
+        raise ConfigError("there must be a network to measure")
+    request = Request(
+        device=registered,
+        subjects=tuple(
+            subjects.read(source, batch=batch, shapes=shapes, inputs=inputs) for source in sources
+        ),
+        grade=find_grade(grade, energy=energy),
+        precision=precision,
+        threads=threads,
+        energy=energy,
+        power_mode=power_mode,
+        lock_clocks=lock_clocks,
+        end_to_end=end_to_end,
+    )
+    _check_names(request, shapes, inputs)
+    kept = Store() if store is None else store
+    key = request.key(_place(registered))
+    known = None if fresh else kept.answer(key)
+    if known is not None:
+        return {**known, "from_store": True}
+    record, raw = _measured(request, command or shlex.join(sys.orig_argv), watch)
+    kept.keep(key, record, raw)
+    return {**record, "from_store": False}
+
+
+def _measured(
+    request: Request, command: str, watch: Watch
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Ask the device; again, under the same id, if it was reached and then lost."""
+    spec, blobs = request.job()
+    versions = environment()
+    about = {
+        "command": command,
+        "started_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "gensynth": versions["gensynth"],
+        "commit": versions["commit"],
+    }
+    reached = False
+    for pause_s in (*PAUSES_S, None):
+        try:
+            watch.phase("reach")
+            with connect(request.device) as connection:
+                reached = True
+                watch.phase("load")
+                result = connection.run(spec, blobs, _Told(watch))
+                if result["status"] in WITH_FIGURES:
+                    about["agent"] = connection.hello["agent"]
+                    return make(request, result, connection.blob, about)
+            break
+        except DeviceFault as fault:
+            if fault.status != "device_lost" or not reached or pause_s is None:
+                raise
+            watch.note(f"{fault}; asking for the same job again")
+            time.sleep(pause_s)
+    message = f"{request.device.alias}: {result['message']}"
+    raise DeviceFault(result["status"], message, result["details"])
+
+
+class _Told:
+    """Passes the agent's words on to a watch."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def __call__(self, said: Mapping[str, Any]) -> None:
+        phase, done, total = said.get("phase"), said.get("done", 0), said.get("total", 0)
+        if phase in ("warm-up", "latency", "energy") and total:
+            self._watch.phase("measure")
+            self._watch.progress(phase, done / total, f"{done} of {total}")
+
+
+def _place(device: Device) -> str:
+    """Return what is known of a device before it is asked."""
+    if device.destination is not None:
+        return f"{gensynth.__version__} {device.destination} {device.python}"
+    runtime = None
+    with suppress(PackageNotFoundError):
+        runtime = version("onnxruntime")
+    serial = board.facts(os.environ.get("GENSYNTH_AGENT_ROOT") or "/")["serial_hash"]
+    return f"{gensynth.__version__} {serial} {runtime}"
+
+
+def _paths(networks: Paths) -> list[Path]:
+    if isinstance(networks, str | os.PathLike):
+        return [Path(networks)]
+    return [Path(network) for network in networks]
+
+
+def _check_names(request: Request, *given: Mapping[str, Any] | None) -> None:
+    """Refuse a shape or an array for an input that no file has."""
+    known = {name for subject in request.subjects for name in subject.feed}
+    for names in given:
+        for name in names or {}:
+            if name not in known:
+                raise ConfigError(
+                    f"no network has an input '{name}'; {did_you_mean(name, sorted(known))}"
+                )

@@ -1,0 +1,234 @@
+"""Every measurement that was ever made here, in one SQLite file that is only appended to.
+
+    jobs       one row a job: its request's key, device and serial, grade, status, provenance,
+               and the record as JSON
+    networks   one row a network of a job: the file's SHA-256 and its structure's, the whole
+               context, and the figures that are asked for most
+    raw        times and samples by SHA-256, compressed
+
+Rows are never changed or removed; triggers see to it. `answer` gives back what answers a
+request, `measured` what an estimator may learn from; neither ever gives what was simulated.
+"""
+
+import contextlib
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from gensynth.bench.record import MEASURED, is_usable
+from gensynth.errors import StoreError
+
+VERSION = 1
+_WAIT_S = 30.0
+_TABLES = """
+create table jobs (
+    job_id text primary key,
+    request_key text not null,
+    started_utc text not null,
+    device text not null,
+    serial_hash text,
+    grade text not null,
+    status text not null,
+    provenance text not null check (provenance in ('measured', 'simulated')),
+    record text not null
+);
+create index jobs_by_request on jobs (request_key, started_utc);
+create table networks (
+    job_id text not null references jobs,
+    place integer not null,
+    name text not null,
+    onnx_sha256 text not null,
+    structure_sha256 text not null,
+    device text not null,
+    serial_hash text,
+    runtime text not null,
+    runtime_version text,
+    precision text not null,
+    threads integer not null,
+    power_mode text,
+    clocks text,
+    batch integer not null,
+    grade text not null,
+    scope text not null,
+    p50_ms real not null check (p50_ms > 0),
+    mean_ms real not null check (mean_ms > 0),
+    j_per_img real check (j_per_img > 0),
+    rail text,
+    primary key (job_id, place)
+);
+create index networks_by_structure on networks (structure_sha256, device);
+create table raw (sha256 text primary key, content blob not null);
+"""
+
+
+class Store:
+    """A file of measurements.
+
+    Args:
+        path: of the file; it and its folder are made when something is first kept.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = default_path() if path is None else path
+
+    def keep(self, key: str, record: Mapping[str, Any], raw: Mapping[str, bytes]) -> None:
+        """Append a record under its request's key; a job that is there already stays as it is.
+
+        Raises:
+            StoreError: if the file cannot be written, is damaged or of another version.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
+        with self._open() as database:
+            row = database.execute("select 1 from jobs where job_id = ?", [record["job_id"]])
+            if row.fetchone() is not None:
+                return
+            device = record["device"]
+            database.execute(
+                f"insert into jobs values ({_places(9)})",
+                [
+                    record["job_id"], key, record["started_utc"], device["alias"],
+                    device["serial_hash"], record["request"]["grade"], record["status"],
+                    record["provenance"], json.dumps(record, allow_nan=False),
+                ],
+            )  # fmt: skip
+            for place, network in enumerate(_all_networks(record)):
+                database.execute(
+                    f"insert into networks values ({_places(20)})", _row(record, place, network)
+                )
+            for sha256, content in raw.items():
+                database.execute(
+                    "insert or ignore into raw values (?, ?)", [sha256, zlib.compress(content)]
+                )
+
+    def answer(self, key: str) -> dict[str, Any] | None:
+        """Return the newest record that answers a request; None if none was measured so far.
+
+        Raises:
+            StoreError: as `keep`.
+        """
+        if not self.path.exists():
+            return None
+        with self._open() as database:
+            rows = database.execute(
+                "select record from jobs where request_key = ? and provenance = ? "
+                "order by started_utc desc, rowid desc",
+                [key, MEASURED],
+            )
+            for (text,) in rows:
+                record: dict[str, Any] = json.loads(text)
+                if is_usable(record):
+                    return record
+        return None
+
+    def measured(self, device: str | None = None) -> list[dict[str, Any]]:
+        """Return the row of every network whose figures may be used, the oldest first.
+
+        Args:
+            device: an alias; None for all.
+
+        Raises:
+            StoreError: as `keep`.
+        """
+        if not self.path.exists():
+            return []
+        with self._open() as database:
+            rows = database.execute(
+                "select networks.*, jobs.started_utc from networks join jobs using (job_id) "
+                "where provenance = 'measured' and status in ('ok', 'degraded') "
+                "and (? is null or networks.device = ?) order by jobs.rowid, place",
+                [device, device],
+            )
+            names = [column[0] for column in rows.description]
+            return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def raw(self, sha256: str) -> bytes:
+        """Return raw times or samples of a record.
+
+        Raises:
+            StoreError: if they are not there, or as `keep`.
+        """
+        if self.path.exists():
+            with self._open() as database:
+                row = database.execute("select content from raw where sha256 = ?", [sha256])
+                found = row.fetchone()
+            if found is not None:
+                return zlib.decompress(found[0])
+        raise StoreError(f"{self.path} has no raw samples {sha256:.12}")
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """Open the file for one transaction."""
+        try:
+            with contextlib.closing(sqlite3.connect(self.path, timeout=_WAIT_S)) as database:
+                database.isolation_level = None  # `begin` below, not where the module likes
+                database.execute("begin immediate")
+                self._check(database)
+                try:
+                    yield database
+                except BaseException:
+                    database.execute("rollback")
+                    raise
+                database.execute("commit")
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"{self.path} cannot be used: {error}; if it is damaged, move it away"
+            ) from error
+
+    def _check(self, database: sqlite3.Connection) -> None:
+        (version,) = database.execute("pragma user_version").fetchone()
+        if version == 0:
+            for statement in [*_TABLES.split(";\n"), *_guards()]:
+                database.execute(statement)
+            database.execute(f"pragma user_version = {VERSION}")
+        elif version != VERSION:
+            raise StoreError(
+                f"{self.path} has version {version}, this version reads {VERSION}; move it away"
+            )
+
+
+def default_path() -> Path:
+    """Return where the user's measurements stand, whether or not they are there."""
+    return platformdirs.user_data_path("gensynth") / "measurements.sqlite"
+
+
+def _all_networks(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = list(record["networks"])
+    return found + [n["end_to_end"] for n in found if n["end_to_end"] is not None]
+
+
+def _row(record: Mapping[str, Any], place: int, network: Mapping[str, Any]) -> list[Any]:
+    device, request, energy = record["device"], record["request"], network["energy"] or {}
+    return [
+        record["job_id"], place, network["name"], network["onnx_sha256"],
+        network["structure_sha256"], device["alias"], device["serial_hash"],
+        record["runtime"]["path"], record["runtime"]["version"], network["precision"],
+        request["threads"], _json(device["power_mode"]), _json(record["clocks"]["during"]),
+        network["batch"], request["grade"], network["latency"]["scope"],
+        network["latency"]["p50_ms"], network["latency"]["mean_ms"],
+        energy.get("j_per_img"), energy.get("rail"),
+    ]  # fmt: skip
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, sort_keys=True)
+
+
+def _places(count: int) -> str:
+    return ", ".join("?" * count)
+
+
+def _guards() -> Iterator[str]:
+    for table in ("jobs", "networks", "raw"):
+        for act in ("update", "delete"):
+            yield (
+                f"create trigger {table}_{act} before {act} on {table} "
+                "begin select raise(abort, 'measurements are only appended'); end"
+            )

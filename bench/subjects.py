@@ -1,0 +1,355 @@
+"""The files that are measured: which ones a path means, and what they are fed.
+
+    NET.onnx            any ONNX file
+    RUN                 the prototype of a finished run, then its finalists
+    RUN/finalists/NAME  one network
+    ARTEFACT            what `gensynth export` wrote, with its own images
+    FOLDER of artefacts all of them
+
+An artefact reads the images that came with it. Any other file is fed normal noise of a fixed
+seed, integers from 0 to 255 for bytes, and ones for other integers, which are indices and
+sizes; `inputs` and `shapes` say otherwise.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, TensorProto
+
+from gensynth.bench.onnx_cost import OnnxCost, count
+from gensynth.bench.structure import structure_sha256
+from gensynth.errors import ConfigError, ExportError, RunError
+from gensynth.randomness import stream
+
+ONNX_FILE = "network.onnx"
+MANIFEST = "manifest.json"
+CARD = "card.json"
+_DTYPES = {
+    TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16", TensorProto.INT64: "int64",
+    TensorProto.INT32: "int32", TensorProto.INT8: "int8", TensorProto.UINT8: "uint8",
+    TensorProto.BOOL: "bool",
+}  # fmt: skip
+_EXTERNAL = 1  # TensorProto.DataLocation
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file and what is known of it besides.
+
+    Attributes:
+        name: for people.
+        path: of the ONNX file.
+        manifest: of the artefact that it is a part of; None for any other file.
+    """
+
+    name: str
+    path: Path
+    manifest: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network that is measured, with what it is fed.
+
+    Attributes:
+        name: for people; different for each of a job.
+        content: the file's bytes.
+        feed: an array for each input, in the file's order.
+        fed_with: what these are, in words.
+        batch: images of one run.
+        manifest: of its artefact; None without one.
+    """
+
+    name: str
+    content: bytes
+    feed: Mapping[str, np.ndarray]
+    fed_with: str
+    batch: int
+    manifest: Mapping[str, Any] | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the file."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @cached_property
+    def model(self) -> ModelProto:
+        """The file, read."""
+        return ModelProto.FromString(self.content)
+
+    @cached_property
+    def structure(self) -> str:
+        """Of the file, weights left out."""
+        return structure_sha256(self.model)
+
+    @cached_property
+    def cost(self) -> OnnxCost:
+        """Parameters, and MACs of one image."""
+        return count(self.model, {name: array.shape for name, array in self.feed.items()})
+
+    @property
+    def opset(self) -> int:
+        """Of the standard operators."""
+        return max(
+            (e.version for e in self.model.opset_import if e.domain in ("", "ai.onnx")), default=0
+        )
+
+    @cached_property
+    def inputs_sha256(self) -> str:
+        """Of all that it is fed."""
+        digest = hashlib.sha256()
+        for name, array in self.feed.items():
+            digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+
+def find(paths: Sequence[Path]) -> tuple[Source, ...]:
+    """Return the files that paths mean, in order, each under a name of its own.
+
+    Raises:
+        ConfigError: if a path means none.
+        RunError: if a run is not finished.
+    """
+    found = [source for path in paths for source in _sources(path)]
+    files: dict[str, set[Path]] = {}
+    for source in found:
+        files.setdefault(source.name, set()).add(source.path.resolve())
+    names = [  # a folder tells a/net.onnx from b/net.onnx
+        source.name
+        if len(files[source.name]) == 1
+        else f"{source.path.absolute().parent.name}/{source.name}"
+        for source in found
+    ]
+    numbered = [
+        name if names[:place].count(name) == 0 else f"{name}#{names[:place].count(name) + 1}"
+        for place, name in enumerate(names)
+    ]
+    return tuple(
+        Source(name, source.path, source.manifest)
+        for name, source in zip(numbered, found, strict=True)
+    )
+
+
+def read(
+    source: Source,
+    *,
+    batch: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    inputs: Mapping[str, np.ndarray] | None = None,
+) -> Subject:
+    """Read a file and make what it is fed.
+
+    Args:
+        source: from `find`.
+        batch: images of one run; None for the file's own, or 1 where that is free.
+        shapes: of inputs, by name, where the file leaves sizes free.
+        inputs: arrays to feed, by name.
+
+    Raises:
+        ExportError: if it cannot be read.
+        ConfigError: if a size is missing or not what the file takes.
+    """
+    try:
+        content = source.path.read_bytes()
+    except OSError as error:
+        raise ExportError(f"cannot read {source.path}: {error.strerror}") from error
+    try:
+        model = ModelProto.FromString(content)
+    except Exception as error:  # protobuf's, of no public class
+        raise ExportError(f"{source.path} is damaged or no ONNX file") from error
+    if not model.graph.node:
+        raise ExportError(f"{source.path} is damaged or no ONNX file: it has no operator")
+    if any(tensor.data_location == _EXTERNAL for tensor in model.graph.initializer):
+        raise ConfigError(
+            f"{source.name} keeps weights in other files; put them into it: onnx.save("
+            f"onnx.load({str(source.path)!r}), 'whole.onnx')"
+        )
+    maker = _Feed(source, model, batch, shapes or {}, inputs or {})
+    return Subject(source.name, content, maker.arrays(), maker.words, maker.batch, source.manifest)
+
+
+class _Feed:
+    """Makes what a file is fed."""
+
+    def __init__(
+        self,
+        source: Source,
+        model: ModelProto,
+        batch: int | None,
+        shapes: Mapping[str, Sequence[int]],
+        inputs: Mapping[str, np.ndarray],
+    ) -> None:
+        weights = {tensor.name for tensor in model.graph.initializer}
+        self._values = [value for value in model.graph.input if value.name not in weights]
+        self._source = source
+        self._shapes = shapes
+        self._inputs = inputs
+        self._asked = batch
+        self.batch = self._own_batch()
+        self.words = "normal noise of seed 0; bytes 0 to 255, other integers 1"
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the array of each input."""
+        samples = self._samples()
+        if samples is not None:
+            return {self._values[0].name: samples}
+        if self._inputs:
+            self.words = "given: " + ", ".join(sorted(self._inputs))
+        return {value.name: self._array(index, value) for index, value in enumerate(self._values)}
+
+    def _own_batch(self) -> int:
+        """Return the first size of the first input: given, fixed by the file, or asked for."""
+        if not self._values:
+            return self._asked or 1
+        first = self._values[0]
+        given = self._inputs.get(first.name)
+        sizes = self._shapes.get(first.name) if given is None else given.shape
+        if sizes is None:
+            dims = first.type.tensor_type.shape.dim
+            sizes = [dims[0].dim_value] if dims and dims[0].dim_value > 0 else []
+        own = sizes[0] if len(sizes) else self._asked or 1
+        if self._asked is not None and own != self._asked:
+            raise ConfigError(
+                f"{self._source.name} takes {own} images at a time, so not {self._asked}; "
+                f"export it with --batch {self._asked}"
+            )
+        return own
+
+    def _samples(self) -> np.ndarray | None:
+        """Return an artefact's own images as its network reads them."""
+        if self._source.manifest is None or self._inputs or self._shapes:
+            return None
+        file = self._source.path.with_name("samples.npz")
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                images = archive["images"]
+            read = normalise(images, self._source.manifest["reads"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ExportError(f"{file} is absent or damaged: {error}") from error
+        self.words = f"{min(self.batch, len(images))} of the artefact's own images"
+        return np.resize(read, (self.batch, *read.shape[1:]))
+
+    def _array(self, index: int, value: Any) -> np.ndarray:
+        kind = value.type.tensor_type.elem_type
+        if kind not in _DTYPES:
+            raise ConfigError(
+                f"{self._source.name}: input '{value.name}' must be of "
+                f"{', '.join(_DTYPES.values())}, got {TensorProto.DataType.Name(kind)}"
+            )
+        dtype = _DTYPES[kind]
+        given = self._inputs.get(value.name)
+        if given is not None:
+            if str(given.dtype) != dtype:
+                raise ConfigError(
+                    f"{self._source.name}: input '{value.name}' is {dtype}, got {given.dtype}"
+                )
+            self._check(value, given.shape)
+            return np.ascontiguousarray(given)
+        shape = self._shape(value)
+        draws = stream(0, "bench-input", index)
+        if dtype.startswith("float"):
+            return draws.standard_normal(shape).astype(dtype)
+        if dtype.endswith("int8"):
+            return draws.integers(0, 256, shape, dtype=np.uint8).view(dtype)
+        return np.ones(shape, dtype)
+
+    def _shape(self, value: Any) -> tuple[int, ...]:
+        if value.name in self._shapes:
+            shape = tuple(self._shapes[value.name])
+            self._check(value, shape)
+            return shape
+        dims = value.type.tensor_type.shape.dim
+        first = self._values[0].type.tensor_type.shape.dim
+        word = first[0].dim_param if first else ""
+        sizes = [
+            dim.dim_value
+            or (
+                self.batch
+                if (value is self._values[0] and not k) or dim.dim_param == word != ""
+                else 0
+            )
+            for k, dim in enumerate(dims)
+        ]
+        if min(sizes, default=1) < 1 or not value.type.tensor_type.HasField("shape"):
+            told = ",".join(str(size) if size > 0 else "?" for size in sizes)
+            raise ConfigError(
+                f"{self._source.name} leaves sizes of input '{value.name}' free; say them: "
+                f"--shape {value.name}={told or '?'}"
+            )
+        return tuple(sizes)
+
+    def _check(self, value: Any, shape: Sequence[int]) -> None:
+        dims = value.type.tensor_type.shape.dim
+        fits = len(dims) == len(shape) and all(
+            dim.dim_value in (0, size) for dim, size in zip(dims, shape, strict=True)
+        )
+        if value.type.tensor_type.HasField("shape") and (not fits or min(shape, default=1) < 1):
+            own = ",".join(str(dim.dim_value or "?") for dim in dims)
+            raise ConfigError(
+                f"{self._source.name}: input '{value.name}' takes {own or 'one number'}, "
+                f"got {','.join(map(str, shape))}"
+            )
+
+
+def normalise(images: np.ndarray, reads: Mapping[str, Any]) -> np.ndarray:
+    """(n, channels, height, width), uint8 -> float32, as an artefact's manifest says."""
+    mean, std = (np.array(reads[key], np.float32)[:, None, None] for key in ("mean", "std"))
+    read: np.ndarray = (images.astype(np.float32) / np.float32(255) - mean) / std
+    return read
+
+
+def _sources(path: Path) -> list[Source]:
+    if path.is_file():
+        is_ours = path.name == ONNX_FILE and any(
+            path.with_name(name).is_file() for name in (MANIFEST, CARD)
+        )
+        return _sources(path.parent) if is_ours else [Source(path.stem, path)]
+    if not path.exists():
+        raise ConfigError(f"there is no {path}")
+    if (path / "FORMAT").exists():
+        return _run(path)
+    if (path / MANIFEST).is_file():
+        manifest = _json(path / MANIFEST)
+        return [Source(str(manifest.get("name", path.name)), path / ONNX_FILE, manifest)]
+    if (path / ONNX_FILE).is_file():
+        return [Source(_card_name(path), path / ONNX_FILE)]
+    inside = sorted(p.parent for p in path.glob(f"*/{MANIFEST}"))
+    if inside:
+        return [source for folder in inside for source in _sources(folder)]
+    raise ConfigError(f"{path} is no ONNX file, and no folder of a run, a network or an artefact")
+
+
+def _run(path: Path) -> list[Source]:
+    if not (path / "result.json").is_file():
+        raise RunError(f"{path} has no finalists yet; go on with: gensynth synth --resume {path}")
+    names = _json(path / "result.json").get("finalists", [])
+    folders = [path / "prototype", *(path / "finalists" / name for name in names)]
+    missing = [folder for folder in folders if not (folder / ONNX_FILE).is_file()]
+    if missing:
+        raise RunError(
+            f"{missing[0]} has no ONNX file: its prototype has parts that cannot be looked into"
+        )
+    return [Source(_card_name(folder), folder / ONNX_FILE) for folder in folders]
+
+
+def _card_name(folder: Path) -> str:
+    name = _json(folder / CARD).get("name") if (folder / CARD).is_file() else None
+    return re.sub(r"\s+", " ", str(name or folder.absolute().name))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged: {error}") from error
+    if not isinstance(document, dict):
+        raise RunError(f"{path} is damaged: it must be an object")
+    return document
