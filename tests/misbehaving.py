@@ -23,6 +23,7 @@ def work(
     if network == "dies-loading":
         os._exit(7)
     send({"type": "progress", "phase": "loaded", "done": 1, "total": 1})
+    send({"type": "progress", "phase": "latency", "done": 0, "total": 1})
     kind, _, argument = network.partition("-")
     if kind == "sleep":
         _sleep(float(argument) / 1000, send)

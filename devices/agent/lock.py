@@ -32,7 +32,7 @@ class BoardLock:
             "pid": pid,
             "start": processes.start_time(pid),
             "boot_id": processes.boot_id(root),
-            "host": (os.environ.get("SSH_CONNECTION") or "this machine").split(" ", 1)[0],
+            "host": os.environ.get("SSH_CONNECTION", "").partition(" ")[0] or "this machine",
         }
         self.descriptor = -1
 

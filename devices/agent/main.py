@@ -86,10 +86,9 @@ def _work() -> None:
     try:
         spool = Spool(default_home())
         result = work(question["spec"], question["runtime"], spool, send)
+        send({"type": "result", "result": result})
     except Fault as fault:
         send(dict(fault.as_json(), type="fault"))
-    else:
-        send({"type": "result", "result": result})
 
 
 def _survey() -> None:
