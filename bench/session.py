@@ -111,8 +111,20 @@ def measure(
         end_to_end=end_to_end,
     )
     _check_names(request, shapes, inputs)
+    return answer(request, fresh=fresh, store=store, command=command, watch=watch)
+
+
+def answer(
+    request: Request,
+    *,
+    fresh: bool = False,
+    store: Store | None = None,
+    command: str | None = None,
+    watch: Watch = SILENT,
+) -> dict[str, Any]:
+    """Return a request's record, from the store or measured now; all else is as in `measure`."""
     kept = Store() if store is None else store
-    key = request.key(_place(registered))
+    key = request.key(_place(request.device))
     known = None if fresh else kept.answer(key)
     if known is not None:
         return {**known, "from_store": True}

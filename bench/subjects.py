@@ -6,9 +6,7 @@
     ARTEFACT            what `gensynth export` wrote, with its own images
     FOLDER of artefacts all of them
 
-An artefact reads the images that came with it. Any other file is fed normal noise of a fixed
-seed, integers from 0 to 255 for bytes, and ones for other integers, which are indices and
-sizes; `inputs` and `shapes` say otherwise.
+What each is fed is in `gensynth.bench.feed`; an artefact reads the images that came with it.
 """
 
 import hashlib
@@ -23,20 +21,15 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto
 
+from gensynth.bench.feed import feed, normalise
 from gensynth.bench.onnx_cost import OnnxCost, count
 from gensynth.bench.structure import structure_sha256
 from gensynth.errors import ConfigError, ExportError, RunError
-from gensynth.randomness import stream
 
 ONNX_FILE = "network.onnx"
 MANIFEST = "manifest.json"
 CARD = "card.json"
-_DTYPES = {
-    TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16", TensorProto.INT64: "int64",
-    TensorProto.INT32: "int32", TensorProto.INT8: "int8", TensorProto.UINT8: "uint8",
-    TensorProto.BOOL: "bool",
-}  # fmt: skip
-_EXTERNAL = 1  # TensorProto.DataLocation
+SAMPLES = "samples.npz"
 
 
 @dataclass(frozen=True)
@@ -167,143 +160,25 @@ def read(
         raise ExportError(f"{source.path} is damaged or no ONNX file") from error
     if not model.graph.node:
         raise ExportError(f"{source.path} is damaged or no ONNX file: it has no operator")
-    if any(tensor.data_location == _EXTERNAL for tensor in model.graph.initializer):
+    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise ConfigError(
             f"{source.name} keeps weights in other files; put them into it: onnx.save("
             f"onnx.load({str(source.path)!r}), 'whole.onnx')"
         )
-    maker = _Feed(source, model, batch, shapes or {}, inputs or {})
-    return Subject(source.name, content, maker.arrays(), maker.words, maker.batch, source.manifest)
+    images = None
+    if source.manifest is not None and not (shapes or inputs):
+        images = _samples(source.path.with_name(SAMPLES), source.manifest)
+    fed = feed(source.name, model, batch=batch, shapes=shapes, inputs=inputs, images=images)
+    return Subject(source.name, content, fed.arrays, fed.words, fed.batch, source.manifest)
 
 
-class _Feed:
-    """Makes what a file is fed."""
-
-    def __init__(
-        self,
-        source: Source,
-        model: ModelProto,
-        batch: int | None,
-        shapes: Mapping[str, Sequence[int]],
-        inputs: Mapping[str, np.ndarray],
-    ) -> None:
-        weights = {tensor.name for tensor in model.graph.initializer}
-        self._values = [value for value in model.graph.input if value.name not in weights]
-        self._source = source
-        self._shapes = shapes
-        self._inputs = inputs
-        self._asked = batch
-        self.batch = self._own_batch()
-        self.words = "normal noise of seed 0; bytes 0 to 255, other integers 1"
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return the array of each input."""
-        samples = self._samples()
-        if samples is not None:
-            return {self._values[0].name: samples}
-        if self._inputs:
-            self.words = "given: " + ", ".join(sorted(self._inputs))
-        return {value.name: self._array(index, value) for index, value in enumerate(self._values)}
-
-    def _own_batch(self) -> int:
-        """Return the first size of the first input: given, fixed by the file, or asked for."""
-        if not self._values:
-            return self._asked or 1
-        first = self._values[0]
-        given = self._inputs.get(first.name)
-        sizes = self._shapes.get(first.name) if given is None else given.shape
-        if sizes is None:
-            dims = first.type.tensor_type.shape.dim
-            sizes = [dims[0].dim_value] if dims and dims[0].dim_value > 0 else []
-        own = sizes[0] if len(sizes) else self._asked or 1
-        if self._asked is not None and own != self._asked:
-            raise ConfigError(
-                f"{self._source.name} takes {own} images at a time, so not {self._asked}; "
-                f"export it with --batch {self._asked}"
-            )
-        return own
-
-    def _samples(self) -> np.ndarray | None:
-        """Return an artefact's own images as its network reads them."""
-        if self._source.manifest is None or self._inputs or self._shapes:
-            return None
-        file = self._source.path.with_name("samples.npz")
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                images = archive["images"]
-            read = normalise(images, self._source.manifest["reads"])
-        except (OSError, ValueError, KeyError) as error:
-            raise ExportError(f"{file} is absent or damaged: {error}") from error
-        self.words = f"{min(self.batch, len(images))} of the artefact's own images"
-        return np.resize(read, (self.batch, *read.shape[1:]))
-
-    def _array(self, index: int, value: Any) -> np.ndarray:
-        kind = value.type.tensor_type.elem_type
-        if kind not in _DTYPES:
-            raise ConfigError(
-                f"{self._source.name}: input '{value.name}' must be of "
-                f"{', '.join(_DTYPES.values())}, got {TensorProto.DataType.Name(kind)}"
-            )
-        dtype = _DTYPES[kind]
-        given = self._inputs.get(value.name)
-        if given is not None:
-            if str(given.dtype) != dtype:
-                raise ConfigError(
-                    f"{self._source.name}: input '{value.name}' is {dtype}, got {given.dtype}"
-                )
-            self._check(value, given.shape)
-            return np.ascontiguousarray(given)
-        shape = self._shape(value)
-        draws = stream(0, "bench-input", index)
-        if dtype.startswith("float"):
-            return draws.standard_normal(shape).astype(dtype)
-        if dtype.endswith("int8"):
-            return draws.integers(0, 256, shape, dtype=np.uint8).view(dtype)
-        return np.ones(shape, dtype)
-
-    def _shape(self, value: Any) -> tuple[int, ...]:
-        if value.name in self._shapes:
-            shape = tuple(self._shapes[value.name])
-            self._check(value, shape)
-            return shape
-        dims = value.type.tensor_type.shape.dim
-        first = self._values[0].type.tensor_type.shape.dim
-        word = first[0].dim_param if first else ""
-        sizes = [
-            dim.dim_value
-            or (
-                self.batch
-                if (value is self._values[0] and not k) or dim.dim_param == word != ""
-                else 0
-            )
-            for k, dim in enumerate(dims)
-        ]
-        if min(sizes, default=1) < 1 or not value.type.tensor_type.HasField("shape"):
-            told = ",".join(str(size) if size > 0 else "?" for size in sizes)
-            raise ConfigError(
-                f"{self._source.name} leaves sizes of input '{value.name}' free; say them: "
-                f"--shape {value.name}={told or '?'}"
-            )
-        return tuple(sizes)
-
-    def _check(self, value: Any, shape: Sequence[int]) -> None:
-        dims = value.type.tensor_type.shape.dim
-        fits = len(dims) == len(shape) and all(
-            dim.dim_value in (0, size) for dim, size in zip(dims, shape, strict=True)
-        )
-        if value.type.tensor_type.HasField("shape") and (not fits or min(shape, default=1) < 1):
-            own = ",".join(str(dim.dim_value or "?") for dim in dims)
-            raise ConfigError(
-                f"{self._source.name}: input '{value.name}' takes {own or 'one number'}, "
-                f"got {','.join(map(str, shape))}"
-            )
-
-
-def normalise(images: np.ndarray, reads: Mapping[str, Any]) -> np.ndarray:
-    """(n, channels, height, width), uint8 -> float32, as an artefact's manifest says."""
-    mean, std = (np.array(reads[key], np.float32)[:, None, None] for key in ("mean", "std"))
-    read: np.ndarray = (images.astype(np.float32) / np.float32(255) - mean) / std
-    return read
+def _samples(file: Path, manifest: Mapping[str, Any]) -> np.ndarray:
+    """Return an artefact's own images as its network reads them."""
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return normalise(archive["images"], manifest["reads"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ExportError(f"{file} is absent or damaged: {error}") from error
 
 
 def _sources(path: Path) -> list[Source]:
