@@ -136,7 +136,9 @@ def read(path: str) -> OnnxFile:
             raise ValueError(f"it has {len(graphs)} graphs")
         return _graph(graphs[0])
     except (ValueError, IndexError) as error:
-        raise Fault("build_failed", f"the network is no ONNX file that can be run: {error}") from error
+        raise Fault(
+            "build_failed", f"the network is no ONNX file that can be run: {error}"
+        ) from error
 
 
 def _graph(graph: memoryview) -> OnnxFile:

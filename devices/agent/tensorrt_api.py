@@ -160,14 +160,16 @@ class TensorRT:
         code = member_name(error.code())
         name, operator = _node(error, onnx)
         status = "build_failed"
-        if code.startswith("UNSUPPORTED") or "No importer registered" in error.desc():
+        # For an operator that it has never heard of, 10 and later say that the node is invalid.
+        unknown = operator != "" and not parser.supports_operator(operator)
+        if code.startswith("UNSUPPORTED") or unknown:
             status = "unsupported_op"
         elif code == "MEM_ALLOC_FAILED":
             status = "oom"
         where = f"node {name!r} ({operator}): " if operator else ""
         return Fault(
             status,
-            f"TensorRT {self.version} refuses the network: {where}{error.desc()}",
+            f"TensorRT {self.version} refuses the network: {where}{code}: {error.desc()}",
             {
                 "node": name,
                 "operator": operator,

@@ -25,7 +25,11 @@ _OUT_OF_MEMORY = re.compile(
     r"\[E\].*(out ?of ?memory|insufficient memory|bad_alloc|cudaErrorMemoryAllocation)",
     re.IGNORECASE,
 )
-_UNSUPPORTED = re.compile(r"No importer registered for op|UNSUPPORTED_\w+|Unsupported operator")
+# 8.x writes the name of the code, 10 and later its number, or that there is no such plugin.
+_UNSUPPORTED = re.compile(
+    r"No importer registered for op|UNSUPPORTED_\w+|Plugin not found"
+    r"|In function check\w+:\s*\[(?:[7-9]|1[0-3])\]"
+)
 _NODE = re.compile(r"[Ww]hile parsing node number (\d+)")
 _NOT_JSON = re.compile(r"(?<=[\s\[,])(-?)(nan|inf(?:inity)?)(?=\s*[,\]])")
 _KILLED = (-9, 137)
@@ -111,7 +115,7 @@ class Program:
     def times(self, options: Sequence[str], warm_up_ms: float) -> List[Dict[str, float]]:
         """Return an entry for each run after the warm-up, in its order, with milliseconds.
 
-        Up to 8.6 the program writes those of the warm-up too; its own summary leaves out what
+        Older programs (8.2) write those of the warm-up too; their own summary leaves out what
         began to compute before the warm-up's end, as we do.
         """
         entries = self._json(options, "--exportTimes")
@@ -167,14 +171,16 @@ def refusal(code: int, said: str, onnx: Optional[OnnxFile]) -> Fault:
     last = errors[-1] if errors else "it wrote no error"
     if code in _KILLED or _OUT_OF_MEMORY.search(said):
         return Fault("oom", f"memory ran out in trtexec (exit code {code}): {last}", details)
-    if _UNSUPPORTED.search(said):
+    unsupported = _UNSUPPORTED.search(said)
+    if unsupported is not None:
         node = _NODE.search(said)
         where = ""
         if node is not None and onnx is not None and int(node.group(1)) < len(onnx.nodes):
             name, operator = onnx.nodes[int(node.group(1))]
             details.update(node=name, operator=operator)
             where = f"node {name!r} ({operator}): "
-        reason = next(line for line in said.splitlines() if _UNSUPPORTED.search(line))
+        begin, end = said.rfind("\n", 0, unsupported.start()) + 1, unsupported.end()
+        reason = " ".join((said[begin:end] + said[end:].split("\n", 1)[0]).split())
         return Fault("unsupported_op", f"TensorRT refuses the network: {where}{reason}", details)
     return Fault("build_failed", f"trtexec failed (exit code {code}): {last}", details)
 
