@@ -17,9 +17,13 @@ import ctypes
 import ctypes.util
 import glob
 import importlib
+import os
+import sys
 from typing import Any, List, Optional
 
 from gensynth.devices.agent.status import Fault
+
+PLACES = ("/usr/local/cuda*/lib64",)  # beside them, NVIDIA's Python packages
 
 _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 _HOST_TO_DEVICE = 1
@@ -283,7 +287,8 @@ def _as_long(data: bytes, size: int) -> bytes:
 
 def _libcudart() -> Optional[Any]:
     names = [ctypes.util.find_library("cudart"), "libcudart.so"]
-    names += sorted(glob.glob("/usr/local/cuda*/lib64/libcudart.so*"), reverse=True)
+    for place in PLACES + tuple(os.path.join(folder, "nvidia/*/lib") for folder in sys.path):
+        names += sorted(glob.glob(os.path.join(place, "libcudart.so*")), reverse=True)
     for name in names:
         if name is None:
             continue
