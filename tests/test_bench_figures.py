@@ -1,0 +1,95 @@
+"""Means, percentiles and ratios: by hand, against scipy, and as often right as they say."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from gensynth.bench.compare import mean_interval, paired_ratio
+from gensynth.bench.figures import decode_times, drift_pct, latency
+from gensynth.errors import DeviceFault
+
+
+def test_times_are_little_endian_nanoseconds_round_by_round() -> None:
+    blob = b"".join(int(ns).to_bytes(8, "little") for ns in (1e6, 2e6, 3e6, 5e6))
+    assert decode_times(blob, 2).tolist() == [[1, 2], [3, 5]]
+
+
+@pytest.mark.parametrize("blob", [b"", b"\1" * 12, b"\0" * 16, b"\1" * 24], ids=len)
+def test_times_that_cannot_be_meant_are_refused(blob: bytes) -> None:
+    with pytest.raises(DeviceFault, match="times must be positive") as caught:
+        decode_times(blob, 2)
+    assert caught.value.status == "protocol_error"
+
+
+def test_the_figures_of_four_runs_by_hand() -> None:
+    # Of two images each: mean 2.5 ms, so 800 images a second; standard deviation sqrt(1.25).
+    found = latency(np.array([[1.0, 2.0], [3.0, 4.0]]), batch=2)
+    assert found["n"] == 4
+    assert found["mean_ms"] == 2.5
+    assert found["p50_ms"] == 2.5
+    assert found["img_per_s"] == 800
+    assert found["cov_pct"] == pytest.approx(100 * math.sqrt(1.25) / 2.5)
+    assert found["ci95_ms"] is None  # two rounds say nothing of their spread
+
+
+def test_percentiles_are_given_only_where_ten_runs_are_beyond_them() -> None:
+    runs = np.arange(1.0, 1001.0)
+    some = latency(runs[:100].reshape(4, -1), 1)
+    assert some["p90_ms"] == pytest.approx(90.1)
+    assert (some["p95_ms"], some["p99_ms"]) == (None, None)
+    assert latency(runs[:99].reshape(3, -1), 1)["p90_ms"] is None
+    assert latency(runs.reshape(4, -1), 1)["p99_ms"] == pytest.approx(np.percentile(runs, 99))
+
+
+def test_the_interval_of_the_mean_is_students_over_rounds() -> None:
+    rounds = np.random.default_rng(0).normal(5, 1, (8, 20))
+    low, high = stats.t.interval(
+        0.95, 7, rounds.mean(axis=1).mean(), stats.sem(rounds.mean(axis=1))
+    )
+    assert mean_interval(rounds.tolist()) == pytest.approx((low, high))
+
+
+def test_drift_is_the_last_quarter_over_the_first() -> None:
+    # Eight rounds: medians of the first two 1.0, of the last two 1.1.
+    times = np.array([[1.0], [1.0], [9.0], [9.0], [9.0], [9.0], [1.1], [1.1]])
+    assert drift_pct(times) == pytest.approx(10)
+    assert drift_pct(times[:3]) is None
+
+
+def test_a_ratio_by_hand() -> None:
+    # Medians of the rounds 2, 2, 8 over 1, 4, 1: logs of 2, 1/2, 8, whose mean is log 2.
+    found = paired_ratio([[2, 2, 9], [1, 2, 3], [8, 8, 8]], [[1, 1, 1], [4, 4, 4], [1, 1, 7]])
+    assert found.value == pytest.approx(2)
+    # Their spread is log 4, and t of two degrees of freedom is 4.303.
+    half = 4.3027 * math.log(4) / math.sqrt(3)
+    assert found.low == pytest.approx(2 * math.exp(-half), rel=1e-4)
+    assert found.high == pytest.approx(2 * math.exp(half), rel=1e-4)
+
+
+def test_what_slows_a_round_slows_both_and_does_not_widen_the_ratio() -> None:
+    a = [[1.0], [5.0], [2.0], [9.0]]
+    found = paired_ratio([[1.5 * run for run in turn] for turn in a], a)
+    assert (found.low, found.value, found.high) == pytest.approx((1.5, 1.5, 1.5))
+
+
+def test_a_ratio_over_other_rounds_is_refused() -> None:
+    with pytest.raises(ValueError, match="same rounds on both sides, at least 3, got 4 and 3"):
+        paired_ratio([[1.0]] * 4, [[1.0]] * 3)
+    with pytest.raises(ValueError, match="at least 3, got 2 and 2"):
+        paired_ratio([[1.0]] * 2, [[1.0]] * 2)
+
+
+def test_the_ratio_of_equals_covers_one_as_often_as_it_says() -> None:
+    # Eight rounds of 50 runs that share what slows their round; 2,000 trials have a standard
+    # error of half a percent.
+    draws = np.random.default_rng(1)
+    covered = 0
+    for _ in range(2000):
+        shared = draws.lognormal(0, 0.2, (8, 1))
+        own = draws.lognormal(0, 0.03, (2, 8, 1))
+        one, other = shared * own * draws.lognormal(0, 0.1, (2, 8, 50))
+        found = paired_ratio(one.tolist(), other.tolist())
+        covered += found.low <= 1 <= found.high
+    assert 0.935 <= covered / 2000 <= 0.965
