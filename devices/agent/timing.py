@@ -6,9 +6,9 @@
     round 2   C B A
     round 3   A B C      the order follows the Thue-Morse sequence: ABBABAAB for two
 
-A linear drift cancels within two rounds, a quadratic one within four. No run is ever left
-out. This is the one timing loop of the project, for boards and for this machine; nothing in
-it knows what is timed, and tests give it their own clock.
+A linear drift cancels within two rounds, and for two things a quadratic one within four. No run
+is ever left out. This is the one timing loop of the project, for boards and for this machine;
+nothing in it knows what is timed, and tests give it their own clock.
 """
 
 import gc
