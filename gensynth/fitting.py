@@ -42,7 +42,7 @@ RIDGE = 1e-4
 """Share of a mean variance that every entry of a patch has in addition: few images leave
 directions unseen, and there the convolution itself is the best guess."""
 
-DESCENT_STEPS = 60
+DESCENT_STEPS = 25
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from gensynth.graph import Vertex
 from gensynth.network import Network
 
-ROWS = 2**14
+ROWS = 2**13
 """Patches of one convolution whose moments are taken, at most, spread over images and places."""
 
 CHUNK = 32

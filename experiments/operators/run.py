@@ -1,0 +1,183 @@
+"""Does it pay to let convolutions have other operators, at equal MACs?
+
+    python -m experiments.operators.run --data FOLDER
+
+appends to experiments/operators/results/pairs.jsonl and says what it did; started again it
+goes on where it was stopped. `report.py` makes the table. FOLDER holds CIFAR-10's official
+binary files.
+
+A pair is two networks of the trained ResNet-20, both of at most a third of its MACs, of
+generators that differ in one thing alone: "off" knows widths and blocks, "on" every operator
+of `gensynth.substitution` too. Each arm draws `CANDIDATES` seeds of its first generator, as
+a first cycle does, and takes the one whose untrained answers are least far from the
+prototype's. Both are distilled on the same images in the same order and counted on the whole
+search split; then both are timed in turns. No cycle has learned anything: what is compared
+is the space and the inherited weights.
+"""
+
+import argparse
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.learning.setting import Record
+from gensynth.bench.latency import measure, ratio
+from gensynth.compute import Compute
+from gensynth.cycle import Plan
+from gensynth.data import cifar10
+from gensynth.data.views import Views, normaliser
+from gensynth.environment import environment
+from gensynth.evaluation import Workshop
+from gensynth.evolution import Aim
+from gensynth.export import export_network
+from gensynth.inquisitor import SHORT
+from gensynth.job import make_probe
+from gensynth.network import Network
+from gensynth.probe import Probe
+from gensynth.prototype import load_weights, read_prototype
+from gensynth.prototypes import create
+from gensynth.randomness import stream
+from gensynth.space import Space
+from gensynth.substitution import SUBSTITUTES
+from gensynth.synthesis import initialise
+from gensynth.train import Recipe, Teacher
+from gensynth.utility import Utility
+
+HERE = Path(__file__).parent
+PAIRS = HERE / "results" / "pairs.jsonl"
+WEIGHTS = HERE.parent / "cifar10" / "prototype" / "resnet20-cifar10.safetensors"
+ARMS = {"off": (), "on": tuple(SUBSTITUTES)}
+SCHEDULE = [(seed, 16_000) for seed in range(6)] + [(seed, 48_000) for seed in range(3)]
+"""(seed, images of distillation), one pair each."""
+CANDIDATES = 6
+STIMULI = 256
+COST_SHARE = 1 / 3
+REPEATS = 400
+
+
+def open_workshop(folder: Path) -> Workshop:
+    """Return the prototype, the images and the teacher that all pairs share."""
+    dataset = cifar10.load(folder)
+    module = create("resnet20", classes=10, channels=3)
+    load_weights(module, WEIGHTS, name="resnet20")
+    prototype = read_prototype(module.eval(), dataset.shape, name="resnet20", classes=10)
+    compute = Compute()
+    views = Views(dataset, dataset.train, 0)
+    teacher = Teacher(prototype.network(), views, compute)
+    return Workshop(prototype, dataset, views, teacher, compute)
+
+
+def choose(
+    workshop: Workshop, probe: Probe, words: tuple[str, ...], seed: int
+) -> tuple[Network, dict[str, Any]]:
+    """Return the best of some untrained networks of one arm, and what is known of it."""
+    start = time.process_time()
+    space = Space(workshop.prototype.coupling, align=2, operators=words)
+    limits = {"macs": float(space.prototype[0]) * COST_SHARE}
+    plan = Plan(
+        aim=Aim(Utility("top1"), None, SHORT), limits=limits, recipe=Recipe(epochs=1), cycles=1,
+        seed=seed, free_budget=False,
+    )  # fmt: skip
+    generator = initialise(plan, workshop, probe, space).generator
+    seeds = [int(s) for s in stream(seed, "operators").integers(0, 2**31, CANDIDATES)]
+    points = generator.points(seeds)
+    shifts, networks = [], []
+    for index, one in enumerate(seeds):
+        graph = generator.graph(points, index, one)
+        networks.append(workshop.inherit(graph, workshop.prototype.weights))
+        shifts.append(probe.shift(networks[-1]))
+    best = min(range(CANDIDATES), key=shifts.__getitem__)
+    network = networks[best]
+    macs, params = space.costs(points)[best]
+    return network, {
+        "network_seed": seeds[best],
+        "graph": network.graph.sha256,
+        "macs": int(macs),
+        "params": int(params),
+        "kept": {name: list(kept) for name, kept in network.graph.selection.kept.items()},
+        "removed": list(network.graph.selection.removed),
+        "operators": dict(network.graph.selection.operators),
+        "shifts": shifts,
+        "untrained": workshop.correct(network, workshop.dataset.search),
+        "choose_cpu_s": round(time.process_time() - start, 1),
+    }
+
+
+def distil(workshop: Workshop, network: Network, images: int) -> dict[str, Any]:
+    """Distil a network in place and count it on the search split."""
+    start = time.process_time()
+    epochs = images / len(workshop.dataset.train)
+    workshop.distil(network, Recipe(epochs=epochs, batch=64, peak_lr=0.1))
+    return {
+        "correct": workshop.correct(network, workshop.dataset.search),
+        "n": len(workshop.dataset.search),
+        "distil_cpu_s": round(time.process_time() - start, 1),
+    }
+
+
+def latencies(workshop: Workshop, networks: dict[str, Network]) -> dict[str, Any]:
+    """Time both networks of a pair in turns, in ONNX Runtime, one image and one thread."""
+    split = workshop.dataset.search
+    images = normaliser(workshop.dataset)(torch.from_numpy(split.images[:16]))
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{arm}.onnx" for arm in networks]
+        parities = [
+            export_network(network, images, file)
+            for network, file in zip(networks.values(), files, strict=True)
+        ]
+        timed = measure(files, repeats=REPEATS, warmup_s=1.0)
+    found = ratio(timed[1], timed[0])
+    return {
+        "ratio": [found.low, found.value, found.high],
+        "p50_ms": {arm: one.p50_ms for arm, one in zip(networks, timed, strict=True)},
+        "rounds_ms": {arm: one.rounds_ms for arm, one in zip(networks, timed, strict=True)},
+        "runtime": timed[0].runtime,
+        "parity": [parity.relative for parity in parities],
+    }
+
+
+def run_pair(workshop: Workshop, record: Record, seed: int, images: int) -> None:
+    """Make what the record does not have yet of one pair."""
+    done = {
+        line["arm"]
+        for line in record.lines
+        if (line.get("seed"), line.get("images")) == (seed, images)
+    }
+    if "latency" in done:
+        return
+    probe = make_probe(workshop, STIMULI, seed)
+    networks = {}
+    for arm, words in ARMS.items():
+        networks[arm], line = choose(workshop, probe, words, seed)
+        if arm not in done:
+            trained = distil(workshop, networks[arm], images)
+            record.add(arm, {"seed": seed, "images": images, **line, **trained})
+            counted = Counter(line["operators"].values())
+            print(f"seed {seed}, {images} images, {arm}: {trained}, {dict(counted)}", flush=True)
+    timed = latencies(workshop, networks)
+    record.add("latency", {"seed": seed, "images": images, **timed})
+    print(f"seed {seed}: on / off latency {timed['ratio']}", flush=True)
+
+
+def main() -> None:
+    """Run what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of CIFAR-10's binary files"
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    record = Record(PAIRS)
+    if not record.lines:
+        record.add("environment", environment(threads=1, autocast="None"))
+    workshop = open_workshop(options.data)
+    for seed, images in SCHEDULE:
+        run_pair(workshop, record, seed, images)
+
+
+if __name__ == "__main__":
+    main()
