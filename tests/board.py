@@ -27,13 +27,19 @@ from typing import Self
 
 import pytest
 
-from gensynth.devices import registry
+from gensynth.devices import package, registry
 from gensynth.devices.hostkeys import HostKey
 from gensynth.devices.registry import Device
 from tests.relay import Relay
 
 SSHD = shutil.which("sshd", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
 _START_S = 20.0
+
+_WORK = "gensynth/devices/agent/work.py"
+MISBEHAVING = package.pack(
+    package.sources() | {_WORK: Path(__file__).with_name("misbehaving.py").read_bytes()}
+)
+"""The agent with a worker that does what its network's id says."""
 
 
 class Home:
@@ -45,8 +51,9 @@ class Home:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # What tells a process of the agent, and of ssh on the way to it, from every other.
-        self._marks = [b"GENSYNTH_AGENT_HOME=" + os.fsencode(path) + b"\0"]
+        # What tells a process of the agent from every other, and ssh on the way to it.
+        self._mark = b"GENSYNTH_AGENT_HOME=" + os.fsencode(path) + b"\0"
+        self._way = self._mark
 
     def leftovers(self, within_s: float = 20.0) -> list[str]:
         """What is there that belongs to no job that has ended, once it does not change any more.
@@ -76,14 +83,14 @@ class Home:
             found.append("lock: held")
         return found
 
-    def processes(self) -> list[tuple[int, str]]:
-        """Every process that runs for this folder, here or over there."""
+    def processes(self, *, over_there: bool = False) -> list[tuple[int, str]]:
+        """Every process that runs for this folder, on the way to it or only over there."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 command = (folder / "cmdline").read_bytes()  # a zombie has none
-                text = (folder / "environ").read_bytes() + command
-                if command and any(mark in text for mark in self._marks):
+                own = self._mark in (folder / "environ").read_bytes()
+                if command and (own or (self._way in command and not over_there)):
                     found.append((int(folder.name), command.replace(b"\0", b" ").decode()[:200]))
         return found
 
@@ -116,7 +123,7 @@ class Board(Home):
         self.port = _free_port()
         self.relay = Relay(self.port)
         alias = f"board-{self.port}"
-        self._marks.append(f"HostKeyAlias={alias}\0".encode())
+        self._way = f"HostKeyAlias={alias}\0".encode()
         user = pwd.getpwuid(os.geteuid()).pw_name
         self.device = Device(
             alias, f"ssh://{user}@127.0.0.1:{self.relay.port}", python=sys.executable

@@ -12,6 +12,7 @@ import selectors
 import socket
 import struct
 import threading
+import time
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -70,6 +71,8 @@ class Relay:
     def cut(self) -> None:
         """Cut every connection now; new ones are carried."""
         self._cut.set()
+        while self._cut.is_set():
+            time.sleep(0.005)
 
     def unplug(self) -> None:
         """Carry nothing any more, in silence."""
@@ -84,12 +87,12 @@ class Relay:
             selector.register(self._listener, selectors.EVENT_READ)
             while not self._ending.is_set():
                 if self._cut.is_set():
-                    self._cut.clear()
                     self._close(selector, self._sides(selector))
+                    self._cut.clear()
                 for key, _ in selector.select(0.02):
                     if key.data is None:
                         self._accept(selector)
-                    elif key.fileobj in selector.get_map() and not self._unplugged.is_set():
+                    elif not self._unplugged.is_set() and key.data.end.fileno() >= 0:
                         self._carry(selector, key.data)
             self._close(selector, self._sides(selector))
 

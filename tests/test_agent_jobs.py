@@ -10,23 +10,16 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gensynth.devices import package
 from gensynth.devices.client import Connection, connect
 from gensynth.devices.registry import LOCAL
 from gensynth.errors import DeviceFault
 from tests import errands
-from tests.board import Home
+from tests.board import MISBEHAVING, Home
 from tests.errands import Errand
-
-WORK = "gensynth/devices/agent/work.py"
-MISBEHAVING = package.pack(
-    {**package.sources(), WORK: Path(__file__).with_name("misbehaving.py").read_bytes()}
-)
 
 
 @pytest.fixture
