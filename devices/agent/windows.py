@@ -83,6 +83,8 @@ def measure(
                 turns.take(index)
                 done += 1
                 after_window(done)
+        # the last window ends between two readings, and within a period of a counter
+        time.sleep(3 / asked["rate_hz"] + meter.period_s)
     except BaseException:
         with suppress(Fault):
             running.stop()
