@@ -86,9 +86,12 @@ def square_wave(run_s: float, seed: int, *, jittered: bool) -> float:
     board.spend(1.0, IDLE_W)
     board.spend(board._random.random() * run_s, IDLE_W)  # any phase
     onset = board.now
-    board.run = lambda: (  # type: ignore[method-assign]
-        board.spend(0.7 * run_s, 9.5), board.spend(0.3 * run_s, 6.0),
-    )[0]  # fmt: skip
+
+    def run() -> None:
+        board.spend(0.7 * run_s, 9.5)
+        board.spend(0.3 * run_s, 6.0)
+
+    board.run = run  # type: ignore[method-assign]
     window = board.window(0.0, 60.0)
     assert window.onset_ns == onset
     board.spend(0.5, IDLE_W)

@@ -70,7 +70,7 @@ class Time:
             return read()
 
         meter = Meter(reading, "VDD_IN", "module", "simulated", "power", 0.0066, 0.0, (0.5, 40.0))
-        _sample(meter, rate_hz, 7, self.file, self.now_ns, self.wait)  # type: ignore[arg-type]
+        _sample(meter, rate_hz, 7, self.file, self.now_ns, self.wait)
 
     @property
     def readings(self) -> tuple[np.ndarray, np.ndarray]:
