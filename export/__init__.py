@@ -13,6 +13,8 @@
     acceptance   whether a target takes a file; `restrictions` of single operators
     rewrites     which vertices are spelled out because a target lacks their operator
     half         the same file in FP16, where the precision is the file's
+    int8         the same file in INT8; `sensitivity`: which layers stay in FP32
+    source       a network to export, and how much of the search split it gets right
     artefact     a network's folder for a target; `examples` are the programs in it
     verify       whether such a folder still is what it was
 

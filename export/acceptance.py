@@ -52,9 +52,10 @@ INDICES = {
     "Reshape": {1}, "Slice": {1, 2, 3, 4}, "Gather": {1}, "GatherElements": {1}, "GatherND": {1},
     "Pad": {1}, "Resize": {3}, "Expand": {1}, "Tile": {1}, "Squeeze": {1}, "Unsqueeze": {1},
     "Split": {1}, "TopK": {1}, "CumSum": {1}, "ConstantOfShape": {0},
+    "QuantizeLinear": {1, 2}, "DequantizeLinear": {1, 2},
     "ScatterND": {1}, "ScatterElements": {1}, "OneHot": {0, 1}, "ReduceSum": {1}, "ReduceMean": {1},
 }  # fmt: skip
-"""Inputs that say which or how many, and so are integers whatever the operator computes."""
+"""Inputs that say which, how many or how stored, and so have types of their own."""
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]*")
 _INT32 = np.iinfo(np.int32)
@@ -241,6 +242,11 @@ class Values:
         infos = [*graph.input, *graph.value_info, *graph.output]
         self._infos = {info.name: info.type.tensor_type for info in infos}
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
+        self._rounding = {
+            node.output[0]: node
+            for node in graph.node
+            if node.op_type in ("QuantizeLinear", "DequantizeLinear")
+        }
         for node in graph.node:
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 self._constants[node.output[0]] = node.attribute[0].t
@@ -249,6 +255,12 @@ class Values:
         """Return a value that the file holds; None if it is computed."""
         tensor = self._constants.get(name)
         return None if tensor is None else numpy_helper.to_array(tensor)
+
+    def stored(self, name: str) -> bool:
+        """Return whether a value is held by the file, be it in 8 bits."""
+        while (node := self._rounding.get(name)) is not None:
+            name = node.input[0]
+        return name in self._constants
 
     def type(self, name: str) -> str:
         """Return a value's type in the tables' words."""

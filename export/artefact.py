@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from onnx import ModelProto
 from PIL import Image
 from safetensors.torch import save
@@ -32,100 +31,27 @@ from gensynth.export.acceptance import Report, inspect
 from gensynth.export.examples import examples
 from gensynth.export.half import TOLERANCE as HALF_TOLERANCE
 from gensynth.export.half import is_half, rounded, to_half
+from gensynth.export.int8 import TOLERANCE as INT8_TOLERANCE
+from gensynth.export.int8 import is_int8
 from gensynth.export.onnx import to_onnx
-from gensynth.export.parity import Parity, check, run_all
+from gensynth.export.parity import Parity, check
 from gensynth.export.rewrites import rewrites
+from gensynth.export.sensitivity import Mixed, int8_document, mixed_for
+from gensynth.export.source import (
+    Accuracy,
+    Reading,
+    Source,
+    compute,
+    correct_in_torch,
+    correct_of_file,
+)
 from gensynth.export.targets import Target
-from gensynth.network import Network
 from gensynth.randomness import stream
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 PARITY_IMAGES = 64
 SAMPLES = 8
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How an image becomes what the network reads: (image / 255 - mean) / std.
-
-    Attributes:
-        shape: (channels, height, width).
-        mean, std: one number a channel.
-        colour: "rgb", "bgr" or "grey".
-        classes: names, in the order of the logits.
-    """
-
-    shape: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    colour: str
-    classes: tuple[str, ...]
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """(n, channels, height, width), uint8 -> the same shape, float32."""
-        mean, std = (np.array(v, np.float32)[:, None, None] for v in (self.mean, self.std))
-        values: np.ndarray = (images.astype(np.float32) / np.float32(255) - mean) / std
-        return values
-
-    def to_document(self) -> dict[str, Any]:
-        """Return it as the manifest has it."""
-        channels, height, width = self.shape
-        return {
-            "formula": "(image / 255 - mean) / std, channels first",
-            "mode": "L" if channels == 1 else "RGB",
-            "colour": self.colour,
-            "height": height,
-            "width": width,
-            "mean": list(self.mean),
-            "std": list(self.std),
-        }
-
-
-@dataclass(frozen=True)
-class Source:
-    """A network to export.
-
-    Attributes:
-        name: of the artefact's folder.
-        network: in evaluation mode, on the processor.
-        reading: how it reads images.
-        images, labels: of the search split; None where the data set cannot be opened.
-        why_not: why it cannot.
-        card: card.json's bytes, None without one.
-    """
-
-    name: str
-    network: Network
-    reading: Reading
-    images: np.ndarray | None
-    labels: np.ndarray | None
-    why_not: str | None
-    card: bytes | None
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Top-1 of the network and of its file on the same images.
-
-    Attributes:
-        before, after: classified correctly by the torch network, by the ONNX file.
-        n: images of the search split.
-    """
-
-    before: int
-    after: int
-    n: int
-
-    def to_document(self) -> dict[str, Any]:
-        """Return it as the manifest has it."""
-        return {
-            "metric": "top1",
-            "split": "search",
-            **asdict(self),
-            "before_pct": 100 * self.before / self.n,
-            "after_pct": 100 * self.after / self.n,
-        }
 
 
 @dataclass(frozen=True)
@@ -141,6 +67,7 @@ class Artefact:
         report: what the target makes of the file.
         parity: of the ONNX file with the network.
         accuracy: None where the data set cannot be opened.
+        mixed: which layers an INT8 file keeps in FP32, and why; None for other precisions.
         files: content by name.
     """
 
@@ -152,6 +79,7 @@ class Artefact:
     report: Report
     parity: Parity
     accuracy: Accuracy | None
+    mixed: Mixed | None
     files: Mapping[str, bytes]
 
 
@@ -162,13 +90,15 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         source: the network.
         target: to write for.
         precision: "fp32", "fp16" or "int8". Where FP16 is a flag of TensorRT's builder, the
-            file stays FP32 and the manifest asks for the flag; else the file is FP16.
+            file stays FP32 and the manifest asks for the flag; else the file is FP16. INT8 is
+            always the file's.
         batch: images a run; None is 1 where the target's batch is fixed, else free.
 
     Raises:
         ConfigError: if the target cannot have this precision, or it is not an image
             classifier with one input.
-        ExportError: if the target does not take the file, or the file computes something else.
+        ExportError: if the target does not take the file, the file computes something else, or
+            INT8 is asked for and there are no images, or a requirement would fall.
     """
     target.check_precision(precision)
     graph = source.network.graph
@@ -184,6 +114,10 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
     by_flag = precision == "fp16" and target.fp16 == "flag"
     if precision == "fp16" and not by_flag:
         model = to_half(model)
+    before = None if source.images is None else correct_in_torch(source)
+    mixed = mixed_for(source, target, model, before) if precision == "int8" else None
+    if mixed is not None:
+        model = mixed.content
     report = inspect(model, target)
     report.require()
     images = _parity_images(source)
@@ -199,7 +133,10 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         **({} if source.card is None else {"card.json": source.card}),
         **examples(source.name, target),
     }
-    accuracy = _accuracy(source, model)
+    accuracy = None
+    if before is not None and source.images is not None:
+        after = correct_of_file(source, model) if mixed is None else mixed.correct
+        accuracy = Accuracy(before, after, len(source.images))
     spelled = rewrites(graph, model, target)
     document = {
         "format": FORMAT,
@@ -210,12 +147,9 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         "ir": report.ir,
         "batch": size,
         "precision": precision,
-        "precision_is": "a flag of TensorRT's builder; the file is FP32, and so are its figures"
-        if by_flag
-        else "the file's; figures with every value rounded to FP16, summed in FP32"
-        if precision == "fp16"
-        else "the file's",
-        "builder_flags": ["FP16"] if by_flag else [],
+        "precision_is": _precision_in_words(precision, by_flag=by_flag),
+        "builder_flags": _builder_flags(precision, target),
+        "int8": None if mixed is None else int8_document(mixed, source),
         **_interface(model),
         "reads": source.reading.to_document(),
         "classes": list(source.reading.classes),
@@ -243,6 +177,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         report=report,
         parity=parity,
         accuracy=accuracy,
+        mixed=mixed,
         files=files,
     )
 
@@ -261,28 +196,18 @@ def write(artefact: Artefact, folder: Path) -> None:
         raise ExportError(f"cannot write {folder}: {error.strerror}") from error
 
 
-def compute(network: Network, read: np.ndarray) -> np.ndarray:
-    """Return the torch network's outputs for normalised images."""
-    network.eval()
-    with torch.no_grad():
-        parts = [network(torch.from_numpy(part)) for part in np.array_split(read, _parts(read))]
-    return np.concatenate([part.float().numpy() for part in parts])
-
-
 def compare(model: bytes, outputs: np.ndarray, read: np.ndarray) -> Parity:
     """Hold a file's outputs against its network's; an FP16 file's with every value rounded.
 
     Raises:
         ExportError: if they differ by more than the precision allows.
     """
+    if is_int8(model):
+        return check(model, outputs, read, tolerance=INT8_TOLERANCE)
     if not is_half(model):
         return check(model, outputs, read)
     check(model, outputs, read, tolerance=HALF_TOLERANCE)
     return check(rounded(model), outputs, read, tolerance=HALF_TOLERANCE)
-
-
-def _parts(read: np.ndarray) -> int:
-    return -(-len(read) // 256)
 
 
 def _parity_images(source: Source) -> np.ndarray:
@@ -292,21 +217,22 @@ def _parity_images(source: Source) -> np.ndarray:
     return stream(0, "export").integers(0, 256, shape, dtype=np.uint8)
 
 
-def _accuracy(source: Source, model: bytes) -> Accuracy | None:
-    if source.images is None or source.labels is None:
-        return None
-    before = after = 0
-    shown = rounded(model) if is_half(model) else model
-    for images, labels in zip(
-        np.array_split(source.images, _parts(source.images)),
-        np.array_split(source.labels, _parts(source.images)),
-        strict=True,
-    ):
-        read = source.reading(images)
-        before += int((compute(source.network, read).argmax(1) == labels).sum())
-        (found,) = run_all(shown, [read])
-        after += int((found.argmax(1) == labels).sum())
-    return Accuracy(before, after, len(source.labels))
+def _precision_in_words(precision: str, *, by_flag: bool) -> str:
+    if by_flag:
+        return "a flag of TensorRT's builder; the file is FP32, and so are its figures"
+    match precision:
+        case "fp16":
+            return "the file's; figures with every value rounded to FP16, summed in FP32"
+        case "int8":
+            return "the file's, where it rounds values to 8 bits; the rest is FP32"
+    return "the file's"
+
+
+def _builder_flags(precision: str, target: Target) -> list[str]:
+    """What the file cannot say to TensorRT; beside INT8, the rest in FP16 where that is faster."""
+    if target.fp16 != "flag":
+        return []
+    return {"fp16": ["FP16"], "int8": ["INT8", "FP16"]}.get(precision, [])
 
 
 def _interface(model: bytes) -> dict[str, Any]:

@@ -28,6 +28,9 @@ class Known(Protocol):
     def constant(self, name: str) -> np.ndarray | None:
         """Return a value that the file holds; None if it is computed."""
 
+    def stored(self, name: str) -> bool:
+        """Return whether a value is held by the file, be it in 8 bits."""
+
     def rank(self, name: str) -> int:
         """Return how many dimensions a value has."""
 
@@ -42,7 +45,7 @@ def _conv(node: NodeProto, values: Known, restrictions: str) -> Broken | None:
     if values.rank(node.input[0]) not in (4, 5):
         return "only 2D and 3D convolutions are supported", "give the image height and width"
     # "initailizer" in the table of 8.2
-    if "must be an init" in restrictions and values.constant(node.input[1]) is None:
+    if "must be an init" in restrictions and not values.stored(node.input[1]):
         return f"its weights {node.input[1]!r} are computed", "store them as an initializer"
     return None
 
@@ -92,6 +95,8 @@ def _zero_point(node: NodeProto, values: Known, restrictions: str) -> Broken | N
     numbers = values.constant(name) if name else np.zeros(1)
     if numbers is None or np.any(numbers):
         return "its zero point is not zero", "quantise symmetrically"
+    if name and numbers.dtype == np.uint8:
+        return "its values are UINT8", "quantise symmetrically, to INT8"
     return None
 
 

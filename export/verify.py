@@ -22,8 +22,10 @@ from onnx import ModelProto
 
 from gensynth.errors import ConfigError, ExportError, GensynthError
 from gensynth.export.acceptance import inspect
-from gensynth.export.artefact import FORMAT, MANIFEST, Reading, compare, compute
+from gensynth.export.artefact import FORMAT, MANIFEST, compare
+from gensynth.export.int8 import is_int8
 from gensynth.export.parity import Parity
+from gensynth.export.source import Reading, compute
 from gensynth.export.targets import find_target
 from gensynth.network import load_network
 
@@ -83,6 +85,8 @@ def _verify(folder: Path, manifest: Mapping[str, Any]) -> Verified:
                 f"network.onnx has opset {report.opset} and IR {report.ir}, the manifest says "
                 f"{manifest['opset']} and {manifest['ir']}"
             )
+        if (manifest["precision"] == "int8") != is_int8(content):
+            faults.append(f"network.onnx is not in the precision {manifest['precision']!r}")
         faults += _interface_faults(content, manifest)
         if not report.refusals and not faults:
             parity = _parity(folder, manifest, content)

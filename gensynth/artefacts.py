@@ -14,15 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gensynth.certify import split_sha256
 from gensynth.config import read
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.errors import ConfigError, ExportError, GensynthError, RunError
 from gensynth.export import artefact
+from gensynth.export.sensitivity import CALIBRATION_IMAGES
+from gensynth.export.source import Reading, Source
 from gensynth.export.targets import find_target
 from gensynth.network import load_network
+from gensynth.randomness import stream
 from gensynth.record import RunFolder
+from gensynth.requirements import parse_all
 from gensynth.results import CARD_FILE, read_result
 from gensynth.watch import SILENT, Watch
 
@@ -127,7 +133,7 @@ def _images(run: Path | None) -> _Images:
     return _Images(dataset, config.colour, None)
 
 
-def _source(folder: Path, images: _Images) -> artefact.Source:
+def _source(folder: Path, images: _Images) -> Source:
     network = load_network(folder)
     card_file = folder / CARD_FILE
     try:
@@ -135,6 +141,7 @@ def _source(folder: Path, images: _Images) -> artefact.Source:
         document = json.loads(card)
         data = document["data"]
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", document["name"]).strip("-")
+        requirements = parse_all(entry["text"] for entry in document["requirements"])
         reading = _reading(data, network.graph[network.graph.inputs[0].name].shape, images.colour)
     except OSError as error:
         raise RunError(
@@ -144,7 +151,7 @@ def _source(folder: Path, images: _Images) -> artefact.Source:
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{card_file} is damaged: {error!r}") from error
     search = None if images.dataset is None else images.dataset.search
-    return artefact.Source(
+    return Source(
         name=name or "network",
         network=network,
         reading=reading,
@@ -152,12 +159,21 @@ def _source(folder: Path, images: _Images) -> artefact.Source:
         labels=None if search is None else search.labels,
         why_not=images.why_not,
         card=card,
+        calibration=None if images.dataset is None else _calibration(images.dataset),
+        requirements=requirements,
     )
 
 
-def _reading(data: Mapping[str, Any], shape: tuple[int, ...], colour: str) -> artefact.Reading:
+def _calibration(dataset: Dataset) -> np.ndarray:
+    """Some images of the training split, the same each time."""
+    n = len(dataset.train)
+    chosen = stream(0, "int8-ranges").choice(n, min(n, CALIBRATION_IMAGES), replace=False)
+    return dataset.train.images[np.sort(chosen)]
+
+
+def _reading(data: Mapping[str, Any], shape: tuple[int, ...], colour: str) -> Reading:
     channels, height, width = shape
-    return artefact.Reading(
+    return Reading(
         (channels, height, width),
         tuple(data["mean"]),
         tuple(data["std"]),

@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
 from gensynth.errors import ExportError
-from gensynth.export.artefact import Reading, Source, make, write
+from gensynth.export.artefact import make, write
+from gensynth.export.source import Reading, Source
 from gensynth.export.targets import find_target
 from gensynth.export.verify import verify
 from gensynth.network import build

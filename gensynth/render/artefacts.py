@@ -8,6 +8,7 @@ from gensynth.render.figures import columns
 
 if TYPE_CHECKING:
     from gensynth.artefacts import Written
+    from gensynth.export.sensitivity import Mixed
     from gensynth.export.verify import Verified
 
 
@@ -24,6 +25,9 @@ def artefacts(written: "Sequence[Written]", *, trt: bool) -> str:
     rewritten = sum(one.artefact.rewritten for one in written)
     if rewritten:
         lines.append(f"{rewritten} vertices are spelled out, exactly; the manifests list them")
+    lines += [
+        _layers(one.artefact.name, one.artefact.mixed) for one in written if one.artefact.mixed
+    ]
     lines += [f"{target.title}: {shlex.quote(str(one.folder))}" for one in written]
     if trt:
         lines += ["", *_engine(written)]
@@ -53,6 +57,15 @@ def _row(one: "Written") -> list[str]:
         f"{made.parity.relative:.1e}",
         *shares,
     ]
+
+
+def _layers(name: str, mixed: "Mixed") -> str:
+    if not mixed.kept:
+        return f"{name}: all {len(mixed.layers)} layers with weights in INT8"
+    return (
+        f"{name}: {len(mixed.kept)} of {len(mixed.layers)} layers with weights stay in FP32 for "
+        f"{' and '.join(mixed.fallen)}: {', '.join(mixed.kept)}"
+    )
 
 
 def _engine(written: "Sequence[Written]") -> list[str]:

@@ -1,0 +1,141 @@
+"""Make the table of INT8: the CIFAR-10 prototype for every target that has INT8.
+
+    python -m experiments.export.int8 --data FOLDER
+
+writes experiments/export/int8.json (the record) and int8.md. FOLDER holds CIFAR-10's official
+binary files; ranges are of 512 training images, accuracy is of the search split, whose images
+nothing here has learned from. Two networks: the prototype as it was trained, and as it would be
+required to lose nothing (top1 >= its own), which shows what layers must stay in FP32 then.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from gensynth.data import cifar10
+from gensynth.data.dataset import Dataset
+from gensynth.environment import environment
+from gensynth.errors import ExportError
+from gensynth.export.artefact import make
+from gensynth.export.sensitivity import CALIBRATION_IMAGES
+from gensynth.export.source import Reading, Source
+from gensynth.export.targets import find_target, names
+from gensynth.network import build
+from gensynth.prototypes import create
+from gensynth.randomness import stream
+from gensynth.requirements import parse_all
+from gensynth.trace import trace
+
+HERE = Path(__file__).resolve().parent
+RECORD, TABLE = HERE / "int8.json", HERE / "int8.md"
+PROTOTYPE = HERE.parent / "cifar10" / "prototype" / "resnet20-cifar10.safetensors"
+VERSIONS = ("gensynth", "torch", "onnx", "onnxruntime", "processor")
+REQUIREMENTS = ((), ("top1 >= 89%",), ("top1 >= 90.8%",))
+
+
+def source(data: Dataset, requirements: tuple[str, ...]) -> Source:
+    """Return ResNet-20 as it was trained, and what to measure it on."""
+    weights = load_file(PROTOTYPE)
+    module = create("resnet20", classes=10, channels=3).eval()
+    module.load_state_dict(weights, strict=False)
+    graph = trace(module, torch.zeros(2, 3, 32, 32), name="resnet20")
+    chosen = stream(0, "int8-ranges").choice(len(data.train), CALIBRATION_IMAGES, replace=False)
+    return Source(
+        name="resnet20-cifar10",
+        network=build(graph, module.state_dict(), {}).eval(),
+        reading=Reading(data.shape, data.mean, data.std, "rgb", data.classes),
+        images=data.search.images,
+        labels=data.search.labels,
+        why_not=None,
+        card=None,
+        calibration=data.train.images[np.sort(chosen)],
+        requirements=parse_all(requirements),
+    )
+
+
+def row(data: Dataset, target: str, requirements: tuple[str, ...]) -> dict[str, Any]:
+    """Return what comes of writing it in INT8 for a target."""
+    try:
+        found = find_target(target)
+        made = make(source(data, requirements), found, precision="int8", batch=None)
+    except ExportError as error:
+        return {"refused": str(error)}
+    assert made.mixed is not None
+    assert made.accuracy is not None
+    return {
+        "before": made.accuracy.before,
+        "after": made.accuracy.after,
+        "n": made.accuracy.n,
+        "bytes": len(made.files["network.onnx"]),
+        "difference": made.parity.relative,
+        "layers": len(made.mixed.layers),
+        "kept": list(made.mixed.kept),
+        "fallen": list(made.mixed.fallen),
+        "damage": {layer: float(f"{value:.3g}") for layer, value in made.mixed.damage.items()},
+        "tried": [list(one) for one in made.mixed.tried],
+    }
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """Return the table for people."""
+    setting = document["versions"]
+    lines = [
+        "# ResNet-20 for CIFAR-10 in INT8",
+        "",
+        (
+            f"gensynth {setting['gensynth']}, onnxruntime {setting['onnxruntime']}. Made by "
+            "`python -m experiments.export.int8 --data FOLDER` from `int8.json`. Ranges of "
+            f"{CALIBRATION_IMAGES} training images; top-1 on the search split, by ONNX Runtime on "
+            f"{setting['processor']}. No board has run these files; jetson-tx2 and jetson-nano "
+            "have no INT8 units and are refused."
+        ),
+        "",
+        "| target | required | top-1 before | after | images | layers in FP32 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for found in document["rows"]:
+        start = f"| {found['target']} | {', '.join(found['required']) or '-'} |"
+        if "refused" in found:
+            lines.append(f"{start} | | | refused: {found['refused']} |")
+            continue
+        before, after = (f"{100 * found[key] / found['n']:.2f} %" for key in ("before", "after"))
+        kept = f"{len(found['kept'])} of {found['layers']}"
+        names = f": {', '.join(found['kept'])}" if found["kept"] else ""
+        lines.append(f"{start} {before} | {after} | {found['n']} | {kept}{names} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Make the record and the table; rows that are there are not made again."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="CIFAR-10's binary files")
+    data = cifar10.load(parser.parse_args().data)
+    known = environment()
+    versions = {name: known[name] for name in VERSIONS}
+    rows = json.loads(RECORD.read_text())["rows"] if RECORD.exists() else []
+    done = {(one["target"], tuple(one["required"])) for one in rows}
+    wanted = [
+        (name, required)
+        for name in names()
+        if "int8" in find_target(name).precisions
+        for required in REQUIREMENTS
+    ]
+    for name, required in wanted:
+        if (name, required) not in done:
+            found = row(data, name, required)
+            rows.append({"target": name, "required": list(required), **found})
+            order = [(one["target"], tuple(one["required"])) for one in rows]
+            rows = [rows[order.index(key)] for key in wanted if key in order]
+            document = {"versions": versions, "rows": rows}
+            RECORD.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+            TABLE.write_text(markdown(document))
+            print(name, required, found.get("after"), found.get("kept"), flush=True)
+
+
+if __name__ == "__main__":
+    main()
