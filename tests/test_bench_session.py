@@ -1,0 +1,255 @@
+"""Networks measured for real by this machine's own agent, in grades of a fraction of a second."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from gensynth.bench import grades, measure
+from gensynth.bench.grades import Grade, Warmup, Windows
+from gensynth.bench.record import is_usable
+from gensynth.bench.request import Request
+from gensynth.bench.session import answer
+from gensynth.bench.store import Store
+from gensynth.bench.subjects import find, read
+from gensynth.devices import registry
+from gensynth.devices.registry import LOCAL, Device
+from gensynth.errors import ConfigError, DeviceError, DeviceFault
+from tests.board import Board, Home
+from tests.onnx_files import convolution, unary
+
+# Any three blocks agree: how steady this machine is decides no test but one.
+WARMUP = Warmup(min_s=0.0, block_s=0.02, agree_pct=100.0, cap_s=2.0)
+SHORT = Grade("quick", WARMUP, rounds=8, round_s=0.02, energy=None)
+
+pytestmark = pytest.mark.usefixtures("agent_home")
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(registry, "folder", lambda: tmp_path / "config")
+    return Store(tmp_path / "measurements.sqlite")
+
+
+def request(*files: Path, device: Device = LOCAL, grade: Grade = SHORT, **options: Any) -> Request:
+    return Request(device, tuple(read(s) for s in find(files)), grade, **options)
+
+
+class Heard:
+    """A watch that notes the phases."""
+
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+        self.told: list[str] = []
+
+    def phase(self, name: str) -> None:
+        self.phases.append(name)
+
+    def cycle(self, entry: Any, total: int) -> None:
+        raise AssertionError("a bench has no cycles")
+
+    def progress(self, what: str, share: float, text: str) -> None:
+        self.told.append(f"{what} {text}")
+
+    def note(self, text: str) -> None:
+        self.told.append(text)
+
+
+def test_networks_are_measured_in_turns_and_the_larger_is_slower(
+    tmp_path: Path, store: Store
+) -> None:
+    files = [convolution(tmp_path / f"{w}.onnx", width=w, size=32) for w in (4, 64)]
+    record = answer(request(*files), store=store, command="a command")
+    small, large = record["networks"]
+    assert record["status"] == "ok"
+    assert is_usable(record)
+    # 16 times the multiplications: no noise hides that.
+    assert large["ratio"]["latency"]["ci95"][0] > 1.5
+    for network in (small, large):
+        assert network["correctness"]["pass"]
+        assert network["latency"]["rounds"] == 8
+        assert network["latency"]["n"] >= 16
+    assert record["command"] == "a command"
+    assert record["runtime"]["path"] == "onnxruntime"
+    assert record["device"]["alias"] == "local"
+    times = np.frombuffer(store.raw(small["latency"]["raw"]), "<u8") / 1e6
+    assert small["latency"]["p50_ms"] == pytest.approx(np.median(times))
+
+
+def test_the_same_request_is_answered_from_the_store_unless_fresh(
+    tmp_path: Path, store: Store
+) -> None:
+    asked = request(convolution(tmp_path / "net.onnx"))
+    first = answer(asked, store=store)
+    again = answer(asked, store=store)
+    assert (first["from_store"], again["from_store"]) == (False, True)
+    assert {**again, "from_store": False} == first
+    fresh = answer(asked, store=store, fresh=True)
+    assert fresh["job_id"] != first["job_id"]
+    assert len(store.measured()) == 2
+
+
+def test_whoever_waits_hears_what_goes_on(tmp_path: Path, store: Store) -> None:
+    heard = Heard()
+    answer(request(convolution(tmp_path / "net.onnx")), store=store, watch=heard)
+    assert heard.phases[:2] == ["reach", "load"]
+    assert set(heard.phases[2:]) == {"measure"}
+    assert heard.told[-1] == "latency 8 of 8"
+
+
+def test_the_whole_machine_is_a_model_and_says_so(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    (root / "proc/device-tree").mkdir(parents=True)
+    (root / "proc/device-tree/model").write_text("NVIDIA Jetson TX2\0")
+    monkeypatch.setenv("GENSYNTH_AGENT_ROOT", str(root))
+    asked = request(convolution(tmp_path / "net.onnx"))
+    record = answer(asked, store=store)
+    assert record["provenance"] == "simulated"
+    assert record["device"]["model"] == "NVIDIA Jetson TX2"
+    assert not is_usable(record)
+    assert answer(asked, store=store)["from_store"] is False
+    assert store.measured() == []
+
+
+def test_no_power_sensor_is_a_reason_and_no_zero(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "root").mkdir()  # a machine without any sensor, whatever this one has
+    monkeypatch.setenv("GENSYNTH_AGENT_ROOT", str(tmp_path / "root"))
+    windows = Windows(idle_s=0.1, settle_s=0.1, windows=3, window_s=0.1)
+    grade = Grade("standard", WARMUP, rounds=4, round_s=0.02, energy=windows)
+    asked = request(convolution(tmp_path / "net.onnx"), grade=grade, energy=True)
+    record = answer(asked, store=store)
+    (network,) = record["networks"]
+    assert network["energy"] is None
+    assert "no INA3221 monitor" in network["no_energy_because"]
+    assert "sensor_missing" in record["flags"]
+    assert record["status"] == "degraded"
+    assert network["latency"]["p50_ms"] > 0
+
+
+def test_a_network_that_computes_no_number_has_no_figures(tmp_path: Path, store: Store) -> None:
+    # Half of normal noise is negative, and its logarithm is no number.
+    file = unary(tmp_path / "net.onnx", "Log", ["N", 64])
+    with pytest.raises(DeviceFault, match="local: the outputs of net must be finite, got NaN") as e:
+        answer(request(file), store=store)
+    assert e.value.status == "invalid_output"
+    assert not store.path.exists()
+
+
+def test_an_operator_that_nobody_knows_is_named(tmp_path: Path, store: Store) -> None:
+    file = unary(tmp_path / "net.onnx", "Flub", ["N", 64])
+    with pytest.raises(DeviceFault, match="local: .*does not load net: .*Flub") as caught:
+        answer(request(file), store=store)
+    assert caught.value.status in ("unsupported_op", "build_failed")
+
+
+def test_integers_are_measured_as_well(tmp_path: Path, store: Store) -> None:
+    file = unary(tmp_path / "net.onnx", "Abs", ["N", 64], TensorProto.INT64)
+    assert answer(request(file), store=store)["networks"][0]["latency"]["p50_ms"] > 0
+
+
+def test_from_python_one_call_measures_and_wrong_ones_are_refused(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = convolution(tmp_path / "net.onnx")
+    with pytest.raises(DeviceError, match="gensynth devices add tx2"):
+        measure(file, device="tx2", store=store)
+    with pytest.raises(ConfigError, match="there must be a network to measure"):
+        measure([], store=store)
+    with pytest.raises(ConfigError, match="no network has an input 'image'; did you mean 'images'"):
+        measure(file, shapes={"image": (1, 3, 16, 16)}, store=store)
+    monkeypatch.setitem(grades._BY_NAME, "quick", SHORT)
+    record = measure([file, str(file)], batch=2, store=store)
+    assert [network["name"] for network in record["networks"]] == ["net", "net#2"]
+    assert record["networks"][0]["latency"]["img_per_s"] == pytest.approx(
+        2000 / record["networks"][0]["latency"]["mean_ms"]
+    )
+
+
+def test_the_agent_takes_less_than_a_second_beside_the_measuring(
+    tmp_path: Path, store: Store
+) -> None:
+    # Processor time of this process and of its children, since the machine may be busy; what is
+    # measured are three blocks and eight rounds of 0.02 s.
+    asked = request(convolution(tmp_path / "net.onnx"))
+    answer(asked, store=store, fresh=True)  # the agent's file is there then
+    before = os.times()
+    answer(asked, store=store, fresh=True)
+    after = os.times()
+    assert sum(after[:4]) - sum(before[:4]) - 11 * 0.02 < 1
+
+
+def test_a_board_behind_ssh_measures_the_same_way(
+    tmp_path: Path, store: Store, board: Board
+) -> None:
+    asked = request(convolution(tmp_path / "net.onnx"), device=board.device)
+    record = answer(asked, store=store)
+    assert record["status"] == "ok"
+    assert record["device"]["alias"] == board.device.alias
+    assert answer(asked, store=store)["from_store"]
+    assert board.leftovers() == []
+
+
+def test_a_lost_board_is_asked_again_for_the_same_job(
+    tmp_path: Path, store: Store, board: Board
+) -> None:
+    heard = Cutting(board)
+    grade = Grade("quick", WARMUP, rounds=8, round_s=0.1, energy=None)
+    asked = request(convolution(tmp_path / "net.onnx"), device=board.device, grade=grade)
+    record = answer(asked, store=store, watch=heard)
+    assert record["status"] == "ok"
+    assert heard.has_cut
+    assert any("asking for the same job again" in text for text in heard.told)
+    assert board.journal("begun") == [record["job_id"]]  # once, for both connections
+    assert board.leftovers() == []
+
+
+class Cutting(Heard):
+    """Cuts the cable once the first round is done."""
+
+    def __init__(self, board: Board) -> None:
+        super().__init__()
+        self._board = board
+        self.has_cut = False
+
+    def progress(self, what: str, share: float, text: str) -> None:
+        super().progress(what, share, text)
+        if what == "latency" and share > 0 and not self.has_cut:
+            self.has_cut = True
+            self._board.relay.cut()
+
+
+def test_ctrl_c_ends_the_job_and_leaves_nothing(tmp_path: Path, agent_home: Home) -> None:
+    file = convolution(tmp_path / "net.onnx")
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gensynth", "bench", str(file)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        assert process.stderr is not None
+        while "measuring" not in process.stderr.readline():
+            assert time.monotonic() < deadline
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=30)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    assert process.returncode == 130
+    assert out == ""
+    assert errors.splitlines()[-1] == "stopped"
+    assert "Traceback" not in errors
+    assert agent_home.leftovers() == []
+    assert not (tmp_path / "gensynth" / "measurements.sqlite").exists()
