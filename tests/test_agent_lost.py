@@ -18,6 +18,7 @@ import pytest
 
 from gensynth.devices import client
 from gensynth.devices.client import connect
+from gensynth.devices.protocol import SILENCE_S
 from gensynth.errors import DeviceFault
 from tests import errands
 from tests.board import MISBEHAVING, Board
@@ -109,7 +110,7 @@ def test_cut_while_a_result_comes_down(board: Board) -> None:
     assert board.leftovers() == []
 
 
-@pytest.mark.parametrize("silence_s", [2.0, pytest.param(client.SILENCE_S, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("silence_s", [2.0, pytest.param(SILENCE_S, marks=pytest.mark.slow)])
 def test_a_cable_that_is_pulled(
     board: Board, monkeypatch: pytest.MonkeyPatch, silence_s: float
 ) -> None:
