@@ -63,6 +63,11 @@ def one_conv(**options: Any) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(READ, WRITTEN, **settings))
 
 
+def first(module: nn.Sequential) -> nn.Conv2d:
+    assert isinstance(module[0], nn.Conv2d)
+    return module[0]
+
+
 def graph_of(module: nn.Module) -> Graph:
     return trace(module, torch.zeros(1, READ, 12, 12), name="one")
 
@@ -84,7 +89,7 @@ STRIDES += [(word, 2) for word in SUBSTITUTES if not word.startswith("low_rank")
 def test_a_convolution_that_is_one_already_is_given_back(word: str, stride: int) -> None:
     module = one_conv(stride=stride)
     kernel = structured(word, torch.Generator().manual_seed(1))
-    module[0].weight.data = kernel.float()
+    first(module).weight.data = kernel.float()
     network = fitted(module, word, images(0))
     unseen = images(1)
     with torch.no_grad():
@@ -101,7 +106,7 @@ def test_groups_that_do_not_divide_are_given_back_too(read: int) -> None:
     for group in range(4):
         each = math.ceil(read / 4)
         mask[3 * group : 3 * group + 3, each * group : each * group + each] = 1
-    module[0].weight.data *= mask
+    first(module).weight.data *= mask
     graph = trace(module, torch.zeros(1, read, 12, 12), name="one")
     other = substitute(graph, {"0": "grouped_4"})
     weights = {key: value.detach() for key, value in module.state_dict().items()}
@@ -196,8 +201,10 @@ def test_a_chain_s_weights_have_together_the_kernel_that_is_said(word: str) -> N
     graph = graph_of(module)
     dense = build(graph, module.state_dict()).eval()
     read = patches(dense, images(0), ["0"])["0"]
-    found = fit(SUBSTITUTES[word], module[0].weight.detach(), read, centred=True)
-    bias = module[0].bias.detach() + found.bias
+    found = fit(SUBSTITUTES[word], first(module).weight.detach(), read, centred=True)
+    offset = first(module).bias
+    assert offset is not None
+    bias = offset.detach() + found.bias
     with torch.no_grad():
         expected = F.conv2d(images(7), found.kernel.float(), bias.float(), padding=1)
         assert (network(images(7)) - expected).abs().max() < 1e-4
@@ -239,7 +246,7 @@ def test_patches_are_what_a_convolution_reads(options: dict[str, int]) -> None:
     read = patches(build(graph_of(module), module.state_dict()).eval(), seen, ["0"])["0"]
     with torch.no_grad():
         answers = module(seen).transpose(0, 1).flatten(1).double()
-    flat = module[0].weight.detach().double().flatten(1)
+    flat = first(module).weight.detach().double().flatten(1)
     assert flat @ read.mean == pytest.approx(answers.mean(1), rel=1e-3, abs=1e-4)
     variance = ((flat @ read.covariance) * flat).sum(1)
     assert variance == pytest.approx(answers.var(1, correction=0), rel=1e-3)
