@@ -16,6 +16,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 from typing import IO, Any, Dict, Iterator, List, Optional
@@ -145,11 +146,11 @@ class Spool:
         if free_mib < wanted_mib:
             raise Fault(
                 "build_failed",
-                "the disk with {} must have {:.0f} MiB free, got {:.0f}; make room, or set "
+                "the disk with {} must have {} MiB free, got {}; make room, or set "
                 "GENSYNTH_AGENT_HOME on the board to a folder on another disk".format(
-                    self.home, wanted_mib, free_mib
+                    self.home, math.ceil(wanted_mib), int(free_mib)
                 ),
-                {"cause": "disk", "free_mib": round(free_mib)},
+                {"cause": "disk", "free_mib": int(free_mib)},
             )
 
     def evict(self, free_mib: float = 0.0) -> None:
