@@ -1,6 +1,7 @@
 """Memory of a CUDA device through pycuda and through libcudart, with none of the two."""
 
 import ctypes
+import ctypes.util
 import re
 import shutil
 import subprocess
@@ -113,6 +114,7 @@ def test_libcudart_is_found_where_cuda_or_a_package_of_it_lies(
 ) -> None:
     monkeypatch.delenv("GENSYNTH_CUDA", raising=False)
     monkeypatch.setattr(cuda_memory, "PLACES", (str(tmp_path / "cuda*/lib64"),))
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
     loads = ctypes.CDLL
 
     def load_paths_alone(name: str) -> Any:

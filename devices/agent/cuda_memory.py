@@ -19,6 +19,7 @@ import glob
 import importlib
 import os
 import sys
+from contextlib import suppress
 from typing import Any, List, Optional
 
 from gensynth.devices.agent.status import Fault
@@ -286,14 +287,11 @@ def _as_long(data: bytes, size: int) -> bytes:
 
 
 def _libcudart() -> Optional[Any]:
-    names = [ctypes.util.find_library("cudart"), "libcudart.so"]
+    names = ["libcudart.so"]
     for place in PLACES + tuple(os.path.join(folder, "nvidia/*/lib") for folder in sys.path):
         names += sorted(glob.glob(os.path.join(place, "libcudart.so*")), reverse=True)
     for name in names:
-        if name is None:
-            continue
-        try:
+        with suppress(OSError):
             return ctypes.CDLL(name)
-        except OSError:
-            continue
-    return None
+    versioned = ctypes.util.find_library("cudart")  # starts programs, so it comes last
+    return None if versioned is None else ctypes.CDLL(versioned)

@@ -5,12 +5,17 @@ Every runtime offers the same: `load(network, precision, workspace_mib)` gives a
 """
 
 import abc
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar
 
 from gensynth.devices.agent.onnx_file import OnnxFile, read
 from gensynth.devices.agent.spool import Spool
+from gensynth.devices.agent.status import Fault
 from gensynth.devices.agent.tensors import Tensor, tensor
 from gensynth.devices.agent.timing import Turn
+
+LEAST_WORKSPACE_MIB = 16
+
+Made = TypeVar("Made")
 
 
 class Network(NamedTuple):
@@ -80,3 +85,18 @@ def open_network(entry: Dict[str, Any], spool: Spool) -> Network:
     onnx.check_inputs(inputs)
     path = spool.blob_path(entry["onnx"])
     return Network(entry["id"], path, entry["onnx"], onnx, tuple(inputs))
+
+
+def within_memory(make: Callable[[int], Made], workspace_mib: int) -> Made:
+    """Return what is made with a workspace, or else with a quarter of it if memory runs out.
+
+    Raises:
+        Fault: what `make` raises, at the second attempt if the first was `oom`.
+    """
+    smaller_mib = max(LEAST_WORKSPACE_MIB, workspace_mib // 4)
+    try:
+        return make(workspace_mib)
+    except Fault as fault:
+        if fault.status != "oom" or smaller_mib >= workspace_mib:
+            raise
+    return make(smaller_mib)

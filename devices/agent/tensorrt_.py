@@ -11,14 +11,12 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Union
 
 from gensynth.devices.agent.cuda_memory import CtypesMemory, PycudaMemory
 from gensynth.devices.agent.engines import EngineCache, Kept, engine_key
-from gensynth.devices.agent.networks import Loaded, Network
+from gensynth.devices.agent.networks import Loaded, Network, within_memory
 from gensynth.devices.agent.status import Fault
 from gensynth.devices.agent.tensorrt_api import TensorRT
 from gensynth.devices.agent.tensorrt_engine import Executable
 from gensynth.devices.agent.tensors import Tensor, converted
 from gensynth.devices.agent.timing import Stopwatch, Turn, now_ns
-
-LEAST_WORKSPACE_MIB = 16
 
 Memory = Union[CtypesMemory, PycudaMemory]
 
@@ -74,13 +72,7 @@ class TensorRTRuntime:
         Raises:
             Fault: `unsupported_op`, `oom` or `build_failed`.
         """
-        try:
-            built = self._built(network, precision, workspace_mib)
-        except Fault as fault:
-            smaller_mib = max(LEAST_WORKSPACE_MIB, workspace_mib // 4)
-            if fault.status != "oom" or smaller_mib >= workspace_mib:
-                raise
-            built = self._built(network, precision, smaller_mib)
+        built = within_memory(lambda mib: self._built(network, precision, mib), workspace_mib)
         loaded = TensorRTLoaded(network, built, self._memory)
         self._loaded.append(loaded)
         return loaded

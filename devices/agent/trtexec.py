@@ -14,11 +14,11 @@ import re
 import shutil
 import time
 from array import array
-from typing import Any, Dict, FrozenSet, List, Optional, Sequence
+from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Tuple
 
 from gensynth.devices.agent.cuda_memory import open_ctypes
 from gensynth.devices.agent.engines import EngineCache, engine_key
-from gensynth.devices.agent.networks import Loaded, Network
+from gensynth.devices.agent.networks import Loaded, Network, within_memory
 from gensynth.devices.agent.status import Fault
 from gensynth.devices.agent.tensors import Tensor
 from gensynth.devices.agent.timing import Turn
@@ -74,9 +74,26 @@ class Trtexec:
     def load(self, network: Network, precision: str, workspace_mib: int) -> "TrtexecLoaded":
         """Take a network's engine from the cache or let the program build it.
 
+        Where memory runs out, the build is tried once more with a quarter of the workspace.
+
         Raises:
             Fault: `unsupported_op`, `oom` or `build_failed`.
         """
+        facts, path = within_memory(lambda mib: self._built(network, precision, mib), workspace_mib)
+        options = [f"--loadEngine={path}"] + _shapes(network) + self._timing
+        return TrtexecLoaded(network, facts, self._program, options)
+
+    def check(self) -> None:
+        """Do nothing: that its help can be read is what is known before there is a network."""
+
+    def close(self) -> None:
+        """Remove what was written for the program."""
+        self._program.close()
+
+    def _built(
+        self, network: Network, precision: str, workspace_mib: int
+    ) -> Tuple[Dict[str, Any], str]:
+        """Return the facts of an engine and its path."""
         is_typed = "--fp16" not in self._known
         network.onnx.check_precision(precision, is_typed, f"TensorRT {self.version}")
         flags = [_PRECISIONS[precision]] if precision in _PRECISIONS and not is_typed else []
@@ -104,15 +121,7 @@ class Trtexec:
             "layers": None,
             "log": kept.log,
         }
-        options = [f"--loadEngine={kept.path}"] + _shapes(network) + self._timing
-        return TrtexecLoaded(network, facts, self._program, options)
-
-    def check(self) -> None:
-        """Do nothing: that its help can be read is what is known before there is a network."""
-
-    def close(self) -> None:
-        """Remove what was written for the program."""
-        self._program.close()
+        return facts, kept.path
 
     def _workspace(self, workspace_mib: int) -> List[str]:
         if "--memPoolSize" in self._known:  # from 8.4 on
