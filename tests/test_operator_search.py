@@ -280,7 +280,7 @@ def observer() -> tuple[Space, Inquisitor, Points]:
     )
     points = Points(plain.widths, plain.bits, chosen.astype(np.int8))
     inquisitor = Inquisitor(space, insight)
-    worse = (points.operators == 1).mean(axis=1)
+    worse = np.asarray(points.operators == 1).mean(axis=1)
     shifts = np.exp(-1 + 2 * worse)
     inquisitor = inquisitor.shifted(points, shifts.tolist(), 0)
     for (widths, bits, operators), harm in zip(points.rows(), worse, strict=True):
