@@ -332,6 +332,7 @@ LAPTOP = {
     **cooling(2, "TCC Offset", 3),
     **cooling(3, "intel_powerclamp", -1),
     **zone(0, "x86_pkg_temp", 61.0, ("passive", -274.0)),  # a trip point that is not set
+    **zone(1, "TSR0", 51.0, ("passive", 53.0), ("critical", 90.0)),  # its skin
 }
 
 

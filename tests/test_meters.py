@@ -146,7 +146,7 @@ def test_rapl_counts_packages_and_memory_through_wraps(tmp_path: Path) -> None:
 def test_rapl_that_this_user_may_not_read_says_how_to_mend_it() -> None:
     with boards.open_folder() as folder:
         root = boards.lay(folder, boards.LAPTOP)
-        (folder / PACKAGE.lstrip("/")).chmod(0o400)
+        (folder / PACKAGE.lstrip("/")).chmod(0)
         with boards.as_nobody(), pytest.raises(NoMeter, match="sudo chmod a.r ") as caught:
             meters.open_meter(root, "cpu")
     assert caught.value.status == "sensor_missing"
@@ -270,6 +270,15 @@ def test_a_reading_does_not_wait_for_jtop(jtop: type[Jtop]) -> None:
     before = jtop.clients[0].waited
     meter.read()
     assert jtop.clients[0].waited == before == 1
+
+
+def test_a_service_that_gives_no_readings_is_no_meter(
+    jtop: type[Jtop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jtop, "ok", lambda self, spin=False: False)  # as after its timeout
+    with pytest.raises(NoMeter, match="its service gives no readings"):
+        jtop_.open_jtop()
+    assert jtop.clients[0].closed
 
 
 def rails(**milliwatts: int) -> dict[str, dict[str, int]]:

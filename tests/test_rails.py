@@ -135,7 +135,7 @@ def test_rails_that_this_user_may_not_read_say_how_to_mend_it() -> None:
     with boards.open_folder() as folder:
         root = boards.lay(folder, boards.TX2)
         for path in folder.rglob("in_*_input"):
-            path.chmod(0o400)
+            path.chmod(0)
         with boards.as_nobody(), pytest.raises(NoMeter, match="sudo chmod a.r ") as caught:
             meters.open_meter(root)
         assert caught.value.status == "sensor_missing"

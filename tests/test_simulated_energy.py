@@ -1,5 +1,10 @@
 """Joules per image by the real agent, in real time, on a board whose power is known."""
 
+import os
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +47,13 @@ def convolutions(channels: int = 64, layers: int = 3) -> bytes:
     return content
 
 
-def measured(name: str, windows: int, window_s: float) -> tuple[dict[str, Any], EnergyEstimate]:
+def measured(
+    name: str, windows: int, window_s: float, settle_s: float = 2.5
+) -> tuple[dict[str, Any], EnergyEstimate]:
     """The real agent's result in a subprocess, and what its samples say."""
     image = np.random.default_rng(1).normal(0, 1, (1, 64, 32, 32)).astype(np.float32)
     energy = {
-        "idle_s": 2.0, "settle_s": 2.5, "windows": windows, "window_s": window_s,
+        "idle_s": 2.0, "settle_s": settle_s, "windows": windows, "window_s": window_s,
         "rate_hz": 50.0, "seed": 1,
     }  # fmt: skip
     errand = errands.errand(
@@ -95,4 +102,37 @@ def test_joules_per_image_are_the_models_within_2_percent(
     assert result["board"]["simulated"] is True
     assert (found.sensor.rail, found.sensor.scope) == ("VDD_IN", "module")
     assert (found.sensor.tau_s > 0.4) == (averaged > 1)
+    assert agent_home.leftovers() == []
+
+
+@pytest.fixture
+def stepped_clock(tmp_path: Path) -> Path:
+    """A library that makes the wall clock of whoever preloads it step by hours."""
+    compiler = shutil.which("cc")
+    if compiler is None or not sys.platform.startswith("linux"):
+        pytest.skip("needs a C compiler and a loader that preloads")
+    path = tmp_path / "stepped_clock.so"
+    source = Path(__file__).with_name("stepped_clock.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", path, source], check=True)
+    return path
+
+
+def test_a_wall_clock_that_steps_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent_home: Home, stepped_clock: Path
+) -> None:
+    look = [sys.executable, "-c", "import time; print(*(time.time() for _ in range(7)))"]
+    environment = {**os.environ, "LD_PRELOAD": str(stepped_clock)}
+    said = subprocess.run(look, env=environment, capture_output=True, check=True).stdout
+    looks = [float(word) for word in said.split()]
+    assert max(looks) - min(looks) > 6 * 3600 - 60  # the agent's clock does step
+
+    with SimulatedBoard(tmp_path, TX2, "iio", 1) as board:
+        monkeypatch.setenv("GENSYNTH_AGENT_ROOT", board.root)
+        monkeypatch.setenv("LD_PRELOAD", str(stepped_clock))
+        before_s = time.perf_counter()
+        result, found = measured("stepped", windows=3, window_s=1.0, settle_s=0.2)
+        took_s = time.perf_counter() - before_s
+    assert 0 < result["seconds"]["total"] < took_s
+    assert all(1.0 <= window.window.seconds < took_s for window in found.windows)
+    assert REST_W < found.p_mean_w < 9.5
     assert agent_home.leftovers() == []

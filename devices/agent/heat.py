@@ -11,8 +11,9 @@ _COOLING = "/sys/class/thermal/cooling_device*"
 # Cooling devices whose level slows nothing down: fans, a laptop's screen, the distance that Intel
 # keeps from its limit, and voltages that Tegra X1 sets by the temperature.
 _HARMLESS = ("fan", "lcd", "backlight", "tcc offset", "_scaling", "_cold")
-# Trip points are also used for other things; what lies outside is none of a working board.
-_TRIPS_C = (50.0, 200.0)
+# Trip points are also used for other things. What lies above is not set; what lies below is the
+# skin of a laptop, which a daemon weighs.
+_TRIPS_C = (70.0, 200.0)
 _FANS = (
     "/sys/devices/pwm-fan/target_pwm",
     "/sys/class/hwmon/hwmon*/pwm1",

@@ -30,7 +30,8 @@ def open_jtop() -> Meter:
     try:
         client = jtop(interval=INTERVAL_S)
         client.start()
-        client.ok()  # waits for the first reading
+        if not client.ok():  # waits for the first reading
+            raise ValueError("its service gives no readings")
         names, scope = _source(client.power)
         period_s = float(client.interval)
     except Exception as error:  # noqa: BLE001 - jtop raises what it likes
