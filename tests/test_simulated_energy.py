@@ -53,7 +53,7 @@ def measured(
     """The real agent's result in a subprocess, and what its samples say."""
     image = np.random.default_rng(1).normal(0, 1, (1, 64, 32, 32)).astype(np.float32)
     energy = {
-        "idle_s": 2.0, "settle_s": settle_s, "windows": windows, "window_s": window_s,
+        "idle_s": 1.0, "settle_s": settle_s, "windows": windows, "window_s": window_s,
         "rate_hz": 50.0, "seed": 1,
     }  # fmt: skip
     errand = errands.errand(
@@ -130,7 +130,7 @@ def test_a_wall_clock_that_steps_changes_nothing(
         monkeypatch.setenv("GENSYNTH_AGENT_ROOT", board.root)
         monkeypatch.setenv("LD_PRELOAD", str(stepped_clock))
         before_s = time.perf_counter()
-        result, found = measured("stepped", windows=3, window_s=1.0, settle_s=0.2)
+        result, found = measured("stepped", windows=2, window_s=1.0, settle_s=0.2)
         took_s = time.perf_counter() - before_s
     assert 0 < result["seconds"]["total"] < took_s
     assert all(1.0 <= window.window.seconds < took_s for window in found.windows)
