@@ -1,6 +1,7 @@
 """Small ONNX files for tests of runtimes, and what a job says of them."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,26 @@ def quotient() -> bytes:
     return _file(nodes, {"x": kind}, {"y": kind}, [])
 
 
+def endless() -> bytes:
+    """More numbers than any memory holds: x (1, 3, 8, 8) -> y (2 ** 45,)."""
+    size = numpy_helper.from_array(np.array([1 << 45], np.int64), "size")
+    one = numpy_helper.from_array(np.zeros(1, np.float32), "zero")
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], keepdims=0, name="mean"),
+        helper.make_node("Add", ["mean", "zero"], ["m"], name="add"),
+        helper.make_node("Expand", ["m", "size"], ["y"], name="expand"),
+    ]
+    given = {"x": (TensorProto.FLOAT, list(SHAPE))}
+    return _file(nodes, given, {"y": (TensorProto.FLOAT, [1 << 45])}, [size, one])
+
+
+def spelling() -> bytes:
+    """The numbers as words, which no runtime of a board measures: x (1, 3, 8, 8) -> y."""
+    node = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.STRING, name="spell")
+    words = {"y": (TensorProto.STRING, list(SHAPE))}
+    return _file([node], {"x": (TensorProto.FLOAT, list(SHAPE))}, words, [])
+
+
 def image(shape: tuple[int, ...] = SHAPE, dtype: str = "float32") -> Array:
     """An input of normal numbers."""
     return np.random.default_rng(1).normal(size=shape).astype(dtype)
@@ -105,8 +126,8 @@ def network(spool: Spool, content: bytes, name: str = "net", **inputs: Array) ->
 
 def _file(
     nodes: list[onnx.NodeProto],
-    inputs: dict[str, tuple[int, Any]],
-    outputs: dict[str, tuple[int, Any]],
+    inputs: Mapping[str, tuple[int, Any]],
+    outputs: Mapping[str, tuple[int, Any]],
     weights: list[onnx.TensorProto],
 ) -> bytes:
     graph = helper.make_graph(

@@ -10,7 +10,7 @@ from typing import Any, List, Optional
 
 from gensynth.devices.agent.networks import Loaded, Network
 from gensynth.devices.agent.status import Fault
-from gensynth.devices.agent.tensors import Tensor
+from gensynth.devices.agent.tensors import SIZES, Tensor
 from gensynth.devices.agent.timing import Stopwatch, Turn
 
 PROVIDER = "CPUExecutionProvider"
@@ -101,9 +101,9 @@ class OnnxRuntime:
         return options
 
     def _fault(self, error: Exception, network: Network) -> Fault:
-        text = str(error).strip() or type(error).__name__
+        text = _text(error)
         status = "build_failed"
-        if _OUT_OF_MEMORY.search(text) or isinstance(error, MemoryError):
+        if _is_out_of_memory(error):
             status = "oom"
         elif _UNSUPPORTED.search(text):
             status = "unsupported_op"
@@ -134,15 +134,7 @@ class OnnxLoaded(Loaded):
         Raises:
             Fault: `oom` or `build_failed` if the network cannot be run.
         """
-        try:
-            arrays = self._session.run(self._names, self._feed)
-        except Exception as error:  # as above  # noqa: BLE001
-            out_of_memory = _OUT_OF_MEMORY.search(str(error))
-            raise Fault(
-                "oom" if out_of_memory else "build_failed",
-                f"onnxruntime does not run {self.network.id}: {str(error).splitlines()[0]}",
-            ) from error
-        return [self._tensor(name, array) for name, array in zip(self._names, arrays)]
+        return [self._tensor(name, array) for name, array in zip(self._names, self._results())]
 
     def turn(self, runs: int) -> Turn:
         """Run once untimed, then `runs` times timed."""
@@ -154,17 +146,39 @@ class OnnxLoaded(Loaded):
 
     def run(self) -> Optional[int]:
         """Run once; nothing but the computation is in it, so no part is told apart."""
-        self._session.run(self._names, self._feed)
+        self._results()
         return None
 
     def synchronise(self) -> None:
         """Do nothing: when a run returns, nothing is under way."""
 
+    def _results(self) -> List[Any]:
+        try:
+            return list(self._session.run(self._names, self._feed))
+        except Exception as error:  # its errors have no class in common  # noqa: BLE001
+            raise Fault(
+                "oom" if _is_out_of_memory(error) else "build_failed",
+                f"onnxruntime does not run {self.network.id}: {_text(error).splitlines()[0]}",
+            ) from error
+
     def _tensor(self, name: str, array: Any) -> Tensor:
-        if not hasattr(array, "dtype"):
-            raise Fault("build_failed", f"output {name!r} of {self.network.id} is no tensor")
+        dtype = getattr(array, "dtype", None)
+        if str(dtype) not in SIZES:
+            raise Fault(
+                "build_failed",
+                f"output {name!r} of {self.network.id} must be a tensor of numbers, "
+                f"got {dtype or type(array).__name__}",
+            )
         data = self._numpy.ascontiguousarray(array).tobytes()
         return Tensor(name, str(array.dtype), tuple(array.shape), data)
+
+
+def _text(error: Exception) -> str:
+    return str(error).strip() or type(error).__name__
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def _array(numpy: Any, given: Tensor) -> Any:
