@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from gensynth.devices import package
 from gensynth.devices.client import Connection, connect
 from gensynth.devices.registry import LOCAL
 from gensynth.errors import DeviceFault
@@ -265,6 +266,33 @@ def test_an_agent_that_is_killed(clean: Home, number: signal.Signals) -> None:
         assert connection.hello["interrupted"] in ("killed", None)  # its worker may hold the lock
         assert connection.run(again.spec, again.blobs)["status"] == "ok"
     assert clean.journal("interrupted") == ["killed"]
+
+
+def test_a_cancellation_that_came_too_late_is_not_for_the_next_run(clean: Home) -> None:
+    misbehave("good", "earlier")
+    (clean.path / "requests" / "job").write_text('{"heard_s": 1e18, "cancel": true}')
+    assert misbehave("good")["status"] == "ok"
+
+
+def test_a_worker_that_cannot_be_ended(clean: Home) -> None:
+    # One whose guard is stopped; in earnest it hangs in the kernel.
+    sources = package.sources()
+    sources["gensynth/devices/agent/work.py"] = (
+        b"import os, signal, time\n"
+        b"def work(*_):\n"
+        b"    os.kill(os.getppid(), signal.SIGSTOP)\n"
+        b"    time.sleep(600)\n"
+    )
+    child = "gensynth/devices/agent/child.py"
+    sources[child] = sources[child].replace(b"STUCK_S = 10.0", b"STUCK_S = 0.5")
+    errand = errands.good("stuck", limits={"build_s": 1.0})
+    with connect(LOCAL, agent=package.pack(sources)) as connection:
+        result = connection.run(errand.spec, errand.blobs)
+        for pid, command in clean.processes():
+            if " work " in command:
+                os.kill(pid, signal.SIGKILL)
+    assert result["status"] == "needs_reboot"
+    assert "restart the board" in result["message"]
 
 
 def test_a_board_that_was_restarted_says_so(clean: Home) -> None:

@@ -80,6 +80,27 @@ def test_cut_while_a_job_runs(board: Board) -> None:
     assert board.leftovers() == []
 
 
+def test_a_host_that_comes_back_holds_the_job_that_went_on(board: Board) -> None:
+    # Longer than the lease of the connection that was cut.
+    errand = errands.good("job", network_id="sleep-6000", limits={"lease_s": 4.0})
+    assert lost(board, errand, lambda _: board.relay.cut()).status == "device_lost"
+    assert ask(board, errand)["status"] == "ok"
+    assert board.journal("begun") == ["job"]
+    assert board.leftovers() == []
+
+
+def test_a_host_that_comes_back_can_cancel_the_job_that_went_on(board: Board) -> None:
+    errand = errands.good("job", network_id="sleep-60000")
+    assert lost(board, errand, lambda _: board.relay.cut()).status == "device_lost"
+    with connect(board.device, agent=MISBEHAVING) as connection:
+        connection._send({"type": "job", "spec": errand.spec})
+        while (frame := connection._link.receive(20.0)) and frame[0]["type"] != "waiting":
+            pass
+        connection._send({"type": "cancel", "id": "job"})
+        wait_for(lambda: board.journal("ended"))
+    assert board.leftovers() == []
+
+
 def test_cut_before_the_result_arrives(board: Board) -> None:
     errand = errands.good("job", network_id="sleep-100")
 

@@ -1,6 +1,7 @@
 """A device is reached over a real ssh, or the reason why not has its status."""
 
 import contextlib
+import os
 import socket
 import sys
 import time
@@ -61,6 +62,33 @@ def test_an_agent_that_was_damaged_on_the_board_is_sent_again(board: Board) -> N
     with connect(board.device) as connection:
         assert connection.hello["agent"] == package.agent().sha256
     assert board.leftovers() == []
+
+
+def test_two_versions_of_the_agent_share_a_board(board: Board) -> None:
+    other = package.pack(package.sources() | {"gensynth/newer.py": b""})
+    with connect(board.device) as one, connect(board.device, agent=other) as two:
+        assert one.hello["agent"] == package.agent().sha256
+        assert two.hello["agent"] == other.sha256
+    assert len(list(board.path.glob("agent-*.pyz"))) == 2
+    assert board.leftovers() == []
+
+
+def test_an_agent_that_nobody_asked_for_in_a_week_goes(board: Board) -> None:
+    board.path.mkdir()
+    week_ago_s = time.time() - 7 * 24 * 3600
+    for name, used_s in (("old", week_ago_s - 60), ("young", week_ago_s + 3600)):
+        path = board.path / f"agent-{name}.pyz"
+        path.touch()
+        os.utime(path, (used_s, used_s))
+    with connect(board.device):
+        pass
+    found = {path.name for path in board.path.glob("agent-*")}
+    assert found == {"agent-young.pyz", f"agent-{package.agent().sha256}.pyz"}
+
+
+def test_the_agent_is_the_same_bytes_from_the_same_sources() -> None:
+    again = package.pack(dict(reversed(package.sources().items())))
+    assert again.content == package.agent().content
 
 
 def test_local_is_the_same_agent_in_a_process_here(agent_home: Home) -> None:
