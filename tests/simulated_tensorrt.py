@@ -29,6 +29,7 @@ class Machine:
         needs_mib: workspace without which no kernel is found.
         free_mib: a larger workspace is more than there is.
         fails: what a run reports; None where it succeeds.
+        chatter: characters that a build writes beside the rest.
         size_at: bytes of device memory at an address; 0 where there is none.
         builds: flags, workspace in MiB and length of the timing cache given, of each build.
         runs: how many there were.
@@ -40,6 +41,7 @@ class Machine:
     needs_mib: int = 1
     free_mib: int = 4096
     fails: str | None = None
+    chatter: int = 0
     size_at: Callable[[int], int] = lambda address: 0
     builds: list[tuple[tuple[str, ...], int, int]] = field(default_factory=list)
     runs: int = 0
@@ -120,6 +122,8 @@ class _Builder(Started):
             self.kit.say(self.logger, "WARNING", "Requested amount of GPU memory is not there")
             return self._fail("Error Code 2: OutOfMemory (no further information)")
         self.kit.say(self.logger, "VERBOSE", "tactic 7 took 0.01 ms")
+        for _ in range(machine.chatter // 1000):
+            self.kit.say(self.logger, "WARNING", "x" * 1000)
         self.kit.say(self.logger, "INFO", "Engine generation completed in 0.1 seconds.")
         if asked.cache:
             asked.cache._it.given += b"t"
