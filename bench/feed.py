@@ -9,6 +9,7 @@ Sizes that a file leaves free are said by the user, but for the batch. Real inpu
 than noise: an artefact brings its images, and arrays can be given.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,6 +100,7 @@ class _Maker:
             used = np.resize(images, (self._batch, *images.shape[1:]))
             words = f"{min(self._batch, len(images))} of the artefact's own images"
             return Feed({self._values[0].name: used}, words, self._batch)
+        self._refuse_free()
         arrays = {value.name: self._array(index, value) for index, value in enumerate(self._values)}
         given = sorted(arrays.keys() & self._inputs.keys())
         words = "normal noise of seed 0; bytes 0 to 255, other integers 1"
@@ -151,20 +153,33 @@ class _Maker:
             return draws.integers(0, 256, shape, dtype=np.uint8).view(dtype)
         return np.ones(shape, dtype)
 
+    def _refuse_free(self) -> None:
+        """Name every size that nobody has said, of all inputs at once."""
+        unsaid = [
+            (value.name, ",".join(str(size or "?") for size in self._sizes(value)))
+            for value in self._values
+            if value.name not in self._inputs and value.name not in self._shapes
+            if not value.type.tensor_type.HasField("shape") or 0 in self._sizes(value)
+        ]
+        if unsaid:
+            names = " and ".join(f"'{name}'" for name, _ in unsaid)
+            say = " ".join(f"--shape {shlex.quote(name)}={told or '?'}" for name, told in unsaid)
+            raise ConfigError(f"{self._name} leaves sizes of input {names} free; say them: {say}")
+
     def _shape(self, value: ValueInfoProto) -> Shape:
-        if value.name in self._shapes:
-            shape = tuple(self._shapes[value.name])
-            self._check(value, shape)
-            return shape
+        if value.name not in self._shapes:
+            return self._sizes(value)
+        shape = tuple(self._shapes[value.name])
+        self._check(value, shape)
+        return shape
+
+    def _sizes(self, value: ValueInfoProto) -> Shape:
+        """Return the sizes that the file says, 0 where one is free and is not the batch."""
         dims = value.type.tensor_type.shape.dim
-        sizes = [dim.dim_value or self._free(value, k) for k, dim in enumerate(dims)]
-        if min(sizes, default=1) < 1 or not value.type.tensor_type.HasField("shape"):
-            told = ",".join(str(size) if size > 0 else "?" for size in sizes)
-            raise ConfigError(
-                f"{self._name} leaves sizes of input '{value.name}' free; say them: --shape "
-                f"{value.name}={told or '?'}"
-            )
-        return tuple(sizes)
+        return tuple(
+            dim.dim_value if dim.dim_value > 0 else self._free(value, place)
+            for place, dim in enumerate(dims)
+        )
 
     def _free(self, value: ValueInfoProto, place: int) -> int:
         """Return the batch where a free size is it: the first one, and those called as that is."""
@@ -177,10 +192,11 @@ class _Maker:
     def _check(self, value: ValueInfoProto, shape: Sequence[int]) -> None:
         dims = value.type.tensor_type.shape.dim
         fits = len(dims) == len(shape) and all(
-            dim.dim_value in (0, size) for dim, size in zip(dims, shape, strict=True)
+            dim.dim_value <= 0 or dim.dim_value == size
+            for dim, size in zip(dims, shape, strict=True)
         )
         if value.type.tensor_type.HasField("shape") and (not fits or min(shape, default=1) < 1):
-            own = ",".join(str(dim.dim_value or "?") for dim in dims)
+            own = ",".join(str(dim.dim_value) if dim.dim_value > 0 else "?" for dim in dims)
             raise ConfigError(
                 f"{self._name}: input '{value.name}' takes {own or 'one number'}, got "
                 f"{','.join(map(str, shape)) or 'one number'}"

@@ -204,3 +204,18 @@ def test_an_artefact_is_fed_its_own_images_as_its_network_reads_them(tmp_path: P
     (folder / "samples.npz").unlink()
     with pytest.raises(ExportError, match="samples.npz is absent or damaged"):
         one(folder)
+
+
+def test_all_free_sizes_of_all_inputs_are_named_at_once(tmp_path: Path) -> None:
+    text = "g (float[N,K] x, float[2,N,H] state) => (float[N,K] y) { y = Relu (x) }"
+    file = written(tmp_path / "net.onnx", text)
+    said = r"'x' and 'state' free; say them: --shape x=1,\? --shape state=2,1,\?"
+    with pytest.raises(ConfigError, match=said):
+        one(file)
+
+
+def test_a_free_size_may_be_written_as_minus_one(tmp_path: Path) -> None:
+    model = onnx.load(unary(tmp_path / "net.onnx", "Relu", ["N", 3]))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+    onnx.save(model, tmp_path / "net.onnx")
+    assert one(tmp_path / "net.onnx").feed["x"].shape == (1, 3)
