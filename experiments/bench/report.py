@@ -55,7 +55,7 @@ def _overhead(trials: list[Trial]) -> tuple[dict[str, Any], list[str]]:
     return figures, [
         "## A local job beside its warm-up and its measuring",
         "",
-        f"Of {len(beside)} jobs median {figures['median_s']:.2f} s, most {figures['most_s']:.2f} s.",
+        f"{len(beside)} jobs: median {figures['median_s']:.2f} s, most {figures['most_s']:.2f} s.",
         f"Under {OVERHEAD_S:g} s: {_yes(figures['holds'])}.",
     ]
 
