@@ -197,7 +197,7 @@ class SimulatedBoard:
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=dict(os.environ, PYTHONPATH=str(Path(__file__).parent.parent)),
+            env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"ready\n"
