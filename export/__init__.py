@@ -1,8 +1,9 @@
 """Networks as files that a device runs, each shown to compute what its network computes.
 
-    Graph + weights ──onnx.to_onnx──> bytes ──parity.check_network──> file
+    network ──from_torch.from_network──> bytes ──parity.check_network──> file
 
     onnx         a graph as an ONNX file, vertex by vertex
+    from_torch   a torch network as one, its opaque parts by torch's exporter
     folding      what the file leaves out or puts together; `affine` is how
     operators    each word of the vocabulary in ONNX's operators; `spatial` pools and resizes
     writer       nodes, weights and names in the making
@@ -28,7 +29,6 @@ from typing import TYPE_CHECKING
 
 from gensynth.durable import write_bytes
 from gensynth.errors import ExportError
-from gensynth.export.onnx import to_onnx
 from gensynth.export.parity import TOLERANCE, Parity, check_network
 
 if TYPE_CHECKING:
@@ -66,10 +66,9 @@ def export_network(
         ExportError: if the network cannot be written as ONNX, the file's outputs are outside
             the tolerance, or the file cannot be stored.
     """
-    weights = {
-        key: tensor.detach().float().cpu().numpy() for key, tensor in network.state_dict().items()
-    }
-    model = to_onnx(network.graph, weights, opset=opset, batch=batch)
+    from gensynth.export.from_torch import from_network
+
+    model = from_network(network, opset=opset, batch=batch)
     parity = check_network(model, network, images, tolerance=tolerance)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

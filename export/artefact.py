@@ -29,11 +29,11 @@ from gensynth.environment import environment
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import Report, inspect
 from gensynth.export.examples import examples
+from gensynth.export.from_torch import from_network
 from gensynth.export.half import TOLERANCE as HALF_TOLERANCE
 from gensynth.export.half import is_half, rounded, to_half
 from gensynth.export.int8 import TOLERANCE as INT8_TOLERANCE
 from gensynth.export.int8 import is_int8
-from gensynth.export.onnx import to_onnx
 from gensynth.export.parity import Parity, check
 from gensynth.export.rewrites import rewrites
 from gensynth.export.sensitivity import Mixed, int8_document, mixed_for
@@ -109,8 +109,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         )
     size = 1 if batch is None and target.batch == "fixed" else batch
     state = source.network.state_dict()
-    weights = {key: tensor.detach().float().cpu().numpy() for key, tensor in state.items()}
-    model = to_onnx(graph, weights, opset=target.opset, batch=size, operators=target.operators)
+    model = from_network(source.network, opset=target.opset, batch=size, operators=target.operators)
     by_flag = precision == "fp16" and target.fp16 == "flag"
     if precision == "fp16" and not by_flag:
         model = to_half(model)
@@ -161,6 +160,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         "accuracy": None if accuracy is None else accuracy.to_document(),
         "no_accuracy_because": source.why_not,
         "operators": report.to_document(),
+        "opaque": [vertex.name for vertex in graph.vertices if vertex.op == "opaque"],
         "rewritten": [asdict(rewrite) for rewrite in spelled],
         "engine": "none; TensorRT builds it on the board" if target.tensorrt else None,
         "versions": environment(),

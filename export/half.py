@@ -10,7 +10,7 @@ vertex gives rounded to FP16, as a GPU does that sums in FP32.
 """
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper, shape_inference
 
 from gensynth.errors import ExportError
 
@@ -28,7 +28,8 @@ def to_half(content: bytes) -> bytes:
     """Return an FP32 file as FP16; the same file gives the same bytes.
 
     Raises:
-        ExportError: if a weight is too large for FP16.
+        ExportError: if a weight is too large for FP16, or a part that torch's exporter wrote
+            mixes types.
     """
     model = ModelProto.FromString(content)
     graph = model.graph
@@ -52,7 +53,10 @@ def to_half(content: bytes) -> bytes:
     graph.node.extend(_cast(v.name, within[v.name], TensorProto.FLOAT16) for v in graph.input)
     graph.node.extend(middle)
     graph.node.extend(_cast(within[v.name], v.name, TensorProto.FLOAT) for v in graph.output)
-    checker.check_model(model, full_check=True)
+    try:
+        checker.check_model(model, full_check=True)
+    except (checker.ValidationError, shape_inference.InferenceError) as error:
+        raise ExportError(f"the file cannot be computed in FP16: {error}") from error
     return model.SerializeToString(deterministic=True)
 
 

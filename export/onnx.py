@@ -34,6 +34,7 @@ def to_onnx(
     opset: int = 13,
     batch: int | None = None,
     operators: Collection[str] | None = None,
+    parts: Mapping[str, bytes] | None = None,
 ) -> bytes:
     """Return a network as the bytes of an ONNX file.
 
@@ -48,6 +49,8 @@ def to_onnx(
         batch: images in one run; None leaves it free.
         operators: that may be used of those in `gensynth.export.operators.SINCE`, besides the
             ones every target has; None for all of the opset.
+        parts: an ONNX file of the same opset for each opaque vertex that can be written; its
+            inputs are the vertex's, in order.
 
     Raises:
         ExportError: if the opset is not one of these, a vertex cannot be written (it is
@@ -74,16 +77,21 @@ def to_onnx(
     for vertex in graph.vertices:
         if vertex.name in values:  # an input, or written with its siblings
             continue
-        parts = splits.get(vertex.name, (vertex,))
+        siblings = splits.get(vertex.name, (vertex,))
         wanted = {name: output for output, name in reversed(owed.items())}
         reads = tuple(values[name] for name in vertex.inputs)
-        if len(parts) > 1:
-            values.update(writer.split(parts, reads[0], wanted))
+        if len(siblings) > 1:
+            values.update(writer.split(siblings, reads[0], wanted))
         else:
-            value = EMIT[vertex.op](writer, vertex, reads)
+            opaque = (parts or {}).get(vertex.name) if vertex.op == "opaque" else None
+            value = (
+                EMIT[vertex.op](writer, vertex, reads)
+                if opaque is None
+                else writer.part(vertex, reads, opaque)
+            )
             values[vertex.name] = writer.close(vertex, value, wanted.get(vertex.name))
-        for part in parts:
-            owed.pop(wanted.get(part.name, ""), None)
+        for sibling in siblings:
+            owed.pop(wanted.get(sibling.name, ""), None)
     for output, name in owed.items():  # an input that is an output, or one vertex twice
         writer.close(graph[name], values[name], output)
     size: int | str = "batch" if batch is None else batch
@@ -97,6 +105,11 @@ def to_onnx(
                 for name, vertex in zip(outputs, graph.outputs, strict=True)
             ],
             sorted(writer.initializers, key=lambda tensor: tensor.name),
+            value_info=[  # ONNX cannot always infer what torch's exporter wrote
+                _value_info(values[vertex.name], vertex.shape, size)
+                for vertex in graph.vertices
+                if vertex.op == "opaque" and values[vertex.name] not in outputs
+            ],
         ),
         opset_imports=[helper.make_opsetid("", opset)],
         ir_version=IR_VERSIONS[opset],

@@ -168,6 +168,8 @@ def _parity(folder: Path, manifest: Mapping[str, Any], content: bytes) -> Parity
         tuple(manifest["classes"]),
     )
     read = reading(images)
+    if manifest["opaque"]:  # only the prototype's own code computes these parts
+        return compare(content, recorded, read)
     outputs = compute(load_network(folder), read)
     parity = compare(content, outputs, read)
     worst = float(np.abs(outputs - recorded).max()) / max(float(np.abs(recorded).max()), 1e-30)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from gensynth.errors import ExportError
 from gensynth.graph import Graph, Vertex
@@ -97,6 +97,42 @@ class Writer:
         self._closed = len(self.nodes)
         return values
 
+    def part(self, vertex: Vertex, reads: Sequence[str], content: bytes) -> str:
+        """Write the nodes of another file in a vertex's place; return the name of its value.
+
+        Args:
+            vertex: what the nodes compute, and are named after.
+            reads: the values that stand for the file's inputs.
+            content: the file; its first output is the value.
+
+        Raises:
+            ExportError: if it branches or loops.
+        """
+        graph = ModelProto.FromString(content).graph
+        names = {value.name: read for value, read in zip(graph.input, reads, strict=True)}
+        for tensor in graph.initializer:
+            names[tensor.name] = self.constant(vertex, tensor.name, numpy_helper.to_array(tensor))
+        for node in graph.node:
+            if any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute):
+                raise ExportError(
+                    f"vertex {vertex.name!r} is opaque, and branches or loops at run time "
+                    f"({node.op_type}); no target takes that"
+                )
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                value = numpy_helper.to_array(node.attribute[0].t)
+                names[node.output[0]] = self.constant(vertex, node.output[0], value)
+                continue
+            copy = NodeProto()
+            copy.CopyFrom(node)
+            copy.name = f"{vertex.name}/{len(self.nodes) - self._closed + 1}"
+            copy.input[:] = [names[name] if name else "" for name in node.input]
+            for name in node.output:
+                names[name] = _unique(f"{vertex.name}/{name}", self._taken) if name else ""
+            copy.output[:] = [names[name] for name in node.output]
+            copy.ClearField("doc_string")
+            self.nodes.append(copy)
+        return self.node(vertex, "Identity", [names[graph.output[0].name]])
+
     def tensor(self, vertex: Vertex, tensor: str, shape: Sequence[int] | None = None) -> str:
         """Name one of the vertex's weights, in another shape if one is given.
 
@@ -136,7 +172,7 @@ class Writer:
 
     def _constant(self, wanted: str, value: Array) -> str:
         name = _unique(wanted, self._taken)
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.initializers.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
 

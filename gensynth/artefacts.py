@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from gensynth.certify import split_sha256
 from gensynth.config import read
@@ -25,7 +26,9 @@ from gensynth.export import artefact
 from gensynth.export.sensitivity import CALIBRATION_IMAGES
 from gensynth.export.source import Reading, Source
 from gensynth.export.targets import find_target
-from gensynth.network import load_network
+from gensynth.graph import Graph
+from gensynth.network import GRAPH_FILE, load_network, opaque_modules
+from gensynth.prototypes import create
 from gensynth.randomness import stream
 from gensynth.record import RunFolder
 from gensynth.requirements import parse_all
@@ -89,7 +92,7 @@ def export(
         watch.note(f"compared on random pixels, and no accuracy: {images.why_not}")
     made = []
     for index, folder in enumerate(folders):
-        source = _source(folder, images)
+        source = _source(folder, run, images)
         try:
             made.append(artefact.make(source, profile, precision=precision, batch=batch))
         except ExportError as error:
@@ -133,8 +136,8 @@ def _images(run: Path | None) -> _Images:
     return _Images(dataset, config.colour, None)
 
 
-def _source(folder: Path, images: _Images) -> Source:
-    network = load_network(folder)
+def _source(folder: Path, run: Path | None, images: _Images) -> Source:
+    network = load_network(folder, opaque=_opaque(folder, run))
     card_file = folder / CARD_FILE
     try:
         card = card_file.read_bytes()
@@ -162,6 +165,26 @@ def _source(folder: Path, images: _Images) -> Source:
         calibration=None if images.dataset is None else _calibration(images.dataset),
         requirements=requirements,
     )
+
+
+def _opaque(folder: Path, run: Path | None) -> dict[str, nn.Module]:
+    """Return the parts that only the prototype's own code computes; their weights are not used."""
+    try:
+        graph = Graph.from_json((folder / GRAPH_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # `load_network` says what is wrong
+    names = [vertex.name for vertex in graph.vertices if vertex.op == "opaque"]
+    if not names:
+        return {}
+    if run is None:
+        raise RunError(
+            f"{folder} has parts that only its prototype's code computes ({', '.join(names)}); "
+            "export it where it stands in its run"
+        )
+    classes = graph[graph.outputs[0]].shape[0]
+    channels = graph[graph.inputs[0].name].shape[0]
+    prototype = create(read(run / "run.toml").prototype.network, classes=classes, channels=channels)
+    return opaque_modules(graph, prototype)
 
 
 def _calibration(dataset: Dataset) -> np.ndarray:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from experiments.export import table
+from experiments.export import int8, table
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import inspect
 from gensynth.export.artefact import make, write
@@ -328,3 +328,16 @@ def test_a_network_of_a_spoiled_layer_is_exported_with_it_in_fp32() -> None:
     assert said["kept_in_fp32"] == list(made.mixed.kept)
     assert said["kept_for"] == ["top1 >= 90%"]
     assert next(iter(said["damage"])) == "fc1"
+
+
+def test_the_recorded_network_keeps_its_requirement_in_int8() -> None:
+    document = json.loads(int8.RECORD.read_text())
+    assert int8.TABLE.read_text() == int8.markdown(document)
+    assert {row["target"] for row in document["rows"]} == set(int8.TARGETS)
+    for row in document["rows"]:
+        for requirement in parse_all(row["required"]):
+            assert requirement.allows(100 * row["before"] / row["n"])
+            assert requirement.allows(100 * row["after"] / row["n"])
+        assert bool(row["kept"]) == bool(row["fallen"])
+        assert list(row["damage"])[: len(row["kept"])] == row["kept"]
+        assert [len(row["kept"]), row["after"]] in row["tried"]

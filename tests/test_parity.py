@@ -137,17 +137,6 @@ def test_a_random_part_of_every_family_is_exported(family: str, tmp_path: Path) 
     assert parity.relative <= 1e-5
 
 
-def test_what_cannot_be_looked_into_is_not_exported(tmp_path: Path) -> None:
-    module, (images,) = make("with_attention")
-    graph = trace(module, images, name="attention")
-    network = build(
-        graph, module.state_dict(), {}, opaque={"attention": module.get_submodule("attention")}
-    )
-    with pytest.raises(ExportError, match="'attention' is opaque"):
-        export_network(network, images, tmp_path / "net.onnx")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_file_outside_the_tolerance_leaves_what_stood_there(tmp_path: Path) -> None:
     network, images = small_network()
     path = tmp_path / "net.onnx"

@@ -25,7 +25,7 @@ from gensynth.coupling import couple
 from gensynth.environment import environment
 from gensynth.errors import ExportError
 from gensynth.export.acceptance import inspect
-from gensynth.export.onnx import to_onnx
+from gensynth.export.from_torch import from_network
 from gensynth.export.parity import check_network
 from gensynth.export.rewrites import rewrites
 from gensynth.export.targets import Target, find_target, names
@@ -63,12 +63,9 @@ def sub_network(row: str) -> tuple[Network, tuple[Tensor, ...]]:
 
 def cell(network: Network, images: tuple[Tensor, ...], target: Target) -> dict[str, Any]:
     """Return what comes of writing a network for a target."""
-    weights = {key: tensor.numpy() for key, tensor in network.state_dict().items()}
     batch = 1 if target.batch == "fixed" else None
     try:
-        model = to_onnx(
-            network.graph, weights, opset=target.opset, batch=batch, operators=target.operators
-        )
+        model = from_network(network, opset=target.opset, batch=batch, operators=target.operators)
         report = inspect(model, target)
         report.require()
         parity = check_network(model, network, images)
