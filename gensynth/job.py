@@ -15,24 +15,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from gensynth import stimuli
 from gensynth.certify import split_sha256
 from gensynth.compute import Compute, detect
-from gensynth.config import RunConfig, TaskConfig
+from gensynth.config import RunConfig
 from gensynth.cycle import Plan
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.data.views import Views, normaliser
 from gensynth.errors import ConfigError, DataError, PrototypeError
-from gensynth.evaluation import Trainer, Workshop
+from gensynth.evaluation import Workshop
 from gensynth.evolution import Aim
 from gensynth.forecast import Forecast, frozen_macs_share, pace
 from gensynth.generator import Generator
-from gensynth.importing import import_object
 from gensynth.inquisitor import FULL
-from gensynth.nearest import did_you_mean
+from gensynth.losses import read_task
 from gensynth.pretrain import train_prototype
 from gensynth.probe import Probe
 from gensynth.prototype import Prototype, load_weights, read_prototype
@@ -41,11 +39,10 @@ from gensynth.requirements import Requirement, accuracy_limit, cost_limits, pars
 from gensynth.space import COSTS, Space
 from gensynth.substitution import check_operators
 from gensynth.theta import initial_theta
-from gensynth.train import HardLoss, Recipe, Teacher
+from gensynth.train import Recipe, Teacher
 from gensynth.utility import Utility
 from gensynth.watch import SILENT, Watch
 
-LOSSES = ("cross_entropy",)
 SEARCHABLE = frozenset({"top1", *COSTS})
 """Metrics that are known of every network of the search, trained or only generated."""
 
@@ -181,7 +178,7 @@ def prepare(
     check_operators(config.search.operators)
     dataset = open_dataset(config.data)
     _check_size(dataset, config)
-    hard_loss, trainer = _task(config.task, dataset)
+    hard_loss, trainer = read_task(config.task, dataset)
     compute = detect()
     prototype, record = _prototype(config, requirements, dataset, compute, watch, kept, training)
     is_trained = bool(record) or kept is not None or not config.prototype.train
@@ -238,39 +235,6 @@ def _check_size(dataset: Dataset, config: RunConfig) -> None:
         )
     if len(dataset.classes) < 2:
         raise DataError(f"{dataset.name} has one class; telling apart takes at least two")
-
-
-def _task(config: TaskConfig, dataset: Dataset) -> tuple[HardLoss, Trainer | None]:
-    if config.loss not in LOSSES:
-        raise ConfigError(f"unknown loss '{config.loss}'; {did_you_mean(config.loss, LOSSES)}")
-    loss: HardLoss = nn.functional.cross_entropy
-    if config.class_weights is not None:
-        if len(config.class_weights) != len(dataset.classes):
-            raise ConfigError(
-                f"class_weights in [task] must have one weight for each of "
-                f"{len(dataset.classes)} classes, got {len(config.class_weights)}"
-            )
-        loss = _WeightedLoss(config.class_weights)
-    if config.train is None:
-        return loss, None
-    trainer = import_object(config.train, "training function")
-    if not callable(trainer):
-        raise ConfigError(
-            f"train in [task] must name a function of (network, views, recipe, teacher), "
-            f"got '{config.train}', which is a {type(trainer).__name__}"
-        )
-    return loss, trainer
-
-
-class _WeightedLoss:
-    """Cross-entropy with one weight a class, on the device of the logits."""
-
-    def __init__(self, weights: tuple[float, ...]) -> None:
-        self._weights = torch.tensor(weights, dtype=torch.float32)
-
-    def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        weights = self._weights.to(logits.device)
-        return nn.functional.cross_entropy(logits, labels, weight=weights)
 
 
 def _prototype(

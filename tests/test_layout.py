@@ -27,7 +27,7 @@ LEVELS = (
     "probe stimuli patches fitting",
     "insight features inquisitor regression evolution",
     "export bench devices",
-    "train record pretrain evaluation switching certify",
+    "train record pretrain evaluation switching losses certify",
     "cycle choice synthesis states forecast job attempts finalists publish results run family",
     "api artefacts",
     "report render",
