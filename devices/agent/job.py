@@ -99,6 +99,7 @@ def _hold(spec: Spec, lease: Lease, spool: Spool, root: str, holding: BoardLock)
         except Fault as fault:  # no room for the figures is no room for the job
             result = dict(result, networks=[], **fault.as_json())
     spool.drop_unfinished()
+    spool.sweep()  # a worker that was killed cleared nothing away
     spool.evict()
     holding.end(result["status"])
     return result
