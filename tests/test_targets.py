@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from experiments.export import table
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import Report, inspect
+from gensynth.export.from_torch import from_network
 from gensynth.export.onnx import to_onnx
 from gensynth.export.targets import find_target, names
 from gensynth.graph import Graph, Vertex
@@ -315,6 +316,17 @@ def test_the_committed_table_is_what_comes_out_today(row: str) -> None:
 @pytest.mark.parametrize("name", TENSORRT)
 def test_the_real_parser_takes_a_targets_file(name: str) -> None:
     assert parser_errors(written(name)) == []
+
+
+@pytest.mark.rtx
+@pytest.mark.parametrize("row", table.ROWS)
+def test_the_real_parser_takes_every_row_of_the_table(row: str) -> None:
+    network, _ = table.sub_network(row)
+    for name in TENSORRT:
+        target = find_target(name)
+        if TABLE["rows"][row][name]["verdict"] != "refused":
+            content = from_network(network, opset=target.opset, batch=1, operators=target.operators)
+            assert parser_errors(content) == []
 
 
 @pytest.mark.rtx
