@@ -126,9 +126,10 @@ class Connection:
             if now_s - beaten_s >= beat_s:
                 self._send({"type": "beat"})
                 beaten_s = now_s
-            frame = self._link.receive(max(0.0, beaten_s + beat_s - now_s))
+            wake_s = min(beaten_s + beat_s, heard_s + SILENCE_S)
+            frame = self._link.receive(max(0.0, wake_s - now_s))
             if frame is None:
-                if time.monotonic() - heard_s > SILENCE_S:
+                if time.monotonic() - heard_s >= SILENCE_S:
                     raise self._silent(SILENCE_S)
                 continue
             heard_s = time.monotonic()

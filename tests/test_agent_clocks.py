@@ -86,8 +86,8 @@ def test_the_host_hears_of_the_agent_while_the_tools_take_their_time(
     root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for tool in ("nvpmodel", "jetson_clocks"):
-        Path(root, f"{tool}.does").write_text("slowly")  # 1.5 s each
-    monkeypatch.setattr(client, "SILENCE_S", 1.2)
+        Path(root, f"{tool}.does").write_text("slowly")  # 1.5 s each, one after the other
+    monkeypatch.setattr(client, "SILENCE_S", 2.5)
     spec = "gensynth/devices/agent/spec.py"
     sources = package.sources()
     sources["gensynth/devices/agent/work.py"] = (
