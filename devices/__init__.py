@@ -4,6 +4,10 @@ registry    the devices a user has named; `local` is always there
 hostkeys    a machine's host key at the first contact
 profiles    boards that are known before they answer
 check       what works on a device, and how to mend what does not
+client      a conversation with a device's agent: run this, give me that
+protocol    every message of it
+link, ssh   the way there: the user's own ssh, or a process on this machine
+package     the agent as one file, sent where it is not there yet
 local       facts about this machine, to stand beside whatever was measured on it
 
 What runs on the machine itself is `agent`.
