@@ -6,7 +6,8 @@ there and 1 ms back; a graph saves 1 ms, spinning 0.25 ms, and without --exposeD
 run hide in the next. Warm-up runs are ten times slower; 8.x writes their times too.
 
 GENSYNTH_TRTEXEC chooses the machine: "small" has memory for 64 MiB of workspace, "killed" is
-killed, "loud" writes 50 MB. Each call is a line of the file that GENSYNTH_TRTEXEC_CALLS names.
+killed, "loud" writes 50 MB, "hangs-building" and "hangs-running" never end. Each call is a line
+of the file that GENSYNTH_TRTEXEC_CALLS names.
 """
 
 import base64
@@ -15,6 +16,7 @@ import os
 import signal
 import site
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,8 @@ def main() -> int:
         os.kill(os.getpid(), signal.SIGKILL)
     if machine == "loud":
         say("x" * 50_000_000)
+    if machine == ("hangs-building" if "onnx" in given else "hangs-running"):
+        time.sleep(3600)
     if "onnx" in given and not _build(version, given):
         return 1
     if not {"skipInference", "buildOnly"} & given.keys() and not _run(version, given):

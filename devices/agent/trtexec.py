@@ -151,7 +151,7 @@ class TrtexecLoaded(Loaded):
 
     def turn(self, runs: int) -> Turn:
         """Warm the device up, then run `runs` times timed."""
-        times = self._times(_amount(runs, 0, WARM_UP_MS))
+        times = self._times(runs, 0, WARM_UP_MS)
         if len(times.total_ns) < runs:
             raise Fault(
                 "device_lost",
@@ -161,8 +161,8 @@ class TrtexecLoaded(Loaded):
         return Turn(times.total_ns[:runs], compute)
 
     def block(self, seconds: float) -> Turn:
-        """Warm the device up, then run, timed, for at least that long."""
-        return self._times(_amount(1, math.ceil(seconds), WARM_UP_MS))
+        """Run, timed, for at least that long; blocks are what warms up."""
+        return self._times(1, math.ceil(seconds), 0)
 
     def run(self) -> Optional[int]:
         """Run once."""
@@ -171,8 +171,9 @@ class TrtexecLoaded(Loaded):
     def synchronise(self) -> None:
         """Do nothing: when a run returns, nothing is under way."""
 
-    def _times(self, amount: List[str]) -> Turn:
-        entries = self._program.times(self._options + amount, WARM_UP_MS)
+    def _times(self, runs: int, seconds: int, warm_up_ms: int) -> Turn:
+        options = self._options + _amount(runs, seconds, warm_up_ms)
+        entries = self._program.times(options, warm_up_ms)
         total = array("Q", [_nanoseconds(entry["latencyMs"]) for entry in entries])
         compute = array("Q", [_nanoseconds(entry["computeMs"]) for entry in entries])
         return Turn(total, compute)
