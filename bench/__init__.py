@@ -1,7 +1,7 @@
 """Numbers from machines: latency and energy, beside others measured in the same minutes.
 
     session       a measurement from the question to the record: `measure`
-      subjects      the files, and what they are fed          feed, onnx_cost, structure
+      subjects      the files, and what they are fed          feed, onnx_cost, observed, structure
       request       what is asked of a device                 grades, endtoend
       correctness   whether it computed what it should
       figures       what the times say                        compare, student

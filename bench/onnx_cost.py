@@ -11,8 +11,9 @@ and of their quantised forms; norms, activations and additions are left out, as 
 weights, biases, scales and shifts, and neither running statistics nor settings such as the
 bounds of a Clip. A file converted with its norms folded has fewer than the network it is of.
 
-Nothing is estimated: where a size does not follow from the file and the input's shape, or an
-operator multiplies within a loop or a branch, there is no count and the reason is said.
+Nothing is estimated: where a size follows neither from the file and the input's shape nor from a
+run (`gensynth.bench.observed`), or an operator multiplies within a loop or a branch, there is no
+count and the reason is said. Parameters within loops and branches count like all others.
 """
 
 import math
@@ -58,54 +59,72 @@ class OnnxCost:
         params: learned numbers in it.
         macs: multiply-accumulates for one input; None where they do not follow from the file.
         why_not: why there are none; None where there are.
+        unknown: a value whose size does not follow from the file, where that is the reason.
     """
 
     params: int
     macs: int | None
     why_not: str | None
+    unknown: str | None = None
 
 
 class _Unknown(Exception):
     """A count that does not follow from the file."""
 
+    def __init__(self, reason: str, value: str | None = None) -> None:
+        super().__init__(reason)
+        self.value = value
 
-def count(model: ModelProto, shapes: Mapping[str, Shape]) -> OnnxCost:
+
+def count(
+    model: ModelProto,
+    shapes: Mapping[str, Shape],
+    *,
+    observed: Mapping[str, Shape] | None = None,
+) -> OnnxCost:
     """Count a file's parameters and MACs.
 
     Args:
         model: the file; it is left as it is.
         shapes: of each input, the batch first; MACs are divided by the first input's batch.
+        observed: of further values, as a run has shown them.
     """
-    constants = _constants(model.graph)
-    params = _params(model.graph, constants)
+    params = _params(model.graph)
     batch = next((shape[0] for shape in shapes.values() if shape), 1)
     try:
-        total = sum(_node_macs(node, known) for node, known in _multiplying(model, shapes))
+        known = {**(observed or {}), **_shapes(model, shapes)}
+        total = sum(_node_macs(node, known) for node in _multiplying(model))
         if total % batch:
             raise _Unknown(f"the work for {batch} inputs is not {batch} times that of one")
     except _Unknown as reason:
-        return OnnxCost(params, None, str(reason))
+        return OnnxCost(params, None, str(reason), reason.value)
     return OnnxCost(params, total // batch, None)
 
 
-def _multiplying(
-    model: ModelProto, shapes: Mapping[str, Shape]
-) -> Iterator[tuple[NodeProto, Mapping[str, Shape]]]:
-    """Yield the nodes that multiply, with the shapes of all values."""
-    known = _shapes(model, shapes)
+def multiplying_values(model: ModelProto) -> set[str]:
+    """Return the values whose sizes decide the MACs."""
+    kinds = {*_CONVOLUTIONS, *_PRODUCTS, "ConvTranspose"}
+    nodes = [node for node in model.graph.node if node.op_type in kinds]
+    return {name for node in nodes for name in (*node.input, *node.output) if name}
+
+
+def _multiplying(model: ModelProto) -> Iterator[NodeProto]:
+    """Yield the nodes that multiply."""
     for node in model.graph.node:
         if node.op_type in _RECURRENT:
             raise _Unknown(f"{node.op_type} is not counted")
         if node.op_type in _BRANCHING and _multiplies(node):
             raise _Unknown(f"what {node.op_type} runs depends on its input")
         if node.op_type in (*_CONVOLUTIONS, *_PRODUCTS, "ConvTranspose", "Einsum"):
-            yield node, known
+            yield node
 
 
 def _node_macs(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
     def shape(name: str) -> Shape:
         if name not in shapes:
-            raise _Unknown(f"the size of '{name}' at {node.op_type} does not follow from the file")
+            raise _Unknown(
+                f"the size of '{name}' at {node.op_type} does not follow from the file", name
+            )
         return shapes[name]
 
     kind = node.op_type
@@ -167,10 +186,26 @@ def _constants(graph: GraphProto) -> dict[str, Shape]:
     return found
 
 
-def _params(graph: GraphProto, constants: Mapping[str, Shape]) -> int:
+def _params(graph: GraphProto) -> int:
     """Count the constants that reach an operator as what it has learned, each once."""
-    source = {name: name for name in constants}
+    own, outer = _learned(graph)
+    assert not outer, "the outermost graph has no outer one"
+    return own
+
+
+def _learned(graph: GraphProto, known: Mapping[str, Shape] | None = None) -> tuple[int, set[str]]:
+    """Return the learned numbers of a graph and those below it, and which of `known` it learns.
+
+    Args:
+        graph: of a file, or within one of its nodes.
+        known: the constants of the graphs around it.
+    """
+    constants = _constants(graph)
+    around = {name: shape for name, shape in (known or {}).items() if name not in constants}
+    visible = {**around, **constants}
+    source = {name: name for name in visible}
     learned: set[str] = set()
+    inner = 0
     for node in graph.node:
         for place, name in enumerate(node.input):
             if name not in source:
@@ -178,9 +213,16 @@ def _params(graph: GraphProto, constants: Mapping[str, Shape]) -> int:
             if node.op_type in _PASSES_ON | {"DequantizeLinear", "QuantizeLinear"}:
                 if place == 0:
                     source[node.output[0]] = source[name]
-            elif not _is_setting(node, place, constants[source[name]]):
+            elif not _is_setting(node, place, visible[source[name]]):
                 learned.add(source[name])
-    return sum(math.prod(constants[name]) for name in learned)
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                count, used = _learned(attribute.g, visible)
+                inner += count
+                learned |= used
+    return inner + sum(math.prod(constants[n]) for n in learned - around.keys()), learned & set(
+        around
+    )
 
 
 def _is_setting(node: NodeProto, place: int, shape: Shape) -> bool:

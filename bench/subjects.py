@@ -22,7 +22,8 @@ import numpy as np
 from onnx import ModelProto, TensorProto
 
 from gensynth.bench.feed import feed, normalise
-from gensynth.bench.onnx_cost import OnnxCost, count
+from gensynth.bench.observed import observed_shapes
+from gensynth.bench.onnx_cost import OnnxCost, count, multiplying_values
 from gensynth.bench.structure import structure_sha256
 from gensynth.errors import ConfigError, ExportError, RunError
 
@@ -85,7 +86,12 @@ class Subject:
     @cached_property
     def cost(self) -> OnnxCost:
         """Parameters, and MACs of one image."""
-        return count(self.model, {name: array.shape for name, array in self.feed.items()})
+        shapes = {name: array.shape for name, array in self.feed.items()}
+        found = count(self.model, shapes)
+        if found.unknown is None:
+            return found
+        seen = observed_shapes(self.model, self.feed, multiplying_values(self.model))
+        return count(self.model, shapes, observed=seen)
 
     @property
     def opset(self) -> int:

@@ -9,7 +9,8 @@ import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper, parser
 from torch.utils.flop_counter import FlopCounterMode
 
-from gensynth.bench.onnx_cost import OnnxCost, count
+from gensynth.bench.observed import observed_shapes
+from gensynth.bench.onnx_cost import OnnxCost, count, multiplying_values
 from gensynth.bench.structure import structure_sha256
 from gensynth.cost import cost
 from gensynth.export.onnx import to_onnx
@@ -226,3 +227,56 @@ def test_integer_constants_belong_to_the_structure() -> None:
         return parser.parse_model('<ir_version: 8, opset_import: ["" : 17]>' + text)
 
     assert structure_sha256(reshaped([6, 4])) != structure_sha256(reshaped([8, 3]))
+
+
+def test_parameters_within_branches_count_each_once() -> None:
+    # 3 in each branch under one name, and 3 around them that both use.
+    tensors = [numpy_helper.from_array(np.ones(3, np.float32), name) for name in ("w", "w")]
+    shared = numpy_helper.from_array(np.ones(3, np.float32), "shared")
+
+    def body(name: str, own: TensorProto) -> onnx.GraphProto:
+        nodes = [
+            helper.make_node("Mul", ["x", "w"], [name + "h"]),
+            helper.make_node("Add", [name + "h", "shared"], [name + "y"]),
+        ]
+        out = helper.make_tensor_value_info(name + "y", TensorProto.FLOAT, [3])
+        return helper.make_graph(nodes, name, [], [out], [own])
+
+    node = helper.make_node(
+        "If", ["c"], ["y"], then_branch=body("a", tensors[0]), else_branch=body("b", tensors[1])
+    )
+    values = [
+        helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, [3]),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, [3]),
+    ]
+    graph = helper.make_graph([node], "g", values[:2], values[2:], [shared])
+    opsets = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    onnx.checker.check_model(model)
+    assert count(model, {"c": (), "x": (3,)}) == OnnxCost(9, 0, None)
+
+
+def test_sizes_that_only_a_run_shows_are_taken_from_one() -> None:
+    # Three places are not zero: 3 x 4 outputs, each the sum of two products.
+    model = parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]>'
+        "g (float[4,4] x) => (float[P,4] y) <float[2,4] w = {1,1,1,1,1,1,1,1}>"
+        "{ i = NonZero (x) f = Cast <to = 1> (i) t = Transpose (f) y = MatMul (t, w) }"
+    )
+    x = np.zeros((4, 4), np.float32)
+    x[0, :2] = x[3, 3] = 1
+    alone = count(model, {"x": (4, 4)})
+    assert (alone.macs, alone.unknown) == (None, "t")
+    seen = observed_shapes(model, {"x": x}, multiplying_values(model))
+    assert seen["y"] == (3, 4)
+    # The counter takes the first size of the first input for the batch.
+    found = count(model, {"x": (1, 4)}, observed=seen)
+    assert found.macs == 3 * 4 * 2
+
+
+def test_a_file_that_cannot_be_run_shows_no_sizes() -> None:
+    model = parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (float[2] y) { y = Flub (x) }'
+    )
+    assert observed_shapes(model, {"x": np.zeros(2, np.float32)}, {"y"}) == {}
