@@ -15,6 +15,8 @@ LOOP_PCT = 3.0
 EQUALS_PCT = 90.0
 PLANTED_OF_20 = 19
 OVERHEAD_S = 1.0
+EQUALS_N, PLANTED_N = 200, 20
+"""Fewer show nothing."""
 
 
 def write_report(trials: Sequence[Trial], results: Path) -> None:
@@ -100,14 +102,14 @@ def _equals(trials: list[Trial]) -> tuple[dict[str, Any], list[str]]:
         "share_pct": share_pct,
         "share_ci95_pct": [100 * low, 100 * high],
         "half_width_pct_median": float(np.median(half_pct)),
-        "holds": share_pct >= EQUALS_PCT,
+        "holds": share_pct >= EQUALS_PCT and len(trials) >= EQUALS_N,
     }
     return figures, [
         "## A file beside itself, grade quick",
         "",
         f"The 95 % interval of the ratio holds 1 in {holding} of {len(trials)} comparisons:",
         f"{share_pct:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f}).",
-        f"At least {EQUALS_PCT:g} %: {_yes(figures['holds'])}.",
+        f"At least {EQUALS_PCT:g} % of {EQUALS_N}: {_yes(figures['holds'])}.",
         f"It is +- {figures['half_width_pct_median']:.2f} % wide in the median.",
     ]
 
@@ -119,13 +121,13 @@ def _planted(trials: list[Trial]) -> tuple[dict[str, Any], list[str]]:
         "n": len(trials),
         "found": found,
         "ratio_median": typical,
-        "holds": found * 20 >= PLANTED_OF_20 * len(trials),
+        "holds": found * 20 >= PLANTED_OF_20 * len(trials) and len(trials) >= PLANTED_N,
     }
     return figures, [
         "## A planted slowdown of 5 %, grade quick",
         "",
         f"40 equal layers beside 42: found in {found} of {len(trials)} comparisons,",
-        f"median ratio {typical:.4f}. In at least 19 of 20: {_yes(figures['holds'])}.",
+        f"median ratio {typical:.4f}. In at least {PLANTED_OF_20} of {PLANTED_N}: {_yes(figures['holds'])}.",
     ]
 
 
