@@ -127,7 +127,8 @@ def _planted(trials: list[Trial]) -> tuple[dict[str, Any], list[str]]:
         "## A planted slowdown of 5 %, grade quick",
         "",
         f"40 equal layers beside 42: found in {found} of {len(trials)} comparisons,",
-        f"median ratio {typical:.4f}. In at least {PLANTED_OF_20} of {PLANTED_N}: {_yes(figures['holds'])}.",
+        f"median ratio {typical:.4f}.",
+        f"In at least {PLANTED_OF_20} of {PLANTED_N}: {_yes(figures['holds'])}.",
     ]
 
 
