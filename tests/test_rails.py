@@ -93,8 +93,8 @@ def test_the_averaging_is_what_the_driver_says(tmp_path: Path) -> None:
             ("snapshot", snapshot),
         ]
     }  # fmt: skip
-    assert told["continuous"].tau_s == 0.42
-    assert told["triggered"].tau_s == 0
+    assert (told["continuous"].tau_s, told["continuous"].tau_known) == (0.42, False)
+    assert (told["triggered"].tau_s, told["triggered"].tau_known) == (0, True)
     assert told["averaged"].tau_s == pytest.approx(0.422, abs=1e-3)  # 64 * 6.6 ms
     assert told["averaged"].period_s == pytest.approx(0.0066, abs=1e-4)
     assert told["snapshot"].tau_s == 0

@@ -18,7 +18,8 @@ POLL_S = 0.001
 REST_SHARE = 0.3  # of the time, before the step
 FAILED_AT_MOST = 0.02
 CHANGES_AT_LEAST = 8
-_SPIN = "import sys; sys.stdin.read(1)\nwhile True: pass"
+_READY = b"ready"
+_SPIN = "import os, sys; os.write(1, b'ready'); sys.stdin.read(1)\nwhile True: pass"
 
 _UNITS = ((1e-3, "mW read as W"), (1e-6, "µW read as W"), (1e3, "kW read as W"))
 
@@ -27,7 +28,12 @@ class Load:
     """One core kept busy by a process of its own."""
 
     def __enter__(self) -> "Load":
-        self._process = subprocess.Popen([sys.executable, "-S", "-c", _SPIN], stdin=subprocess.PIPE)
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-c", _SPIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._process.stdout is not None
+        with self._process.stdout as said:
+            said.read(len(_READY))  # its start is work too, and must be over before the board rests
         return self
 
     def begin(self) -> None:
@@ -156,7 +162,8 @@ def _tau_s(trace: Trace) -> Optional[float]:
 
     For an exponential answer the area between it and its end is tau times its height.
     """
-    rest = [v for t, v in zip(trace.t_s, trace.values) if t < trace.step_s]
+    # the first half of the rest may still have in it what was before
+    rest = [v for t, v in zip(trace.t_s, trace.values) if trace.step_s / 2 < t < trace.step_s]
     work = [(t, v) for t, v in zip(trace.t_s, trace.values) if t >= trace.step_s]
     if len(rest) < 20 or len(work) < 50:
         return None

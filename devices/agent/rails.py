@@ -99,7 +99,7 @@ def _iio_rails(root: str, folder: str) -> Iterator[Rail]:
             period_s,
             tau_s,
             "iio, " + averaging,
-            mode is not None,
+            mode == 0,  # of how many a continuous average is, stands in the device tree
             SHUNT_OHM,
         )
 
