@@ -24,7 +24,7 @@ from onnx import ModelProto
 from PIL import Image
 from safetensors.torch import save
 
-from gensynth.durable import write_folder
+from gensynth.durable import write_bytes, write_folder
 from gensynth.environment import environment
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import Report, inspect
@@ -194,6 +194,19 @@ def write(artefact: Artefact, folder: Path) -> None:
         write_folder(folder, artefact.files)
     except OSError as error:
         raise ExportError(f"cannot write {folder}: {error.strerror}") from error
+
+
+def write_onnx(artefact: Artefact, path: Path) -> None:
+    """Write an artefact's ONNX file alone.
+
+    Raises:
+        ExportError: if it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, artefact.files["network.onnx"])
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {error.strerror}") from error
 
 
 def compare(model: bytes, outputs: np.ndarray, read: np.ndarray) -> Parity:

@@ -87,7 +87,22 @@ def check(
         raise ValueError("parity needs at least one image, got none")
     if not all(np.isfinite(array).all() for array in wanted):
         raise ValueError("the network's own outputs are not finite")
-    found = run_all(model, given)
+    return compare_outputs(run_all(model, given), wanted, tolerance=tolerance)
+
+
+def compare_outputs(
+    found: Sequence[Array], wanted: Sequence[Array], *, tolerance: float = TOLERANCE
+) -> Parity:
+    """Compare outputs that are there with the network's.
+
+    Args:
+        found: (images, ...), one array an output.
+        wanted: the network's.
+        tolerance: as `check`.
+
+    Raises:
+        ExportError: as `check`.
+    """
     if [array.shape for array in found] != [array.shape for array in wanted]:
         raise ExportError(
             f"the file's outputs have shapes {[array.shape for array in found]}, the network's "
@@ -100,7 +115,7 @@ def check(
         (f.astype(np.float64), w.astype(np.float64)) for f, w in zip(found, wanted, strict=True)
     ]
     parity = Parity(
-        images=count,
+        images=len(wanted[0]),
         difference=max(float(np.abs(f - w).max(initial=0.0)) for f, w in pairs),
         largest=max(float(np.abs(w).max(initial=0.0)) for _, w in pairs),
         cosine=min(float(_cosines(f, w).min()) for f, w in pairs),
@@ -109,8 +124,8 @@ def check(
     )
     if not parity.holds:
         raise ExportError(
-            f"the file differs from the network by {parity.difference:.3g} on {count} images, "
-            f"{parity.relative:.3g} of the largest output; at most {tolerance:g} is allowed"
+            f"the file differs from the network by {parity.difference:.3g} on {parity.images} "
+            f"images, {parity.relative:.3g} of the largest output; at most {tolerance:g} is allowed"
         )
     return parity
 

@@ -4,7 +4,7 @@
     RUN/finalists/NAME       one network; RUN/prototype and a distilled RUN/generated/SEED too
 
 The artefacts stand in RUN/artefacts/TARGET unless a folder is named. All of them are made and
-checked before the first is written.
+checked, and their engines built where they are wanted, before the first is written.
 """
 
 import json
@@ -21,11 +21,14 @@ from gensynth.certify import split_sha256
 from gensynth.config import read
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
-from gensynth.errors import ConfigError, ExportError, GensynthError, RunError
-from gensynth.export import artefact
+from gensynth.devices.client import connect
+from gensynth.devices.profiles import find_profile
+from gensynth.devices.registry import LOCAL, Device, find
+from gensynth.errors import ConfigError, DeviceFault, ExportError, GensynthError, RunError
+from gensynth.export import artefact, engine
 from gensynth.export.sensitivity import CALIBRATION_IMAGES
 from gensynth.export.source import Reading, Source
-from gensynth.export.targets import find_target
+from gensynth.export.targets import Target, find_target, names
 from gensynth.graph import Graph
 from gensynth.network import GRAPH_FILE, load_network, opaque_modules
 from gensynth.prototypes import create
@@ -37,10 +40,27 @@ from gensynth.watch import SILENT, Watch
 
 FOLDER = "artefacts"
 
+TARGETS_OF = {
+    "jetson-tx2": ("jetson-tx2",),
+    "jetson-tx2-nx": ("jetson-tx2",),
+    "jetson-nano": ("jetson-nano",),
+    "jetson-xavier-nx": ("jetson-xavier",),
+    "jetson-agx-xavier": ("jetson-xavier",),
+    "jetson-orin-nano": ("jetson-orin-jp5", "jetson-orin-jp6"),
+    "jetson-orin-nx": ("jetson-orin-jp5", "jetson-orin-jp6"),
+    "jetson-agx-orin": ("jetson-orin-jp5", "jetson-orin-jp6"),
+    "nvidia-gpu": ("nvidia-gpu",),
+    "raspberry-pi-4": ("raspberry-pi",),
+    "raspberry-pi-5": ("raspberry-pi",),
+    "x86": ("x86-cpu",),
+    "local": ("x86-cpu",),
+}
+"""What a device reads, by its profile; an Orin's hangs on its JetPack, others' is not known."""
+
 
 @dataclass(frozen=True)
 class Written:
-    """An artefact and where it stands."""
+    """An artefact and where it, or its ONNX file, stands."""
 
     artefact: artefact.Artefact
     folder: Path
@@ -55,12 +75,54 @@ class _Images:
     why_not: str | None
 
 
-def export(
-    path: Path,
+@dataclass(frozen=True)
+class Order:
+    """What to write for.
+
+    Attributes:
+        target: what the files are for.
+        precision: as `gensynth.export.artefact.make`.
+        batch: as `gensynth.export.artefact.make`.
+        device: that was named; None if only a target was.
+    """
+
+    target: Target
+    precision: str
+    batch: int | None
+    device: Device | None
+
+
+def order(
     *,
-    target: str,
+    target: str | None = None,
+    device: str | None = None,
     precision: str = "fp32",
     batch: int | None = None,
+) -> Order:
+    """Find what is asked for, before anything is made.
+
+    Args:
+        target: its name; None for the device's, or x86-cpu without one.
+        device: alias of a registered device.
+        precision: as `gensynth.export.artefact.make`.
+        batch: as `gensynth.export.artefact.make`.
+
+    Raises:
+        ConfigError: if there is no such target, the device's is another or is one of several,
+            or the target does not have the precision.
+        DeviceError: if there is no such device.
+    """
+    board = None if device is None else find(device)
+    name = target or "x86-cpu" if board is None else _target_of(board, target)
+    profile = find_target(name)
+    profile.check_precision(precision)
+    return Order(profile, precision, batch, board)
+
+
+def export(
+    path: Path,
+    wanted: Order,
+    *,
     trt: bool = False,
     out: Path | None = None,
     watch: Watch = SILENT,
@@ -69,23 +131,54 @@ def export(
 
     Args:
         path: of a finished run, or of a network's folder with its card.
-        target: its name.
-        precision: as `gensynth.export.artefact.make`.
-        batch: as `gensynth.export.artefact.make`.
-        trt: whether an engine is wanted on the target.
+        wanted: what for.
+        trt: whether an engine is wanted. It is built on the device that was named, or on this
+            machine if that is what the files are for and it has TensorRT; else there is none.
         out: the folder to hold one folder a network.
         watch: hears of the progress.
 
     Raises:
-        GensynthError: if there is no such network, target or precision, or a file does not
-            pass; nothing is written then.
+        GensynthError: if there is no such network, a file does not pass, or an engine cannot be
+            built or computes something else; nothing is written then.
     """
-    profile = find_target(target)
-    profile.check_precision(precision)
-    if trt and not profile.tensorrt:
+    if trt and not wanted.target.tensorrt:
         raise ConfigError(
-            f"{target} runs ONNX files by {profile.runtime}; name a target with TensorRT for --trt"
+            f"{wanted.target.name} runs ONNX files by {wanted.target.runtime}; name a target with "
+            "TensorRT for --trt"
         )
+    made, above = _make(path, wanted, watch)
+    above = above if out is None else out
+    board = wanted.device
+    if board is None and wanted.target.name == "nvidia-gpu" and engine.is_here():
+        board = LOCAL
+    if trt and board is not None:
+        made = _with_engines(made, board, watch)
+    written = [Written(one, above / one.name) for one, _ in made]
+    for one in written:
+        artefact.write(one.artefact, one.folder)
+    return tuple(written)
+
+
+def export_onnx(
+    path: Path, wanted: Order, *, out: Path | None = None, watch: Watch = SILENT
+) -> tuple[Written, ...]:
+    """Write the ONNX file of each artefact that `export` would write, as NAME.onnx and alone.
+
+    Raises:
+        GensynthError: as `export`.
+    """
+    made, above = _make(path, wanted, watch)
+    above = above if out is None else out
+    written = [Written(one, above / f"{one.name}.onnx") for one, _ in made]
+    for one in written:
+        artefact.write_onnx(one.artefact, one.folder)
+    return tuple(written)
+
+
+def _make(
+    path: Path, wanted: Order, watch: Watch
+) -> tuple[list[tuple[artefact.Artefact, Reading]], Path]:
+    """Return an artefact a network, each with how it reads images, and the folder to hold them."""
     folders, run = _networks(path)
     images = _images(run)
     if images.why_not is not None:
@@ -94,15 +187,49 @@ def export(
     for index, folder in enumerate(folders):
         source = _source(folder, run, images)
         try:
-            made.append(artefact.make(source, profile, precision=precision, batch=batch))
+            one = artefact.make(
+                source, wanted.target, precision=wanted.precision, batch=wanted.batch
+            )
         except ExportError as error:
             raise ExportError(f"{source.name}: {error}") from error
+        made.append((one, source.reading))
         watch.progress("networks", (index + 1) / len(folders), source.name)
-    above = out if out is not None else (run or path) / FOLDER / target
-    written = [Written(one, above / one.name) for one in made]
-    for one in written:
-        artefact.write(one.artefact, one.folder)
-    return tuple(written)
+    return made, (run or path) / FOLDER / wanted.target.name
+
+
+def _with_engines(
+    made: list[tuple[artefact.Artefact, Reading]], board: Device, watch: Watch
+) -> list[tuple[artefact.Artefact, Reading]]:
+    found = []
+    with connect(board) as connection:
+        for index, (one, reading) in enumerate(made):
+            try:
+                built = engine.build(one, reading, connection, board.alias)
+            except ExportError as error:
+                raise ExportError(f"{one.name}: {error}") from error
+            except DeviceFault as fault:
+                message = f"no engine of {one.name} on {board.alias}: {fault.message}"
+                raise DeviceFault(fault.status, message, fault.details) from fault
+            found.append((engine.with_engine(one, built), reading))
+            watch.progress("engines", (index + 1) / len(made), one.name)
+    return found
+
+
+def _target_of(board: Device, target: str | None) -> str:
+    """Return the target of a device's files."""
+    profile = find_profile(board.profile)
+    known = TARGETS_OF.get(profile.name, ())
+    if target is None and len(known) != 1:
+        raise ConfigError(
+            f"what files {board.alias} reads does not follow from its profile '{profile.name}'; "
+            f"name the target beside it: --target {' or '.join(known or names())}"
+        )
+    if target is not None and known and target not in known and board != LOCAL:
+        raise ConfigError(
+            f"{board.alias} is {profile.title} and reads files for {' or '.join(known)}, "
+            f"not for {target}"
+        )
+    return target or known[0]
 
 
 def _networks(path: Path) -> tuple[list[Path], Path | None]:

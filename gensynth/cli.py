@@ -236,18 +236,27 @@ def export(
         typer.Argument(metavar="RUN_OR_NETWORK", help="A run folder, or one network's of it."),
     ],
     target: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME",
             help="jetson-tx2, jetson-nano, jetson-xavier, jetson-orin-jp5, jetson-orin-jp6, "
-            "nvidia-gpu, raspberry-pi or x86-cpu.",
+            "nvidia-gpu, raspberry-pi or x86-cpu; else the device's, or x86-cpu.",
         ),
-    ] = "x86-cpu",
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="ALIAS", help="A registered device: files for what it is."),
+    ] = None,
     onnx: Annotated[
-        bool, typer.Option("--onnx", help="Write ONNX files; they are written in any case.")
+        bool, typer.Option("--onnx", help="Only ONNX files, without a folder round each.")
     ] = False,
     trt: Annotated[
-        bool, typer.Option("--trt", help="Also say how TensorRT builds the engine there.")
+        bool,
+        typer.Option(
+            "--trt",
+            help="Build TensorRT's engine on the device, or here if there is a GPU for it; else "
+            "say how it is built.",
+        ),
     ] = False,
     precision: Annotated[
         str, typer.Option(metavar="NAME", help="fp32, fp16 or int8, as far as the target has it.")
@@ -262,14 +271,22 @@ def export(
 ) -> None:
     """Write a run's networks as files that a target reads, each compared with its network."""
     with _reported():
+        if onnx and trt:
+            raise ConfigError(
+                "--onnx asks for ONNX files alone and --trt for an engine beside them; leave out "
+                "--onnx"
+            )
         with _uninterrupted():
             from gensynth import artefacts
         from gensynth.render.artefacts import artefacts as table
         from gensynth.render.live import Live, console
 
+        wanted = artefacts.order(target=target, device=device, precision=precision, batch=batch)
         with Live(console(stderr=True)) as live:
-            written = artefacts.export(
-                path, target=target, precision=precision, batch=batch, trt=trt, out=out, watch=live
+            written = (
+                artefacts.export_onnx(path, wanted, out=out, watch=live)
+                if onnx
+                else artefacts.export(path, wanted, trt=trt, out=out, watch=live)
             )
         typer.echo(table(written, trt=trt))
 

@@ -178,7 +178,8 @@ def test_a_part_that_branches_is_refused() -> None:
 def test_the_networks_of_a_run_with_such_a_part_are_exported(tmp_path: Path) -> None:
     prototype = PrototypeConfig(network="tests.tiny:odd", weights=tiny.trained(tmp_path, tiny.odd))
     result = synth(tiny.config(tmp_path, tmp_path / "run", prototype=prototype))
-    written = artefacts.export(result.path, target="jetson-tx2", out=tmp_path / "out")
+    tx2 = artefacts.order(target="jetson-tx2")
+    written = artefacts.export(result.path, tx2, out=tmp_path / "out")
     assert len(written) == len(result.finalists)
     for one in written:
         found = manifest(one.folder)
@@ -191,4 +192,4 @@ def test_the_networks_of_a_run_with_such_a_part_are_exported(tmp_path: Path) -> 
     for file in result.finalists[0].folder.iterdir():
         (alone / file.name).write_bytes(file.read_bytes())
     with pytest.raises(RunError, match=r"only its prototype's code computes \(odd\)"):
-        artefacts.export(alone, target="jetson-tx2", out=tmp_path / "out")
+        artefacts.export(alone, tx2, out=tmp_path / "out")

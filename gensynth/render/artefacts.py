@@ -1,5 +1,6 @@
 """Artefacts in words: what was written and shown of it, and the way on to an engine."""
 
+import json
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -7,6 +8,9 @@ from typing import TYPE_CHECKING
 from gensynth.render.figures import columns
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from gensynth.artefacts import Written
     from gensynth.export.sensitivity import Mixed
     from gensynth.export.verify import Verified
@@ -69,6 +73,9 @@ def _layers(name: str, mixed: "Mixed") -> str:
 
 
 def _engine(written: "Sequence[Written]") -> list[str]:
+    built = [json.loads(one.artefact.files["manifest.json"])["engine"] for one in written]
+    if isinstance(built[0], dict):
+        return [_built(one.artefact.name, e) for one, e in zip(written, built, strict=True)]
     target = written[0].artefact.target
     lines = ["no engine was built: TensorRT builds it on the board itself"]
     for one in written:
@@ -81,3 +88,15 @@ def _engine(written: "Sequence[Written]") -> list[str]:
     lines.append(f"copy {shlex.quote(str(folder))} there, then build and run it {where}:")
     lines.append(f"cd {name} && python3 example_trt.py sample.png")
     return lines
+
+
+def _built(name: str, engine: "Mapping[str, Any]") -> str:
+    what = "a program that plays a board" if engine["simulated"] else engine["device"]
+    layers = engine["precisions"]
+    told = "no layers told" if layers is None else ", ".join(f"{n} {p}" for p, n in layers.items())
+    kept = ", kept from before" if engine["cached"] else ""
+    return (
+        f"{name}: engine built on {what} by TensorRT {engine['runtime']['version']} in "
+        f"{engine['build_s']:.1f} s{kept}: {engine['bytes'] / 2**20:.2f} MiB, {told}, difference "
+        f"{engine['parity']['relative']:.1e}"
+    )
