@@ -17,6 +17,7 @@
     int8         the same file in INT8; `sensitivity`: which layers stay in FP32
     source       a network to export, and how much of the search split it gets right
     artefact     a network's folder for a target; `examples` are the programs in it
+    engine       the engine that a board's agent builds from one, and what is known of it
     verify       whether such a folder still is what it was
 
 Nothing here measures time (`bench`) or trains. Writing a file does not import torch;
