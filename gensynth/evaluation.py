@@ -22,6 +22,7 @@ from gensynth.fitting import FITTED_IMAGES, fit_all
 from gensynth.graph import Graph
 from gensynth.network import Network, build
 from gensynth.prototype import Prototype
+from gensynth.substitution import SUBSTITUTES
 from gensynth.train import HardLoss, Recipe, Teacher
 
 CALIBRATION_BATCHES = 2
@@ -65,13 +66,14 @@ class Workshop:
         convolutions dense, on the images that recalibrate it.
         """
         images = self.calibration()
-        operators = graph.selection.operators
-        if operators:
-            dense = self._cut(
-                self.prototype.coupling.apply(replace(graph.selection, operators={})), weights
-            )
+        chosen = graph.selection.operators
+        substitutes = {name: word for name, word in chosen.items() if word in SUBSTITUTES}
+        if substitutes:
+            others = {name: word for name, word in chosen.items() if word not in SUBSTITUTES}
+            selection = replace(graph.selection, operators=others)
+            dense = self._cut(self.prototype.coupling.apply(selection), weights)
             recalibrate(dense, images)
-            weights = {**weights, **fit_all(dense, images[0][:FITTED_IMAGES], operators, graph)}
+            weights = {**weights, **fit_all(dense, images[0][:FITTED_IMAGES], substitutes, graph)}
         network = self._cut(graph, weights)
         recalibrate(network, images)
         return network

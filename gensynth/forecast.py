@@ -39,7 +39,7 @@ class Forecast:
             generated network can change.
         groups: (name, channels) of the coupled channels that can be narrowed.
         blocks: names of the residual branches that can be removed.
-        operators: (operator, convolutions for which it may stand), of those that the run allows.
+        operators: (operator, places where it may stand), of those that the run allows.
         cycles, finalists: how many.
         initialise_s, cycle_s, finalist_s, total_s: forecasts, on this machine as it is now.
     """

@@ -15,7 +15,7 @@ from gensynth.coupling import Coupling, Frozen, Group, couple
 from gensynth.graph import Graph, Vertex
 from gensynth.prototypes import create
 from gensynth.sites import Sites
-from gensynth.substitution import SUBSTITUTES
+from gensynth.substitution import WORDS
 from gensynth.trace import trace
 
 CIFAR = (3, 32, 32)
@@ -32,7 +32,8 @@ class Inspection:
         written: for every vertex, the groups that its output holds channels of.
         blocks: residual branches that can be removed.
         frozen: channels that stay, with the reasons.
-        operators: for each operator the convolutions for which it may stand.
+        operators: for each operator the convolutions for which it may stand, for each
+            resolution the input if that may have it.
         changeable: vertices that a network may lack, or whose input or output channels it
             may have fewer of.
     """
@@ -103,7 +104,7 @@ def inspection(coupling: Coupling) -> Inspection:
         for vertex in graph.vertices
         if vertex.name in removable or any(written[name] for name in (vertex.name, *vertex.inputs))
     )
-    found = Sites(graph, tuple(SUBSTITUTES))
+    found = Sites(graph, WORDS)
     return Inspection(
         graph,
         vertex_costs(graph),
@@ -111,6 +112,6 @@ def inspection(coupling: Coupling) -> Inspection:
         written,
         coupling.blocks,
         coupling.frozen,
-        {word: found.standing(word) for word in SUBSTITUTES},
+        {word: found.standing(word) for word in WORDS},
         changeable,
     )

@@ -185,7 +185,7 @@ def prepare(
     space = Space(prototype.coupling, config.search.align, config.search.operators)
     for word in config.search.operators:
         if not space.sites.standing(word):
-            watch.note(f"no convolution of '{config.prototype.network}' can be {word}")
+            watch.note(f"nothing of '{config.prototype.network}' can be {word}")
     views = Views(dataset, dataset.train, config.seed, compute.device)
     teacher = Teacher(prototype.network(), views, compute)
     workshop = Workshop(

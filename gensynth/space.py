@@ -1,16 +1,17 @@
 """The networks that one prototype's generator can express, and their exact costs as arrays.
 
 A point of the space is a width for every coupling group, a bit for every removable block
-and, where a run allows it, an operator for every dense convolution. Parameters
-and MACs are bilinear in neighbouring widths; they are compiled once into matrices, so that
-hundreds of networks are costed, and their next moves compared, at a time.
+and, where a run allows it, an operator for every dense convolution and a resolution of the
+input. Parameters and MACs are bilinear in neighbouring widths; they are compiled once into
+matrices, so that hundreds of networks are costed, and their next moves compared, at a time.
 
     in  = widths @ A_in  + c_in            channels that each costly vertex reads
     out = widths @ A_out + c_out           channels that it writes
     cost[j] = sum over vertices of alive * (product[j] * in * out + single[j] * out + fixed[j])
 
 for j in `COSTS`. All sums are integers below 2^53, so float64 is exact. A convolution that
-has another operator costs what `sites` says in place of its product.
+has another operator costs what `sites` says in place of its product; at another resolution
+the MACs of every vertex are a share of these.
 """
 
 import math
@@ -105,9 +106,12 @@ class Space:
             [[home <= block.vertices for block in coupling.blocks] for home in homes], dtype=bool
         ).reshape(len(coupling.groups), len(coupling.blocks))
         places = {vertex.name: number for number, vertex in enumerate(costly)}
-        self._at = np.array([places[name] for name in self.sites.names], dtype=int)
+        convs = self.sites.names[: self.sites.convs]
+        self._at = np.array([places[name] for name in convs], dtype=int)
+        self._shares = self.sites.shares(coupling.graph, [v.name for v in costly])
         self._pairs = np.nonzero((self._in + self._out)[:, self._at].T)  # (site, group) that meet
-        self.site_owners = self._members[self._at].astype(bool)
+        self.site_owners = np.zeros((len(self.sites), len(coupling.blocks)), bool)
+        self.site_owners[: self.sites.convs] = self._members[self._at].astype(bool)
         self.prototype = self.costs(self.whole(1))[0]
 
     def whole(self, count: int) -> Points:
@@ -122,12 +126,14 @@ class Space:
             return points
         read, written, alive = self._channels(points)
         cheapest = self.sites.options(read[:, self._at], written[:, self._at]).argmin(axis=2)
-        chosen = np.where(alive[:, self._at] > 0, cheapest, 0).astype(np.int8)
+        chosen = np.zeros((1, len(self.sites)), np.int8)
+        chosen[:, : self.sites.convs] = np.where(alive[:, self._at] > 0, cheapest, 0)
+        chosen[:, self.sites.convs :] = self._shares.mean(axis=1).argmin()
         return replace(points, operators=chosen)
 
     def costs(self, points: Points) -> np.ndarray:
         """Return the exact costs: (networks, len(COSTS)), float64 holding integers."""
-        return self._vertex_costs(*self._channels(points), points.operators).sum(axis=1)
+        return self._vertex_costs(*self._channels(points), points).sum(axis=1)
 
     def width_savings(self, points: Points, steps: np.ndarray) -> np.ndarray:
         """Return what narrowing each group saves, exactly, all else unchanged.
@@ -139,7 +145,7 @@ class Space:
         Returns:
             (networks, groups, len(COSTS)).
         """
-        return self._width_savings(*self._channels(points), steps, points.operators)
+        return self._width_savings(*self._channels(points), steps, points)
 
     def moves(self, points: Points, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return costs, `width_savings` and what removing each block saves.
@@ -147,9 +153,9 @@ class Space:
         The last is (networks, blocks, len(COSTS)), 0 where the block is gone already.
         """
         read, written, alive = self._channels(points)
-        each = self._vertex_costs(read, written, alive, points.operators)
+        each = self._vertex_costs(read, written, alive, points)
         by_block = np.stack([each[:, :, j] @ self._members for j in range(len(COSTS))], axis=2)
-        by_width = self._width_savings(read, written, alive, steps, points.operators)
+        by_width = self._width_savings(read, written, alive, steps, points)
         return each.sum(axis=1), by_width, by_block
 
     def operator_savings(self, points: Points) -> np.ndarray:
@@ -158,12 +164,23 @@ class Space:
         (networks, sites, 1 + operators, len(COSTS)); 0 where the convolution is gone, -inf
         where the operator is not allowed.
         """
-        read, written, alive = (values[:, self._at] for values in self._channels(points))
-        now = self.sites.weights(self.chosen(points), read, written)
-        saved = now[:, :, None] - self.sites.options(read, written)
-        saved[(alive == 0)[:, :, None] & self.sites.allowed] = 0.0
-        by_cost = (self.sites.positions[:, None] * saved, saved)  # in the order of `COSTS`
-        return np.stack(by_cost, axis=3)
+        sites, chosen = self.sites, self.chosen(points)
+        channels = self._channels(points)
+        read, written, alive = (values[:, self._at] for values in channels)
+        now = sites.weights(chosen[:, : sites.convs], read, written)
+        saved = now[:, :, None] - sites.options(read, written)
+        saved[(alive == 0)[:, :, None] & sites.allowed[: sites.convs]] = 0.0
+        positions = sites.positions * self._shares[self._resolution(points)][:, self._at]
+        by_cost = (positions[:, :, None] * saved, saved)  # in the order of `COSTS`
+        savings = np.stack(by_cost, axis=3)
+        if len(sites) == sites.convs:
+            return savings
+        full = replace(points, operators=np.where(np.arange(len(sites)) < sites.convs, chosen, 0))
+        macs = self._vertex_costs(*channels, full)[:, :, 0] @ self._shares.T  # (., 1 + operators)
+        less = np.take_along_axis(macs, self._resolution(points)[:, None], axis=1) - macs
+        image = np.where(sites.allowed[-1], np.rint(less), -np.inf)
+        unchanged = np.where(sites.allowed[-1], np.zeros_like(less), -np.inf)
+        return np.concatenate([savings, np.stack([image, unchanged], axis=2)[:, None]], axis=1)
 
     def chosen(self, points: Points) -> np.ndarray:
         """Return the operator of every site: (networks, sites)."""
@@ -179,15 +196,17 @@ class Space:
         """Return relative widths: (networks, groups) in [0, 1]; 0 where the group is gone.
 
         Where operators are allowed, a column for each site follows: the share of its dense
-        weights that it has, 0 where it is gone.
+        weights that it has, 0 where it is gone, and of its MACs that the resolution leaves.
         """
         widths = np.where(self.living(points), points.widths / self.sizes, 0.0)
         if not len(self.sites):
             return widths
         read, written, alive = (values[:, self._at] for values in self._channels(points))
         dense = self.sites.dense_weights(read, written)
-        share = self.sites.weights(self.chosen(points), read, written) / dense
-        return np.concatenate([widths, alive * share], axis=1)
+        chosen = self.chosen(points)
+        share = self.sites.weights(chosen[:, : self.sites.convs], read, written) / dense
+        image = self._shares.mean(axis=1)[chosen[:, self.sites.convs :]]
+        return np.concatenate([widths, alive * share, image], axis=1)
 
     def selection(self, points: Points, index: int, ranking: list[np.ndarray]) -> Selection:
         """Return one point as a selection.
@@ -246,7 +265,7 @@ class Space:
         read: np.ndarray,
         written: np.ndarray,
         alive: np.ndarray,
-        operators: np.ndarray | None,
+        points: Points,
     ) -> np.ndarray:
         """Return (networks, vertices, costs)."""
         each = zip(self._each.product, self._each.single, self._each.fixed, strict=True)
@@ -255,13 +274,20 @@ class Space:
             for product, single, fixed in each
         ]
         each_cost = np.stack(costs, axis=2)
-        if operators is not None:
-            at = self._at
-            change = self.sites.weights(operators, read[:, at], written[:, at])
+        if points.operators is not None:
+            at, chosen = self._at, points.operators[:, : self.sites.convs]
+            change = self.sites.weights(chosen, read[:, at], written[:, at])
             change = alive[:, at] * (change - self.sites.dense_weights(read[:, at], written[:, at]))
             each_cost[:, at, 0] += change * self.sites.positions
             each_cost[:, at, 1] += change
+            macs = each_cost[:, :, 0] * self._shares[self._resolution(points)]
+            each_cost[:, :, 0] = np.rint(macs)
         return each_cost
+
+    def _resolution(self, points: Points) -> np.ndarray:
+        """Return the choice for the input, 0 where there is none: (networks,)."""
+        last: np.ndarray = self.chosen(points)[:, self.sites.convs :].sum(axis=1, dtype=int)
+        return last
 
     def _width_savings(
         self,
@@ -269,17 +295,19 @@ class Space:
         written: np.ndarray,
         alive: np.ndarray,
         steps: np.ndarray,
-        operators: np.ndarray | None,
+        points: Points,
     ) -> np.ndarray:
         savings = []
-        for product, single in zip(self._each.product, self._each.single, strict=True):
-            weight = alive * product
+        shares = self._shares[self._resolution(points)]
+        lives = (alive * shares, alive)  # in the order of `COSTS`
+        for product, single, life in zip(self._each.product, self._each.single, lives, strict=True):
+            weight = life * product
             through = (weight * written) @ self._in.T
-            through += (weight * read + alive * single) @ self._out.T
+            through += (weight * read + life * single) @ self._out.T
             savings.append(steps * (through - steps * (weight @ self._both)))
         saved = np.stack(savings, axis=2)
-        if operators is not None:
-            self._correct(saved, read, written, alive, steps, operators)
+        if points.operators is not None:
+            self._correct(saved, read, written, alive, steps, points.operators, shares)
         return saved
 
     def _correct(
@@ -290,6 +318,7 @@ class Space:
         alive: np.ndarray,
         steps: np.ndarray,
         operators: np.ndarray,
+        shares: np.ndarray,
     ) -> None:
         """Make what narrowing saves at dense convolutions what it saves at their substitutes."""
         sites, (site, group) = self.sites, self._pairs
@@ -304,7 +333,8 @@ class Space:
         change -= sites.weights(chosen, *narrow, site) - sites.dense_weights(*narrow, site)
         change *= alive[:, at]
         for column, g in enumerate(group):
-            saved[:, g, 0] += change[:, column] * sites.positions[site[column]]
+            positions = sites.positions[site[column]] * shares[:, at[column]]
+            saved[:, g, 0] += change[:, column] * positions
             saved[:, g, 1] += change[:, column]
 
     def _counts(self, costly: list[Vertex], *, inputs: bool) -> tuple[np.ndarray, np.ndarray]:

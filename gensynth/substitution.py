@@ -27,9 +27,7 @@ import numpy as np
 from gensynth.errors import ConfigError
 from gensynth.graph import Graph, Vertex
 from gensynth.nearest import did_you_mean
-
-DENSE = "dense"
-"""The operator that is no substitute: the convolution as it is."""
+from gensynth.resolution import RESOLUTIONS, image_input, resized
 
 
 class Substitute(Protocol):
@@ -217,6 +215,9 @@ SUBSTITUTES: Mapping[str, Substitute] = {
     "smaller_kernel": SmallerKernel(),
 }
 
+WORDS = (*SUBSTITUTES, *RESOLUTIONS)
+"""All that a run may allow: operators of convolutions, and resolutions of the input."""
+
 POINTWISE = {"kernel": [1, 1], "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1]}
 _ALONG = {"stride": 1, "padding": 0, "dilation": 1}
 """What a convolution by rows has across them, and one by columns along them."""
@@ -229,10 +230,8 @@ def check_operators(words: tuple[str, ...]) -> None:
         ConfigError: if one of them names no substitute.
     """
     for word in words:
-        if word not in SUBSTITUTES:
-            raise ConfigError(
-                f"unknown operator '{word}' in [search]; {did_you_mean(word, SUBSTITUTES)}"
-            )
+        if word not in WORDS:
+            raise ConfigError(f"unknown operator '{word}' in [search]; {did_you_mean(word, WORDS)}")
 
 
 def sites(graph: Graph) -> tuple[Vertex, ...]:
@@ -275,27 +274,34 @@ def substitute(graph: Graph, operators: Mapping[str, str]) -> Graph:
 
     Args:
         graph: a network's, all its convolutions dense.
-        operators: by the convolution's name; `graph` keeps everything else, its selection too.
+        operators: by the convolution's name, and a resolution by the input's; `graph` keeps
+            everything else, its selection too.
 
     Raises:
-        ValueError: if a name is none of the graph's `sites`, or the operator is not known.
+        ValueError: if a name is none of the graph's `sites` or its input, if the operator is
+            not known, or if the network cannot have the resolution.
     """
     if not operators:
         return graph
+    image = image_input(graph)
     possible = {vertex.name for vertex in sites(graph)}
+    resolution = None
     for name, word in operators.items():
-        if name not in possible:
-            raise ValueError(f"no convolution named {name!r} can be substituted")
-        if word not in SUBSTITUTES:
+        if word not in WORDS:
             raise ValueError(f"no operator is named {word!r}")
+        if image is not None and name == image.name and word in RESOLUTIONS:
+            resolution = word
+        elif name not in possible or word in RESOLUTIONS:
+            raise ValueError(f"no convolution named {name!r} can be substituted by {word}")
     vertices: list[Vertex] = []
     for vertex in graph.vertices:
-        if vertex.name in operators:
+        if vertex.name in operators and vertex.op != "input":
             source = graph[vertex.inputs[0]]
             vertices.extend(SUBSTITUTES[operators[vertex.name]].chain(vertex, source))
         else:
             vertices.append(vertex)
-    return Graph(graph.name, tuple(vertices), graph.outputs, graph.selection)
+    changed = Graph(graph.name, tuple(vertices), graph.outputs, graph.selection)
+    return changed if resolution is None else resized(changed, resolution)
 
 
 def _names_taken(graph: Graph, conv: Vertex) -> bool:

@@ -4,7 +4,8 @@
 
 Half the Fisher information of that gate at 0 estimates the divergence of the answers that
 switching costs, as `probe` estimates what removing a channel does. All gates of one operator
-stand in one network, which is stimulated once.
+stand in one network, which is stimulated once. What a resolution costs is the shift of the
+prototype at that resolution.
 """
 
 from collections.abc import Mapping
@@ -15,10 +16,11 @@ from torch import Tensor
 
 from gensynth.evaluation import Workshop
 from gensynth.fitting import FITTED_IMAGES, Fit, centred, fit
-from gensynth.graph import Graph, Vertex
+from gensynth.graph import Graph, Selection, Vertex
 from gensynth.network import build
 from gensynth.patches import patches
 from gensynth.probe import Probe
+from gensynth.resolution import RESOLUTIONS
 from gensynth.sites import Sites
 from gensynth.substitution import SUBSTITUTES
 
@@ -36,9 +38,15 @@ def switching_nats(workshop: Workshop, probe: Probe, sites: Sites, seed: int) ->
     network = prototype.network()
     workshop.compute.place(network).eval()
     graph = network.graph
-    read = patches(network, workshop.calibration()[0][:FITTED_IMAGES], sites.names)
+    convs = sites.names[: sites.convs]
+    read = patches(network, workshop.calibration()[0][:FITTED_IMAGES], convs)
     nats = np.zeros((len(sites), len(sites.words)))
     for number, word in enumerate(sites.words):
+        if word in RESOLUTIONS:
+            if sites.allowed[-1, 1 + number]:
+                small = prototype.coupling.apply(Selection(operators={sites.names[-1]: word}))
+                nats[-1, number] = probe.shift(workshop.inherit(small, prototype.weights))
+            continue
         at = np.flatnonzero(sites.allowed[:, 1 + number])
         fits = {}
         for name in (sites.names[site] for site in at):

@@ -16,12 +16,14 @@ from gensynth.inspection import Inspection, inspect, inspection
 from gensynth.network import build
 from gensynth.prototypes import REGISTRY, create
 from gensynth.render.inspection import inspection as rendered
+from gensynth.substitution import POINTWISE
 from gensynth.trace import trace
 from tests.compositions import compose, random_selection
 from tests.families import FAMILIES, make
 from tests.further import FURTHER
 from tests.test_coupling import family as further_family
 
+POINT = {**POINTWISE, "groups": 1}
 NOT_BATCH_NORM = ("norms", "with_attention")
 """Families whose channels are frozen by design: layer norm, attention."""
 
@@ -94,9 +96,9 @@ def test_a_block_of_fixed_width_can_still_go() -> None:
         "by hand",
         (
             Vertex("image", "input", shape=shape),
-            Vertex("branch", "conv", ("image",), {"groups": 1}, shape, weight, "branch"),
+            Vertex("branch", "conv", ("image",), POINT, shape, weight, "branch"),
             Vertex("sum", "add", ("image", "branch"), {}, shape),
-            Vertex("last", "conv", ("sum",), {"groups": 1}, shape, weight, "last"),
+            Vertex("last", "conv", ("sum",), POINT, shape, weight, "last"),
         ),
         ("last",),
     )
@@ -116,8 +118,8 @@ def test_a_channel_without_another_of_its_kind_stays() -> None:
         "by hand",
         (
             Vertex("image", "input", shape=(3, 4, 4)),
-            Vertex("a", "conv", ("image",), {"groups": 1}, shape, {"weight": (1, 3, 1, 1)}, "a"),
-            Vertex("b", "conv", ("a",), {"groups": 1}, shape, {"weight": (1, 1, 1, 1)}, "b"),
+            Vertex("a", "conv", ("image",), POINT, shape, {"weight": (1, 3, 1, 1)}, "a"),
+            Vertex("b", "conv", ("a",), POINT, shape, {"weight": (1, 1, 1, 1)}, "b"),
         ),
         ("b",),
     )
@@ -189,13 +191,15 @@ a  4 channels  in 5 vertices
 blocks that can go whole
 add  1 vertex  1.02 k MACs
 
-operators that may stand for dense convolutions
+operators that may stand for others
 separable       1 convolution  of 2.30 k MACs
 low_rank_2      1 convolution  of 2.30 k MACs
 low_rank_4      1 convolution  of 2.30 k MACs
 bottleneck_2    1 convolution  of 2.30 k MACs
 bottleneck_4    1 convolution  of 2.30 k MACs
 smaller_kernel  1 convolution  of 2.30 k MACs
+resolution_3_4  x              of 3.34 k MACs
+resolution_1_2  x              of 3.34 k MACs
 
 frozen
 x: 1 channel: input

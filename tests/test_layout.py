@@ -21,7 +21,7 @@ LEVELS = (
     "config compute",
     "data tasks prototypes",
     "graph",
-    "trace blocks labels substitution coupling cost operators",
+    "trace blocks labels resolution substitution coupling cost operators",
     "requirements utility sites space judgement",
     "theta descent generator network prototype inspection",
     "probe stimuli patches fitting",

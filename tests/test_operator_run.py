@@ -98,7 +98,7 @@ def test_plan_says_where_operators_may_stand(gensynth: Command) -> None:
     code, out, _ = gensynth("synth", "toy.toml", "--plan", *options)
     assert code == 0
     # conv1 reads a single channel and conv2 halves the image.
-    said = "operators: separable for 2 convolutions, grouped_4 for 1 convolution, low_rank_2 for 1"
+    said = "operators: separable for 2 places, grouped_4 for 1 place, low_rank_2 for 1 place"
     assert said in " ".join(out.split())
     # By hand, conv1 1 to 2 at 64 places and conv2 2 to 2 at 16, fc 32 to 4. Separable:
     # 64 (9 + 2) + 16 (18 + 4); low rank, conv1 alone: 64 (3 + 6). So 576 + 352 + 128.

@@ -20,13 +20,11 @@ from gensynth.generator import Generator
 from gensynth.inquisitor import FULL, SHORT, Inquisitor, Observation
 from gensynth.network import build
 from gensynth.space import COSTS, Points, Space
-from gensynth.substitution import SUBSTITUTES
+from gensynth.substitution import WORDS
 from gensynth.theta import Theta, initial_theta
 from tests import planted
 from tests.compositions import compose, random_weights
 from tests.test_generator import NO_BUDGET, counted, limits_of, space_of, theta_of
-
-WORDS = tuple(SUBSTITUTES)
 
 
 @functools.cache

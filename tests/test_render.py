@@ -317,7 +317,7 @@ parameters    1.20 k          -     78.0 k
 6 groups of 96 channels in all: stage0.0.conv1 16, stage1.0.conv1 16,
   stage2.0.conv1 16, stage3.0.conv1 16, stage4.0.conv1 16, stage5.0.conv1 16
 2 blocks that can go whole: stage1.0, stage2.0
-operators: separable for 7 convolutions, grouped_4 for 1 convolution
+operators: separable for 7 places, grouped_4 for 1 place
 frozen: 0.4 % of the prototype's MACs, in fixed parts
 
 time forecast from a short measurement on this machine

@@ -19,10 +19,11 @@ from gensynth.patches import patches
 from gensynth.probe import Probe
 from gensynth.prototype import Prototype, load_weights, read_prototype
 from gensynth.sites import Sites
-from gensynth.substitution import SUBSTITUTES
+from gensynth.substitution import SUBSTITUTES, inner_channels
 from gensynth.switching import beside, switching_nats
 from gensynth.train import Teacher
 from tests import tiny
+from tests.test_evaluation import small_resnet, workshop_of
 
 SITES = ("stem", "inner", "narrow")
 
@@ -193,3 +194,31 @@ def test_a_substituted_network_reads_back_without_the_prototype(
     workshop.compute.place(again)  # channels last, as it was inherited
     assert again.graph.selection == selection
     assert torch.equal(log_p(again, images), log_p(network, images))
+
+
+def test_resolutions_are_switched_and_inherited_too() -> None:
+    shop = workshop_of(small_resnet())
+    prototype, data = shop.prototype, shop.dataset
+    images = normaliser(data)(torch.from_numpy(data.train.images))
+    whole = prototype.network().eval()
+    probe = Probe(prototype.coupling, images, torch.from_numpy(data.train.labels), whole)
+    sites = Sites(prototype.graph, ("low_rank_2", "resolution_1_2"))
+    image = prototype.graph.inputs[0].name
+    assert sites.names[-1] == image
+    nats = switching_nats(shop, probe, sites, 0)
+    assert (nats > 0).tolist() == sites.allowed[:, 1:].tolist()
+
+    # Weights are fitted to what is read at that resolution: what has low rank is given back.
+    conv = "stage2.0.conv2"
+    weights = dict(prototype.weights)
+    dense = weights[f"{conv}.weight"]
+    rank = inner_channels(dense.shape[1], dense.shape[0], 2)
+    down, along = torch.randn(rank, dense.shape[1], 3), torch.randn(dense.shape[0], rank, 3)
+    weights[f"{conv}.weight"] = torch.einsum("ria,orb->oiab", down, along) / 10
+    small = {image: "resolution_1_2"}
+    apply = prototype.coupling.apply
+    expected = shop.inherit(apply(Selection(operators=small)), weights)
+    found = shop.inherit(apply(Selection(operators={**small, conv: "low_rank_2"})), weights)
+    assert (log_p(found, images) - log_p(expected, images)).abs().max() < 1e-4
+    responses = probe(found, seed=0)
+    assert all(np.isfinite(nats).all() for nats in responses.channel_nats)

@@ -55,7 +55,7 @@ def _operators(forecast: "Forecast") -> list[str]:
     if not forecast.operators:
         return []
     each = [
-        f"{word} for {number} convolution{'' if number == 1 else 's'}"
+        f"{word} for {number} {'place' if number == 1 else 'places'}"
         for word, number in forecast.operators
     ]
     return [f"operators: {', '.join(each)}"]

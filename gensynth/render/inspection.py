@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from gensynth.errors import ConfigError
 from gensynth.render.figures import columns, count, wrapped
+from gensynth.resolution import RESOLUTIONS
 
 if TYPE_CHECKING:
     from gensynth.blocks import Block
@@ -25,7 +26,7 @@ def inspection(inspection: "Inspection", width: int = 80) -> str:
         _section("vertices", [_HEAD, *(_vertex(inspection, v) for v in inspection.graph.vertices)]),
         _section("groups, whose channels go together", _groups(inspection)),
         _section("blocks that can go whole", [_block(inspection, b) for b in inspection.blocks]),
-        _section("operators that may stand for dense convolutions", _operators(inspection)),
+        _section("operators that may stand for others", _operators(inspection)),
         _frozen(inspection, width),
         _summary(inspection, width),
     ]
@@ -87,7 +88,9 @@ def _operators(inspection: "Inspection") -> list[list[str]]:
     rows = []
     for word, names in inspection.operators.items():
         macs = sum(inspection.costs[name].macs for name in names)
-        if names:
+        if word in RESOLUTIONS and names:
+            rows.append([word, *names, f"of {count(inspection.cost.macs)} MACs"])
+        elif names:
             rows.append([word, _plural(len(names), "convolution"), f"of {count(macs)} MACs"])
     return rows
 
