@@ -8,7 +8,7 @@
       energy        what the power samples say                samples, integrate
       record        all of it as plain values
       store         every measurement that was ever made here
-    latency       ONNX files on this machine's processor, within a run   timing
+    latency       ONNX files in this process, for a run's own cards   timing
 
 Nothing here builds files (`export`); machines are reached through `devices`. From Python:
 

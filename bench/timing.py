@@ -1,23 +1,17 @@
-"""Several things timed in turns, so that what drifts strikes them all alike.
+"""Calls of this process timed in turns, by the project's one timing loop.
 
-    round 0   A B C      every letter is a turn: one run that is not timed, which brings the
-    round 1   C B A      caches back, then `runs` timed ones
-    round 2   C B A
-    round 3   A B C      the order follows the Thue-Morse sequence: ABBABAAB for two
-
-After one warm-up for all. A linear drift cancels within two rounds, a quadratic one within
-four. Nothing here knows what is timed or which clock is read.
+The loop is that of `gensynth.devices.agent.timing`, which says how turns go; devices run it in
+the agent. Here it times what is already loaded, without a process of its own.
 """
 
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-Clock = Callable[[], int]
+from gensynth.devices.agent.timing import Clock, Stopwatch, in_turns, now_ns, warm_up
 
-_STEADY_BLOCKS = 3
-_STEADY_SHARE = 0.02
+_AGREE_PCT = 2.0
+_BLOCKS = 20  # that fit into the longest warm-up
 
 
 @dataclass(frozen=True)
@@ -41,12 +35,13 @@ def time_interleaved(
     rounds: int,
     runs: int,
     warmup_ns: int,
-    clock: Clock = time.perf_counter_ns,
+    clock: Clock = now_ns,
 ) -> tuple[Timings, ...]:
     """Time each subject `rounds` times `runs` runs, in turns.
 
-    The warm-up of a subject ends when the medians of three consecutive blocks of `runs`
-    runs lie within 2 % of each other, and at the latest after `warmup_ns`.
+    The warm-up of a subject ends when the medians of three consecutive blocks, each a
+    twentieth of `warmup_ns` and at least a run, lie within 2 % of each other, and at the latest
+    after `warmup_ns`.
 
     Args:
         subjects: each call is one run.
@@ -60,38 +55,18 @@ def time_interleaved(
     """
     if rounds < 1 or runs < 1:
         raise ValueError(f"rounds and runs must be at least 1, got {rounds} and {runs}")
-    warm = [_warm_up(subject, runs, warmup_ns, clock) for subject in subjects]
-    taken: list[list[tuple[int, ...]]] = [[] for _ in subjects]
-    for number in range(rounds):
-        order = range(len(subjects))
-        for index in order if number.bit_count() % 2 == 0 else reversed(order):
-            subjects[index]()
-            taken[index].append(_timed(subjects[index], runs, clock))
+    watches = [Stopwatch(partial(_run, subject), clock) for subject in subjects]
+    cap_s = warmup_ns / 1e9
+    warm = [
+        warm_up(watch.block, 0.0, cap_s / _BLOCKS, _AGREE_PCT, cap_s, clock) for watch in watches
+    ]
+    taken = in_turns([partial(watch.turn, runs) for watch in watches], rounds)
     return tuple(
-        Timings(tuple(turns), warmup_runs, steady)
-        for turns, (warmup_runs, steady) in zip(taken, warm, strict=True)
+        Timings(tuple(tuple(turn.total_ns) for turn in turns), warmup.runs, warmup.steady)
+        for turns, warmup in zip(taken, warm, strict=True)
     )
 
 
-def _timed(subject: Callable[[], object], runs: int, clock: Clock) -> tuple[int, ...]:
-    durations = []
-    for _ in range(runs):
-        start = clock()
-        subject()
-        durations.append(clock() - start)
-    return tuple(durations)
-
-
-def _warm_up(
-    subject: Callable[[], object], runs: int, limit_ns: int, clock: Clock
-) -> tuple[int, bool]:
-    """Run until steady; return the number of runs and whether it became so."""
-    end = clock() + limit_ns
-    medians: list[float] = []
-    while True:
-        medians.append(statistics.median(_timed(subject, runs, clock)))
-        last = medians[-_STEADY_BLOCKS:]
-        if len(last) == _STEADY_BLOCKS and max(last) <= (1 + _STEADY_SHARE) * min(last):
-            return runs * len(medians), True
-        if clock() >= end:
-            return runs * len(medians), False
+def _run(subject: Callable[[], object]) -> None:
+    """Run, and tell no part of it apart."""
+    subject()
