@@ -112,6 +112,8 @@ class _Builder(Started):
         cache = asked.cache._it.given if asked.cache else b""
         machine.builds.append((tuple(asked.flags_set), asked.workspace >> 20, len(cache)))
         shapes = dict(net.shapes)
+        if len(asked.profiles) > 1:
+            return self._fail("an engine of several profiles has several sets of bindings")
         for profile in asked.profiles:
             shapes.update(profile._it.optimal)
         if any(-1 in shape for shape in shapes.values()):
@@ -215,6 +217,9 @@ class _Profile:
         if not tuple(low) <= tuple(optimal) <= tuple(high) or min(optimal) < 1:
             raise RuntimeError("Shape provided for opt is inconsistent with other shapes.")
         self.optimal[name] = tuple(optimal)
+
+    def __bool__(self) -> bool:
+        return False  # isValid(), which an unfinished profile is not
 
 
 class _Network:

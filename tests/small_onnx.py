@@ -60,6 +60,13 @@ def picking() -> bytes:
     )
 
 
+def sum_of_two() -> bytes:
+    """Two inputs of any batch: a, b (batch, 4) -> y (batch, 4)."""
+    kind = (TensorProto.FLOAT, ["n", 4])
+    node = helper.make_node("Add", ["a", "b"], ["y"], name="add")
+    return _file([node], {"a": kind, "b": kind}, {"y": kind}, [])
+
+
 def quotient() -> bytes:
     """Every number by zero: x (1, 3, 8, 8) -> y of no finite number."""
     nodes = [

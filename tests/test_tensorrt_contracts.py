@@ -26,7 +26,7 @@ from gensynth.devices.agent.tensors import tensor
 from tests.fake_pycuda import FakePycuda
 from tests.fake_tensorrt import fake_tensorrt
 from tests.simulated_tensorrt import NO_PLUGIN, Machine
-from tests.small_onnx import SHAPE, convolution, image, network, picking
+from tests.small_onnx import SHAPE, convolution, image, network, picking, sum_of_two
 from tests.tensorrt_contracts import VERSIONS, classes, enumerations
 
 WITH_FLAGS = VERSIONS[:3]  # precision by a flag of the builder
@@ -93,6 +93,19 @@ def test_a_network_is_built_and_run_with_what_the_version_has(
     assert machine.runs == 1 + (1 + 3)  # for the outputs, then untimed and timed
     runtime.close()  # the fake's context may not go before its memory
     assert not machine.contexts
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_several_inputs_of_free_size_are_settled_together(
+    opened: Opened, spool: Spool, version: str
+) -> None:
+    runtime, _ = opened(version)
+    a, b = image((3, 4)), 10 * image((3, 4))
+    loaded = runtime.load(network(spool, sum_of_two(), a=a, b=b), "fp32", 64)
+    (output,) = loaded.outputs()
+    assert output.shape == (3, 4)
+    np.testing.assert_allclose(np.frombuffer(output.data, np.float32), (a + b).ravel())
+    runtime.close()
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -136,9 +136,10 @@ class TensorRT:
         for index in range(network.num_inputs):
             entry = network.get_input(index)
             if -1 in tuple(entry.shape):
-                profile = profile or self._made(
-                    builder.create_optimization_profile(), "an optimisation profile"
-                )
+                if profile is None:  # one that is unfinished counts as false
+                    profile = self._made(
+                        builder.create_optimization_profile(), "an optimisation profile"
+                    )
                 shape = shapes[entry.name]
                 try:
                     profile.set_shape(entry.name, shape, shape, shape)
