@@ -107,6 +107,18 @@ def test_every_run_of_every_network_is_in_the_result(bench: Bench) -> None:
     assert (result["idle"], result["power"]) == (None, None)
 
 
+def test_a_network_of_microseconds_does_not_fill_the_memory(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gensynth.devices.agent.work.MOST_RUNS", 400)
+    endless = dict(TIMING, min_round_s=3600.0, runs=5)
+    (network,) = bench.do(bench.net(convolution()), timing=endless)["networks"]
+    assert (network["times"]["rounds"], network["times"]["runs"]) == (4, 100)
+    slow = dict(TIMING, min_round_s=3600.0, runs=500)  # what is asked for is done
+    (network,) = bench.do(bench.net(convolution()), timing=slow)["networks"]
+    assert network["times"]["runs"] == 500
+
+
 def test_outputs_are_those_of_the_networks(bench: Bench) -> None:
     contents = {"a": convolution(), "b": convolution(scale=2)}
     result = bench.do(*(bench.net(content, name) for name, content in contents.items()))

@@ -27,6 +27,10 @@ from gensynth.devices.agent.timing import Turn, in_turns, now_ns, runs_a_turn, w
 Result = Dict[str, Any]
 Send = Callable[[Dict[str, Any]], None]
 
+# Runs of a network in all rounds together: their times are 32 MiB. Where a run takes a few
+# microseconds, turns are shorter than asked rather than the board's memory full.
+MOST_RUNS = 1 << 22
+
 # Flags that are a status of their own, the worst first; any other flag means "degraded".
 _STATUS_FLAGS = ("throttled", "not_steady")
 
@@ -161,7 +165,8 @@ class _Job:
             entry["warmup"] = {"seconds": warm.seconds, "runs": warm.runs, "steady": warm.steady}
             if not warm.steady:
                 self._flag("not_steady")
-            runs.append(runs_a_turn(timing["runs"], timing["min_round_s"], warm.typical_ns))
+            count = runs_a_turn(timing["runs"], timing["min_round_s"], warm.typical_ns)
+            runs.append(min(count, max(timing["runs"], MOST_RUNS // timing["rounds"])))
         rounds = in_turns(
             [_turn_of(network, count) for network, count in zip(loaded, runs)],
             timing["rounds"],
