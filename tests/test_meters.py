@@ -172,6 +172,13 @@ def test_an_earlier_raspberry_pi_has_no_energy(tmp_path: Path) -> None:
     assert caught.value.status == "sensor_missing"
 
 
+def test_a_raspberry_pi_5_that_this_user_may_not_ask_says_how_to_mend_it(tmp_path: Path) -> None:
+    refused = {"/usr/bin/vcgencmd": "#!/bin/sh\necho VCHI initialization failed; exit 255\n"}
+    with pytest.raises(NoMeter, match="must be in the group video: .*VCHI") as caught:
+        meters.open_meter(boards.lay(tmp_path, boards.PI_5, refused))
+    assert caught.value.status == "sensor_missing"
+
+
 def test_a_vcgencmd_that_fails_later_is_an_error_and_no_zero(tmp_path: Path) -> None:
     meter = raspberry.open_pmic(boards.lay(tmp_path, boards.PI_5))
     boards.lay(tmp_path, {"/usr/bin/vcgencmd": "#!/bin/sh\necho busy; exit 1\n"})
@@ -283,6 +290,11 @@ def test_a_service_that_gives_no_readings_is_no_meter(
 
 def rails(**milliwatts: int) -> dict[str, dict[str, int]]:
     return {name: {"power": power, "avg": 1} for name, power in milliwatts.items()}
+
+
+def test_a_client_of_jtop_is_closed_with_its_meter(jtop: type[Jtop]) -> None:
+    jtop_.open_jtop().close()
+    assert jtop.clients[0].closed
 
 
 def test_jtops_sum_of_whatever_it_found_is_not_taken(jtop: type[Jtop]) -> None:

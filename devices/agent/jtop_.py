@@ -54,6 +54,7 @@ def open_jtop() -> Meter:
         tau_s=period_s + AVERAGING_TAU_S,  # the age of a reading, on top of the chip's averaging
         tau_known=False,
         plausible_w=(0.3, 150.0),
+        close=client.close,
     )
 
 

@@ -32,6 +32,7 @@ class Meter:
         gain_pct: bound of the proportional error; None likewise.
         typical_w: the power at which `syst_pct` is stated.
         read: the reading now. OSError if it failed this once.
+        close: gives back what the source holds; nothing is read afterwards.
         seen: what the self-test found.
     """
 
@@ -49,8 +50,10 @@ class Meter:
         gain_pct: Optional[float] = None,
         typical_w: Optional[float] = None,
         tau_known: bool = True,
+        close: Callable[[], None] = lambda: None,
     ) -> None:
         self.read = read
+        self.close = close
         self.rail = rail
         self.scope = scope
         self.sensor = sensor

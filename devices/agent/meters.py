@@ -51,8 +51,12 @@ def open_meter(
             raise Fault(
                 "sensor_bad", "the power sensor cannot be read: {}".format(error)
             ) from error
-        if examine_s > 0:
-            examine(meter, examine_s)
+        try:
+            if examine_s > 0:
+                examine(meter, examine_s)
+        except Fault:
+            meter.close()
+            raise
         return meter
     forbidden = [r for r in reasons if "forbidden" in r.details]
     # what this user may not read is the one thing that the user can mend
@@ -88,6 +92,8 @@ def survey(root: str = "/", examine_s: float = 1.5) -> Dict[str, Any]:
 
 def _try(root: str, examine_s: float) -> Tuple[Optional[Dict[str, Any]], Optional[str]]:
     try:
-        return open_meter(root, examine_s=examine_s).describe(), None
+        meter = open_meter(root, examine_s=examine_s)
     except Fault as fault:
         return None, fault.message
+    meter.close()
+    return meter.describe(), None

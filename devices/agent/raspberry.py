@@ -35,6 +35,12 @@ def open_pmic(root: str) -> Meter:
     try:
         read()
     except OSError as error:
+        if "5" in (sysfs.text(root, "/proc/device-tree/model") or "").split():
+            raise NoMeter(
+                "this Raspberry Pi's power chip does not answer this user, who must be in the "
+                "group video: {}".format(error),
+                {"forbidden": [program]},
+            ) from error
         raise NoMeter(
             "this Raspberry Pi measures no power (a Pi 5 does): {}".format(error)
         ) from error

@@ -67,6 +67,7 @@ def measure(
         if network.no_windows is not None:
             raise Fault("sensor_missing", network.no_windows)
     meter = meters.open_meter(root, processor)
+    meter.close()  # the sampler has its own, and nothing else shall run beside the networks
     description = meter.describe()
     # the sensor's own averaging may need longer than was asked
     settle_s = max(asked["settle_s"], SETTLE_TAUS * meter.tau_s)
