@@ -128,6 +128,7 @@ def answer(
     known = None if fresh else kept.answer(key)
     if known is not None:
         return {**known, "from_store": True}
+    kept.require_writable()
     record, raw = _measured(request, command or shlex.join(sys.orig_argv), watch)
     kept.keep(key, record, raw)
     return {**record, "from_store": False}

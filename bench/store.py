@@ -12,6 +12,7 @@ request, `measured` what an estimator may learn from; neither ever gives what wa
 
 import contextlib
 import json
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping
@@ -75,6 +76,20 @@ class Store:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = default_path() if path is None else path
+
+    def require_writable(self) -> None:
+        """Refuse now what could not be kept after an hour of measuring.
+
+        Raises:
+            StoreError: if the file or its folder cannot be written.
+        """
+        place = self.path
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not os.access(place, os.W_OK):
+            raise StoreError(f"cannot write {self.path}: {place} is not writable")
+        if place.is_file() and place != self.path:
+            raise StoreError(f"cannot write {self.path}: {place} is no folder")
 
     def keep(self, key: str, record: Mapping[str, Any], raw: Mapping[str, bytes]) -> None:
         """Append a record under its request's key; a job that is there already stays as it is.

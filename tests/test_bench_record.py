@@ -221,7 +221,7 @@ def test_the_whole_table_of_two_networks(tmp_path: Path) -> None:
     assert "power mode 0 MAXN, clocks not locked" in text
     assert "energy: rail VDD_IN (module), ina3221x avg=64; gross, in 4 windows of 10.0 s" in text
     assert "idle 2.00 W; the sensor itself may be wrong by 5.5 %" in text
-    assert "did not throttle; GPU-therm 41 to 57 °C" in text
+    assert "did not throttle; hottest GPU-therm, 41 to 57 °C" in text
 
 
 def test_many_networks_stand_below_each_other_beside_the_first(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Networks measured for real by this machine's own agent, in grades of a fraction of a second."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -23,8 +24,11 @@ from gensynth.bench.subjects import find, read
 from gensynth.devices import registry
 from gensynth.devices.registry import LOCAL, Device
 from gensynth.errors import ConfigError, DeviceError, DeviceFault
+from gensynth.render.bench import bench
+from tests import boards
 from tests.board import Board, Home
 from tests.onnx_files import convolution, unary
+from tests.simulated_board import REST_W, WORK_W, SimulatedBoard
 
 # Any three blocks agree: how steady this machine is decides no test but one.
 WARMUP = Warmup(min_s=0.0, block_s=0.02, agree_pct=100.0, cap_s=2.0)
@@ -121,6 +125,27 @@ def test_the_whole_machine_is_a_model_and_says_so(
     assert store.measured() == []
 
 
+def test_a_network_is_also_measured_from_pixels_to_its_class(tmp_path: Path, store: Store) -> None:
+    folder = tmp_path / "FermiNet-A"
+    folder.mkdir()
+    convolution(folder / "network.onnx", size=32)
+    np.savez(folder / "samples.npz", images=np.zeros((1, 3, 32, 32), np.uint8))
+    reads = {"mode": "RGB", "height": 32, "width": 32, "mean": [0.5] * 3, "std": [0.5] * 3}
+    (folder / "manifest.json").write_text(json.dumps({"name": "FermiNet-A", "reads": reads}))
+    record = answer(request(folder, folder, end_to_end=True), store=store)
+    first, second = record["networks"]
+    whole = second["end_to_end"]
+    # The network is a part of it, in the same turns, and what is around it has no MACs.
+    assert whole["latency"]["p50_ms"] > first["latency"]["p50_ms"]
+    assert whole["macs"] == first["macs"]
+    assert whole["correctness"]["pass"]
+    assert whole["ratio"]["to"] == "FermiNet-A end to end"
+    assert len(store.measured()) == 4
+    shown = bench(record)
+    assert shown.count("latency p50, ms") == 2
+    assert "end to end: pixels in memory" in shown
+
+
 def test_no_power_sensor_is_a_reason_and_no_zero(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +237,37 @@ def test_a_lost_board_is_asked_again_for_the_same_job(
     assert heard.has_cut
     assert any("asking for the same job again" in text for text in heard.told)
     assert board.journal("begun") == [record["job_id"]]  # once, for both connections
+    assert board.leftovers() == []
+
+
+@pytest.mark.slow
+def test_joules_of_a_board_behind_ssh_are_the_models_and_never_measured(
+    tmp_path: Path, store: Store, board: Board
+) -> None:
+    # The model: 8.5667 W whenever the agent works, so joules go with time.
+    tx2 = {name: text for name, text in boards.TX2.items() if "/i2c/" not in name}
+    windows = Windows(idle_s=2.0, settle_s=2.5, windows=4, window_s=4.0)
+    grade = Grade("standard", WARMUP, rounds=4, round_s=0.5, energy=windows)
+    files = [convolution(tmp_path / f"{w}.onnx", width=w, size=64) for w in (16, 64)]
+    with SimulatedBoard(tmp_path / "rails", tx2, "iio", 64) as rails:
+        board.configure(
+            SetEnv=f"HOME={board.folder} GENSYNTH_AGENT_HOME={board.path} "
+            f"GENSYNTH_AGENT_ROOT={rails.root}"
+        )
+        asked = request(*files, device=board.device, grade=grade, energy=True)
+        record = answer(asked, store=store)
+    assert record["provenance"] == "simulated"
+    assert not is_usable(record)
+    assert record["device"]["model"] == "quill"
+    small, large = record["networks"]
+    for network in (small, large):
+        energy = network["energy"]
+        assert (energy["rail"], energy["scope"]) == ("VDD_IN", "module")
+        assert energy["p_mean_w"] == pytest.approx(WORK_W, rel=0.02)
+        assert energy["p_idle_w"] == pytest.approx(REST_W, rel=0.05)
+    ratio = large["ratio"]
+    assert ratio["energy"]["value"] == pytest.approx(ratio["latency"]["value"], rel=0.25)
+    assert bench(record).startswith("SIMULATED")
     assert board.leftovers() == []
 
 

@@ -174,3 +174,13 @@ def test_two_processes_may_keep_at_once(store: Store, measured: Make) -> None:
         worker.join(60)
         assert worker.exitcode == 0
     assert len(store.measured()) == 2 * 10 * 2
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_measuring(
+    tmp_path: Path, store: Store
+) -> None:
+    store.require_writable()
+    assert not store.path.parent.exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file is no folder"):
+        Store(tmp_path / "file" / "measurements.sqlite").require_writable()

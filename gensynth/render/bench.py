@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gensynth.bench.endtoend import SCOPE
+from gensynth.devices.profiles import find_profile
 from gensynth.render.figures import GAP, columns, count, decimals, digits, duration, wrapped
 
 Network = Mapping[str, Any]
@@ -181,8 +182,11 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
 
 def _where(record: Mapping[str, Any]) -> str:
     device, runtime, request = record["device"], record["runtime"], record["request"]
-    parts = [f"device {device['alias']}"]
-    if device["model"]:
+    profile = find_profile(device["profile"])
+    known = profile.models or profile.name in ("nvidia-gpu", "x86")
+    named = f" ({profile.title})" if known else ""
+    parts = [f"device {device['alias']}{named}"]
+    if device["model"] and not known:
         parts.append(device["model"])
     parts.append(f"{runtime['path']} {runtime['version']}")
     if runtime["path"] == "onnxruntime":
@@ -226,9 +230,11 @@ def _heat(thermal: Mapping[str, Any]) -> str:
     said = "throttled" if throttle["verdict"] else "did not throttle"
     if throttle["signals"]:
         said += f" ({'; '.join(throttle['signals'])})"
-    if not thermal["end_c"]:
+    # A TX2's PMIC-Die always tells 100 °C.
+    zones = {zone: c for zone, c in thermal["end_c"].items() if not zone.startswith("PMIC")}
+    if not zones:
         return f"{said}; the device tells no temperature"
-    hottest = max(thermal["end_c"], key=lambda zone: thermal["end_c"][zone])
+    hottest = max(zones, key=lambda zone: zones[zone])
     before = thermal["start_c"].get(hottest)
     began = f"{before:.0f} to " if before is not None else ""
-    return f"{said}; {hottest} {began}{thermal['end_c'][hottest]:.0f} °C"
+    return f"{said}; hottest {hottest}, {began}{zones[hottest]:.0f} °C"
