@@ -5,7 +5,7 @@ included. Places are taken evenly over images and positions, so the moments foll
 images alone.
 """
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -46,18 +46,21 @@ def patches(network: Network, images: Tensor, names: Iterable[str]) -> dict[str,
         names: of the convolutions.
     """
     edges = {(network.graph[name].inputs[0], name): network.graph[name] for name in names}
-    parts: dict[str, list[tuple[Tensor, Tensor, int]]] = defaultdict(list)
+    counts: Counter[str] = Counter()
+    sums: dict[str, Tensor] = {}
+    squares: dict[str, Tensor] = {}
     for part in torch.split(images, CHUNK):
         for edge, value in network.observe(part, edges).items():
             rows = _rows(edges[edge], value, share=len(part) / len(images))
-            sums = rows.sum(0).double().cpu(), (rows.T @ rows).double().cpu(), len(rows)
-            parts[edge[1]].append(sums)
+            first, second = rows.sum(0).double().cpu(), (rows.T @ rows).double().cpu()
+            name = edge[1]
+            sums[name] = sums[name] + first if name in sums else first
+            squares[name] = squares[name].add_(second) if name in squares else second
+            counts[name] += len(rows)
     found = {}
-    for name, sums_of_parts in parts.items():
-        first, second, counts = zip(*sums_of_parts, strict=True)
-        mean = torch.stack(first).sum(0) / sum(counts)
-        square = torch.stack(second).sum(0) / sum(counts)
-        found[name] = Patches(mean, square - torch.outer(mean, mean))
+    for name, count in counts.items():
+        mean = sums[name] / count
+        found[name] = Patches(mean, squares.pop(name) / count - torch.outer(mean, mean))
     return found
 
 
