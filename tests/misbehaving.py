@@ -22,6 +22,9 @@ def work(
     network = spec["networks"][0]["id"]
     if network == "dies-loading":
         os._exit(7)
+    send({"type": "progress", "phase": "build", "done": 0, "total": 1})
+    if network == "dies-building":
+        os._exit(7)
     send({"type": "progress", "phase": "loaded", "done": 1, "total": 1})
     send({"type": "progress", "phase": "latency", "done": 0, "total": 1})
     kind, _, argument = network.partition("-")

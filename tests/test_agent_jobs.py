@@ -122,6 +122,7 @@ def test_the_first_runtime_that_works_is_taken_and_the_others_are_named(clean: H
         ("floods", "ok"),
         ("leaves", "ok"),
         ("dies-loading", "runtime_missing"),
+        ("dies-building", "build_failed"),
         ("exit-0", "device_lost"),
         ("exit-3", "device_lost"),
         ("raises", "device_lost"),

@@ -26,6 +26,7 @@ WORKERS = (
     "stubborn",
     "leaves",
     "dies-loading",
+    "dies-building",
     f"signal-{signal.SIGSEGV:d}",
     f"signal-{signal.SIGKILL:d}",
     "fault-invalid-output",

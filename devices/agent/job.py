@@ -23,6 +23,7 @@ FINAL = frozenset(
     "ok degraded throttled not_steady invalid_output unsupported_op build_failed oom timeout_build "
     "timeout_run".split()
 )
+PASSING = ("disk", "died")
 UNKNOWN_OWNER_S = 15.0  # a killed session's worker is ended, and the clocks are put back
 
 Result = Dict[str, Any]
@@ -93,7 +94,7 @@ def _hold(spec: Spec, lease: Lease, spool: Spool, root: str, holding: BoardLock)
     holding.begin()
     lease.tell({"type": "accepted", "id": spec["id"]})
     result = _run(spec, lease, spool, root, holding)
-    if result["status"] in FINAL and result["details"].get("cause") != "disk":
+    if result["status"] in FINAL and result["details"].get("cause") not in PASSING:
         try:
             spool.store_result(result)
         except Fault as fault:  # no room for the figures is no room for the job
@@ -164,30 +165,32 @@ def _climb(
     spec: Spec, lease: Lease, watch: Stopwatch, holding: BoardLock, tried: List[Dict[str, str]]
 ) -> Result:
     """Return the result of the first runtime that works, each tried in a fresh process."""
+    status, what = "runtime_missing", "the board must have one of the runtimes; "
+    details: Dict[str, Any] = {"tried": tried}
     for path in spec["runtimes"]:
-        result, why = _work(spec, path, lease, watch, holding)
-        if result is not None:
+        result, fault = _work(spec, path, lease, watch, holding)
+        if fault is None:
             return result
-        tried.append({"path": path, "why": why})
-    raise Fault(
-        "runtime_missing",
-        "the board must have one of the runtimes; "
-        + "; ".join("{path}: {why}".format(**one) for one in tried),
-        {"tried": tried},
-    )
+        tried.append({"path": path, "why": fault.message})
+        if fault.status == "build_failed":
+            status, what = "build_failed", "no runtime of the board loads the network; "
+            details["cause"] = "died"
+    reasons = "; ".join("{path}: {why}".format(**one) for one in tried)
+    raise Fault(status, what + reasons, details)
 
 
 def _work(
     spec: Spec, path: str, lease: Lease, watch: Stopwatch, holding: BoardLock
-) -> Tuple[Optional[Result], str]:
-    """Return a runtime's result, or None and why it does not work here.
+) -> Tuple[Result, Optional[Fault]]:
+    """Return a runtime's result, or why it does not work here.
 
-    A runtime that dies before it has loaded does not work here; memory that runs out, or
-    time, is the network's doing, and another runtime's figures would hide it.
+    A runtime that dies before it has loaded does not work here, or not with this network;
+    memory that runs out, or time, is the network's doing, and another runtime's figures would
+    hide it.
     """
     question = {"type": "job", "spec": spec, "runtime": path}
     child = Child("work", question, inherited=(holding.descriptor,))
-    loaded = False
+    phase = ""
     try:
         while True:
             lease.check()
@@ -198,18 +201,20 @@ def _work(
             if header["type"] == "started":
                 holding.record_worker(header["pid"])
             elif header["type"] == "progress":
-                loaded = True
-                watch.enter(header.get("phase", ""))
+                phase = str(header.get("phase"))
+                watch.enter(phase)
                 lease.tell(dict(header, id=spec["id"]))
             elif header["type"] == "result":
                 child.finish()
-                return _checked(header["result"]), ""
+                return _checked(header["result"]), None
             else:
                 raise Fault("protocol_error", "the worker sent {!r}".format(header["type"]))
     except Fault as fault:
-        if fault.status == "runtime_missing" or (fault.status == "device_lost" and not loaded):
-            return None, fault.message
-        raise
+        if fault.status == "device_lost" and phase in ("", "build"):
+            fault = Fault("build_failed" if phase else "runtime_missing", fault.message)
+        elif fault.status != "runtime_missing":
+            raise
+        return {}, fault
     finally:
         with lease.beating():  # what the kernel does not let go of is waited for
             child.close()

@@ -42,7 +42,7 @@ def work(spec: Spec, runtime: str, spool: Spool, send: Send) -> Result:
         spec: as `check_spec` lets it pass.
         runtime: one of those that it names.
         spool: holds the job's blobs and takes what it makes.
-        send: takes messages of progress; the first comes when every network is loaded.
+        send: takes messages of progress; the first comes when the runtime is open.
 
     Returns:
         "status", "flags", "message", "runtime", "networks", "idle", "power", "seconds".
@@ -74,7 +74,10 @@ class _Job:
     def done(self) -> Result:
         """Do all that the specification asks for, in its order."""
         spec = self._spec
-        loaded = [self._load(entry) for entry in spec["networks"]]
+        loaded: List[Loaded] = []
+        for entry in spec["networks"]:
+            self._progress("build", len(loaded), len(spec["networks"]))
+            loaded.append(self._load(entry))
         self._progress("loaded", len(loaded), len(loaded))
         networks: List[Result] = [
             {
