@@ -1,9 +1,10 @@
-"""An artefact's engine, built by the agent of a board and compared there with its network.
+"""An artefact on a board: its engine built by the board's agent, its outputs compared.
 
 The board gets the ONNX file and the artefact's samples, builds the engine with its own TensorRT
 and runs it once on each sample; nothing is timed. What comes back is all that is known of the
 engine: seconds, bytes, the precision of every layer, the log, how far its outputs are from the
-network's. The engine itself stays on the board that it was built for.
+network's. The engine itself stays on the board that it was built for. An artefact for ONNX
+Runtime is run there as it is.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ import io
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ from typing import Any
 import numpy as np
 
 from gensynth.devices.agent.spec import LEASE_S
-from gensynth.devices.client import Connection
+from gensynth.devices.client import Connection, connect
 from gensynth.devices.profiles import TENSORRT
+from gensynth.devices.registry import find
 from gensynth.errors import DeviceFault, ExportError
 from gensynth.export.artefact import MANIFEST, Artefact
 from gensynth.export.parity import Parity, compare_outputs
 from gensynth.export.source import Reading
+from gensynth.export.targets import find_target
 
 TOLERANCE = {"fp32": 5e-3, "fp16": 2e-2, "int8": 0.5}
 """Allowed difference to the network, relative to the largest output. A GPU from Ampere on may
@@ -84,42 +87,19 @@ def is_here() -> bool:
     return gpu and known
 
 
-def build(
-    artefact: Artefact,
-    reading: Reading,
-    connection: Connection,
-    device: str,
-    on_progress: Callable[[dict[str, Any]], None] | None = None,
-) -> Engine:
+def build(artefact: Artefact, connection: Connection, device: str) -> Engine:
     """Have a board build an artefact's engine and run it on the artefact's samples.
 
     Args:
         artefact: for a target with TensorRT.
-        reading: how its network reads images.
         connection: to the board's agent.
         device: the board's alias.
-        on_progress: as `Connection.run`.
 
     Raises:
         DeviceFault: if the board cannot build or run it, or is gone.
         ExportError: if the engine computes something else than the network.
     """
-    with np.load(io.BytesIO(artefact.files["samples.npz"]), allow_pickle=False) as samples:
-        read, outputs = reading(samples["images"]), samples["outputs"]
-    spec, blobs = _job(artefact, read)
-    result = connection.run(spec, blobs, on_progress)
-    if result["status"] not in ("ok", "degraded"):
-        raise DeviceFault(result["status"], result["message"], result.get("details"))
-    parts = [
-        np.frombuffer(connection.blob(entry["blob"]), entry["dtype"]).reshape(entry["shape"])
-        for network in result["networks"]
-        for entry in network["outputs"]
-    ]
-    found = np.concatenate(parts)[: len(outputs)].astype(np.float32)
-    try:
-        parity = compare_outputs([found], [outputs], tolerance=TOLERANCE[artefact.precision])
-    except ExportError as error:
-        raise ExportError(f"the engine that {device} built is wrong: {error}") from error
+    result, parity = compared(artefact.files, connection, device)
     facts = result["networks"][0]["engine"]
     return Engine(
         device=device,
@@ -133,6 +113,64 @@ def build(
     )
 
 
+def compared(
+    files: Mapping[str, bytes], connection: Connection, device: str
+) -> tuple[dict[str, Any], Parity]:
+    """Run an artefact on a board, and hold its outputs against those that its network gave.
+
+    Args:
+        files: of the artefact, by name.
+        connection: to the board's agent.
+        device: the board's alias.
+
+    Returns:
+        The job's result (`gensynth.devices.agent.job`), and how far the outputs are apart.
+
+    Raises:
+        DeviceFault, ExportError: as `build`.
+    """
+    manifest = json.loads(files[MANIFEST])
+    with np.load(io.BytesIO(files["samples.npz"]), allow_pickle=False) as samples:
+        read, outputs = Reading.of(manifest)(samples["images"]), samples["outputs"]
+    spec, blobs = _job(files["network.onnx"], manifest, read)
+    result = connection.run(spec, blobs)
+    if result["status"] not in ("ok", "degraded"):
+        raise DeviceFault(result["status"], result["message"], result.get("details"))
+    parts = [
+        np.frombuffer(connection.blob(entry["blob"]), entry["dtype"]).reshape(entry["shape"])
+        for network in result["networks"]
+        for entry in network["outputs"]
+    ]
+    found = np.concatenate(parts)[: len(outputs)].astype(np.float32)
+    tolerance = TOLERANCE[manifest["precision"]]
+    try:
+        return result, compare_outputs([found], [outputs], tolerance=tolerance)
+    except ExportError as error:
+        raise ExportError(f"{device} computes something else: {error}") from error
+
+
+def verify_on(folder: Path, device: str) -> tuple[Parity, bool]:
+    """Run an artefact that was found right on a device, and compare its outputs.
+
+    Args:
+        folder: of the artefact.
+        device: alias of the device.
+
+    Returns:
+        How far the outputs are apart, and whether a program played the device.
+
+    Raises:
+        DeviceError: if there is no such device.
+        DeviceFault, ExportError: as `build`.
+    """
+    board = find(device)
+    names = (MANIFEST, "network.onnx", "samples.npz")
+    files = {name: (folder / name).read_bytes() for name in names}
+    with connect(board) as connection:
+        result, parity = compared(files, connection, board.alias)
+    return parity, bool(result.get("simulated"))
+
+
 def with_engine(artefact: Artefact, engine: Engine) -> Artefact:
     """Return an artefact that tells of its engine."""
     added = {LOG: engine.log} | ({} if engine.layers is None else {LAYERS: engine.layers})
@@ -143,11 +181,12 @@ def with_engine(artefact: Artefact, engine: Engine) -> Artefact:
     return replace(artefact, files={**artefact.files, **added, MANIFEST: text.encode()})
 
 
-def _job(artefact: Artefact, read: np.ndarray) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _job(
+    content: bytes, manifest: Mapping[str, Any], read: np.ndarray
+) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return the job of one build and a run on every sample, and its blobs by SHA-256."""
-    content = artefact.files["network.onnx"]
-    name = json.loads(artefact.files[MANIFEST])["input"]["name"]
-    size = artefact.batch or 1
+    name, size = manifest["input"]["name"], manifest["batch"] or 1
+    tensorrt = find_target(manifest["target"]).tensorrt
     blobs, networks = {_sha256(content): content}, []
     for number, start in enumerate(range(0, len(read), size)):
         images = np.resize(read[start : start + size], (size, *read.shape[1:]))
@@ -163,8 +202,8 @@ def _job(artefact: Artefact, read: np.ndarray) -> tuple[dict[str, Any], dict[str
     spec = {
         "id": uuid.uuid4().hex,
         "networks": networks,
-        "precision": artefact.precision,
-        "runtimes": list(TENSORRT),
+        "precision": manifest["precision"],
+        "runtimes": list(TENSORRT) if tensorrt else ["onnxruntime"],
         "threads": 1,
         "build_only": False,
         "workspace_mib": WORKSPACE_MIB,

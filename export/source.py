@@ -1,6 +1,6 @@
 """A network to export, how it reads images, and how many of the search split it gets right."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,6 +35,14 @@ class Reading:
         mean, std = (np.array(v, np.float32)[:, None, None] for v in (self.mean, self.std))
         values: np.ndarray = (images.astype(np.float32) / np.float32(255) - mean) / std
         return values
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> "Reading":
+        """Return the reading that a manifest tells."""
+        reads = manifest["reads"]
+        mean, std = tuple(reads["mean"]), tuple(reads["std"])
+        shape = (len(mean), reads["height"], reads["width"])
+        return cls(shape, mean, std, reads["colour"], tuple(manifest["classes"]))
 
     def to_document(self) -> dict[str, Any]:
         """Return it as the manifest has it."""

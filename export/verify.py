@@ -157,17 +157,9 @@ def _interface_faults(content: bytes, manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _parity(folder: Path, manifest: Mapping[str, Any], content: bytes) -> Parity:
-    reads = manifest["reads"]
     with np.load(folder / "samples.npz", allow_pickle=False) as samples:
         images, recorded = samples["images"], samples["outputs"]
-    reading = Reading(
-        (len(reads["mean"]), reads["height"], reads["width"]),
-        tuple(reads["mean"]),
-        tuple(reads["std"]),
-        reads["colour"],
-        tuple(manifest["classes"]),
-    )
-    read = reading(images)
+    read = Reading.of(manifest)(images)
     if manifest["opaque"]:  # only the prototype's own code computes these parts
         return compare(content, recorded, read)
     outputs = compute(load_network(folder), read)

@@ -153,7 +153,7 @@ def export(
         board = LOCAL
     if trt and board is not None:
         made = _with_engines(made, board, watch)
-    written = [Written(one, above / one.name) for one, _ in made]
+    written = [Written(one, above / one.name) for one in made]
     for one in written:
         artefact.write(one.artefact, one.folder)
     return tuple(written)
@@ -169,48 +169,59 @@ def export_onnx(
     """
     made, above = _make(path, wanted, watch)
     above = above if out is None else out
-    written = [Written(one, above / f"{one.name}.onnx") for one, _ in made]
+    written = [Written(one, above / f"{one.name}.onnx") for one in made]
     for one in written:
         artefact.write_onnx(one.artefact, one.folder)
     return tuple(written)
 
 
-def _make(
-    path: Path, wanted: Order, watch: Watch
-) -> tuple[list[tuple[artefact.Artefact, Reading]], Path]:
-    """Return an artefact a network, each with how it reads images, and the folder to hold them."""
-    folders, run = _networks(path)
-    images = _images(run)
-    if images.why_not is not None:
-        watch.note(f"compared on random pixels, and no accuracy: {images.why_not}")
+def _make(path: Path, wanted: Order, watch: Watch) -> tuple[list[artefact.Artefact], Path]:
+    """Return an artefact a network, and the folder to hold them."""
     made = []
-    for index, folder in enumerate(folders):
-        source = _source(folder, run, images)
+    found = sources(path, watch=watch)
+    for index, source in enumerate(found):
         try:
             one = artefact.make(
                 source, wanted.target, precision=wanted.precision, batch=wanted.batch
             )
         except ExportError as error:
             raise ExportError(f"{source.name}: {error}") from error
-        made.append((one, source.reading))
-        watch.progress("networks", (index + 1) / len(folders), source.name)
-    return made, (run or path) / FOLDER / wanted.target.name
+        made.append(one)
+        watch.progress("networks", (index + 1) / len(found), source.name)
+    return made, (_run_of(path) or path) / FOLDER / wanted.target.name
+
+
+def sources(path: Path, *, watch: Watch = SILENT) -> list[Source]:
+    """Return the networks of a run's finalists, or one network, and what to compare them on.
+
+    Args:
+        path: of a finished run, or of a network's folder with its card.
+        watch: hears why there are no images, where there are none.
+
+    Raises:
+        GensynthError: if there is no such network.
+    """
+    folders, run = _networks(path), _run_of(path)
+    images = _images(run)
+    if images.why_not is not None:
+        watch.note(f"compared on random pixels, and no accuracy: {images.why_not}")
+    return [_source(folder, run, images) for folder in folders]
 
 
 def _with_engines(
-    made: list[tuple[artefact.Artefact, Reading]], board: Device, watch: Watch
-) -> list[tuple[artefact.Artefact, Reading]]:
+    made: list[artefact.Artefact], board: Device, watch: Watch
+) -> list[artefact.Artefact]:
     found = []
     with connect(board) as connection:
-        for index, (one, reading) in enumerate(made):
+        for index, one in enumerate(made):
             try:
-                built = engine.build(one, reading, connection, board.alias)
+                built = engine.build(one, connection, board.alias)
             except ExportError as error:
                 raise ExportError(f"{one.name}: {error}") from error
             except DeviceFault as fault:
                 message = f"no engine of {one.name} on {board.alias}: {fault.message}"
                 raise DeviceFault(fault.status, message, fault.details) from fault
-            found.append((engine.with_engine(one, built), reading))
+            found.append(engine.with_engine(one, built))
             watch.progress("engines", (index + 1) / len(made), one.name)
     return found
 
@@ -232,20 +243,26 @@ def _target_of(board: Device, target: str | None) -> str:
     return target or known[0]
 
 
-def _networks(path: Path) -> tuple[list[Path], Path | None]:
-    """Return the folders of the networks, and the run they are of."""
+def _run_of(path: Path) -> Path | None:
+    """Return the run that a path is or is in; None for a network by itself."""
     if (path / "FORMAT").exists():
-        return [finalist.folder for finalist in read_result(path).finalists], path
+        return path
+    return next((p for p in path.resolve().parents[:2] if (p / "FORMAT").exists()), None)
+
+
+def _networks(path: Path) -> list[Path]:
+    """Return the folders of the networks."""
+    if (path / "FORMAT").exists():
+        return [finalist.folder for finalist in read_result(path).finalists]
     if not (path / "graph.json").is_file():
         raise RunError(f"{path} is neither a run nor the folder of a network")
-    run = next((p for p in path.resolve().parents[:2] if (p / "FORMAT").exists()), None)
     if not (path / "weights.safetensors").is_file():
         seed = path.name
         raise RunError(
-            f"{path} has no weights; distil it first: gensynth generate {run or 'RUN'} "
+            f"{path} has no weights; distil it first: gensynth generate {_run_of(path) or 'RUN'} "
             f"--seeds {seed} --distil"
         )
-    return [path], run
+    return [path]
 
 
 def _images(run: Path | None) -> _Images:

@@ -294,14 +294,21 @@ def export(
 @app.command()
 def verify(
     artefact: Annotated[Path, typer.Argument(metavar="ARTEFACT", help="A folder of export's.")],
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="ALIAS", help="Run it on a registered device too, and compare."),
+    ] = None,
 ) -> None:
     """Check an artefact's files, its ONNX file against its target, and that it computes right."""
     with _reported():
         with _uninterrupted():
+            from gensynth.export.engine import verify_on
             from gensynth.export.verify import verify as check
-        from gensynth.render.artefacts import verified
+        from gensynth.render.artefacts import verified, verified_on
 
         typer.echo(verified(check(artefact)))
+        if device is not None:
+            typer.echo(verified_on(device, *verify_on(artefact, device)))
 
 
 app.command()(bench)

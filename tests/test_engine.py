@@ -4,6 +4,7 @@ The agent is the real one, in a subprocess on this machine; its board has NVIDIA
 played by a program (`tests/fake_trtexec.py`) that computes what the file says.
 """
 
+import io
 import json
 import shlex
 import sys
@@ -50,7 +51,7 @@ def artefact(precision: str = "fp32", batch: int | None = None) -> Artefact:
 
 def built(one: Artefact) -> engine.Engine:
     with connect(LOCAL) as connection:
-        return engine.build(one, source().reading, connection, "local")
+        return engine.build(one, connection, "local")
 
 
 def calls(file: Path) -> list[list[str]]:
@@ -97,10 +98,37 @@ def test_an_artefact_tells_of_its_engine_and_holds_none(trtexec: Path, tmp_path:
 
 def test_an_engine_that_computes_something_else_is_refused(trtexec: Path) -> None:
     one = artefact()
-    other = source()
-    shifted = replace(other.reading, mean=(0.9, 0.9, 0.9))
-    with connect(LOCAL) as connection, pytest.raises(ExportError, match="local built is wrong: "):
-        engine.build(one, shifted, connection, "local")
+    with np.load(io.BytesIO(one.files["samples.npz"])) as samples:
+        images, outputs = samples["images"], samples["outputs"]
+    file = io.BytesIO()
+    np.savez(file, images=images, outputs=1.1 * outputs)
+    wrong = replace(one, files={**one.files, "samples.npz": file.getvalue()})
+    with connect(LOCAL) as connection, pytest.raises(ExportError, match="local computes something"):
+        engine.build(wrong, connection, "local")
+
+
+def test_an_artefact_is_verified_on_a_device(
+    gensynth: toybox.Command, here: Path, trtexec: Path
+) -> None:
+    write(artefact(), here / "toy")
+    code, out, err = gensynth("verify", "toy", "--device", "local")
+    assert (code, err) == (0, "")
+    first, second = out.splitlines()
+    assert first.startswith("toy for jetson-tx2: ")
+    assert second.startswith("local, played by a program, computes the same: difference ")
+    assert second.endswith(" on 8 images")
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", 1e-5), ("int8", 0.2)])
+def test_a_file_for_onnx_runtime_is_run_by_the_agent_as_it_is(
+    agent_home: Home, tmp_path: Path, precision: str, allowed: float
+) -> None:
+    one = replace(source(), calibration=source().images)
+    write(make(one, find_target("x86-cpu"), precision=precision, batch=None), tmp_path / "toy")
+    parity, simulated = engine.verify_on(tmp_path / "toy", "local")
+    assert (parity.images, simulated) == (8, False)
+    assert parity.relative <= allowed
+    assert agent_home.leftovers() == []
 
 
 def test_a_build_that_fails_says_why(trtexec: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ the tests marked `rtx`.
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from gensynth.graph import Graph, Vertex
 from tests.families import FAMILIES
 
 TX2 = find_target("jetson-tx2")
-TABLE = json.loads((table.HERE / "targets.json").read_text())
+TABLE = json.loads(table.RECORD.read_text())
 TENSORRT = [name for name in names() if find_target(name).tensorrt]
 
 
@@ -307,15 +308,17 @@ def test_a_file_cut_short_is_no_onnx_file() -> None:
 
 def test_the_committed_table_has_every_family_and_target() -> None:
     rows = TABLE["rows"]
-    assert set(rows) == set(table.ROWS)
+    assert set(rows) == {*table.ROWS, table.CIFAR10}
     assert set(FAMILIES) <= set(rows)
-    assert all(tuple(cells) == names() for cells in rows.values())
+    of_runs = [row for run in TABLE["runs"].values() for row in run.values()]
+    assert all(tuple(cells) == names() for cells in (*rows.values(), *of_runs))
     written = (table.HERE / "targets.md").read_text()
     assert written == table.markdown(TABLE)
 
 
 def test_every_file_of_the_committed_table_has_its_targets_opset() -> None:
-    for cells in TABLE["rows"].values():
+    of_runs = [row for run in TABLE["runs"].values() for row in run.values()]
+    for cells in (*TABLE["rows"].values(), *of_runs):
         for name, found in cells.items():
             if found["verdict"] != "refused":
                 assert found["opset"] == find_target(name).opset
@@ -329,6 +332,17 @@ def test_the_committed_table_is_what_comes_out_today(row: str) -> None:
         found, recorded = table.cell(network, images, find_target(name)), TABLE["rows"][row][name]
         for key in {*found} - {"relative_difference", "parser", "reason"}:
             assert json.loads(json.dumps(found[key])) == recorded[key]
+
+
+def test_a_runs_finalists_are_rows_of_the_table(finished: tuple[Path, str, str]) -> None:
+    found = table.finalists(finished[0])
+    names_of_run = json.loads((finished[0] / "result.json").read_text())["finalists"]
+    assert list(found) == names_of_run
+    row = {name: table.cells(*found[name]) for name in names_of_run[:1]}
+    for cells in row.values():
+        assert {cell["verdict"] for cell in cells.values()} == {"pass"}
+    document = {**TABLE, "runs": {"toys": row}}
+    assert f"| toys: {names_of_run[0]} | pass | pass |" in table.markdown(document)
 
 
 @pytest.mark.rtx

@@ -1,7 +1,7 @@
-"""Make the table of targets: a random sub-network of every family, written for each target.
+"""Make the table of targets: a random sub-network of every family and what runs made, for each.
 
     pip install -e .[dev,rtx]
-    python -m experiments.export.table
+    python -m experiments.export.table [RUN ...]
 
 writes experiments/export/targets.json (the record) and targets.md. A cell is
 
@@ -10,17 +10,22 @@ writes experiments/export/targets.json (the record) and targets.md. A cell is
     refused     no file, and the reason
 
 The rows are the families of tests/families.py and networks composed at random of all operators
-(tests/compositions.py), each cut down at random. With tensorrt-rtx installed, TensorRT's own
+(tests/compositions.py), each cut down at random; the trained prototype of experiments/cifar10;
+and the finalists of each finished run that is named, on 64 images of its search split. Runs that
+are not named again stay in the record. With tensorrt-rtx installed, TensorRT's own
 parser reads every file for a TensorRT target too, and what it says against one is recorded.
 """
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
+from gensynth import artefacts
 from gensynth.coupling import couple
 from gensynth.environment import environment
 from gensynth.errors import ExportError
@@ -30,12 +35,17 @@ from gensynth.export.parity import check_network
 from gensynth.export.rewrites import rewrites
 from gensynth.export.targets import Target, find_target, names
 from gensynth.network import Network, build, opaque_modules
+from gensynth.prototypes import create
 from gensynth.trace import trace
 from tests.compositions import compose, random_selection, random_weights
 from tests.families import FAMILIES, make
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+RECORD = HERE / "targets.json"
+PROTOTYPE = HERE.parent / "cifar10" / "prototype" / "resnet20-cifar10.safetensors"
+CIFAR10 = "cifar10 prototype"
+RUN_IMAGES = 64
 SEED = 4
 COMPOSED = 12
 VERSIONS = ("gensynth", "python", "torch", "numpy", "onnx", "onnxruntime")
@@ -59,6 +69,31 @@ def sub_network(row: str) -> tuple[Network, tuple[Tensor, ...]]:
     selection = random_selection(coupling, SEED)
     smaller = coupling.apply(selection)
     return build(smaller, weights, coupling.slices(selection), opaque=opaque).eval(), images
+
+
+def prototype() -> tuple[Network, tuple[Tensor, ...]]:
+    """Return the trained ResNet-20 of the CIFAR-10 experiments, and images for it."""
+    module = create("resnet20", classes=10, channels=3).eval()
+    module.load_state_dict(load_file(PROTOTYPE), strict=False)
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(SEED))
+    graph = trace(module, images, name="resnet20")
+    return build(graph, module.state_dict(), {}).eval(), (images,)
+
+
+def finalists(run: Path) -> dict[str, tuple[Network, tuple[Tensor, ...]]]:
+    """Return the finalists of a run, and images for each, by name."""
+    found: dict[str, tuple[Network, tuple[Tensor, ...]]] = {}
+    for source in artefacts.sources(run):
+        if source.images is None:
+            raise SystemExit(f"{run} is compared on its own data: {source.why_not}")
+        read = source.reading(source.images[:RUN_IMAGES])
+        found[source.name] = (source.network.eval(), (torch.from_numpy(read),))
+    return found
+
+
+def cells(network: Network, images: tuple[Tensor, ...]) -> dict[str, Any]:
+    """Return a network's row: what comes of writing it, by target."""
+    return {name: cell(network, images, find_target(name)) for name in names()}
 
 
 def cell(network: Network, images: tuple[Tensor, ...], target: Target) -> dict[str, Any]:
@@ -96,16 +131,18 @@ def parser_errors(content: bytes) -> list[str] | None:
     return [str(parser.get_error(i).desc()) for i in range(parser.num_errors)]
 
 
-def record() -> dict[str, Any]:
-    """Return the whole table."""
-    rows = {}
-    for row in ROWS:
-        network, images = sub_network(row)
-        rows[row] = {name: cell(network, images, find_target(name)) for name in names()}
-        print(row, {name: found["verdict"] for name, found in rows[row].items()}, flush=True)
+def record(runs: dict[str, Any]) -> dict[str, Any]:
+    """Return the whole table.
+
+    Args:
+        runs: rows of runs that are already made, by the run's name.
+    """
+    rows = {row: cells(*sub_network(row)) for row in ROWS}
+    rows[CIFAR10] = cells(*prototype())
     known = environment()
     versions = {name: known[name] for name in VERSIONS}
-    return {"seed": SEED, "rows": rows, "versions": {**versions, "tensorrt_rtx": rtx_version()}}
+    versions["tensorrt_rtx"] = rtx_version()
+    return {"seed": SEED, "rows": rows, "runs": runs, "versions": versions}
 
 
 def rtx_version() -> str | None:
@@ -119,9 +156,12 @@ def rtx_version() -> str | None:
 
 def markdown(document: dict[str, Any]) -> str:
     """Return the table for people."""
-    targets, rows, setting = names(), document["rows"], document["versions"]
+    targets, setting = names(), document["versions"]
+    rows = dict(document["rows"])
+    for run, found in document["runs"].items():
+        rows |= {f"{run}: {name}": row for name, row in found.items()}
     lines = [
-        "# Random sub-networks, written for every target",
+        "# Networks written for every target",
         "",
         (
             f"gensynth {setting['gensynth']}, onnxruntime {setting['onnxruntime']}, torch "
@@ -167,7 +207,17 @@ def markdown(document: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-if __name__ == "__main__":
-    made = record()
-    (HERE / "targets.json").write_text(json.dumps(made, indent=1, allow_nan=False) + "\n")
+def main() -> None:
+    """Make the record and the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", metavar="RUN", nargs="*", type=Path, help="finished run folders")
+    runs = json.loads(RECORD.read_text())["runs"] if RECORD.exists() else {}
+    for run in parser.parse_args().runs:
+        runs[run.name] = {name: cells(*found) for name, found in finalists(run).items()}
+    made = record(runs)
+    RECORD.write_text(json.dumps(made, indent=1, allow_nan=False) + "\n")
     (HERE / "targets.md").write_text(markdown(made))
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gensynth.artefacts import Written
+    from gensynth.export.parity import Parity
     from gensynth.export.sensitivity import Mixed
     from gensynth.export.verify import Verified
 
@@ -45,6 +46,12 @@ def verified(found: "Verified") -> str:
         f"{found.opset} taken, difference {found.parity.relative:.1e} on {found.parity.images} "
         "images"
     )
+
+
+def verified_on(device: str, parity: "Parity", simulated: bool) -> str:
+    """Return the line on an artefact that a device ran."""
+    where = f"{device}, played by a program," if simulated else device
+    return f"{where} computes the same: difference {parity.relative:.1e} on {parity.images} images"
 
 
 def _row(one: "Written") -> list[str]:
