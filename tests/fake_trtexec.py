@@ -98,6 +98,13 @@ def _build(version: str, given: dict[str, str]) -> bool:
         "shapes": given.get("shapes"),
     }
     Path(given["saveEngine"]).write_text(json.dumps(plan))
+    if "exportLayerInfo" in given:
+        half = "FP16" if "fp16" in given else "FP32"
+        output = {"Name": "c", "Format/Datatype": f"Row major linear {half}"}
+        layers: list[Any] = [{"Name": "stem/conv", "Outputs": [output]}]
+        if given.get("profilingVerbosity") != "detailed":
+            layers = ["stem/conv"]
+        Path(given["exportLayerInfo"]).write_text(json.dumps({"Layers": layers}))
     return True
 
 

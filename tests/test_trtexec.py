@@ -154,6 +154,20 @@ def test_an_engine_is_built_once_for_a_board(install: Install, version: str) -> 
     assert len(board.options()) == 2
 
 
+@pytest.mark.parametrize("version", ["8.2.1", "8.6.1", "10.3.0"])
+def test_layers_are_told_where_the_program_can_tell_them(install: Install, version: str) -> None:
+    board = install(version)
+    for cached in (False, True):
+        engine = (
+            board.open().load(network(board.spool, convolution(), x=image()), "fp16", 64).engine
+        )
+        assert engine is not None
+        assert engine["cached"] is cached
+        known = version != "8.2.1"
+        layers = [{"name": "stem/conv", "precision": "fp16"}]
+        assert engine["layers"] == (layers if known else None)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_half_precision_is_a_flag_up_to_10(install: Install, version: str) -> None:
     board = install(version)

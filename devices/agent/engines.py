@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 from contextlib import suppress
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 Parts = Dict[str, Any]
 
@@ -26,11 +26,13 @@ class Kept(NamedTuple):
         path: of its plan.
         build_s: seconds that its build took, when it was built.
         log: the build's bounded log.
+        layers: the builder's own list of them; None where only the engine itself can tell.
     """
 
     path: str
     build_s: float
     log: str
+    layers: Optional[List[Dict[str, str]]] = None
 
 
 def engine_key(parts: Parts) -> str:
@@ -60,14 +62,26 @@ class EngineCache:
                 return None
             if record["sha256"] != _sha256(self._path(parts, "plan")):
                 return None
-            kept = Kept(self._path(parts, "plan"), float(record["build_s"]), str(record["log"]))
+            kept = Kept(
+                self._path(parts, "plan"),
+                float(record["build_s"]),
+                str(record["log"]),
+                record["layers"],
+            )
             for ending in ("plan", "json"):  # used now: the oldest unused are cleared away
                 os.utime(self._path(parts, ending), None)
             return kept
         except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: build anew
             return None
 
-    def keep(self, parts: Parts, plan: bytes, build_s: float, log: str) -> Kept:
+    def keep(
+        self,
+        parts: Parts,
+        plan: bytes,
+        build_s: float,
+        log: str,
+        layers: Optional[List[Dict[str, str]]] = None,
+    ) -> Kept:
         """Store an engine.
 
         Raises:
@@ -80,9 +94,10 @@ class EngineCache:
             "sha256": hashlib.sha256(plan).hexdigest(),
             "build_s": build_s,
             "log": log,
+            "layers": layers,
         }
         self._write(self._path(parts, "json"), json.dumps(record).encode("utf-8"))
-        return Kept(path, build_s, log)
+        return Kept(path, build_s, log, layers)
 
     def forget(self, parts: Parts) -> None:
         """Remove an engine that the runtime does not take back."""

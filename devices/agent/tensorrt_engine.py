@@ -81,24 +81,14 @@ class Executable:
             )
 
     def layers(self) -> Optional[List[Dict[str, str]]]:
-        """Return name and precision of each layer; None where TensorRT cannot tell (below 8.2).
-
-        The precision is that of the layer's first output; "other" for integers and the like.
-        """
+        """Return name and precision of each layer; None where TensorRT cannot tell (below 8.2)."""
         if not hasattr(self._engine, "create_engine_inspector"):
             return None
         inspector = self._engine.create_engine_inspector()
         if inspector is None:
             return None
         inspector.execution_context = self._context
-        text = inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)
-        try:
-            layers = json.loads(text)["Layers"]
-            return [
-                {"name": str(layer["Name"]), "precision": _precision(layer)} for layer in layers
-            ]
-        except (ValueError, KeyError, TypeError):  # built without details
-            return None
+        return layers_of(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
 
     def _settle(self, shapes: Dict[str, Tuple[int, ...]]) -> None:
         by_name = hasattr(self._context, "set_input_shape")
@@ -143,6 +133,19 @@ class Executable:
         if hasattr(self._engine, "get_tensor_mode"):
             return bool(self._engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT)
         return bool(self._engine.binding_is_input(index))
+
+
+def layers_of(text: str) -> Optional[List[Dict[str, str]]]:
+    """Return name and precision of each layer of what an inspector or `trtexec` writes.
+
+    The precision is that of the layer's first output; "other" for integers and the like. None
+    for an engine that was built without details.
+    """
+    try:
+        layers = json.loads(text)["Layers"]
+        return [{"name": str(layer["Name"]), "precision": _precision(layer)} for layer in layers]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _precision(layer: Dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from gensynth.devices.agent.cuda_memory import open_ctypes
 from gensynth.devices.agent.engines import EngineCache, engine_key
 from gensynth.devices.agent.networks import Loaded, Network, within_memory
 from gensynth.devices.agent.status import Fault
+from gensynth.devices.agent.tensorrt_engine import layers_of
 from gensynth.devices.agent.tensors import Tensor
 from gensynth.devices.agent.timing import Turn
 from gensynth.devices.agent.trtexec_call import Program, quoted
@@ -60,6 +61,7 @@ class Trtexec:
         self._known = frozenset(_FLAG.findall(help_text))
         self.version = _version(help_text)
         self._timing = _timing_flags(self._known, self.version)
+        self._layers = {"--profilingVerbosity", "--exportLayerInfo"} <= self._known
         self._context = {"builder": "trtexec", "tensorrt": self.version, "board": board}
         self._context.update(_device())
         self.details: Dict[str, Any] = {
@@ -110,15 +112,17 @@ class Trtexec:
         if kept is None:
             start = time.perf_counter()
             options = flags + _shapes(network) + self._workspace(workspace_mib)
-            plan, log = self._program.build(network, options + self._build_only())
-            kept = self._cache.keep(parts, plan, time.perf_counter() - start, log)
+            built = self._program.build(network, options + self._build_only(), self._layers)
+            build_s = time.perf_counter() - start
+            layers = None if built.layers is None else layers_of(built.layers)
+            kept = self._cache.keep(parts, built.plan, build_s, built.said, layers)
         facts = {
             "key": engine_key(parts),
             "build_s": kept.build_s,
             "cached": cached,
             "bytes": os.path.getsize(kept.path),
             "workspace_mib": workspace_mib,
-            "layers": None,
+            "layers": kept.layers,
             "log": kept.log,
         }
         return facts, kept.path

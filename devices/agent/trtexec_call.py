@@ -10,7 +10,7 @@ import re
 import subprocess
 from array import array
 from contextlib import suppress
-from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set
 
 from gensynth.devices.agent.networks import Network
 from gensynth.devices.agent.onnx_file import OnnxFile
@@ -33,6 +33,14 @@ _UNSUPPORTED = re.compile(
 _NODE = re.compile(r"[Ww]hile parsing node number (\d+)")
 _NOT_JSON = re.compile(r"(?<=[\s\[,])(-?)(nan|inf(?:inity)?)(?=\s*[,\]])")
 _KILLED = (-9, 137)
+
+
+class Built(NamedTuple):
+    """A new engine: its bytes, what the program said, and its layers as the program wrote them."""
+
+    plan: bytes
+    said: str
+    layers: Optional[str]
 
 
 class Program:
@@ -86,16 +94,26 @@ class Program:
             raise refusal(code, said, onnx)
         return said
 
-    def build(self, network: Network, options: Sequence[str]) -> Tuple[bytes, str]:
-        """Return a new engine and what the program said."""
-        plan = self._scratch("plan")
+    def build(self, network: Network, options: Sequence[str], with_layers: bool) -> Built:
+        """Return a new engine.
+
+        Args:
+            network: what it is made of.
+            options: beside the names of files.
+            with_layers: whether the program has options that ask for the layers.
+        """
+        plan, layers = self._scratch("plan"), self._scratch("layers")
+        call = [f"--onnx={network.path}", f"--saveEngine={plan}"] + list(options)
+        if with_layers:
+            call += ["--profilingVerbosity=detailed", f"--exportLayerInfo={layers}"]
         try:
-            said = self.call(
-                [f"--onnx={network.path}", f"--saveEngine={plan}"] + list(options), network.onnx
-            )
-            return self._read(plan), said
+            said = self.call(call, network.onnx)
+            # Not every version writes them where nothing is run.
+            text = self._read(layers).decode("utf-8") if os.path.exists(layers) else None
+            return Built(self._read(plan), said, text)
         finally:
             self._remove(plan)
+            self._remove(layers)
 
     def inputs(self, network: Network) -> List[str]:
         """Write a network's inputs and return the option that names them."""
