@@ -298,8 +298,8 @@ def test_a_forecast_fits_eighty_columns() -> None:
             seen_search=True, frozen_macs_share=0.0042,
             groups=tuple((f"stage{n}.0.conv1", 16) for n in range(6)),
             blocks=("stage1.0", "stage2.0"),
-            operators=(("separable", 7), ("grouped_4", 1)), cycles=12, finalists=3, initialise_s=20.4,
-            cycle_s=4.21, finalist_s=35, total_s=175.9,
+            operators=(("separable", 7), ("grouped_4", 1)), cycles=12, finalists=3,
+            initialise_s=20.4, cycle_s=4.21, finalist_s=35, total_s=175.9,
         ),
         80,
     )  # fmt: skip
