@@ -17,7 +17,9 @@ from gensynth.evaluation import Workshop
 from gensynth.inspection import inspection
 from gensynth.network import Network
 from gensynth.probe import Probe
+from gensynth.sites import Sites
 from gensynth.space import COSTS, Points, Space
+from gensynth.switching import switching_nats
 from gensynth.train import Recipe, Teacher
 
 TIMED_STEPS = 6
@@ -74,12 +76,14 @@ class Pace:
         teach_s: the teacher's answers to the batch of one step.
         image_s: evaluating one image.
         probe_s: probing one network.
+        switch_s: finding what every operator that the run allows would lose.
     """
 
     step_s: float
     teach_s: float
     image_s: float
     probe_s: float
+    switch_s: float
 
     def seconds(
         self, plan: Plan, recipe: Recipe, workshop: Workshop, *, full_networks: int, count: int
@@ -93,7 +97,7 @@ class Pace:
         full_steps = recipe.epochs * (train // recipe.batch)
         short = short_steps * self.step_s * batch_share
         fresh = short_steps * self.teach_s * batch_share if plan.absorb else 0.0
-        initialise = self.probe_s + plan.warmup * (short + fresh)
+        initialise = self.probe_s + self.switch_s + plan.warmup * (short + fresh)
         cycle = short + fresh + search * self.image_s + self.probe_s
         finalist = full_steps * self.step_s + (search + test) * self.image_s
         taught = full_steps * self.teach_s  # once: every student sees the same views
@@ -147,7 +151,19 @@ def pace(
         network(images)
         image_s = _timed(lambda: network(images))
     count = len(batches)
-    return Pace(step_s / count, teach_s / count, image_s / len(images), probe_s)
+    return Pace(
+        step_s / count, teach_s / count, image_s / len(images), probe_s,
+        _switching(workshop, probe, space),
+    )  # fmt: skip
+
+
+def _switching(workshop: Workshop, probe: Probe, space: Space) -> float:
+    """Return the seconds that all operators take, from the first of them."""
+    words = space.sites.words
+    if not words:
+        return 0.0
+    first = Sites(space.coupling.graph, words[:1])
+    return len(words) * _timed(lambda: switching_nats(workshop, probe, first, seed=0))
 
 
 def _network(workshop: Workshop, space: Space, limits: dict[str, int]) -> Network:
