@@ -163,8 +163,17 @@ def _measured(
                 raise
             watch.note(f"{fault}; asking for the same job again")
             time.sleep(pause_s)
-    message = f"{request.device.alias}: {result['message']}"
-    raise DeviceFault(result["status"], message, result["details"])
+    raise DeviceFault(result["status"], _message(request, result), result["details"])
+
+
+def _message(request: Request, result: Mapping[str, Any]) -> str:
+    """Return why there are no figures; of several runtimes each on a line."""
+    tried = result["details"].get("tried")
+    if result["status"] != "runtime_missing" or not tried:
+        return f"{request.device.alias}: {result['message']}"
+    lines = [f"{request.device.alias}: none of its runtimes can measure that"]
+    lines += [f"  {one['path']}: {one['why']}" for one in tried]
+    return "\n".join(lines)
 
 
 class _Told:

@@ -7,7 +7,8 @@
     raw        times and samples by SHA-256, compressed
 
 Rows are never changed or removed; triggers see to it. `answer` gives back what answers a
-request, `measured` what an estimator may learn from; neither ever gives what was simulated.
+request wholly, `measured` what an estimator may learn from; neither ever gives what was
+simulated.
 """
 
 import contextlib
@@ -21,7 +22,6 @@ from typing import Any
 
 import platformdirs
 
-from gensynth.bench.record import MEASURED, is_usable
 from gensynth.errors import StoreError
 
 VERSION = 1
@@ -126,22 +126,21 @@ class Store:
     def answer(self, key: str) -> dict[str, Any] | None:
         """Return the newest record that answers a request; None if none was measured so far.
 
+        One whose flags say that something was not as asked, such as a power mode that was
+        refused, answers another question.
+
         Raises:
             StoreError: as `keep`.
         """
         if not self.path.exists():
             return None
         with self._open() as database:
-            rows = database.execute(
-                "select record from jobs where request_key = ? and provenance = ? "
-                "order by started_utc desc, rowid desc",
-                [key, MEASURED],
-            )
-            for (text,) in rows:
-                record: dict[str, Any] = json.loads(text)
-                if is_usable(record):
-                    return record
-        return None
+            row = database.execute(
+                "select record from jobs where request_key = ? and provenance = 'measured' and "
+                "status = 'ok' order by started_utc desc, rowid desc",
+                [key],
+            ).fetchone()
+        return None if row is None else json.loads(row[0])
 
     def measured(self, device: str | None = None) -> list[dict[str, Any]]:
         """Return the row of every network whose figures may be used, the oldest first.

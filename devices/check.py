@@ -9,7 +9,7 @@ from typing import Any
 
 from gensynth.devices import registry
 from gensynth.devices.client import connect
-from gensynth.devices.profiles import Profile, find_profile, recognise
+from gensynth.devices.profiles import TENSORRT, Profile, find_profile, recognise
 from gensynth.devices.registry import Device
 from gensynth.errors import DeviceFault
 
@@ -136,13 +136,13 @@ def _runtimes(surveyed: list[dict[str, Any]], profile: Profile) -> list[Finding]
         works = entry["version"] is not None
         said = f"{path} {entry['version']}" if works else f"{path}: {entry['why']}"
         found.append(Finding("runtime", works, said))
-    if any(finding.works for finding in found):
-        return found
-    mend = "install one: pip3 install onnxruntime"
-    if profile.tensorrt is not None:
-        mend = "install TensorRT's Python package, which JetPack has: sudo apt install "
-        mend += "python3-libnvinfer; or ONNX Runtime: pip3 install onnxruntime"
-    return [*found[:-1], replace(found[-1], mend=mend)]
+    working = {path for path, finding in zip(profile.runtimes, found, strict=True) if finding.works}
+    mend = ""
+    if profile.tensorrt is not None and not working & set(TENSORRT):
+        mend = "for its GPU install TensorRT's Python package: sudo apt install python3-libnvinfer"
+    elif not working:
+        mend = "install one: pip3 install onnxruntime"
+    return [replace(found[0], mend=mend), *found[1:]]
 
 
 def _power(power: Mapping[str, Any], profile: Profile) -> Finding:

@@ -112,6 +112,16 @@ def test_a_network_that_computes_no_number_is_an_error_and_no_table(tmp_path: Pa
     )
 
 
+def test_why_no_runtime_can_do_it_is_told_of_each(tmp_path: Path) -> None:
+    done = bench(convolution(tmp_path / "net.onnx"), "--precision", "int8")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.endswith(
+        "error: local: none of its runtimes can measure that\n"
+        "  onnxruntime: onnxruntime computes in the file's own precision, and net is in fp32, not "
+        "int8; export it so\n"
+    )
+
+
 def test_a_simulated_device_says_so_first_and_last_and_is_no_success(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,8 @@ def test_a_board_is_recognised_by_what_it_calls_itself(
     found = examine(registry.find("tx2"))
     assert found.simulated
     assert checked(found).startswith("SIMULATED tx2: Jetson TX2")
+    if not any(f.works for f in found.findings if "tensorrt" in f.said or "trtexec" in f.said):
+        assert "-> for its GPU install TensorRT's Python package" in checked(found)
 
 
 def test_what_fails_comes_with_what_mends_it_and_lines_to_copy() -> None:

@@ -102,6 +102,14 @@ def test_what_may_not_be_used_is_kept_and_never_given(
     assert rows == [(record["status"], record["provenance"])]
 
 
+def test_what_was_not_as_asked_is_used_and_answers_nothing(store: Store, measured: Make) -> None:
+    # A power mode that was refused: figures of another mode, under this request.
+    record, raw = measured(status="degraded", flags=["power_mode_refused"])
+    store.keep("key", record, raw)
+    assert store.answer("key") is None
+    assert len(store.measured()) == 2
+
+
 def test_a_row_of_a_network_carries_its_whole_context(store: Store, measured: Make) -> None:
     record, raw = measured()
     store.keep("key", record, raw)
