@@ -3,7 +3,7 @@
  *
  * Strict where 10.2 is: flags are refused once the device has started, a pointer that was not
  * given out is invalid, and a copy beyond an allocation is too. GENSYNTH_CUDA chooses the machine:
- * "none" has no device, "small" has 4 KiB, "lost" fails every copy.
+ * "none" has no device, "full" no memory to start with, "small" 4 KiB, "lost" fails every copy.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -60,6 +60,7 @@ int cudaSetDeviceFlags(unsigned wanted) {
 
 int cudaSetDevice(int device) {
     if (is("none")) return NO_DEVICE;
+    if (is("full")) return MEMORY_ALLOCATION;
     started = 1;
     return device == 0 ? SUCCESS : INVALID_VALUE;
 }
@@ -67,6 +68,7 @@ int cudaSetDevice(int device) {
 int cudaRuntimeGetVersion(int *version) { *version = 10020; return SUCCESS; }
 
 int cudaDeviceGetAttribute(int *value, int attribute, int device) {
+    if (is("none")) return NO_DEVICE;
     if (device != 0) return INVALID_VALUE;
     switch (attribute) {
     case 16: *value = 2; return SUCCESS;  /* cudaDevAttrMultiProcessorCount */

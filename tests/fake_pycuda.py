@@ -109,6 +109,8 @@ class _Device:
 
     def make_context(self, flags: int = 0) -> "_Context":
         assert flags == 4, "a processor that spins while it waits is part of the energy"
+        if self._cuda._free == 0:
+            raise CudaMemoryError("cuCtxCreate failed: out of memory")
         context = _Context(self._cuda)
         self._cuda._stack.append(context)
         return context

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from gensynth.devices.agent import cuda_memory
+from gensynth.devices.agent import cuda_runtime
 from gensynth.devices.agent.cuda_memory import (
     CtypesMemory,
     PycudaMemory,
     open_ctypes,
     open_pycuda,
 )
+from gensynth.devices.agent.cuda_runtime import CudaRuntime
 from gensynth.devices.agent.status import Fault
 from tests.fake_pycuda import FakePycuda
 
@@ -48,7 +49,7 @@ def load(libcudart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
 
 def test_bytes_go_to_the_device_and_back_through_libcudart(load: Callable[[], Any]) -> None:
     library = load()
-    memory = CtypesMemory(library)
+    memory = CtypesMemory(CudaRuntime(library))
     first, second = memory.buffer(256), memory.buffer(256)
     first.put(DATA)
     first.upload()
@@ -68,7 +69,7 @@ def test_bytes_go_to_the_device_and_back_through_libcudart(load: Callable[[], An
 def test_addresses_are_whole(load: Callable[[], Any]) -> None:
     library = load()
     library.fake_size_at.argtypes, library.fake_size_at.restype = [ctypes.c_size_t], ctypes.c_size_t
-    buffer = CtypesMemory(library).buffer(77)
+    buffer = CtypesMemory(CudaRuntime(library)).buffer(77)
     assert buffer.address > 1 << 32  # more than the int that ctypes assumes
     assert library.fake_size_at(buffer.address) == 77
 
@@ -77,7 +78,9 @@ def test_the_processor_does_not_spin_and_the_device_is_told_so_before_it_starts(
     load: Callable[[], Any],
 ) -> None:
     library = load()
-    memory = CtypesMemory(library)  # the fake, as 10.2, takes no flags once it has started
+    memory = CtypesMemory(
+        CudaRuntime(library)
+    )  # the fake, as 10.2, takes no flags once it has started
     assert library.fake_flags() == 4  # cudaDeviceScheduleBlockingSync
     assert (memory.cuda, memory.capability, memory.multiprocessors) == ("10.2", "6.2", 2)
 
@@ -86,6 +89,7 @@ def test_the_processor_does_not_spin_and_the_device_is_told_so_before_it_starts(
     ("machine", "status", "words"),
     [
         ("none", "runtime_missing", "there is no CUDA device: .* got CUDA error 100"),
+        ("full", "oom", "cudaSetDevice must succeed, got CUDA error 2"),
         ("small", "oom", "cudaMalloc must succeed, got CUDA error 2"),
         ("lost", "device_lost", "cudaMemcpy must succeed, got CUDA error 719"),
     ],
@@ -95,14 +99,20 @@ def test_what_libcudart_refuses_is_a_fault(
 ) -> None:
     monkeypatch.setenv("GENSYNTH_CUDA", machine)
     with pytest.raises(Fault, match=words) as refused:
-        CtypesMemory(load()).buffer(8192).upload()
+        CtypesMemory(CudaRuntime(load())).buffer(8192).upload()
     assert refused.value.status == status
+
+
+def test_the_facts_of_a_device_do_not_start_it(load: Callable[[], Any]) -> None:
+    library = load()
+    assert CudaRuntime(library).facts() == ("10.2", "6.2", 2)
+    assert library.cudaSetDeviceFlags(4) == 0  # which the fake refuses once it has started
 
 
 def test_a_device_that_is_lost_cannot_be_waited_for(
     load: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory = CtypesMemory(load())
+    memory = CtypesMemory(CudaRuntime(load()))
     monkeypatch.setenv("GENSYNTH_CUDA", "lost")
     with pytest.raises(Fault, match="cudaDeviceSynchronize must succeed") as refused:
         memory.synchronise()
@@ -113,7 +123,7 @@ def test_libcudart_is_found_where_cuda_or_a_package_of_it_lies(
     libcudart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GENSYNTH_CUDA", raising=False)
-    monkeypatch.setattr(cuda_memory, "PLACES", (str(tmp_path / "cuda*/lib64"),))
+    monkeypatch.setattr(cuda_runtime, "PLACES", (str(tmp_path / "cuda*/lib64"),))
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
     loads = ctypes.CDLL
 
@@ -139,14 +149,14 @@ def test_libcudart_is_found_where_cuda_or_a_package_of_it_lies(
 def test_the_numbers_are_those_of_cudas_headers() -> None:
     text = (HEADERS / "driver_types.h").read_text()
     numbers = dict(re.findall(r"(cuda[A-Z]\w+)\s*=\s*(\d+)", text))
-    assert int(numbers["cudaDevAttrMultiProcessorCount"]) == cuda_memory._MULTIPROCESSORS
-    assert int(numbers["cudaDevAttrComputeCapabilityMajor"]) == cuda_memory._CAPABILITY_MAJOR
-    assert int(numbers["cudaDevAttrComputeCapabilityMinor"]) == cuda_memory._CAPABILITY_MINOR
-    assert int(numbers["cudaErrorMemoryAllocation"]) == cuda_memory._OUT_OF_MEMORY
-    assert int(numbers["cudaMemcpyHostToDevice"]) == cuda_memory._HOST_TO_DEVICE
-    assert int(numbers["cudaMemcpyDeviceToHost"]) == cuda_memory._DEVICE_TO_HOST
+    assert int(numbers["cudaDevAttrMultiProcessorCount"]) == cuda_runtime._MULTIPROCESSORS
+    assert int(numbers["cudaDevAttrComputeCapabilityMajor"]) == cuda_runtime._CAPABILITY_MAJOR
+    assert int(numbers["cudaDevAttrComputeCapabilityMinor"]) == cuda_runtime._CAPABILITY_MINOR
+    assert int(numbers["cudaErrorMemoryAllocation"]) == cuda_runtime._OUT_OF_MEMORY
+    assert int(numbers["cudaMemcpyHostToDevice"]) == cuda_runtime.HOST_TO_DEVICE
+    assert int(numbers["cudaMemcpyDeviceToHost"]) == cuda_runtime.DEVICE_TO_HOST
     (flag,) = re.findall(r"define cudaDeviceScheduleBlockingSync\s+(0x\w+)", text)
-    assert int(flag, 16) == cuda_memory._BLOCKING_SYNC
+    assert int(flag, 16) == cuda_runtime.BLOCKING_SYNC
 
 
 @pytest.mark.skipif(not HEADERS.exists(), reason="needs CUDA's headers")
@@ -158,7 +168,7 @@ def test_the_signatures_are_those_of_cudas_headers() -> None:
         "void **": ctypes.POINTER(ctypes.c_void_p), "int *": ctypes.POINTER(ctypes.c_int),
         "enum cudaDeviceAttr": ctypes.c_int, "enum cudaMemcpyKind": ctypes.c_int,
     }  # fmt: skip
-    for name, declared in cuda_memory._SIGNATURES.items():
+    for name, declared in cuda_runtime._SIGNATURES.items():
         found = re.search(rf"cudaError_t CUDARTAPI {name}\((.*?)\);", text)
         assert found is not None, name
         arguments = [] if found[1] == "void" else found[1].split(",")
@@ -186,6 +196,12 @@ def test_no_device_is_no_runtime_through_pycuda() -> None:
     with pytest.raises(Fault, match="no CUDA-capable device is detected") as refused:
         PycudaMemory(FakePycuda(devices=0))
     assert refused.value.status == "runtime_missing"
+
+
+def test_a_device_without_memory_to_start_with_is_not_taken_for_none() -> None:
+    with pytest.raises(Fault, match="cuCtxCreate failed: out of memory") as refused:
+        PycudaMemory(FakePycuda(free=0))
+    assert refused.value.status == "oom"
 
 
 def test_out_of_memory_is_a_fault_through_pycuda() -> None:
@@ -224,6 +240,6 @@ def test_a_pycuda_that_cannot_be_imported_is_no_runtime(
 
 @pytest.mark.parametrize("size", [7, 9])
 def test_a_buffer_takes_all_its_bytes_and_no_more(load: Callable[[], Any], size: int) -> None:
-    for memory in (PycudaMemory(FakePycuda()), CtypesMemory(load())):
+    for memory in (PycudaMemory(FakePycuda()), CtypesMemory(CudaRuntime(load()))):
         with pytest.raises(ValueError, match=f"the buffer takes 8 bytes, got {size}"):
             memory.buffer(8).put(bytes(size))

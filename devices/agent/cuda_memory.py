@@ -14,49 +14,27 @@ of the energy, and latency is taken in the same way so that both speak of the sa
 """
 
 import ctypes
-import ctypes.util
-import glob
 import importlib
-import os
-import sys
-from contextlib import suppress
-from typing import Any, List, Optional
+from typing import Any, List
 
+from gensynth.devices.agent.cuda_runtime import (
+    BLOCKING_SYNC,
+    DEVICE_TO_HOST,
+    HOST_TO_DEVICE,
+    CudaRuntime,
+    find_runtime,
+)
 from gensynth.devices.agent.status import Fault
-
-PLACES = ("/usr/local/cuda*/lib64",)  # beside them, NVIDIA's Python packages
-
-_OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
-_HOST_TO_DEVICE = 1
-_DEVICE_TO_HOST = 2
-_BLOCKING_SYNC = 4  # cudaDeviceScheduleBlockingSync
-_MULTIPROCESSORS = 16  # cudaDevAttrMultiProcessorCount
-_CAPABILITY_MAJOR = 75  # cudaDevAttrComputeCapabilityMajor
-_CAPABILITY_MINOR = 76
-
-# Addresses do not fit the int that ctypes assumes, so every signature is declared.
-_SIGNATURES = {
-    "cudaSetDevice": [ctypes.c_int],
-    "cudaSetDeviceFlags": [ctypes.c_uint],
-    "cudaRuntimeGetVersion": [ctypes.POINTER(ctypes.c_int)],
-    "cudaDeviceGetAttribute": [ctypes.POINTER(ctypes.c_int), ctypes.c_int, ctypes.c_int],
-    "cudaMalloc": [ctypes.POINTER(ctypes.c_void_p), ctypes.c_size_t],
-    "cudaFree": [ctypes.c_void_p],
-    "cudaMallocHost": [ctypes.POINTER(ctypes.c_void_p), ctypes.c_size_t],
-    "cudaFreeHost": [ctypes.c_void_p],
-    "cudaMemcpy": [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int],
-    "cudaDeviceSynchronize": [],
-}
 
 
 class CtypesBuffer:
     """Bytes on the device and their twin on the host."""
 
-    def __init__(self, memory: "CtypesMemory", size: int) -> None:
-        self._memory = memory
+    def __init__(self, runtime: CudaRuntime, size: int) -> None:
+        self._runtime = runtime
         self._size = size
-        self._device = memory.pointer("cudaMalloc", size)
-        self._pinned = memory.pointer("cudaMallocHost", size)
+        self._device = runtime.pointer("cudaMalloc", size)
+        self._pinned = runtime.pointer("cudaMallocHost", size)
         self.address = int(self._device.value or 0)
 
     def put(self, data: bytes) -> None:
@@ -69,49 +47,36 @@ class CtypesBuffer:
 
     def upload(self) -> None:
         """Copy from the host to the device."""
-        self._memory.call("cudaMemcpy", self._device, self._pinned, self._size, _HOST_TO_DEVICE)
+        self._runtime.call("cudaMemcpy", self._device, self._pinned, self._size, HOST_TO_DEVICE)
 
     def download(self) -> None:
         """Copy from the device to the host."""
-        self._memory.call("cudaMemcpy", self._pinned, self._device, self._size, _DEVICE_TO_HOST)
+        self._runtime.call("cudaMemcpy", self._pinned, self._device, self._size, DEVICE_TO_HOST)
 
     def free(self) -> None:
         """Give the memory back."""
-        self._memory.call("cudaFree", self._device)
-        self._memory.call("cudaFreeHost", self._pinned)
+        self._runtime.call("cudaFree", self._device)
+        self._runtime.call("cudaFreeHost", self._pinned)
 
 
 class CtypesMemory:
-    """Memory through libcudart, which needs no Python package.
+    """Memory through libcudart.
 
     Args:
-        library: libcudart, as ctypes loads it.
+        runtime: libcudart.
 
     Raises:
-        Fault: `runtime_missing` if there is no device.
+        Fault: `runtime_missing` if there is no device, `oom` if it has no memory to start with.
     """
 
     path = "ctypes"
 
-    def __init__(self, library: Any) -> None:
-        self._library = library
-        for name, arguments in _SIGNATURES.items():
-            function = getattr(library, name)
-            function.argtypes = arguments
-            function.restype = ctypes.c_int
-        version = ctypes.c_int()
-        try:
-            # Flags first: before CUDA 11 a device that has started takes none.
-            self.call("cudaSetDeviceFlags", _BLOCKING_SYNC)
-            self.call("cudaSetDevice", 0)
-            self.call("cudaRuntimeGetVersion", ctypes.byref(version))
-        except Fault as fault:
-            raise Fault("runtime_missing", f"there is no CUDA device: {fault.message}") from fault
-        self.cuda = f"{version.value // 1000}.{version.value % 1000 // 10}"
-        self.capability = (
-            f"{self._attribute(_CAPABILITY_MAJOR)}.{self._attribute(_CAPABILITY_MINOR)}"
-        )
-        self.multiprocessors = self._attribute(_MULTIPROCESSORS)
+    def __init__(self, runtime: CudaRuntime) -> None:
+        self._runtime = runtime
+        self.cuda, self.capability, self.multiprocessors = runtime.facts()
+        # Flags first: before CUDA 11 a device that has started takes none.
+        runtime.call("cudaSetDeviceFlags", BLOCKING_SYNC)
+        runtime.call("cudaSetDevice", 0)
         self._buffers: List[CtypesBuffer] = []
 
     def buffer(self, size: int) -> CtypesBuffer:
@@ -120,42 +85,17 @@ class CtypesMemory:
         Raises:
             Fault: `oom`.
         """
-        self._buffers.append(CtypesBuffer(self, size))
+        self._buffers.append(CtypesBuffer(self._runtime, size))
         return self._buffers[-1]
 
     def synchronise(self) -> None:
         """Wait until the device has nothing left to do."""
-        self.call("cudaDeviceSynchronize")
+        self._runtime.call("cudaDeviceSynchronize")
 
     def close(self) -> None:
         """Give all memory back."""
         while self._buffers:
             self._buffers.pop().free()
-
-    def pointer(self, function: str, size: int) -> ctypes.c_void_p:
-        """Allocate with a function of libcudart."""
-        pointer = ctypes.c_void_p()
-        self.call(function, ctypes.byref(pointer), size)
-        return pointer
-
-    def call(self, function: str, *arguments: Any) -> None:
-        """Call a function of libcudart.
-
-        Raises:
-            Fault: `oom` or `device_lost`, if it does not succeed.
-        """
-        code = getattr(self._library, function)(*arguments)
-        if code != 0:
-            raise Fault(
-                "oom" if code == _OUT_OF_MEMORY else "device_lost",
-                f"{function} must succeed, got CUDA error {code}",
-                {"cuda_error": code},
-            )
-
-    def _attribute(self, number: int) -> int:
-        value = ctypes.c_int()
-        self.call("cudaDeviceGetAttribute", ctypes.byref(value), number, 0)
-        return value.value
 
 
 class PycudaBuffer:
@@ -203,7 +143,7 @@ class PycudaMemory:
         cuda: the module `pycuda.driver`.
 
     Raises:
-        Fault: `runtime_missing` if there is no device.
+        Fault: `runtime_missing` if there is no device, `oom` if it has no memory to start with.
     """
 
     path = "pycuda"
@@ -215,7 +155,8 @@ class PycudaMemory:
             device = cuda.Device(0)
             self._context = device.make_context(cuda.ctx_flags.SCHED_BLOCKING_SYNC)
         except cuda.Error as error:
-            raise Fault("runtime_missing", f"there is no CUDA device: {error}") from error
+            status = "oom" if isinstance(error, cuda.MemoryError) else "runtime_missing"
+            raise Fault(status, f"there must be a CUDA device to use, got {error}") from error
         self.cuda = ".".join(str(part) for part in cuda.get_version()[:2])
         self.capability = ".".join(str(part) for part in device.compute_capability())
         self.multiprocessors = int(device.get_attribute(cuda.device_attribute.MULTIPROCESSOR_COUNT))
@@ -267,13 +208,7 @@ def open_ctypes() -> CtypesMemory:
     Raises:
         Fault: `runtime_missing`.
     """
-    library = _libcudart()
-    if library is None:
-        raise Fault(
-            "runtime_missing",
-            "libcudart.so is not found; add CUDA's lib64 folder to LD_LIBRARY_PATH",
-        )
-    return CtypesMemory(library)
+    return CtypesMemory(find_runtime())
 
 
 def _lost(error: Exception) -> Fault:
@@ -284,14 +219,3 @@ def _as_long(data: bytes, size: int) -> bytes:
     if len(data) != size:
         raise ValueError(f"the buffer takes {size} bytes, got {len(data)}")
     return data
-
-
-def _libcudart() -> Optional[Any]:
-    names = ["libcudart.so"]
-    for place in PLACES + tuple(os.path.join(folder, "nvidia/*/lib") for folder in sys.path):
-        names += sorted(glob.glob(os.path.join(place, "libcudart.so*")), reverse=True)
-    for name in names:
-        with suppress(OSError):
-            return ctypes.CDLL(name)
-    versioned = ctypes.util.find_library("cudart")  # starts programs, so it comes last
-    return None if versioned is None else ctypes.CDLL(versioned)

@@ -16,7 +16,7 @@ import time
 from array import array
 from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Tuple
 
-from gensynth.devices.agent.cuda_memory import open_ctypes
+from gensynth.devices.agent.cuda_runtime import DeviceFacts, find_runtime
 from gensynth.devices.agent.engines import EngineCache, engine_key
 from gensynth.devices.agent.networks import Loaded, Network, within_memory
 from gensynth.devices.agent.status import Fault
@@ -234,17 +234,14 @@ def _version(help_text: str) -> str:
 
 
 def _device() -> Dict[str, Any]:
-    """Return what libcudart says of the device; nothing where it is not there."""
+    """Return what libcudart says of the device; nothing where it is not there.
+
+    The device must not be started: its memory is the program's.
+    """
     try:
-        memory = open_ctypes()
+        return dict(find_runtime().facts()._asdict())
     except Fault:
-        return {"cuda": None, "capability": None, "multiprocessors": None}
-    memory.close()
-    return {
-        "cuda": memory.cuda,
-        "capability": memory.capability,
-        "multiprocessors": memory.multiprocessors,
-    }
+        return dict.fromkeys(DeviceFacts._fields)
 
 
 def _shapes(network: Network) -> List[str]:
