@@ -28,8 +28,7 @@ from gensynth import __version__
 from gensynth.cli_bench import bench
 from gensynth.cli_devices import devices
 from gensynth.errors import ConfigError, UnreachableError
-from gensynth.reported import reported as _reported
-from gensynth.reported import uninterrupted as _uninterrupted
+from gensynth.reported import reported, uninterrupted
 
 if TYPE_CHECKING:
     from gensynth.config import RunConfig
@@ -153,7 +152,7 @@ def synth(
         "seed": seed,
         "out": out,
     }
-    with _reported():
+    with reported():
         if resume is not None:
             _refuse_beside_resume(run_file, given, plan=plan)
             _go_on(resume)
@@ -174,11 +173,11 @@ def generate(
     ] = False,
 ) -> None:
     """Draw more networks from a learned generator."""
-    with _reported():
+    with reported():
         from gensynth.render.seeds import read_seeds
 
         wanted = read_seeds(seeds)
-        with _uninterrupted():
+        with uninterrupted():
             from gensynth import family
         from gensynth.render.family import family as table
         from gensynth.render.live import Live, console
@@ -191,7 +190,7 @@ def generate(
 @app.command()
 def show(run: Run) -> None:
     """Print the table of a finished run."""
-    with _reported():
+    with reported():
         from gensynth.render.live import console
         from gensynth.render.result import result
         from gensynth.results import read_result
@@ -217,7 +216,7 @@ def inspect(
     ] = 10,
 ) -> None:
     """Say what can be changed in a network, and what stays and why; no weights are needed."""
-    with _reported():
+    with reported():
         from gensynth.render.inspection import inspection, read_shapes
 
         shapes = read_shapes(shape or ["3,32,32"])
@@ -270,13 +269,13 @@ def export(
     ] = None,
 ) -> None:
     """Write a run's networks as files that a target reads, each compared with its network."""
-    with _reported():
+    with reported():
         if onnx and trt:
             raise ConfigError(
                 "--onnx asks for ONNX files alone and --trt for an engine beside them; leave out "
                 "--onnx"
             )
-        with _uninterrupted():
+        with uninterrupted():
             from gensynth import artefacts
         from gensynth.render.artefacts import artefacts as table
         from gensynth.render.live import Live, console
@@ -300,8 +299,8 @@ def verify(
     ] = None,
 ) -> None:
     """Check an artefact's files, its ONNX file against its target, and that it computes right."""
-    with _reported():
-        with _uninterrupted():
+    with reported():
+        with uninterrupted():
             from gensynth.export.engine import verify_on
             from gensynth.export.verify import verify as check
         from gensynth.render.artefacts import verified, verified_on
@@ -317,7 +316,7 @@ app.add_typer(devices, name="devices")
 
 def _synth(run_file: Path | None, given: Mapping[str, Any]) -> None:
     with _blaming(run_file, given) as config:
-        with _uninterrupted():
+        with uninterrupted():
             from gensynth.run import synth
         from gensynth.render.live import Live, console
         from gensynth.render.result import result
@@ -329,7 +328,7 @@ def _synth(run_file: Path | None, given: Mapping[str, Any]) -> None:
 
 
 def _go_on(run: Path) -> None:
-    with _uninterrupted():
+    with uninterrupted():
         from gensynth.run import resume
     from gensynth.render.live import Live, console
     from gensynth.render.result import result
@@ -342,7 +341,7 @@ def _go_on(run: Path) -> None:
 
 def _plan(run_file: Path | None, given: Mapping[str, Any]) -> None:
     with _blaming(run_file, given) as config:
-        with _uninterrupted():
+        with uninterrupted():
             from gensynth.job import prepare
         from gensynth.render.forecast import forecast
         from gensynth.render.live import Live, console

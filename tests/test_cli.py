@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from gensynth import __version__, cli
+from gensynth import __version__
+from gensynth.reported import uninterrupted
 from tests import toybox
 from tests.toybox import READING, Command
 
@@ -181,7 +182,7 @@ def test_ctrl_c_within_an_import_waits_for_its_end() -> None:
     steps = []
 
     def press() -> None:
-        with cli._uninterrupted():
+        with uninterrupted():
             os.kill(os.getpid(), signal.SIGINT)
             steps.append("after the signal")
 
@@ -193,9 +194,9 @@ def test_ctrl_c_within_an_import_waits_for_its_end() -> None:
 
 def test_where_ctrl_c_is_ignored_it_stays_ignored() -> None:
     code = (
-        "import os, signal; from gensynth import cli\n"
+        "import os, signal; from gensynth.reported import uninterrupted\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "with cli._uninterrupted(): os.kill(os.getpid(), signal.SIGINT)\n"
+        "with uninterrupted(): os.kill(os.getpid(), signal.SIGINT)\n"
     )
     done = toybox.python("-c", code, cwd=toybox.ROOT)
     assert (done.returncode, done.stderr) == (0, "")
