@@ -269,6 +269,24 @@ def test_an_agent_that_is_killed(clean: Home, number: signal.Signals) -> None:
     assert clean.journal("interrupted") == ["killed"]
 
 
+def test_an_agent_that_is_killed_takes_its_worker_along(clean: Home) -> None:
+    errand = errands.good("killed", network_id="stubborn")
+
+    def kill(header: dict[str, Any]) -> None:
+        if header["phase"] == "latency":  # from now on the worker says nothing
+            os.kill(pid, signal.SIGKILL)
+
+    with connect(LOCAL, agent=MISBEHAVING) as connection:
+        pid = connection.hello["pid"]
+        with pytest.raises(DeviceFault):
+            connection.run(errand.spec, errand.blobs, kill)
+    deadline = time.monotonic() + 20
+    while clean.processes() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert clean.processes() == []  # and no other session was there to end it
+    assert misbehave("good", "after")["status"] == "ok"
+
+
 def test_a_cancellation_that_came_too_late_is_not_for_the_next_run(clean: Home) -> None:
     misbehave("good", "earlier")
     (clean.path / "requests" / "job").write_text('{"heard_s": 1e18, "cancel": true}')
