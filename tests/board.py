@@ -94,6 +94,12 @@ class Home:
                     found.append((int(folder.name), command.replace(b"\0", b" ").decode()[:200]))
         return found
 
+    def end_processes(self) -> None:
+        """Let a test that fails leave none."""
+        for pid, _ in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def journal(self, event: str) -> list[str]:
         """The jobs of an event of the journal, in order."""
         path = self.path / "journal"
@@ -141,9 +147,7 @@ class Board(Home):
     def __exit__(self, *error: object) -> None:
         self.relay.__exit__(*error)
         self.stop()
-        for pid, _ in self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        self.end_processes()
 
     @property
     def host_key(self) -> HostKey:
@@ -259,11 +263,13 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
 
 
 @pytest.fixture
-def agent_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+def agent_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """The folder of this machine's own agent."""
     path = tmp_path / "agent-home"
     monkeypatch.setenv("GENSYNTH_AGENT_HOME", str(path))
-    return Home(path)
+    home = Home(path)
+    yield home
+    home.end_processes()
 
 
 def _user() -> str:
