@@ -20,7 +20,7 @@ def fake_tensorrt(version: str, machine: Machine) -> types.ModuleType:
     module = types.ModuleType("tensorrt")
     named: dict[str, Any] = {"__version__": version}
     for name, members in enumerations(version).items():
-        has_name = not version.startswith("8.2")  # pybind11 below 2.3
+        has_name = not version.startswith(("8.0", "8.2"))  # pybind11 below 2.3
         named[name] = _enumeration(name, members, has_name)
     recorded = classes(version)
     kit = Kit(version, machine, named, {})

@@ -146,7 +146,7 @@ class _Config:
     def __init__(self, kit: Kit) -> None:
         self.kit = kit
         self.flags_set: list[str] = []
-        self.workspace = 0 if kit.version.startswith("8.2") else kit.machine.free_mib << 20
+        self.workspace = 0 if kit.version.startswith(("8.0", "8.2")) else kit.machine.free_mib << 20
         self.profiles: list[Any] = []
         self.cache: Any = None
         self._verbosity = "LAYER_NAMES_ONLY"

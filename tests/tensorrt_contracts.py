@@ -1,4 +1,4 @@
-"""What TensorRT's Python module has in 8.2, 8.6, 10 and 11: names, arguments, members.
+"""What TensorRT's Python module has in 8.0, 8.2, 8.6, 10 and 11: names, arguments, members.
 
 Recorded from the sources of its bindings (NVIDIA/TensorRT, python/src/infer/pyCore.cpp and
 python/src/parsers/pyOnnx.cpp); 11 is 10 without what it removed, which tensorrt-rtx 1.7, of the
@@ -12,7 +12,7 @@ of a network are not.
 import re
 from dataclasses import dataclass
 
-VERSIONS = ("8.2.1.8", "8.6.1", "10.3.0", "11.0.0")
+VERSIONS = ("8.0.1.6", "8.2.1.8", "8.6.1", "10.3.0", "11.0.0")
 
 
 @dataclass(frozen=True)
@@ -269,6 +269,17 @@ _ENUMS = {
         "TensorIOMode": "NONE INPUT OUTPUT",
         "ErrorCode": f"{_CODES} {_LATER_CODES}",
     },
+}
+
+
+# JetPack 4.6 before 4.6.1: engines cannot be inspected yet.
+_CLASSES["8.0.1.6"] = {
+    **{name: text for name, text in _CLASSES["8.2.1.8"].items() if name != "EngineInspector"},
+    "ICudaEngine": _CLASSES["8.2.1.8"]["ICudaEngine"].replace("create_engine_inspector()", ""),
+}
+_ENUMS["8.0.1.6"] = {
+    **{name: text for name, text in _ENUMS["8.2.1.8"].items() if name != "LayerInformationFormat"},
+    "ProfilingVerbosity": "DEFAULT NONE VERBOSE",
 }
 
 

@@ -216,10 +216,13 @@ def test_a_build_alone_gives_size_seconds_precisions_layers_and_log(
     assert engine["bytes"] == plan.stat().st_size
     assert 0 < engine["build_s"] < 60
     assert (engine["cached"], engine["workspace_mib"]) == (False, 64)
-    layers = json.loads(bench.blob(engine["layers"]))
-    assert [layer["name"] for layer in layers] == ["stem/conv", "stem/act", "pool"]
-    # The fake computes convolutions alone in half precision, where a flag lets it.
-    assert engine["precisions"] == ({"fp32": 3} if typed else {"fp16": 1, "fp32": 2})
+    if version.startswith("8.0"):  # it cannot tell
+        assert (engine["layers"], engine["precisions"]) == (None, None)
+    else:
+        layers = json.loads(bench.blob(engine["layers"]))
+        assert [layer["name"] for layer in layers] == ["stem/conv", "stem/act", "pool"]
+        # The fake computes convolutions alone in half precision, where a flag lets it.
+        assert engine["precisions"] == ({"fp32": 3} if typed else {"fp16": 1, "fp32": 2})
     assert bench.blob(engine["log"]) == b"[INFO] Engine generation completed in 0.1 seconds."
     assert (network["outputs"], network["times"], network["warmup"]) == (None, None, None)
     assert result["status"] == "ok"
