@@ -4,7 +4,8 @@
     main        the file's entry: one role a process (`serve`, `work`, `survey`, `sample`)
     serve       one session with a host: hello, blobs, one job at a time
     job         a job from the request to the stored result; its lease and its limits
-    work        the measuring itself, in a child: runtimes, timing, windows of energy
+    work        the measuring itself, in a child: latency by `timing`, energy by `windows`
+    runtimes    what runs a network: `tensorrt_`, `trtexec`, `onnxruntime_`
     spool       the folder on the board: blobs, engines, results, the journal
     lock        one job a board, and who holds it
     child       a process for one piece of work, and its guard
