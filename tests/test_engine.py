@@ -45,7 +45,8 @@ def trtexec(agent_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path / "calls"
 
 
-def artefact(precision: str = "fp32", batch: int | None = None) -> Artefact:
+def artefact(precision: str = "fp32", batch: int = 8) -> Artefact:
+    """All eight samples in one run: what plays `trtexec` takes a while to start."""
     return make(source(), find_target("jetson-tx2"), precision=precision, batch=batch)
 
 
@@ -58,9 +59,9 @@ def calls(file: Path) -> list[list[str]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("batch", [None, 3])
+@pytest.mark.parametrize("batch", [3, 8])
 def test_an_engine_is_built_once_and_compared_on_every_sample(
-    trtexec: Path, agent_home: Home, batch: int | None
+    trtexec: Path, agent_home: Home, batch: int
 ) -> None:
     one = artefact("fp16", batch)
     found = built(one)
@@ -150,7 +151,7 @@ def test_the_command_builds_on_the_device_and_shows_what_came_back(
 ) -> None:
     code, out, err = gensynth(
         "export", str(finished[0]), "--trt", "--device", "local", "--target", "jetson-tx2",
-        "--precision", "fp16", "--out", "out",
+        "--precision", "fp16", "--batch", "8", "--out", "out",
     )  # fmt: skip
     names = finalists(finished[0])
     assert (code, err.splitlines()[-1]) == (0, f"engines: {names[-1]}")
@@ -160,6 +161,21 @@ def test_the_command_builds_on_the_device_and_shows_what_came_back(
         assert "no layers told, difference " in line
         assert manifest(here / "out" / name)["engine"]["runtime"]["version"] == "8.2.1"
     assert "no engine was built" not in out
+
+
+def test_without_a_device_it_is_built_here_where_the_gpu_is_what_the_files_are_for(
+    finished: tuple[Path, str, str], tmp_path: Path, trtexec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = finished[0] / "finalists" / "FermiNet-A"
+    gpu, tx2 = (artefacts.order(target=name, batch=8) for name in ("nvidia-gpu", "jetson-tx2"))
+    monkeypatch.setattr(engine, "is_here", lambda: True)
+    (built_here,) = artefacts.export(network, gpu, trt=True, out=tmp_path / "a")
+    (for_a_board,) = artefacts.export(network, tx2, trt=True, out=tmp_path / "b")
+    assert manifest(built_here.folder)["engine"]["device"] == "local"
+    assert manifest(for_a_board.folder)["engine"] == "none; TensorRT builds it on the board"
+    monkeypatch.setattr(engine, "is_here", lambda: False)
+    (not_here,) = artefacts.export(network, gpu, trt=True, out=tmp_path / "c")
+    assert manifest(not_here.folder)["engine"] == "none; TensorRT builds it on the board"
 
 
 def test_a_failed_build_writes_nothing(

@@ -7,10 +7,14 @@ binary files; ranges are of 512 training images, accuracy is of the search split
 nothing here has learned from. The prototype is taken with nothing required of it; with what
 `experiments/cifar10` requires; and with what it just reaches, which shows what layers stay in
 FP32 then. Files for the other targets with INT8 differ from these in their opset alone.
+
+The processor's file is also timed beside the FP32 file, in turns, one image on one thread.
 """
 
 import argparse
+import io
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +22,14 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from gensynth.bench.compare import ratio_of_medians
+from gensynth.bench.timing import time_interleaved
 from gensynth.data import cifar10
 from gensynth.data.dataset import Dataset
 from gensynth.environment import environment
 from gensynth.errors import ExportError
-from gensynth.export.artefact import make
+from gensynth.export.artefact import Artefact, make
+from gensynth.export.runtime import open_session
 from gensynth.export.sensitivity import CALIBRATION_IMAGES
 from gensynth.export.source import Reading, Source
 from gensynth.export.targets import find_target
@@ -36,6 +43,7 @@ HERE = Path(__file__).resolve().parent
 RECORD, TABLE = HERE / "int8.json", HERE / "int8.md"
 PROTOTYPE = HERE.parent / "cifar10" / "prototype" / "resnet20-cifar10.safetensors"
 VERSIONS = ("gensynth", "torch", "onnx", "onnxruntime", "processor")
+ROUNDS = 40
 TARGETS = ("jetson-xavier", "x86-cpu")
 REQUIREMENTS = ((), ("top1 >= 89%",), ("top1 >= 90.8%",))
 
@@ -69,17 +77,36 @@ def row(data: Dataset, target: str, requirements: tuple[str, ...]) -> dict[str, 
         return {"refused": str(error)}
     assert made.mixed is not None
     assert made.accuracy is not None
+    fp32 = make(source(data, ()), found, precision="fp32", batch=1)
     return {
         "before": made.accuracy.before,
         "after": made.accuracy.after,
         "n": made.accuracy.n,
-        "bytes": len(made.files["network.onnx"]),
+        "bytes": [len(one.files["network.onnx"]) for one in (fp32, made)],
+        "latency": None if found.tensorrt else latency(fp32, made),
         "difference": made.parity.relative,
         "layers": len(made.mixed.layers),
         "kept": list(made.mixed.kept),
         "fallen": list(made.mixed.fallen),
         "damage": {layer: float(f"{value:.3g}") for layer, value in made.mixed.damage.items()},
         "tried": [list(one) for one in made.mixed.tried],
+    }
+
+
+def latency(fp32: Artefact, made: Artefact) -> dict[str, Any]:
+    """Time both files in turns; the median of each round, and the ratio with its interval."""
+    with np.load(io.BytesIO(made.files["samples.npz"]), allow_pickle=False) as samples:
+        manifest = json.loads(made.files["manifest.json"])
+        image = Reading.of(manifest)(samples["images"])[:1]
+    sessions = [open_session(one.files["network.onnx"]) for one in (fp32, made)]
+    runs = [lambda s=s: s.run({"images": image}) for s in sessions]
+    timings = time_interleaved(runs, rounds=ROUNDS, runs=10, warmup_ns=300_000_000)
+    medians = [[statistics.median(turn) / 1e6 for turn in one.rounds_ns] for one in timings]
+    ratio = ratio_of_medians([[ms] for ms in medians[1]], [[ms] for ms in medians[0]])
+    return {
+        "fp32_ms": [round(ms, 5) for ms in medians[0]],
+        "int8_ms": [round(ms, 5) for ms in medians[1]],
+        "ratio": [round(r, 4) for r in (ratio.value, ratio.low, ratio.high)],
     }
 
 
@@ -97,18 +124,26 @@ def markdown(document: dict[str, Any]) -> str:
             "have no INT8 units and are refused."
         ),
         "",
-        "| target | required | top-1 before | after | images | layers in FP32 |",
-        "|---|---|---|---|---|---|",
+        "Latency is the INT8 file's median over the FP32 file's, one image on one thread, timed in",
+        f"turns, with the 95 % interval of {ROUNDS} rounds; size is of the files.",
+        "",
+        "| target | required | top-1 before | after | images | size | latency | layers in FP32 |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for found in document["rows"]:
         start = f"| {found['target']} | {', '.join(found['required']) or '-'} |"
         if "refused" in found:
-            lines.append(f"{start} | | | refused: {found['refused']} |")
+            lines.append(f"{start} | | | | | refused: {found['refused']} |")
             continue
         before, after = (f"{100 * found[key] / found['n']:.2f} %" for key in ("before", "after"))
         kept = f"{len(found['kept'])} of {found['layers']}"
         names = f": {', '.join(found['kept'])}" if found["kept"] else ""
-        lines.append(f"{start} {before} | {after} | {found['n']} | {kept}{names} |")
+        large, small = found["bytes"]
+        size = f"{small / large:.2f}"
+        timed = found["latency"]
+        ratio = "-" if timed is None else "{:.2f} ({:.2f} to {:.2f})".format(*timed["ratio"])
+        cells = [before, after, str(found["n"]), size, ratio, f"{kept}{names}"]
+        lines.append(f"{start} {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
