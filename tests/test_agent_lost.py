@@ -219,6 +219,17 @@ def test_a_host_that_is_interrupted(board: Board, host: subprocess.Popen[str]) -
     assert board.leftovers() == []
 
 
+def test_a_second_host_is_told_who_has_the_board(board: Board, host: subprocess.Popen[str]) -> None:
+    busy = lost(board, errands.good("other"))
+    assert busy.status == "device_busy"
+    assert (busy.details["owner"]["id"], busy.details["owner"]["host"]) == ("job", "127.0.0.1")
+    assert host.poll() is None  # it is not disturbed
+    host.send_signal(signal.SIGINT)
+    host.wait()
+    assert ask(board, errands.good("other"))["status"] == "ok"
+    assert board.leftovers() == []
+
+
 def test_a_host_that_sleeps_longer_than_its_lease(
     board: Board, host: subprocess.Popen[str]
 ) -> None:
