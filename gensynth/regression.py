@@ -15,10 +15,12 @@ import numpy as np
 REACHES = np.geomspace(0.02, 0.6, 6)
 """Prior standard deviations tried for the effects of single groups and blocks, in logits."""
 
-SCATTERS = np.geomspace(0.01, 0.3, 6)
-"""Standard deviations tried for the scatter of a network around the model, in logits."""
+SCATTERS = np.geomspace(0.01, 1.0, 7)
+"""Standard deviations tried for the scatter of a network around the model, in logits.
 
-NEGLIGIBLE = 1e-4
+Up to what a short training's luck can be: too small a scatter is taken for an effect."""
+
+NEGLIGIBLE = 1e-6
 """Weight below which a pair of scales is left out of the average."""
 
 

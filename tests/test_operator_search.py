@@ -132,8 +132,19 @@ def test_without_operators_generators_and_graphs_are_those_of_before(
     assert text.hexdigest()[:16] == digest
 
 
-def test_without_operators_an_inquisitor_is_that_of_before() -> None:
-    # Recorded at commit 097c522, before there were operators.
+def test_without_operators_an_inquisitor_is_that_of_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Recorded at commit 097c522, before there were operators, with the priors of that time.
+    named = {
+        "one": (1.0, 2.0), "macs": (0.2, 0.5), "params": (0.2, 0.5), "width": (0.2, 0.3),
+        "removed": (-0.2, 0.3), "kept": (0.2, 0.3), "rank": (-0.1, 0.3), "blocks": (-0.1, 0.3),
+    }  # fmt: skip
+    monkeypatch.setattr("gensynth.inquisitor._ACCURACY_PRIOR", {**named, "operators": (0, 1)})
+    extra = ((-0.5, 0.4), (1.0, 0.7), (0.2, 0.2))
+    monkeypatch.setattr("gensynth.inquisitor._EXTRA_PRIOR", extra)
+    monkeypatch.setattr("gensynth.regression.SCATTERS", np.geomspace(0.01, 0.3, 6))
+    monkeypatch.setattr("gensynth.regression.NEGLIGIBLE", 1e-4)
     inquisitor = planted.learned()
     document = json.dumps(inquisitor.to_document())
     assert hashlib.sha256(document.encode()).hexdigest()[:16] == "b92cf38d3860f1c7"
