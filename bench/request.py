@@ -229,7 +229,9 @@ def parse_inputs(texts: Sequence[str]) -> dict[str, np.ndarray]:
             raise ConfigError(f"an input is NAME=FILE.npy, got {text!r}")
         try:
             loaded = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except OSError as error:
+            raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+        except (ValueError, EOFError) as error:
             raise ConfigError(f"{file} is no array that numpy.save has written: {error}") from error
         if not isinstance(loaded, np.ndarray):
             raise ConfigError(f"{file} must hold one array, got {type(loaded).__name__}")

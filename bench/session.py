@@ -159,11 +159,23 @@ def _measured(
                     return make(request, result, connection.blob, about)
             break
         except DeviceFault as fault:
+            if fault.status == "device_busy":
+                raise _busy(request, fault) from fault
             if fault.status != "device_lost" or not reached or pause_s is None:
                 raise
             watch.note(f"{fault}; asking for the same job again")
             time.sleep(pause_s)
     raise DeviceFault(result["status"], _message(request, result), result["details"])
+
+
+def _busy(request: Request, fault: DeviceFault) -> DeviceFault:
+    host = (fault.details.get("owner") or {}).get("host", "another host")
+    return DeviceFault(
+        "device_busy",
+        f"{request.device.alias} is busy with another measurement, of {host}; two at once would "
+        "disturb each other: run the command again when that has ended",
+        fault.details,
+    )
 
 
 def _message(request: Request, result: Mapping[str, Any]) -> str:

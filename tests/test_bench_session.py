@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,25 @@ def test_an_operator_that_nobody_knows_is_named(tmp_path: Path, store: Store) ->
     with pytest.raises(DeviceFault, match="local: .*does not load net: .*Flub") as caught:
         answer(request(file), store=store)
     assert caught.value.status in ("unsupported_op", "build_failed")
+
+
+def test_two_measurements_of_one_device_do_not_disturb_each_other(
+    tmp_path: Path, store: Store
+) -> None:
+    heard = Heard()
+    grade = Grade("quick", WARMUP, rounds=8, round_s=0.5, energy=None)
+    asked = request(convolution(tmp_path / "net.onnx"), grade=grade)
+    first = threading.Thread(target=answer, args=(asked,), kwargs={"store": store, "watch": heard})
+    first.start()
+    deadline = time.monotonic() + 60
+    while "measure" not in heard.phases:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with pytest.raises(DeviceFault, match="local is busy with another measurement, of ") as caught:
+        answer(asked, store=store)
+    assert caught.value.status == "device_busy"
+    first.join()
+    assert len(store.measured()) == 1
 
 
 def test_integers_are_measured_as_well(tmp_path: Path, store: Store) -> None:

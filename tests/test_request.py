@@ -130,6 +130,8 @@ def test_inputs_as_a_person_writes_them(tmp_path: Path) -> None:
     assert parse_inputs([f"x={file}"])["x"].tolist() == [0, 1, 2]
     with pytest.raises(ConfigError, match="an input is NAME=FILE.npy, got 'x'"):
         parse_inputs(["x"])
+    with pytest.raises(ConfigError, match="cannot read absent.npy: No such file"):
+        parse_inputs(["x=absent.npy"])
     file.write_bytes(b"\x80\x04not an array")
     with pytest.raises(ConfigError, match="no array that numpy.save has written"):
         parse_inputs([f"x={file}"])

@@ -104,7 +104,7 @@ def _milliseconds(latency: Mapping[str, Any], key: str) -> str:
 
 
 def _places(latency_ms: float) -> int:
-    return min(3, decimals(latency_ms))  # no clock tells less than a microsecond apart
+    return min(4, decimals(latency_ms))  # clocks tell some 0.00005 ms apart
 
 
 def _compute(latency: Mapping[str, Any]) -> str:
