@@ -29,7 +29,7 @@ from setting import (
     HERE,
     Record,
     Setting,
-    environment_line,
+    add_environment,
     evaluate,
     open_setting,
     score,
@@ -210,8 +210,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     setting = open_setting(options.data, options.seed)
     fixed = Record(FIXED)
-    if not fixed.lines:
-        fixed.add("environment", environment_line())
+    if len(fixed.of("fixed")) < EVALUATIONS:
+        add_environment(fixed)
     graphs = list(random_graphs(setting, FIXED_SEED, "fixed"))
     for graph in graphs[len(fixed.of("fixed")) :]:
         fixed.add("fixed", evaluate(setting, graph)[1])
@@ -220,8 +220,7 @@ def main() -> None:
         return
     setting = open_setting(options.data, options.seed)  # now with the requirement
     record = Record(HERE / "results" / f"seed-{options.seed}.jsonl")
-    if not record.lines:
-        record.add("environment", environment_line())
+    add_environment(record)
     state = run_loop(setting, record, "loop", setting.probe)
     held_out = [HELD_OUT + i for i in range(FAMILY)]
     first = replace(state.generator, theta=state.anchor)
