@@ -126,9 +126,8 @@ class Board(Home):
         self.folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
-        self.relay = Relay(self.port)
-        alias = f"board-{self.port}"
+        self.relay = Relay()
+        alias = f"board-{self.relay.port}"
         self._way = f"HostKeyAlias={alias}\0".encode()
         self.device = Device(
             alias, f"ssh://{_user()}@127.0.0.1:{self.relay.port}", python=sys.executable
@@ -173,21 +172,29 @@ class Board(Home):
         self.start()
 
     def start(self) -> None:
-        """Start sshd and wait until it answers."""
-        path = self.folder / "sshd_config"
-        path.write_text("".join(f"{name} {value}\n" for name, value in self._settings()))
+        """Start sshd on a free port and wait until it answers."""
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where root's separates privilege
+        deadline = time.monotonic() + _START_S
+        while not self._starts(_free_port(), deadline):  # another may take the port before it
+            assert time.monotonic() < deadline, (self.folder / "sshd.log").read_text()
+            time.sleep(0.1)
+
+    def _starts(self, port: int, deadline: float) -> bool:
+        path = self.folder / "sshd_config"
+        settings = {"Port": str(port)} | self._settings()
+        path.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
         assert SSHD is not None
         with (self.folder / "sshd.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [SSHD, "-D", "-e", "-f", str(path)], stdin=subprocess.DEVNULL, stderr=log
             )
-        deadline = time.monotonic() + _START_S
-        while not _answers(self.port):
-            assert self._process.poll() is None, (self.folder / "sshd.log").read_text()
-            assert time.monotonic() < deadline, "sshd must answer"
+        while not _answers(port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                return False
             time.sleep(0.02)
+        self.relay.target = port
+        return True
 
     def stop(self) -> None:
         """End the sshd that listens; sessions go on."""
@@ -196,9 +203,8 @@ class Board(Home):
             self._process.wait()
             self._process = None
 
-    def _settings(self) -> Iterator[tuple[str, str]]:
+    def _settings(self) -> dict[str, str]:
         own = {
-            "Port": str(self.port),
             "ListenAddress": "127.0.0.1",
             "HostKey": str(self.folder / "host_key"),
             "AuthorizedKeysFile": str(self.folder / "authorized_keys"),
@@ -213,7 +219,7 @@ class Board(Home):
             # Another home, so that no start file of the user's is read.
             "SetEnv": f"HOME={self.folder} GENSYNTH_AGENT_HOME={self.path}",
         }
-        return iter((own | self._options).items())
+        return own | self._options
 
 
 def ssh_with_own_configuration(folder: Path, key: Path) -> Path:

@@ -1,6 +1,7 @@
 """A cable between a host and a board that a test can cut or unplug at any byte.
 
-    with Relay(port) as relay:      # connect to relay.port
+    with Relay() as relay:          # connect to relay.port
+        relay.target = port
         relay.cut_after(up=1000)    # from the next connection on
 
 A cut closes both ends at once, as a board that is switched off behind a living router does;
@@ -40,12 +41,13 @@ class Relay:
     """Carries TCP connections to a port of this machine.
 
     Attributes:
+        target: the port of the board, for the next connection.
         port: where it listens.
         connections: how many were made.
     """
 
-    def __init__(self, target: int) -> None:
-        self._target = target
+    def __init__(self) -> None:
+        self.target = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.connections = 0
@@ -100,7 +102,7 @@ class Relay:
         host, _ = self._listener.accept()
         self.connections += 1
         try:
-            board = socket.create_connection(("127.0.0.1", self._target))
+            board = socket.create_connection(("127.0.0.1", self.target))
         except OSError:
             host.close()
             return
