@@ -179,6 +179,17 @@ def test_a_warm_up_ends_with_three_blocks_that_agree() -> None:
     assert done == Warmup(seconds=50, runs=50, steady=True, typical_ns=90e6)
 
 
+def test_how_long_turns_become_is_judged_by_the_mean() -> None:
+    clock = Clock()
+
+    def block(seconds: float) -> Turn:
+        clock.ns += S
+        return turn(*[1_000_000] * 9, 91_000_000)  # one run in ten waits for a busy neighbour
+
+    done = warm_up(block, min_s=0, block_s=1, agree_pct=1, cap_s=10, clock=clock)
+    assert done.typical_ns == 10_000_000  # 100 runs are one second
+
+
 def test_a_network_that_grows_slower_is_not_steady_either() -> None:
     assert warmed([90, 91, 92, 93, 93.2, 93.4]).seconds == 60
 

@@ -53,7 +53,8 @@ class Warmup(NamedTuple):
         seconds: that it took.
         runs: in it.
         steady: whether the last blocks agreed; if not, what follows may drift.
-        typical_ns: the median run of the last block.
+        typical_ns: the mean run of the last block. On a busy board it is many times the
+            median, and a turn of so many medians would last as many times too long.
     """
 
     seconds: float
@@ -147,7 +148,7 @@ def warm_up(
                 and max(last) <= (1 + agree_pct / 100) * min(last)
             )
             if steady or seconds >= cap_s:
-                return Warmup(seconds, runs, steady, medians[-1])
+                return Warmup(seconds, runs, steady, sum(taken) / len(taken))
 
 
 def runs_a_turn(runs: int, min_round_s: float, typical_ns: float) -> int:
