@@ -1,7 +1,7 @@
 """Our files beside those of torch's exporters with onnxslim: nodes, and latency in turns.
 
     pip install onnxslim onnxscript
-    python -m experiments.export.peers [--quick]
+    python -m experiments.export.peers [--quick] [NETWORK ...]
 
 writes experiments/export/peers.json (the record) and peers.md. The networks are those of
 experiments/families; every one is exported for one image by three ways that must compute the
@@ -18,8 +18,8 @@ the session does. So every file is loaded anew `LOADS` times, all of them are ti
 after each, and what is resampled for an interval is a load. Our file is also timed as "again",
 loaded a second time: how far that ratio is from 1 is what the machine's noise does.
 
-A network whose files are as they were is not timed again, so that an interrupted run goes on;
-delete peers.json to begin anew.
+A network whose files are as they were is not timed again, so that an interrupted run goes on,
+unless it is named. Times are only worth keeping from a machine that does nothing else.
 """
 
 import argparse
@@ -28,7 +28,9 @@ import io
 import json
 import logging
 import statistics
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,6 @@ from torch import Tensor, nn
 
 from experiments.families.networks import NAMES, network
 from gensynth.bench.compare import Ratio, ratio_of_medians
-from gensynth.bench.timing import time_interleaved
 from gensynth.environment import environment
 from gensynth.errors import ExportError
 from gensynth.export.onnx import to_onnx
@@ -114,13 +115,26 @@ def medians_ms(made: dict[str, bytes], images: tuple[Tensor, ...], loads: int) -
     for load in range(loads):
         order = WAYS if load % 2 == 0 else tuple(reversed(WAYS))
         calls = [_Call(open_session(made[_file(way)]), images) for way in order]
-        (first, *_) = time_interleaved(calls, rounds=1, runs=3, warmup_ns=0)
-        runs = min(200, max(1, TURN_NS // min(first.rounds_ns[0])))
-        timings = time_interleaved(calls, rounds=ROUNDS, runs=runs, warmup_ns=TURN_NS)
-        for way, timing in zip(order, timings, strict=True):
-            all_ns = [ns for turn in timing.rounds_ns for ns in turn]
-            taken[way].append(round(statistics.median(all_ns) / 1e6, 6))
+        runs = min(200, max(1, TURN_NS // min(_turn(calls[0], 3))))
+        turns: list[list[int]] = [[] for _ in calls]
+        for number in range(ROUNDS + 1):
+            for call, found in list(zip(calls, turns, strict=True))[:: 1 - 2 * (number % 2)]:
+                found += _turn(call, runs)
+        for way, found in zip(order, turns, strict=True):
+            settled = found[runs:]  # without the first round, which warms up
+            taken[way].append(round(statistics.median(settled) / 1e6, 6))
     return taken
+
+
+def _turn(call: Callable[[], object], runs: int) -> list[int]:
+    """Nanoseconds of each of some runs, after one that is not timed."""
+    call()
+    found = []
+    for _ in range(runs):
+        start = time.perf_counter_ns()
+        call()
+        found.append(time.perf_counter_ns() - start)
+    return found
 
 
 def _file(way: str) -> str:
@@ -240,7 +254,7 @@ def main() -> None:
     """Fill in what is missing of the record, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_LOADS} loads, for a try")
-    parser.add_argument("names", nargs="*", help="only these networks")
+    parser.add_argument("names", nargs="*", help="only these, timed anew")
     options = parser.parse_args()
     logging.disable(logging.WARNING)  # of the exporters
     torch.set_num_threads(1)
@@ -252,7 +266,8 @@ def main() -> None:
     kept = document["rows"] if setting == versions else {}
     rows = dict(kept)
     for name in options.names or NAMES:
-        rows[name] = row(name, kept.get(name, {}), QUICK_LOADS if options.quick else LOADS)
+        before = {} if options.names else kept.get(name, {})
+        rows[name] = row(name, before, QUICK_LOADS if options.quick else LOADS)
         ordered = {name: rows[name] for name in NAMES if name in rows}
         made = {"versions": versions, "rows": ordered}
         RECORD.write_text(json.dumps(made, allow_nan=False, indent=1) + "\n")
