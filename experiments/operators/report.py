@@ -70,7 +70,7 @@ def factor(values: Sequence[float]) -> str:
 
 def budget(found: dict[int, Pair], images: int) -> list[str]:
     """Return the lines on the pairs of one budget."""
-    lines = [f"## {images:,} images of distillation, {len(found)} pairs", ""]
+    lines = [f"## {images:,} images of distillation, {len(found)} of the pairs", ""]
     lines += [
         "| seed | top-1 off | top-1 on | MACs off | MACs on | parameters off | on | latency |"
     ]
@@ -99,7 +99,7 @@ def budget(found: dict[int, Pair], images: int) -> list[str]:
     return [
         *lines,
         "",
-        f"Convolutions of the {len(whole)} networks with another operator: {chosen}.",
+        f'Other operators in the networks of the arm "on": {chosen}.',
     ]
 
 
@@ -117,9 +117,8 @@ def report(record: Record) -> str:
     ]
     for images in budgets:
         found = pairs(record, images)
-        lines.append("")
         if found:
-            lines += budget(found, images)
+            lines += ["", *budget(found, images)]
         missing = planned[images] - len(found)
         if missing:
             lines += [
