@@ -58,7 +58,9 @@ def make(
             `protocol_error` if the result cannot be read.
     """
     try:
-        return _Maker(request, result, fetch).record(about)
+        # All at once: a session that is silent while this machine computes would be ended.
+        fetched = {sha256: fetch(sha256) for sha256 in _blobs(result)}
+        return _Maker(request, result, fetched.__getitem__).record(about)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DeviceFault(
             "protocol_error", f"{request.device.alias} sent a result that cannot be read: {error!r}"
@@ -71,6 +73,15 @@ def is_usable(record: Mapping[str, Any]) -> bool:
     What decides or reports anything asks this first: a simulated result is never usable.
     """
     return record["provenance"] == MEASURED and record["status"] in USABLE
+
+
+def _blobs(result: Mapping[str, Any]) -> set[str]:
+    """Return the SHA-256 of everything that a result names."""
+    named = {(result["power"] or {}).get("samples")}
+    for entry in result["networks"]:
+        named.update(output["blob"] for output in entry["outputs"])
+        named.update((entry["times"]["blob"], entry["times"]["compute"]))
+    return {sha256 for sha256 in named if sha256 is not None}
 
 
 class _Maker:
