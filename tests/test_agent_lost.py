@@ -193,8 +193,10 @@ def host(board: Board) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", HOST, board.device.alias]
     root = Path(__file__).parent.parent
     with subprocess.Popen(
-        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        # A shell that starts the tests in the background hands on an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:  # fmt: skip
         wait_for(lambda: board.journal("begun"))
         yield process
         process.kill()

@@ -312,6 +312,8 @@ def test_ctrl_c_ends_the_job_and_leaves_nothing(tmp_path: Path, agent_home: Home
     process = subprocess.Popen(
         [sys.executable, "-m", "gensynth", "bench", str(file)],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell that starts the tests in the background hands on an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 60
