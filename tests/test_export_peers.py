@@ -45,7 +45,7 @@ def test_our_files_have_as_many_nodes_as_were_recorded(name: str) -> None:
 
 def test_no_file_is_slower_than_a_peers() -> None:
     if any(len(row["medians_ms"]["ours"]) < peers.LOADS for row in ROWS.values()):
-        pytest.skip("recorded with --quick, whose intervals are too wide to say")
+        pytest.skip("recorded with few loads, whose intervals are too wide to say")
     for name, row in ROWS.items():
         for way in peers.PEERS:
             assert peers.ratio(row, way).high <= peers.BOUND, (name, way)

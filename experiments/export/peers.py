@@ -1,7 +1,7 @@
 """Our files beside those of torch's exporters with onnxslim: nodes, and latency in turns.
 
     pip install onnxslim onnxscript
-    python -m experiments.export.peers [--quick] [NETWORK ...]
+    python -m experiments.export.peers [--loads N] [NETWORK ...]
 
 writes experiments/export/peers.json (the record) and peers.md. The networks are those of
 experiments/families; every one is exported for one image by three ways that must compute the
@@ -15,8 +15,9 @@ and once more by the first two at opset 13, where only nodes are counted.
 
 Where a session's weights lie in memory makes a few percent of a latency, and stays as long as
 the session does. So every file is loaded anew `LOADS` times, all of them are timed in turns
-after each, and what is resampled for an interval is a load. Our file is also timed as "again",
-loaded a second time: how far that ratio is from 1 is what the machine's noise does.
+after each, and what is resampled for an interval is a load. Where an interval is too wide to
+say on which side of the bound a ratio lies, more loads tell (--loads). Our file is also timed
+as "again", loaded a second time: how far that ratio is from 1 is what the machine's noise does.
 
 A network whose files are as they were is not timed again, so that an interrupted run goes on,
 unless it is named. Times are only worth keeping from a machine that does nothing else.
@@ -212,7 +213,7 @@ def markdown(document: dict[str, Any]) -> str:
         ),
         (
             "Latency: our median over theirs, timed in turns, with the 95 % interval of "
-            f"{loads} loads."
+            f"{loads} loads or more."
         ),
         "*again* is our own file loaded a second time.",
         "",
@@ -253,7 +254,12 @@ def markdown(document: dict[str, Any]) -> str:
 def main() -> None:
     """Fill in what is missing of the record, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_LOADS} loads, for a try")
+    parser.add_argument(
+        "--loads",
+        type=int,
+        default=LOADS,
+        help=f"more for a narrower interval, {QUICK_LOADS} for a try",
+    )
     parser.add_argument("names", nargs="*", help="only these, timed anew")
     options = parser.parse_args()
     logging.disable(logging.WARNING)  # of the exporters
@@ -267,7 +273,7 @@ def main() -> None:
     rows = dict(kept)
     for name in options.names or NAMES:
         before = {} if options.names else kept.get(name, {})
-        rows[name] = row(name, before, QUICK_LOADS if options.quick else LOADS)
+        rows[name] = row(name, before, options.loads)
         ordered = {name: rows[name] for name in NAMES if name in rows}
         made = {"versions": versions, "rows": ordered}
         RECORD.write_text(json.dumps(made, allow_nan=False, indent=1) + "\n")
