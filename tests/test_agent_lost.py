@@ -156,13 +156,21 @@ def test_a_cable_that_is_pulled(
 def test_a_board_that_loses_its_power(board: Board, how: str) -> None:
     errand = errands.good("job", network_id=how)
 
+    def kill_all() -> bool:
+        alive = board.processes(over_there=True)
+        for pid, _ in alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return bool(alive)
+
     def power_off(header: dict[str, Any]) -> None:
-        while header["phase"] == "latency" and (alive := board.processes(over_there=True)):
-            for pid, _ in alive:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        while header["phase"] == "latency" and kill_all():
+            pass
 
     assert lost(board, errand, power_off).status == "device_lost"
+    for _ in range(5):  # who was between fork and exec could not be seen
+        kill_all()
+        time.sleep(0.1)
     wait_for(lambda: not board.processes())
     with connect(board.device, agent=MISBEHAVING) as connection:
         assert connection.hello["interrupted"] == "job"
