@@ -75,7 +75,7 @@ def synth(config: RunConfig, *, watch: Watch = SILENT, command: str | None = Non
                 job = prepare(config, watch=watch, training=training)
         except KeyboardInterrupt as error:
             if runs:
-                raise Interrupted(_way_on(runs[0])) from error
+                raise _interrupted(runs[0], phases) from error
             raise Interrupted("stopped before the run began; nothing is kept") from error
         run = runs[0] if runs else begin(job.dataset.name)
         return _watched(run, job, phases, watch)
@@ -95,6 +95,8 @@ def resume(path: Path, *, watch: Watch = SILENT) -> Result:
     with RunFolder.open(path) as run:
         if (path / RESULT_FILE).exists():
             return read_result(path)
+        if (path / PHASES_FILE).exists():
+            phases.add(json.loads((path / PHASES_FILE).read_bytes()))
         config = read(path / "run.toml")
         known = _inputs(run)
         kept = None if known is None else path / publish.PROTOTYPE / states.WEIGHTS_FILE
@@ -102,7 +104,7 @@ def resume(path: Path, *, watch: Watch = SILENT) -> Result:
             with phases("prepare"):
                 job = prepare(config, watch=watch, kept=kept, training=lambda _: path / TRAINING)
         except KeyboardInterrupt as error:
-            raise Interrupted(_way_on(run)) from error
+            raise _interrupted(run, phases) from error
         if known is not None:
             _check_inputs(run, job, known)
         return _watched(run, job, phases, watch)
@@ -162,20 +164,18 @@ def _create(config: RunConfig, data: str, command: str | None) -> RunFolder:
 
 
 def _watched(run: RunFolder, job: Job, phases: Phases, watch: Watch) -> Result:
-    earlier = run.path / PHASES_FILE
-    if earlier.exists():
-        phases.add(json.loads(earlier.read_bytes()))
     try:
         _go(run, job, phases, watch)
     except KeyboardInterrupt as error:
-        run.write_text(PHASES_FILE, _json(phases.lap()))
-        raise Interrupted(_way_on(run)) from error
+        raise _interrupted(run, phases) from error
     return read_result(run.path)
 
 
 def _go(run: RunFolder, job: Job, phases: Phases, watch: Watch) -> None:
     if _inputs(run) is None:
         _keep_inputs(run, job)
+    if (run.path / TRAINING).exists():  # its result is kept now
+        durable.remove_folder(run.path / TRAINING)
     state = _learn(run, job, phases, watch)
     with phases("finalists"):
         watch.phase("finalists")
@@ -295,8 +295,6 @@ def _keep_inputs(run: RunFolder, job: Job) -> None:
     inputs = {"data": job.inputs["data"], "weights_sha256": digest}
     inputs["prototype"] = job.inputs["prototype"]
     run.write_text(INPUTS_FILE, _json(inputs))
-    if (run.path / TRAINING).exists():  # its result is kept now
-        durable.remove_folder(run.path / TRAINING)
 
 
 def _inputs(run: RunFolder) -> dict[str, Any] | None:
@@ -321,10 +319,12 @@ def _check_inputs(run: RunFolder, job: Job, known: Mapping[str, Any]) -> None:
             )
 
 
-def _way_on(run: RunFolder) -> str:
+def _interrupted(run: RunFolder, phases: Phases) -> Interrupted:
+    """Keep the times of a stopped session, and say how to go on."""
+    run.write_text(PHASES_FILE, _json(phases.lap()))
     last = run.latest_state()
     done = "before the first cycle" if last is None or last[0] == 0 else f"after cycle {last[0]}"
-    return f"stopped {done}; go on with: gensynth synth --resume {run.path}"
+    return Interrupted(f"stopped {done}; go on with: gensynth synth --resume {run.path}")
 
 
 def _json(value: Any) -> str:

@@ -410,8 +410,11 @@ def test_an_interrupted_training_of_the_prototype_goes_on_to_the_same_run(
     checkpoint = tmp_path / "run" / "training" / "checkpoint.safetensors"
     with safe_open(checkpoint, framework="np") as file:
         assert int(file.metadata()["step"]) > 0
+    trained_s = json.loads((tmp_path / "run" / "phases.json").read_text())["prepare"]
     resumed = resume(tmp_path / "run")
+    assert json.loads((resumed.path / "phases.json").read_text())["prepare"] > trained_s > 0
     assert networks(resumed.path) == networks(whole.path)
+    assert not (resumed.path / "training").exists()
     record = json.loads((resumed.path / "prototype" / "training.json").read_text())
     assert record["train_s"] is None
 
