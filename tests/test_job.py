@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pickle
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from gensynth import stimuli
+from gensynth.compute import Compute
 from gensynth.config import (
     DataConfig,
     FinalistsConfig,
@@ -22,7 +24,7 @@ from gensynth.config import (
 from gensynth.cost import cost
 from gensynth.coupling import couple
 from gensynth.errors import ConfigError, DataError, GensynthError, PrototypeError, UnreachableError
-from gensynth.forecast import frozen_macs_share, point_at_limits
+from gensynth.forecast import TIMED_STEPS, frozen_macs_share, pace, point_at_limits
 from gensynth.inquisitor import FULL
 from gensynth.job import Job, prepare
 from gensynth.run import synth
@@ -209,6 +211,24 @@ def test_the_forecast_gives_the_range_that_the_space_has(job: Job) -> None:
     assert forecast.frozen_macs_share == 0
     assert dict(forecast.groups) == {"stem": 8, "narrow": 12}  # inner is added to stem
     assert 0 < forecast.cycle_s < forecast.total_s
+
+
+def test_what_is_paid_once_a_network_is_no_part_of_a_forecast_step(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once_s, real_s = 1000.0, time.perf_counter
+    compilations: list[nn.Module] = []
+
+    def compiled(compute: Compute, network: nn.Module) -> nn.Module:
+        compilations.append(network)
+        return network
+
+    monkeypatch.setattr(Compute, "compiled", compiled)
+    monkeypatch.setattr(time, "perf_counter", lambda: real_s() + once_s * len(compilations))
+    recipe = dataclasses.replace(job.recipe, compiled=True)
+    found = pace(job.workshop, job.probe, job.space, {"macs": 60_000}, recipe)
+    assert compilations
+    assert 0 < found.step_s < once_s / TIMED_STEPS
 
 
 def test_a_forecast_leaves_nothing_that_the_run_would_find(job: Job) -> None:
