@@ -6,6 +6,7 @@
     runtime, clocks, thermal, seconds
     networks       one entry each: onnx_sha256, structure_sha256, params, macs (or why not),
                    correctness, warmup, latency, energy (or why not), ratio, end_to_end
+    reference      the board's last point in its control chart; None for this machine
     command, started_utc, gensynth, agent
 
 A figure that was not taken is None and has its reason beside it; no figure is ever 0, infinite
@@ -50,8 +51,8 @@ def make(
         request: that was answered.
         result: of the agent, with figures.
         fetch: gives a blob of the result.
-        about: "command", "started_utc", "gensynth", "commit", "agent": what the device does
-            not know.
+        about: "command", "started_utc", "gensynth", "commit", "agent", "reference": what the
+            device does not know.
 
     Raises:
         DeviceFault: `invalid_output` if a network computes something else there than here;

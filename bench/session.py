@@ -1,7 +1,8 @@
 """A measurement from the question to the record.
 
-    find and read the files -> look into the store -> else: the device's agent measures all of
-    them in turns -> check the outputs, work out the figures -> keep the record, return it
+    find and read the files -> look into the store -> else: see that the board is what it was
+    -> the device's agent measures all of them in turns -> check the outputs, work out the
+    figures -> keep the record, return it
 
 The same request is answered from the store, unless a fresh measurement is asked for. A device
 that is lost in the middle is asked again under the same job's id, which it measures once.
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import gensynth
-from gensynth.bench import subjects
+from gensynth.bench import control, subjects
 from gensynth.bench.grades import find_grade
 from gensynth.bench.record import make
 from gensynth.bench.request import Request
@@ -129,18 +130,24 @@ def answer(
     if known is not None:
         return {**known, "from_store": True}
     kept.require_writable()
-    record, raw = _measured(request, command or shlex.join(sys.orig_argv), watch)
+
+    def measured(asked: Request, **about: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
+        return _measured(asked, command or shlex.join(sys.orig_argv), about, watch)
+
+    reference = control.keep_watch(request, kept, measured, watch)
+    record, raw = measured(request, reference=reference)
     kept.keep(key, record, raw)
     return {**record, "from_store": False}
 
 
 def _measured(
-    request: Request, command: str, watch: Watch
+    request: Request, command: str, about: Mapping[str, Any], watch: Watch
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Ask the device; again, under the same id, if it was reached and then lost."""
     spec, blobs = request.job()
     versions = environment()
-    about = {
+    known = {
+        **about,
         "command": command,
         "started_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "gensynth": versions["gensynth"],
@@ -155,8 +162,8 @@ def _measured(
                 watch.phase("load")
                 result = connection.run(spec, blobs, _Told(watch))
                 if result["status"] in WITH_FIGURES:
-                    about["agent"] = connection.hello["agent"]
-                    return make(request, result, connection.blob, about)
+                    known["agent"] = connection.hello["agent"]
+                    return make(request, result, connection.blob, known)
             break
         except DeviceFault as fault:
             if fault.status == "device_busy":
@@ -204,7 +211,7 @@ class _Told:
 def _place(device: Device) -> str:
     """Return what is known of a device before it is asked."""
     if device.destination is not None:
-        return f"{gensynth.__version__} {device.destination} {device.python}"
+        return f"{gensynth.__version__} {device.destination} {device.python} {device.serial}"
     runtime = None
     with suppress(PackageNotFoundError):
         runtime = version("onnxruntime")

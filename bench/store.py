@@ -5,10 +5,11 @@
     networks   one row a network of a job: the file's SHA-256 and its structure's, the whole
                context, and the figures that are asked for most
     raw        times and samples by SHA-256, compressed
+    doubts     jobs of a board that was found changed later, by the job that found it
 
 Rows are never changed or removed; triggers see to it. `answer` gives back what answers a
 request wholly, `measured` what an estimator may learn from; neither ever gives what was
-simulated.
+simulated or is in doubt.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ import platformdirs
 
 from gensynth.errors import StoreError
 
-VERSION = 1
+VERSION = 2
 _WAIT_S = 30.0
 _TABLES = """
 create table jobs (
@@ -65,6 +66,13 @@ create table networks (
 create index networks_by_structure on networks (structure_sha256, device);
 create table raw (sha256 text primary key, content blob not null);
 """
+_TABLES_OF_2 = """
+create table doubts (
+    job_id text primary key references jobs,
+    found_by text not null references jobs
+);
+"""
+_CERTAIN = "provenance = 'measured' and job_id not in (select job_id from doubts)"
 
 
 class Store:
@@ -136,7 +144,7 @@ class Store:
             return None
         with self._open() as database:
             row = database.execute(
-                "select record from jobs where request_key = ? and provenance = 'measured' and "
+                f"select record from jobs where request_key = ? and {_CERTAIN} and "
                 "status = 'ok' order by started_utc desc, rowid desc",
                 [key],
             ).fetchone()
@@ -156,12 +164,63 @@ class Store:
         with self._open() as database:
             rows = database.execute(
                 "select networks.*, jobs.started_utc from networks join jobs using (job_id) "
-                "where provenance = 'measured' and status in ('ok', 'degraded') "
+                f"where {_CERTAIN} and status in ('ok', 'degraded') "
                 "and (? is null or networks.device = ?) order by jobs.rowid, place",
                 [device, device],
             )
             names = [column[0] for column in rows.description]
             return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def under(self, key: str) -> list[dict[str, Any]]:
+        """Return every record of a request, the oldest first, whatever became of it.
+
+        Raises:
+            StoreError: as `keep`.
+        """
+        if not self.path.exists():
+            return []
+        with self._open() as database:
+            rows = database.execute(
+                "select record from jobs where request_key = ? order by rowid", [key]
+            ).fetchall()
+        return [json.loads(row[0]) for row in rows]
+
+    def jobs_since(self, job_id: str) -> int:
+        """Return how many jobs of the same device were kept after a job.
+
+        Raises:
+            StoreError: as `keep`.
+        """
+        with self._open() as database:
+            (found,) = database.execute(
+                "select count(*) from jobs as later, jobs as one where one.job_id = ? "
+                "and later.device = one.device and later.rowid > one.rowid",
+                [job_id],
+            ).fetchone()
+        return int(found)
+
+    def doubt(self, *, after: str, until: str) -> int:
+        """Doubt what was kept of a device since it was as before; return how many jobs that is.
+
+        Args:
+            after: the last job at which it was.
+            until: the job that found it changed, which is itself in doubt.
+
+        Raises:
+            StoreError: as `keep`.
+        """
+        between = (
+            "from jobs as job, jobs as good, jobs as found where good.job_id = ? "
+            "and found.job_id = ? and job.device = found.device "
+            "and job.rowid > good.rowid and job.rowid <= found.rowid"
+        )
+        with self._open() as database:
+            database.execute(
+                f"insert or ignore into doubts select job.job_id, found.job_id {between}",
+                [after, until],
+            )
+            (found,) = database.execute(f"select count(*) {between}", [after, until]).fetchone()
+        return int(found)
 
     def raw(self, sha256: str) -> bytes:
         """Return raw times or samples of a record.
@@ -198,14 +257,18 @@ class Store:
 
     def _check(self, database: sqlite3.Connection) -> None:
         (version,) = database.execute("pragma user_version").fetchone()
-        if version == 0:
-            for statement in [*_TABLES.split(";\n"), *_guards()]:
-                database.execute(statement)
-            database.execute(f"pragma user_version = {VERSION}")
-        elif version != VERSION:
+        if version > VERSION:
             raise StoreError(
                 f"{self.path} has version {version}, this version reads {VERSION}; move it away"
             )
+        statements: list[str] = []
+        if version < 1:
+            statements += [*_TABLES.split(";\n"), *_guards("jobs", "networks", "raw")]
+        if version < VERSION:
+            statements += [*_TABLES_OF_2.split(";\n"), *_guards("doubts")]
+            statements.append(f"pragma user_version = {VERSION}")
+        for statement in statements:
+            database.execute(statement)
 
 
 def default_path() -> Path:
@@ -239,8 +302,8 @@ def _places(count: int) -> str:
     return ", ".join("?" * count)
 
 
-def _guards() -> Iterator[str]:
-    for table in ("jobs", "networks", "raw"):
+def _guards(*tables: str) -> Iterator[str]:
+    for table in tables:
         for act in ("update", "delete"):
             yield (
                 f"create trigger {table}_{act} before {act} on {table} "

@@ -64,7 +64,7 @@ class Recognised:
     """A device after the first look at it.
 
     Attributes:
-        device: with the profile that its own words tell.
+        device: with the profile and the serial that its own words tell.
         note: why nothing could be told; empty if something could.
     """
 
@@ -73,17 +73,17 @@ class Recognised:
 
 
 def recognised(device: Device, *, keep: bool) -> Recognised:
-    """Ask a registered device what it is, and register its profile.
+    """Ask a registered device what it is, and register that.
 
     Args:
         keep: whether the user has named the profile, which then stays.
     """
     try:
         with connect(device) as connection:
-            model = connection.hello["facts"].get("model")
+            facts = connection.hello["facts"]
     except DeviceFault as fault:
         return Recognised(device, f"it does not answer yet: {fault}")
-    return Recognised(_with_profile(device, model) if not keep else device, "")
+    return Recognised(_learned(device, facts, keep=keep), "")
 
 
 def check(device: Device) -> Checked:
@@ -96,8 +96,7 @@ def check(device: Device) -> Checked:
         report = connection.check()
         interrupted = connection.hello.get("interrupted")
     facts = report["facts"]
-    if device.profile == "generic":
-        device = _with_profile(device, facts.get("model"))
+    device = _learned(device, facts, keep=device.profile != "generic")
     profile = find_profile(device.profile)
     findings = [
         _system(report),
@@ -109,12 +108,22 @@ def check(device: Device) -> Checked:
     return Checked(device, profile, tuple(findings), bool(facts.get("simulated")))
 
 
-def _with_profile(device: Device, model: str | None) -> Device:
-    profile = recognise(model)
-    if profile is None or device.destination is None or profile.name == device.profile:
+def _learned(device: Device, facts: Mapping[str, Any], *, keep: bool) -> Device:
+    """Return a device with what its board says of itself, and register that.
+
+    Args:
+        keep: whether the profile stays as it is.
+    """
+    if device.destination is None:
         return device
-    found = replace(device, profile=profile.name)
-    registry.replace(found)
+    profile = None if keep else recognise(facts.get("model"))
+    found = replace(
+        device,
+        profile=device.profile if profile is None else profile.name,
+        serial=device.serial or facts.get("serial_hash"),
+    )
+    if found != device:
+        registry.replace(found)
     return found
 
 

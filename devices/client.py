@@ -51,6 +51,7 @@ class Connection:
                 f"{device.alias} must run the agent {agent.sha256:.12} that was sent, got "
                 f"{self.hello.get('agent')!r:.20}; clear the agent's folder there",
             )
+        self._require_board(self.hello["facts"].get("serial_hash"))
 
     def run(
         self,
@@ -104,6 +105,19 @@ class Connection:
         """Return what works on the board, and why the rest does not; may take a minute."""
         header, _ = self._request({"type": "check"}, SURVEY_S)
         return header["report"]
+
+    def _require_board(self, serial: str | None) -> None:
+        """Refuse a board that only has the address, and perhaps the copied image, of ours."""
+        known = self._device.serial
+        if known is not None and serial is not None and serial != known:
+            alias = self._device.alias
+            raise DeviceFault(
+                "host_key_changed",
+                f"{alias} must be the board that was registered, whose serial number hashes to "
+                f"{known}; another board or a new system answers, {serial}. Where that is meant: "
+                f"gensynth devices remove {alias}, then add it again",
+                {"registered": known, "answers": serial},
+            )
 
     def _send_missing(self, blobs: Mapping[str, bytes | Path]) -> None:
         missing = self._ask({"type": "have", "sha256s": sorted(blobs)})["sha256s"]

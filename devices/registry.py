@@ -1,6 +1,6 @@
 """The machines a user has named, kept in the user's configuration folder.
 
-    devices.toml    one table a device: its ssh destination, its profile, its Python
+    devices.toml    one table a device: its ssh destination, its profile, its Python, its serial
     known_hosts     the host keys that the user has seen and taken, under the devices' aliases
 
 `local`, this machine, is always there and stands in no file. A device is only what the user
@@ -8,12 +8,14 @@ said of it; what it really is, its agent says when asked (`gensynth.devices.chec
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ _DESTINATION = re.compile(
     r"(:[0-9]{1,5})?"
 )
 _PYTHON = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*")
+_SERIAL = re.compile(r"[0-9a-f]{16}")
 _HEAD = "# Devices of gensynth; made by: gensynth devices add\n"
 
 
@@ -71,12 +74,16 @@ class Device:
         destination: as ssh takes it, such as "nvidia@192.168.55.1"; None is this machine.
         profile: what kind of board it is; a name of `gensynth.devices.profiles`.
         python: the command that starts Python there.
+        serial: hash of its serial number as its agent told it; None before it did, or could.
+        added_utc: when it was registered, with which its control charts begin.
     """
 
     alias: str
     destination: str | None
     profile: str = "generic"
     python: str = "python3"
+    serial: str | None = None
+    added_utc: str | None = None
 
     def __post_init__(self) -> None:
         check_alias(self.alias)
@@ -86,6 +93,8 @@ class Device:
             raise ConfigError(
                 f"python must be a command or a path without spaces, got {self.python!r}"
             )
+        if self.serial is not None and not _SERIAL.fullmatch(self.serial):
+            raise ConfigError(f"serial must be 16 hexadecimal digits, got {self.serial!r}")
         find_profile(self.profile)
 
 
@@ -155,7 +164,9 @@ def add(device: Device, key: HostKey) -> None:
         _refuse_taken(device.alias, devices)
         # The key first: a device without one cannot be reached, a key alone harms nobody.
         _write(known_hosts(), [*_keys_but(device.alias), f"{device.alias} {key.type} {key.key}\n"])
-        _write_devices({**devices, device.alias: device})
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        registered = dataclasses.replace(device, added_utc=now)
+        _write_devices({**devices, device.alias: registered})
 
 
 def replace(device: Device) -> None:
@@ -224,6 +235,8 @@ def _write_devices(devices: Mapping[str, Device]) -> None:
             f"profile = {json.dumps(device.profile)}\n"
             f"python = {json.dumps(device.python)}\n"
         )
+        said = {"serial": device.serial, "added_utc": device.added_utc}
+        lines += [f"{key} = {json.dumps(value)}\n" for key, value in said.items() if value]
     _write(folder() / "devices.toml", lines)
 
 

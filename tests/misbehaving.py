@@ -9,10 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any, Callable, Dict
 
 from gensynth.devices.agent.spool import Spool
 from gensynth.devices.agent.status import Fault
+
+# As Linux 4.9, which L4T R32 runs, writes it (mm/oom_kill.c).
+OUT_OF_MEMORY = "Out of memory: Kill process 8121 (python3) score 911 or sacrifice child"
 
 
 def work(
@@ -42,6 +46,10 @@ def work(
             os.write(2, b"x" * (1 << 16))
     elif kind == "signal":
         os.kill(os.getpid(), int(argument))
+    elif kind == "outgrows":
+        with Path(os.environ["GENSYNTH_AGENT_ROOT"], "dev/kmsg").open("a") as log:
+            log.write("3,8,90,-;" + OUT_OF_MEMORY + "\n SUBSYSTEM=memory\n6,9,91,-;eth0: up\n")
+        os.kill(os.getpid(), signal.SIGKILL)
     elif kind == "exit":
         os._exit(int(argument))
     elif kind == "raises":

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from gensynth.errors import DeviceFault
 from tests import errands
 from tests.board import MISBEHAVING, Home
 from tests.errands import Errand
+from tests.misbehaving import OUT_OF_MEMORY
 
 
 @pytest.fixture
@@ -96,6 +98,21 @@ def test_a_network_that_needs_more_memory_than_there_is(clean: Home) -> None:
         small = errands.good("small")
         assert connection.run(small.spec, small.blobs)["status"] == "ok"
     assert result["status"] == "oom"
+
+
+def test_what_the_kernel_says_of_memory_that_ran_out_is_kept(
+    clean: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dev").mkdir()
+    earlier = "3,1,1000,-;Out of memory: Killed process 1 (of an hour ago)\n"
+    (tmp_path / "dev/kmsg").write_text(earlier)
+    monkeypatch.setenv("GENSYNTH_AGENT_ROOT", str(tmp_path))
+    result = misbehave("outgrows")
+    assert result["status"] == "oom"
+    assert result["details"]["kernel"] == [OUT_OF_MEMORY]
+    assert result["message"].endswith(f"; the kernel says: {OUT_OF_MEMORY}")
+    silent = misbehave(f"signal-{signal.SIGKILL:d}", "silent")
+    assert (silent["status"], silent["details"]["kernel"]) == ("oom", [])
 
 
 def test_no_runtime_of_those_asked_for(clean: Home) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from gensynth.bench import grades, measure
+from gensynth.bench import control, grades, measure
 from gensynth.bench.grades import Grade, Warmup, Windows
 from gensynth.bench.record import is_usable
 from gensynth.bench.request import Request
@@ -41,6 +42,7 @@ pytestmark = pytest.mark.usefixtures("agent_home")
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setattr(registry, "folder", lambda: tmp_path / "config")
+    monkeypatch.setattr(control, "GRADE", SHORT)
     return Store(tmp_path / "measurements.sqlite")
 
 
@@ -239,10 +241,39 @@ def test_a_board_behind_ssh_measures_the_same_way(
     tmp_path: Path, store: Store, board: Board
 ) -> None:
     asked = request(convolution(tmp_path / "net.onnx"), device=board.device)
-    record = answer(asked, store=store)
+    heard = Heard()
+    record = answer(asked, store=store, watch=heard)
     assert record["status"] == "ok"
     assert record["device"]["alias"] == board.device.alias
     assert answer(asked, store=store)["from_store"]
+    assert heard.phases[0] == "reference"
+    assert record["reference"]["points"] == 1
+    assert record["reference"]["delta_sigma"] is None
+    assert "point 1 of the 5 before its chart has limits" in bench(record, 120)
+    assert board.leftovers() == []
+
+
+def test_a_board_that_has_become_slow_is_refused_before_it_measures(
+    tmp_path: Path, store: Store, board: Board
+) -> None:
+    asked = request(convolution(tmp_path / "net.onnx"), device=board.device)
+    first = answer(asked, store=store)
+    with contextlib.closing(sqlite3.connect(store.path)) as database:
+        key, text = database.execute(
+            "select request_key, record from jobs where job_id = ?", [first["reference"]["job_id"]]
+        ).fetchone()
+    for number in range(4 * control.FEWEST):  # as if it had been ten times as fast until now
+        point = {**json.loads(text), "job_id": f"fast-{number}"}
+        point["networks"][0]["latency"]["p50_ms"] = first["reference"]["p50_ms"] / 10
+        store.keep(key, point, {})
+    for number in range(control.EVERY):
+        store.keep("another", {**first, "job_id": f"job-{number}"}, {})
+    jobs = len(board.journal("begun"))
+    with pytest.raises(DeviceFault, match="also when repeated") as refused:
+        answer(asked, store=store, fresh=True)
+    assert refused.value.status == "quarantined"
+    assert refused.value.details["doubted"] == control.EVERY
+    assert len(board.journal("begun")) == jobs + 2  # the reference network twice, and no more
     assert board.leftovers() == []
 
 
@@ -256,7 +287,8 @@ def test_a_lost_board_is_asked_again_for_the_same_job(
     assert record["status"] == "ok"
     assert heard.has_cut
     assert any("asking for the same job again" in text for text in heard.told)
-    assert board.journal("begun") == [record["job_id"]]  # once, for both connections
+    reference = record["reference"]["job_id"]
+    assert board.journal("begun") == [reference, record["job_id"]]  # once, for both connections
     assert board.leftovers() == []
 
 
@@ -292,7 +324,7 @@ def test_joules_of_a_board_behind_ssh_are_the_models_and_never_measured(
 
 
 class Cutting(Heard):
-    """Cuts the cable once the first round is done."""
+    """Cuts the cable once the first round of the networks is done, after the reference's."""
 
     def __init__(self, board: Board) -> None:
         super().__init__()
@@ -301,7 +333,8 @@ class Cutting(Heard):
 
     def progress(self, what: str, share: float, text: str) -> None:
         super().progress(what, share, text)
-        if what == "latency" and share > 0 and not self.has_cut:
+        is_reference = self.phases.count("reach") < 2
+        if what == "latency" and share > 0 and not self.has_cut and not is_reference:
             self.has_cut = True
             self._board.relay.cut()
 

@@ -1,5 +1,6 @@
 """`gensynth devices` as a person types it, with a real board behind ssh."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,30 @@ def test_a_board_is_recognised_by_what_it_calls_itself(
     assert checked(found).startswith("SIMULATED tx2: Jetson TX2")
     if not any(f.works for f in found.findings if "tensorrt" in f.said or "trtexec" in f.said):
         assert "-> for its GPU install TensorRT's Python package" in checked(found)
+
+
+@pytest.mark.parametrize("word", ["add", "check"])
+def test_a_board_is_known_by_its_serial_number_from_then_on(
+    tmp_path: Path, board: Board, word: str
+) -> None:
+    number = tmp_path / "root/proc/device-tree/serial-number"
+    number.parent.mkdir(parents=True)
+    number.write_text("0324717900123\0")
+    root = f"GENSYNTH_AGENT_ROOT={tmp_path / 'root'}"
+    board.configure(SetEnv=f"HOME={board.folder} GENSYNTH_AGENT_HOME={board.path} {root}")
+    alias = board.device.alias
+    if word == "add":
+        alias = "tx2"
+        devices("add", *unregistered(board), "--fingerprint", board.host_key.fingerprint)
+    else:
+        assert devices("check", alias).exit_code == 0
+    digest = hashlib.sha256(b"gensynth serial 0324717900123").hexdigest()
+    assert registry.find(alias).serial == digest[:16]
+    number.write_text("0324717900124\0")
+    done = devices("check", alias)
+    assert done.exit_code == 2
+    assert f"{alias} must be the board that was registered" in done.stderr
+    assert f"gensynth devices remove {alias}, then add it again" in done.stderr
 
 
 def test_what_fails_comes_with_what_mends_it_and_lines_to_copy() -> None:

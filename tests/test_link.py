@@ -158,6 +158,18 @@ def test_another_machine_at_the_same_address(board: Board) -> None:
     assert not board.path.exists()  # nothing was sent to it
 
 
+def test_another_board_with_the_same_address_and_a_copied_image(board: Board) -> None:
+    with connect(board.device) as connection:
+        own = connection.hello["facts"]["serial_hash"]
+    with connect(replace(board.device, serial=own)):
+        pass
+    fault = refusal(replace(board.device, serial="0123456789abcdef"))
+    assert fault.status == "host_key_changed"
+    assert fault.details == {"registered": "0123456789abcdef", "answers": own}
+    assert f"gensynth devices remove {board.device.alias}" in fault.message
+    assert board.leftovers() == []
+
+
 def test_a_machine_whose_key_nobody_has_taken(board: Board) -> None:
     registry.known_hosts().write_text("")
     fault = refusal(board.device)

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -38,12 +40,22 @@ def test_local_is_always_there_and_in_no_file(config: Path) -> None:
 
 def test_an_added_device_is_found_again_with_its_key_under_its_alias(config: Path) -> None:
     board = Device("tx2", "nvidia@192.168.55.1", profile="jetson-tx2", python="/usr/bin/python3")
+    before = datetime.now(UTC)
     registry.add(board, KEY)
-    assert registry.find("tx2") == board
+    found = registry.find("tx2")
+    assert replace(found, added_utc=None) == board
+    assert 0 <= (datetime.fromisoformat(found.added_utc or "") - before).total_seconds() < 10
     # Every Jetson is 192.168.55.1 over USB: the key's name must be the alias, not the address.
     assert registry.known_hosts().read_text() == f"tx2 ssh-ed25519 {KEY.key}\n"
     with pytest.raises(DeviceError, match="gensynth devices remove tx2"):
         registry.add(board, KEY)
+
+
+def test_what_became_known_of_a_device_stays(config: Path) -> None:
+    registry.add(Device("tx2", "nvidia@192.168.55.1"), KEY)
+    known = replace(registry.find("tx2"), profile="jetson-tx2", serial="0123456789abcdef")
+    registry.replace(known)
+    assert registry.find("tx2") == known
 
 
 def test_removing_a_device_forgets_its_key_and_no_other(config: Path) -> None:
@@ -121,6 +133,7 @@ def test_whatever_is_taken_as_a_destination_is_one_harmless_word(text: str) -> N
         ("tx2 = 3\n", "device 'tx2' cannot be read: it has no destination"),
         ('[tx2]\ndestination = "h"\nport = 3\n', "device 'tx2' cannot be read"),
         ('[tx2]\ndestination = "h"\nprofile = "jetson-tx3"\n', "did you mean 'jetson-tx2'"),
+        ('[tx2]\ndestination = "h"\nserial = "x"\n', "serial must be 16 hexadecimal digits"),
         ('["../x"]\ndestination = "h"\n', "1 to 64 of a-z"),
     ],
 )

@@ -1,5 +1,6 @@
 """The store keeps measurements as they were, answers a question again, and no simulation."""
 
+import contextlib
 import multiprocessing
 import sqlite3
 from collections.abc import Callable
@@ -52,6 +53,23 @@ def test_a_record_comes_back_as_it_was_kept_with_its_raw_times(
     assert store.answer("key") == record
     times = store.raw(record["networks"][1]["latency"]["raw"])
     assert np.frombuffer(times, "<u8").tolist() == [2_000_000, 4_000_000] * 3
+
+
+def test_a_file_of_the_first_version_is_kept_and_gains_doubts(store: Store, measured: Make) -> None:
+    for number in range(4):
+        store.keep(f"key-{number}", *measured(f"job-{number}"))
+    with contextlib.closing(sqlite3.connect(store.path)) as database:  # as version 1 left it
+        database.executescript("drop table doubts; pragma user_version = 1;")
+    assert len(store.measured()) == 8
+    assert store.doubt(after="job-1", until="job-3") == 2
+    assert {row["job_id"] for row in store.measured()} == {"job-0", "job-1"}
+    assert store.answer("key-2") is None
+    assert [record["job_id"] for record in store.under("key-2")] == ["job-2"]  # and nothing is lost
+    assert store.jobs_since("job-1") == 2
+    with contextlib.closing(sqlite3.connect(store.path)) as database:
+        for act in ("update doubts set found_by = 'job-0'", "delete from doubts"):
+            with pytest.raises(sqlite3.Error, match="only appended"):
+                database.execute(act)
 
 
 def test_nothing_is_there_before_something_is_kept(store: Store) -> None:
@@ -161,7 +179,7 @@ def test_a_file_of_another_version_is_left_alone(store: Store, measured: Make) -
     database = sqlite3.connect(store.path)
     database.execute("pragma user_version = 9")
     database.close()
-    with pytest.raises(StoreError, match="has version 9, this version reads 1"):
+    with pytest.raises(StoreError, match="has version 9, this version reads 2"):
         store.answer("key")
 
 

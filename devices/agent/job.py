@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from gensynth.devices.agent import board, clocks, lock
 from gensynth.devices.agent.channel import Channel
 from gensynth.devices.agent.child import Child
+from gensynth.devices.agent.kernel_log import KernelLog
 from gensynth.devices.agent.lease import Lease, Stopwatch
 from gensynth.devices.agent.lock import BoardLock
 from gensynth.devices.agent.spec import BEAT_S, Spec, blobs_of
@@ -125,11 +126,17 @@ def _run(spec: Spec, lease: Lease, spool: Spool, root: str, holding: BoardLock) 
     }
     watch = Stopwatch(spec["limits"])
     tried: List[Dict[str, str]] = []
+    kernel = KernelLog(root)
     try:
         with _clocks(spec, lease, spool, root, result):
             result.update(_climb(spec, lease, watch, holding, tried))
     except Fault as fault:
         result.update(fault.as_json())
+        if fault.status == "oom":
+            said = result["details"]["kernel"] = kernel.killings()
+            result["message"] += "; the kernel says: " + said[-1] if said else ""
+    finally:
+        kernel.close()
     if result["clocks"] is not None and result["clocks"]["flags"]:
         result["flags"] = list(result["flags"]) + result["clocks"]["flags"]
         result["status"] = "degraded" if result["status"] == "ok" else result["status"]

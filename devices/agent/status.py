@@ -22,6 +22,7 @@ STATUSES = {
     "device_busy": "another job holds the board",
     "auth_failed": "the board does not accept the user's key",
     "host_key_changed": "the board is not the one that was registered",
+    "quarantined": "the board does not measure its reference network as it did",
     "runtime_missing": "none of the runtimes asked for works on the board",
     "sensor_missing": "the board has no power sensor that can be read",
     "sensor_bad": "the power sensor's readings cannot be believed",

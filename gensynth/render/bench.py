@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from gensynth.bench.control import FEWEST
 from gensynth.bench.endtoend import SCOPE
 from gensynth.devices.profiles import find_profile
 from gensynth.render.figures import GAP, columns, count, decimals, digits, duration, wrapped
@@ -164,6 +165,8 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
     elif record["request"]["energy"]:
         lines.append(f"no energy: {record['networks'][0]['no_energy_because']}")
     lines.append(_heat(record["thermal"]))
+    if record.get("reference"):
+        lines.append(_reference(record["reference"]))
     lines += [
         f"{network['name']}: MACs not counted: {network['no_macs_because']}"
         for network in record["networks"]
@@ -223,6 +226,13 @@ def _sensor(energy: Mapping[str, Any]) -> str:
     if energy["syst_pct"] is not None:
         line += f"; the sensor itself may be wrong by {energy['syst_pct']:.1f} %"
     return line
+
+
+def _reference(point: Mapping[str, Any]) -> str:
+    line = f"reference network {digits(point['p50_ms'])} ms, "
+    if point["delta_sigma"] is None:
+        return f"{line}point {point['points']} of the {FEWEST} before its chart has limits"
+    return f"{line}{point['delta_sigma']:+.1f} sigma from the mean of {point['points']} points"
 
 
 def _heat(thermal: Mapping[str, Any]) -> str:

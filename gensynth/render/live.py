@@ -26,6 +26,7 @@ PHASES = {
     "latency": "timing them on this machine",
     "generate": "drawing networks",
     "reach": "reaching the device",
+    "reference": "the reference network first: is the board what it was?",
     "load": "loading the networks there, and building engines that are not built yet",
     "measure": "measuring them in turns",
     "check": "asking the device what works",
