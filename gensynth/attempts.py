@@ -86,8 +86,8 @@ class Attempt:
         return job.utility({"top1": 100 * accuracy, **self.costs(job)})
 
     def accepted(self, job: Job) -> bool:
-        """Return whether its point value on the search split violates no requirement."""
-        verdicts = judge_range(job.requirements, (self.accuracy,) * 2, self.costs(job))
+        """Return whether its point value on the search split reaches what the run aims at."""
+        verdicts = judge_range(job.aims, (self.accuracy,) * 2, self.costs(job))
         return Verdict.VIOLATED not in verdicts.values()
 
     def to_document(self, job: Job) -> dict[str, Any]:

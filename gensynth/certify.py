@@ -13,7 +13,7 @@ images. Nothing here runs a network: the caller counts.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,27 @@ class Certificate:
             "requirement": None if self.requirement is None else self.requirement.text,
             "verdict": None if verdict is None else verdict.value,
         }
+
+
+def certifiable(
+    requirement: Requirement, n: int, *, sharing: int = 1, confidence: float = 0.95
+) -> Requirement:
+    """Return a requirement on accuracy with the limit that a network must reach to be certified.
+
+    The limit is the smallest share of n images whose one-sided bound satisfies the requirement;
+    100 % if not even that does. Nothing but the number of images is asked of the test split.
+
+    Example:
+        >>> from gensynth.requirements import parse
+        >>> certifiable(parse("top1 >= 89%"), 10_000, sharing=3).limit
+        89.67
+    """
+    low, high = 0, n
+    while low < high:
+        middle = (low + high) // 2
+        verdict = judge_accuracy(requirement, middle, n, confidence, sharing)
+        low, high = (low, middle) if verdict is Verdict.SATISFIED else (middle + 1, high)
+    return replace(requirement, comparison=">=", limit=100 * low / n)
 
 
 def certify(

@@ -154,6 +154,8 @@ class FinalistsConfig:
 
     Attributes:
         count: networks distilled and certified.
+        aim: the accuracy that cycles and finalists strive for: the required one as a "point"
+            value, or what a "certificate" of it asks of the test split, which is more.
         epochs: passes over the training images, each.
         peak_lr: largest learning rate.
         batch: images a step.
@@ -163,6 +165,7 @@ class FinalistsConfig:
     """
 
     count: Positive = 3
+    aim: Literal["point", "certificate"] = "point"
     epochs: Above0 = 7
     peak_lr: Above0 = 0.1
     batch: Positive = 128

@@ -2,7 +2,7 @@
 
     rank        seeds of the final generator, by a cautious prediction of their worth
     attempt     distil one fully, count on the search split, tell the inquisitor
-    choose      rank again; a network that misses the requirement makes way for the next
+    choose      rank again; a network that misses what the run aims at makes way for the next
 
 The test split is not touched here.
 """
@@ -20,6 +20,7 @@ from gensynth.job import Job
 from gensynth.randomness import stream
 from gensynth.record import RunFolder
 from gensynth.regression import sigmoid
+from gensynth.requirements import accuracy_limit
 from gensynth.space import Points
 from gensynth.watch import Watch
 
@@ -140,7 +141,7 @@ def choose(
     missing = sum(not a.accepted(job) for a in chosen)
     if missing:
         watch.note(
-            f"{missing} of {len(chosen)} finalists miss a requirement on the search split; "
+            f"{missing} of {len(chosen)} finalists miss {_aimed(job)} on the search split; "
             "more cycles, more epochs or a looser requirement would help"
         )
     return chosen, [*early, *made], inquisitor
@@ -154,5 +155,12 @@ def _unlike(job: Job, one: Attempt, taken: list[Attempt]) -> bool:
 
 
 def _tell(watch: Watch, job: Job, made: Attempt) -> None:
-    meets = "kept" if made.accepted(job) else "misses the requirement"
+    meets = "kept" if made.accepted(job) else f"misses {_aimed(job)}"
     watch.note(f"{made.name}: {100 * made.accuracy:.2f} % on the search split, {meets}")
+
+
+def _aimed(job: Job) -> str:
+    limit = accuracy_limit(job.aims)
+    if limit is None or job.config.finalists.aim == "point":
+        return "a requirement"
+    return f"the {limit.limit:.2f} % that a certificate asks"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gensynth.certify import (
     Certificate,
     Ledger,
+    certifiable,
     certify,
     split_sha256,
     verdicts,
@@ -18,7 +19,7 @@ from gensynth.certify import (
 )
 from gensynth.data.dataset import Split
 from gensynth.errors import RunError
-from gensynth.requirements import Verdict, parse_all
+from gensynth.requirements import Verdict, judge_accuracy, parse, parse_all
 from gensynth.utility import netscore
 
 REQUIREMENTS = parse_all(["top1 >= 88%", "macs <= 20M"])
@@ -87,6 +88,25 @@ def test_of_three_finalists_just_below_the_limit_one_is_certified_in_one_of_twen
     }
     wrong = sum(any(passes[int(c)] for c in run) for run in counts)
     assert wrong / 10_000 == pytest.approx(0.049, abs=0.008)
+
+
+@given(
+    st.floats(50, 99.5), st.integers(1_000, 20_000), st.integers(1, 5), st.sampled_from([">", ">="])
+)
+def test_the_aim_of_a_certificate_is_the_least_share_that_gets_it(
+    limit: float, n: int, sharing: int, sign: str
+) -> None:
+    requirement = parse(f"top1 {sign} {limit:.2f}%")
+    aim = certifiable(requirement, n, sharing=sharing)
+    least = round(aim.limit * n / 100)
+    assert aim.limit == 100 * least / n
+    assert judge_accuracy(requirement, least, n, sharing=sharing) is Verdict.SATISFIED
+    assert judge_accuracy(requirement, least - 1, n, sharing=sharing) is not Verdict.SATISFIED
+    assert aim.limit > requirement.limit
+
+
+def test_what_no_test_split_of_this_size_can_show_is_aimed_at_as_far_as_it_goes() -> None:
+    assert certifiable(parse("top1 >= 99.9%"), 100).limit == 100
 
 
 def test_every_requirement_gets_its_verdict() -> None:

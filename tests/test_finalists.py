@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gensynth.attempts import Attempt
+from gensynth.certify import certify
 from gensynth.cycle import State
 from gensynth.environment import environment
 from gensynth.finalists import LEAST_DISTANCE, Ranking, choose
@@ -16,6 +17,7 @@ from gensynth.job import Job, prepare
 from gensynth.publish import letters
 from gensynth.record import RunFolder
 from gensynth.regression import sigmoid
+from gensynth.requirements import Verdict
 from gensynth.synthesis import initialise
 from gensynth.watch import Silent
 from tests import tiny
@@ -104,6 +106,26 @@ def test_enough_networks_that_meet_the_requirements_end_the_search(
     )
     assert [o.correct for o in inquisitor.observations] == [a.correct for a in made]
     assert distance(job, *chosen) >= LEAST_DISTANCE
+
+
+def test_a_run_that_aims_at_certificates_keeps_only_what_may_get_one(
+    job: Job, ranking: Ranking
+) -> None:
+    finalists = replace(job.config.finalists, aim="certificate")
+    cautious = prepare(replace(job.config, finalists=finalists))
+    (required,) = (one for one in cautious.requirements if one.metric == "top1")
+    (aimed,) = (one for one in cautious.aims if one.metric == "top1")
+    assert (required.limit, required.text) == (40, aimed.text)
+    # Two networks on 180 test images: 48.9 % is the least whose one-sided bound is 40 %.
+    correct = round(aimed.limit * 180 / 100)
+    assert certify(correct, 180, cautious.requirements, sharing=2).verdict is Verdict.SATISFIED
+    assert certify(correct - 1, 180, cautious.requirements, sharing=2).verdict is Verdict.UNKNOWN
+    assert cautious.plan.aim.accuracy == aimed.limit / 100
+    assert cautious.plan.limits == job.plan.limits
+    between = attempt(job, ranking, 0, correct=round(150 * (required.limit + 4) / 100))
+    assert between.accepted(job)
+    assert not between.accepted(cautious)
+    assert attempt(job, ranking, 0, correct=round(150 * 0.5)).accepted(cautious)
 
 
 def test_networks_that_miss_are_replaced_at_most_as_often_as_there_are_finalists(
