@@ -19,6 +19,9 @@ from setting import EVALUATIONS, FAMILY, FIXED, HERE, Record, requirement
 STUDENT_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571}
 """Student's t at 97.5 % by degrees of freedom."""
 
+BESIDE = "W learns family"
+"""Of one seed, and no arm of the comparison."""
+
 CLAIMS = {
     "GK - G0, mean top-1 of 8 held-out seeds, points": ("GK", "G0"),
     "family - random search's best 8, points": ("family", "random"),
@@ -124,12 +127,15 @@ def main() -> None:
         lines += ["| seed | arm | mean top-1 | share meeting 1_r | mean of those |"]
         lines += ["|---|---|---|---|---|"]
         for record in complete:
-            for arm in ("G0", "GK", "family", "random", "permuted family"):
+            for arm in ("G0", "GK", "family", "random", "permuted family", BESIDE):
+                if not record.of(arm):
+                    continue
                 s = summary(record, arm, limit)
                 lines.append(
                     f"| {record.path.stem} | {arm} | {s['mean']:.2f} | {s['share']:.2f} | "
                     f"{s['mean_of_those']:.2f} |"
                 )
+        lines += ["", f'"{BESIDE}" has learned its shared weights as well and begins from them.']
         curves = [prediction_curves(r, fixed) for r in complete]
         figures["curves"] = curves
         lines += ["", "On the fixed networks, after k cycles (mean over seeds):", ""]

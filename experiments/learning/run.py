@@ -11,22 +11,29 @@ stopped. `report.py` makes the tables and curves. Arms, 24 evaluations each unle
     random      widths and blocks drawn at random, channels ranked by weight magnitude
     G0, GK      8 held-out seeds of the first and of the last generator of the loop
     family, permuted family    the 8 networks that a loop delivers
+
+With --learn-weights, after these and beside them: "W learns" is the loop whose shared weights
+take over a share of each cycle's training, as those of a run do, and "W learns family" what it
+delivers from them. It is no arm of the comparison: its networks begin from trained slices.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from setting import (
+    ABSORB,
     EVALUATIONS,
     FAMILY,
     FIXED,
     HERE,
+    WARMUP,
     Record,
     Setting,
     add_environment,
@@ -34,6 +41,7 @@ from setting import (
     open_setting,
     score,
 )
+from torch import Tensor
 
 from gensynth.cycle import State
 from gensynth.evolution import pairwise
@@ -81,6 +89,9 @@ def run_loop(setting: Setting, record: Record, arm: str, probe: Any) -> State:
     first = state
     if keep.exists():
         state = _state(json.loads(keep.read_text()), state, setting)
+        if setting.plan.absorb:
+            kept = load_file(keep.with_suffix(f".{state.cycle}.safetensors"))
+            state = replace(state, weights=kept)
     while state.cycle < EVALUATIONS:
         before = state
         networks: list[Network] = []
@@ -94,19 +105,27 @@ def run_loop(setting: Setting, record: Record, arm: str, probe: Any) -> State:
             line |= {"family_utility": cycle.outlook.utility, "curvature": cycle.curvature}
             line["fixed"] = _fixed_predictions(setting, state.inquisitor)
             record.add(arm, line)
+        if setting.plan.absorb:  # before the state that names them
+            save_file(state.weights, keep.with_suffix(f".{state.cycle}.safetensors"))
         partial = keep.with_suffix(".partial")
         partial.write_text(json.dumps(_document(state)))
         partial.replace(keep)
+        keep.with_suffix(f".{state.cycle - 1}.safetensors").unlink(missing_ok=True)
         print(f"{arm} {state.cycle}/{EVALUATIONS}: {record.of(arm)[-1]['score']}", flush=True)
     return replace(state, anchor=first.generator.theta)
 
 
 def run_seeds(
-    setting: Setting, record: Record, arm: str, generator: Generator, seeds: list[int]
+    setting: Setting,
+    record: Record,
+    arm: str,
+    generator: Generator,
+    seeds: list[int],
+    weights: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Evaluate one network a seed."""
+    """Evaluate one network a seed, slices of W_0 unless other weights are given."""
     for seed in seeds[len(record.of(arm)) :]:
-        _, line = evaluate(setting, generator.generate(seed))
+        _, line = evaluate(setting, generator.generate(seed), weights)
         record.add(arm, {"seed": seed, **line})
         print(f"{arm} {len(record.of(arm))}/{len(seeds)}: {line['score']}", flush=True)
 
@@ -206,6 +225,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only-fixed", action="store_true")
+    parser.add_argument("--learn-weights", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     setting = open_setting(options.data, options.seed)
@@ -233,6 +253,12 @@ def main() -> None:
         print(f"random {len(record.of('random'))}/{EVALUATIONS}", flush=True)
     permuted = run_loop(setting, record, "permuted", PermutedProbe(setting.probe))
     run_seeds(setting, record, "permuted family", permuted.generator, delivered(setting, permuted))
+    if not options.learn_weights:
+        return
+    setting = replace(setting, plan=replace(setting.plan, absorb=ABSORB, warmup=WARMUP))
+    state = run_loop(setting, record, "W learns", setting.probe)
+    seeds = delivered(setting, state)
+    run_seeds(setting, record, "W learns family", state.generator, seeds, state.weights)
 
 
 if __name__ == "__main__":

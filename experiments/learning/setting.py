@@ -13,12 +13,14 @@ are the fixed networks, on which no inquisitor is trained; no arm sees them.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gensynth.compute import detect
 from gensynth.cycle import Plan
@@ -50,6 +52,9 @@ PEAK_LR = 0.0125
 55 % with it (4 networks, search split), 53 % with twice as much and 41 % with eight times."""
 
 COST_SHARE = 1 / 3
+ABSORB, WARMUP = 0.3, 4
+"""Of the one arm in which W learns: what a run takes over of each cycle, and rounds before the
+first, as in `experiments/cifar10/quick.toml`."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +118,12 @@ def halves(split: Split) -> tuple[Split, Split]:
     )
 
 
-def evaluate(setting: Setting, graph: Graph) -> tuple[Network, dict[str, Any]]:
-    """Train and count one network; return it and its line of the record."""
+def evaluate(
+    setting: Setting, graph: Graph, weights: Mapping[str, Tensor] | None = None
+) -> tuple[Network, dict[str, Any]]:
+    """Train and count one network, a slice of W_0 or of other weights; return it and its line."""
     workshop = setting.workshop
-    network = workshop.inherit(graph, workshop.prototype.weights)
+    network = workshop.inherit(graph, workshop.prototype.weights if weights is None else weights)
     workshop.distil(network, setting.plan.recipe)
     return network, score(setting, network)
 
