@@ -1,13 +1,17 @@
 """Is a board still what it was? A control chart of its reference network.
 
 Before every 20th job on a registered device its reference network is measured, and before each
-of the first five. The chart is Shewhart's of individual values, of the logarithm of p50: the
-centre is the mean of the first 20 points within the limits, sigma their mean moving range over
-1.128 (d2 of pairs; Montgomery, Statistical Quality Control, 6.4), and not below 0.5 %. A point
-beyond 3 sigma is measured again at once. If that confirms it, the board is in quarantine: what
-was measured since the last good point is in doubt, and nothing is measured until a later point
-is good again. Each board has a chart for each power mode and runtime, begun when it was
-registered.
+of the first five. The chart is one of individual values, of the logarithm of p50. A new point x
+is within the limits if
+
+    |x - mean| <= t(99.73 %, m - 1) sd sqrt(1 + 1 / m)
+
+of the first m good points, 20 at most: the prediction interval of a normal variable, which for
+many points is the mean and 3 sigma (Hahn and Meeker, "Statistical Intervals", 4.8). What is
+called sigma here is a third of the right side, and not below 0.5 %. A point beyond the limits is
+measured again at once. If that confirms it, the board is in quarantine: what was measured under
+this chart since its last good point is in doubt, and nothing is measured until a later point is
+good again. Each board has a chart for each power mode and runtime, begun when it was registered.
 
 This machine has none: whoever works at it changes its speed all the time.
 """
@@ -15,29 +19,31 @@ This machine has none: whoever works at it changes its speed all the time.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from statistics import mean, stdev
 from typing import Any
 
 from gensynth.bench.grades import find_grade
+from gensynth.bench.record import power_mode
 from gensynth.bench.reference import reference
 from gensynth.bench.request import Request
 from gensynth.bench.store import Store
+from gensynth.bench.student import quantile
 from gensynth.devices.agent.status import USABLE
 from gensynth.devices.registry import Device
 from gensynth.errors import DeviceFault
-from gensynth.watch import Watch
+from gensynth.watch import Silent, Watch
 
 EVERY = 20
 GRADE = find_grade("quick")
-FEWEST, _MOST = 5, 20
+FEWEST, MOST = 5, 20
 """Good points before there are limits, and after which these stay."""
 
 _LIMIT_SIGMA = 3.0
+_CONFIDENCE = 0.9973
 _LEAST_SIGMA = 0.005
-_D2 = 1.128
 
 Record = Mapping[str, Any]
-Measure = Callable[[Request], tuple[dict[str, Any], dict[str, bytes]]]
+Measure = Callable[[Request, Watch], tuple[dict[str, Any], dict[str, bytes]]]
 
 
 @dataclass(frozen=True)
@@ -59,13 +65,19 @@ class Chart:
         """Return the chart of points, the oldest first; at least one."""
         good: list[float] = []
         deltas: list[float | None] = []
+        beyond: list[float] = []
         for point in map(math.log, p50_ms):
             sigma = _sigma(good)
-            delta = None if sigma is None else (point - sum(good) / len(good)) / sigma
-            deltas.append(delta)
-            if len(good) < _MOST and not _is_beyond(delta):
-                good.append(point)
-        return cls(math.exp(sum(good) / len(good)), _sigma(good), tuple(deltas))
+            deltas.append(None if sigma is None else (point - mean(good)) / sigma)
+            if _is_beyond(deltas[-1]):
+                beyond.append(point)
+                continue
+            if len(beyond) == 1:  # no repeat confirmed it: such points are a part of the scatter
+                good += beyond
+            good.append(point)
+            del good[MOST:]
+            beyond.clear()
+        return cls(math.exp(mean(good)), _sigma(good), tuple(deltas))
 
     @property
     def beyond(self) -> int:
@@ -77,10 +89,11 @@ class Chart:
 
 
 def _sigma(good: Sequence[float]) -> float | None:
-    if len(good) < FEWEST:
+    count = len(good)
+    if count < FEWEST:
         return None
-    steps = [abs(after - before) for before, after in pairwise(good)]
-    return max(_LEAST_SIGMA, sum(steps) / len(steps) / _D2)
+    limit = quantile(count - 1, _CONFIDENCE) * stdev(good) * math.sqrt(1 + 1 / count)
+    return max(_LEAST_SIGMA, limit / _LIMIT_SIGMA)
 
 
 def _is_beyond(delta: float | None) -> bool:
@@ -103,31 +116,68 @@ def keep_watch(
         slowed itself down before there was one.
 
     Raises:
-        DeviceFault: `quarantined`, or why the board could not be asked.
+        DeviceFault: `quarantined`, or why the reference network could not be measured.
     """
-    if request.device.destination is None:
+    device = request.device
+    if device.destination is None:
         return None
     asked = Request(
-        request.device,
+        device,
         (reference(),),
         GRADE,
         power_mode=request.power_mode,
         lock_clocks=request.lock_clocks,
     )
-    key = asked.key(f"chart of {request.device.serial} since {request.device.added_utc}")
+    key = asked.key(f"chart since {device.added_utc}")
     points = _points(store.under(key))
     if points and not _is_due(points, store):
-        return _last(points)
+        return _last(points, key)
+    watch.phase("reference")
     for _ in range(2):
-        watch.phase("reference")
-        record, raw = measure(asked)
+        record, raw = _measured(asked, measure, watch)
         store.keep(key, record, raw)
         if record["status"] not in USABLE:
-            return _last(points) if points else None
+            break
         points = _points(store.under(key))
         if not _chart(points).beyond:
-            return _last(points)
-    raise _quarantine(request.device, points, store)
+            return _last(points, key)
+    if not points:
+        return None
+    if _chart(points).beyond < 2:
+        if not _chart(points).beyond:
+            return _last(points, key)
+        raise DeviceFault(
+            record["status"],
+            f"{device.alias} took too long for its reference network, and was {record['status']} "
+            "when that was repeated; let it cool and end what else runs there",
+            _last(points, key),
+        )
+    raise _quarantine(device, points, store, key)
+
+
+class _Reference(Silent):
+    """Passes on what is said of the reference network, but for the phases of its own job."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def progress(self, what: str, share: float, text: str) -> None:
+        """Say of what it is."""
+        self._watch.progress(f"reference network, {what}", share, text)
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self._watch.note(text)
+
+
+def _measured(
+    asked: Request, measure: Measure, watch: Watch
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    try:
+        return measure(asked, _Reference(watch))
+    except DeviceFault as fault:
+        message = f"before your networks, the reference network: {fault.message}"
+        raise DeviceFault(fault.status, message, fault.details) from fault
 
 
 def _points(records: Sequence[Record]) -> list[Record]:
@@ -140,7 +190,7 @@ def _sort(record: Record) -> tuple[Any, ...]:
     device, runtime = record["device"], record["runtime"]
     clocks = [flag for flag in record["flags"] if flag.startswith(("clocks", "power_mode"))]
     return (
-        record["provenance"], device["serial_hash"], device["l4t"], device["power_mode"],
+        record["provenance"], device["serial_hash"], device["l4t"], power_mode(record),
         runtime["path"], runtime["version"], sorted(clocks),
     )  # fmt: skip
 
@@ -156,12 +206,14 @@ def _is_due(points: Sequence[Record], store: Store) -> bool:
     return store.jobs_since(points[-1]["job_id"]) >= EVERY
 
 
-def _last(points: Sequence[Record]) -> dict[str, Any]:
+def _last(points: Sequence[Record], key: str) -> dict[str, Any]:
     last, chart = points[-1], _chart(points)
     return {
+        "chart": key,
         "job_id": last["job_id"],
         "started_utc": last["started_utc"],
         "onnx_sha256": last["networks"][0]["onnx_sha256"],
+        "power_mode": power_mode(last),
         "p50_ms": last["networks"][0]["latency"]["p50_ms"],
         "delta_sigma": chart.deltas[-1],
         "centre_p50_ms": chart.p50_ms,
@@ -170,19 +222,19 @@ def _last(points: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _quarantine(device: Device, points: Sequence[Record], store: Store) -> DeviceFault:
+def _quarantine(device: Device, points: Sequence[Record], store: Store, key: str) -> DeviceFault:
     """Doubt what was measured since the last good point, and return what to say."""
-    chart, last = _chart(points), _last(points)
-    good, delta = points[-1 - chart.beyond], last["delta_sigma"]
-    doubted = store.doubt(after=good["job_id"], until=last["job_id"]) - chart.beyond
+    chart, last = _chart(points), _last(points, key)
+    good = points[-1 - chart.beyond]
+    doubted = store.doubt(key, after=good["job_id"], found_by=last["job_id"])
     return DeviceFault(
         "quarantined",
-        f"{device.alias} must take {chart.p50_ms:.4g} ms for its reference network within 3 sigma "
-        f"({_LIMIT_SIGMA * last['sigma_pct']:.1f} %), as in {len(points) - chart.beyond} "
-        f"measurements before; it takes {last['p50_ms']:.4g} ms, {delta:+.1f} sigma, also when "
-        f"repeated. In doubt are {doubted} measurements since {good['started_utc'][:19]}; they "
-        "answer nothing any more. Look for heat, other work and a changed power supply: gensynth "
-        f"devices check {device.alias}; the next bench looks again. If the board is meant to be so "
-        f"from now on: gensynth devices remove {device.alias}, then add it again",
+        f"{device.alias} must take {chart.p50_ms:.4g} ms for its reference network, within "
+        f"{_LIMIT_SIGMA * last['sigma_pct']:.1f} % as before; it takes {last['p50_ms']:.4g} ms, "
+        f"{last['delta_sigma']:+.1f} sigma, also when repeated. In doubt are {doubted} "
+        f"measurements since {good['started_utc'][:19]}; they answer nothing any more. Look for "
+        f"heat, other work and a weaker supply: gensynth devices check {device.alias}; the next "
+        "bench looks again. If the board is meant to be so from now on: gensynth devices remove "
+        f"{device.alias}, then add it again",
         {**last, "doubted": doubted, "last_good": good["job_id"]},
     )

@@ -6,7 +6,8 @@
     runtime, clocks, thermal, seconds
     networks       one entry each: onnx_sha256, structure_sha256, params, macs (or why not),
                    correctness, warmup, latency, energy (or why not), ratio, end_to_end
-    reference      the board's last point in its control chart; None for this machine
+    reference      the board's last point in its control chart (`gensynth.bench.control`); None
+                   for this machine, absent for the reference network itself
     command, started_utc, gensynth, agent
 
 A figure that was not taken is None and has its reason beside it; no figure is ever 0, infinite
@@ -51,8 +52,8 @@ def make(
         request: that was answered.
         result: of the agent, with figures.
         fetch: gives a blob of the result.
-        about: "command", "started_utc", "gensynth", "commit", "agent", "reference": what the
-            device does not know.
+        about: "command", "started_utc", "gensynth", "commit", "agent": what the device does
+            not know.
 
     Raises:
         DeviceFault: `invalid_output` if a network computes something else there than here;
@@ -74,6 +75,13 @@ def is_usable(record: Mapping[str, Any]) -> bool:
     What decides or reports anything asks this first: a simulated result is never usable.
     """
     return record["provenance"] == MEASURED and record["status"] in USABLE
+
+
+def power_mode(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the power mode in which a record's networks ran; None where there are none."""
+    during: dict[str, Any] | None = record["clocks"]["during"].get("power_mode")
+    found: dict[str, Any] | None = record["device"]["power_mode"]
+    return during or (found if record["clocks"]["asked"] is None else None)
 
 
 def _blobs(result: Mapping[str, Any]) -> set[str]:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import numpy as np
 import gensynth
 from gensynth.bench import control, subjects
 from gensynth.bench.grades import find_grade
-from gensynth.bench.record import make
+from gensynth.bench.record import make, power_mode
 from gensynth.bench.request import Request
 from gensynth.bench.store import Store
 from gensynth.devices import registry
@@ -131,23 +132,23 @@ def answer(
         return {**known, "from_store": True}
     kept.require_writable()
 
-    def measured(asked: Request, **about: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
-        return _measured(asked, command or shlex.join(sys.orig_argv), about, watch)
-
-    reference = control.keep_watch(request, kept, measured, watch)
-    record, raw = measured(request, reference=reference)
+    spoken = command or shlex.join(sys.orig_argv)
+    reference = control.keep_watch(request, kept, partial(_measured, spoken), watch)
+    record, raw = _measured(spoken, request, watch)
+    if reference is not None and reference["power_mode"] != power_mode(record):
+        reference = None  # the mode was changed by hand since that point
+    record["reference"] = reference
     kept.keep(key, record, raw)
     return {**record, "from_store": False}
 
 
 def _measured(
-    request: Request, command: str, about: Mapping[str, Any], watch: Watch
+    command: str, request: Request, watch: Watch
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Ask the device; again, under the same id, if it was reached and then lost."""
     spec, blobs = request.job()
     versions = environment()
-    known = {
-        **about,
+    about = {
         "command": command,
         "started_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "gensynth": versions["gensynth"],
@@ -162,8 +163,8 @@ def _measured(
                 watch.phase("load")
                 result = connection.run(spec, blobs, _Told(watch))
                 if result["status"] in WITH_FIGURES:
-                    known["agent"] = connection.hello["agent"]
-                    return make(request, result, connection.blob, known)
+                    about["agent"] = connection.hello["agent"]
+                    return make(request, result, connection.blob, about)
             break
         except DeviceFault as fault:
             if fault.status == "device_busy":
@@ -211,7 +212,8 @@ class _Told:
 def _place(device: Device) -> str:
     """Return what is known of a device before it is asked."""
     if device.destination is not None:
-        return f"{gensynth.__version__} {device.destination} {device.python} {device.serial}"
+        words = (gensynth.__version__, device.destination, device.python, device.added_utc)
+        return " ".join(word for word in words if word)  # a board put in another's place is another
     runtime = None
     with suppress(PackageNotFoundError):
         runtime = version("onnxruntime")

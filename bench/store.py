@@ -199,28 +199,30 @@ class Store:
             ).fetchone()
         return int(found)
 
-    def doubt(self, *, after: str, until: str) -> int:
-        """Doubt what was kept of a device since it was as before; return how many jobs that is.
+    def doubt(self, chart: str, *, after: str, found_by: str) -> int:
+        """Doubt what was kept under a control chart, and its points, since one of its points.
 
         Args:
-            after: the last job at which it was.
-            until: the job that found it changed, which is itself in doubt.
+            chart: the key of its points, which its jobs name.
+            after: the last good point's job.
+            found_by: the job that found the board changed.
+
+        Returns:
+            How many jobs that are no points are in doubt.
 
         Raises:
             StoreError: as `keep`.
         """
-        between = (
-            "from jobs as job, jobs as good, jobs as found where good.job_id = ? "
-            "and found.job_id = ? and job.device = found.device "
-            "and job.rowid > good.rowid and job.rowid <= found.rowid"
-        )
+        since = "from jobs where rowid > (select rowid from jobs where job_id = ?) and "
+        its_jobs = "json_extract(record, '$.reference.chart') = ?"
         with self._open() as database:
             database.execute(
-                f"insert or ignore into doubts select job.job_id, found.job_id {between}",
-                [after, until],
+                f"insert or ignore into doubts select job_id, ? {since} "
+                f"(request_key = ? or {its_jobs})",
+                [found_by, after, chart, chart],
             )
-            (found,) = database.execute(f"select count(*) {between}", [after, until]).fetchone()
-        return int(found)
+            row = database.execute(f"select count(*) {since} {its_jobs}", [after, chart])
+            return int(row.fetchone()[0])
 
     def raw(self, sha256: str) -> bytes:
         """Return raw times or samples of a record.

@@ -95,6 +95,11 @@ class Device:
             )
         if self.serial is not None and not _SERIAL.fullmatch(self.serial):
             raise ConfigError(f"serial must be 16 hexadecimal digits, got {self.serial!r}")
+        if self.added_utc is not None:
+            try:
+                datetime.fromisoformat(self.added_utc)
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"added_utc must be a time, got {self.added_utc!r}") from error
         find_profile(self.profile)
 
 
@@ -152,8 +157,8 @@ def check_free(alias: str) -> None:
     _refuse_taken(alias, _read())
 
 
-def add(device: Device, key: HostKey) -> None:
-    """Keep a device and the host key that its user has taken for it.
+def add(device: Device, key: HostKey) -> Device:
+    """Keep a device and the host key that its user has taken for it; return it as registered.
 
     Raises:
         DeviceError: if the alias is taken, or the files cannot be written.
@@ -167,6 +172,7 @@ def add(device: Device, key: HostKey) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         registered = dataclasses.replace(device, added_utc=now)
         _write_devices({**devices, device.alias: registered})
+    return registered
 
 
 def replace(device: Device) -> None:

@@ -85,10 +85,14 @@ class Attempt:
         accuracy = max(self.correct, 1) / self.n
         return job.utility({"top1": 100 * accuracy, **self.costs(job)})
 
-    def accepted(self, job: Job) -> bool:
-        """Return whether its point value on the search split reaches what the run aims at."""
+    def missed(self, job: Job) -> list[str]:
+        """Return what the run aims at and its point value on the search split does not reach."""
         verdicts = judge_range(job.aims, (self.accuracy,) * 2, self.costs(job))
-        return Verdict.VIOLATED not in verdicts.values()
+        return [aim.text for aim in job.aims if verdicts[aim.text] is Verdict.VIOLATED]
+
+    def accepted(self, job: Job) -> bool:
+        """Return whether it misses nothing that the run aims at."""
+        return not self.missed(job)
 
     def to_document(self, job: Job) -> dict[str, Any]:
         """Return the record of the attempt as JSON values; the graph stands beside it."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from gensynth import durable
 from gensynth.data.dataset import Split
-from gensynth.errors import RunError
+from gensynth.errors import ConfigError, RunError
 from gensynth.intervals import lower_bound, shared, wilson
 from gensynth.requirements import (
     ACCURACIES,
@@ -114,20 +114,30 @@ def certifiable(
 ) -> Requirement:
     """Return a requirement on accuracy with the limit that a network must reach to be certified.
 
-    The limit is the smallest share of n images whose one-sided bound satisfies the requirement;
-    100 % if not even that does. Nothing but the number of images is asked of the test split.
+    The limit is the smallest share of n images whose one-sided bound satisfies the requirement.
+    Nothing but the number of images is asked of the test split.
+
+    Raises:
+        ConfigError: if n images are too few to certify even a network that is always right.
 
     Example:
         >>> from gensynth.requirements import parse
         >>> certifiable(parse("top1 >= 89%"), 10_000, sharing=3).limit
         89.67
     """
+    if judge_accuracy(requirement, n, n, confidence, sharing) is not Verdict.SATISFIED:
+        raise ConfigError(
+            f'no network can be certified for "{requirement}" by {n:,} test images, not even one '
+            'that is always right; use more of them, or aim = "point"'
+        )
     low, high = 0, n
     while low < high:
         middle = (low + high) // 2
         verdict = judge_accuracy(requirement, middle, n, confidence, sharing)
         low, high = (low, middle) if verdict is Verdict.SATISFIED else (middle + 1, high)
-    return replace(requirement, comparison=">=", limit=100 * low / n)
+    limit = 100 * low / n
+    text = f"{requirement} ({limit:.2f} % for a certificate)"
+    return replace(requirement, comparison=">=", limit=limit, text=text)
 
 
 def certify(

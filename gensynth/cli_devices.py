@@ -60,8 +60,7 @@ def add(
                 f"{destination} shows the host key {key.fingerprint}, not {fingerprint}; "
                 f"'{alias}' is not registered"
             )
-        registry.add(device, key)
-        found = recognised(device, keep=profile is not None)
+        found = recognised(registry.add(device, key), keep=profile is not None)
         typer.echo(f"'{alias}' is registered as {found.device.profile}")
         if found.note:
             typer.echo(f"note: {found.note}", err=True)

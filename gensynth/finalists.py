@@ -20,7 +20,6 @@ from gensynth.job import Job
 from gensynth.randomness import stream
 from gensynth.record import RunFolder
 from gensynth.regression import sigmoid
-from gensynth.requirements import accuracy_limit
 from gensynth.space import Points
 from gensynth.watch import Watch
 
@@ -89,7 +88,7 @@ class Ranking:
 def choose(
     run: RunFolder, job: Job, state: State, early: list[Attempt], *, watch: Watch
 ) -> tuple[list[Attempt], list[Attempt], Inquisitor]:
-    """Distil networks of the final generator until enough of them meet the requirements.
+    """Distil networks of the final generator until enough of them reach what the run aims at.
 
     Args:
         run: where attempts are kept, and found again.
@@ -100,7 +99,7 @@ def choose(
 
     Returns:
         (finalists by falling utility on the search split, all attempts in their order, the
-        inquisitor that has seen them all). If not enough networks meet the requirements
+        inquisitor that has seen them all). If not enough networks reach it
         within twice as many attempts, those that come closest fill up the finalists.
     """
     count = job.config.finalists.count
@@ -141,7 +140,7 @@ def choose(
     missing = sum(not a.accepted(job) for a in chosen)
     if missing:
         watch.note(
-            f"{missing} of {len(chosen)} finalists miss {_aimed(job)} on the search split; "
+            f"{missing} of {len(chosen)} finalists miss a requirement on the search split; "
             "more cycles, more epochs or a looser requirement would help"
         )
     return chosen, [*early, *made], inquisitor
@@ -155,12 +154,6 @@ def _unlike(job: Job, one: Attempt, taken: list[Attempt]) -> bool:
 
 
 def _tell(watch: Watch, job: Job, made: Attempt) -> None:
-    meets = "kept" if made.accepted(job) else f"misses {_aimed(job)}"
+    missed = made.missed(job)
+    meets = f"misses {' and '.join(missed)}" if missed else "kept"
     watch.note(f"{made.name}: {100 * made.accuracy:.2f} % on the search split, {meets}")
-
-
-def _aimed(job: Job) -> str:
-    limit = accuracy_limit(job.aims)
-    if limit is None or job.config.finalists.aim == "point":
-        return "a requirement"
-    return f"the {limit.limit:.2f} % that a certificate asks"

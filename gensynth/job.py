@@ -205,8 +205,8 @@ def prepare(
     reached = 100 * search_correct / len(dataset.search)
     if accuracy is not None and is_trained and not accuracy.allows(reached):
         watch.note(
-            f"the prototype reaches {reached:.2f} % on the search split, less than the "
-            f'{accuracy.limit:.2f} % that "{accuracy}" asks of networks that learn from it'
+            f'the prototype reaches {reached:.2f} % on the search split, less than "{accuracy}" '
+            "asks of networks that learn from it"
         )
     return Job(
         config=config,
@@ -342,10 +342,19 @@ def make_probe(workshop: Workshop, count: int, seed: int) -> Probe:
 def _aims(
     requirements: tuple[Requirement, ...], config: RunConfig, test_images: int
 ) -> tuple[Requirement, ...]:
-    """Return the requirements as the search is to meet them."""
+    """Return the requirements as the search is to meet them.
+
+    Raises:
+        ConfigError: if certificates are aimed at and no accuracy is required, or one that a test
+            split of this size cannot certify.
+    """
     finalists = config.finalists
     if finalists.aim == "point":
         return requirements
+    if accuracy_limit(requirements) is None:
+        raise ConfigError(
+            'aim = "certificate" needs a requirement on accuracy, such as --require "top1 >= 89%"'
+        )
     return tuple(
         certifiable(one, test_images, sharing=finalists.count) if one.metric in ACCURACIES else one
         for one in requirements

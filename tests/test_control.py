@@ -17,7 +17,7 @@ from gensynth.bench.store import Store
 from gensynth.bench.subjects import find, read
 from gensynth.devices.registry import LOCAL, Device
 from gensynth.errors import DeviceFault
-from gensynth.watch import SILENT
+from gensynth.watch import SILENT, Watch
 from tests.agent_results import AgentResult
 from tests.onnx_files import convolution
 
@@ -25,14 +25,15 @@ TX2 = Device("tx2", "nvidia@tx2", profile="jetson-tx2", added_utc="2026-11-24T12
 
 
 def test_centre_and_sigma_are_those_of_a_hand_calculation() -> None:
-    logs = [0.0, 0.01, 0.0, 0.01, 0.0]  # moving ranges of 0.01; 0.01 / 1.128 = 0.008865
-    chart = Chart.of(np.exp([*logs, 0.004 + 3.01 * 0.008865]).tolist())
+    logs = [0.0, 0.01, 0.0, 0.01, 0.0]  # mean 0.004, sd sqrt(1.2e-4 / 4) = 0.005477
+    limit = 6.6201 * 0.005477 * 1.09545  # t of 99.73 % and 4, by scipy; sqrt(1 + 1/5)
+    chart = Chart.of(np.exp([*logs, 0.004 + 1.01 * limit]).tolist())
     assert np.log(chart.p50_ms) == pytest.approx(0.004)
-    assert chart.sigma == pytest.approx(0.008865, rel=1e-3)
+    assert chart.sigma == pytest.approx(limit / 3, rel=1e-3)
     assert chart.deltas[:5] == (None,) * 5
-    assert chart.deltas[5] == pytest.approx(3.01, rel=1e-3)
+    assert chart.deltas[5] == pytest.approx(3.03, rel=1e-3)
     assert chart.beyond == 1
-    assert Chart.of(np.exp([*logs, 0.004 + 2.99 * 0.008865]).tolist()).beyond == 0
+    assert Chart.of(np.exp([*logs, 0.004 + 0.99 * limit]).tolist()).beyond == 0
 
 
 def test_a_board_that_never_scatters_is_allowed_half_a_percent() -> None:
@@ -54,19 +55,31 @@ def test_a_creeping_board_does_not_take_its_limits_along() -> None:
     assert Chart.of(creeping.tolist()).beyond > 0
 
 
-def test_false_alarms_are_rare_and_a_change_of_five_percent_is_found() -> None:
+@pytest.mark.parametrize("scatter", [0.002, 0.01, 0.03])
+def test_false_alarms_are_rare_and_a_change_is_found(scatter: float) -> None:
     draws = np.random.default_rng(0)
-    confirmed = found = 0
-    charts = 500
+    beyond = points = confirmed = found = 0
+    charts = 200
     for _ in range(charts):
-        noise = 0.005 * draws.normal(size=32)
-        deltas = Chart.of(np.exp(noise).tolist()).deltas
+        noise = scatter * draws.normal(size=100)
+        deltas = Chart.of(np.exp(noise).tolist()).deltas[FEWEST:]
         out = [delta is not None and abs(delta) > 3 for delta in deltas]
+        beyond, points = beyond + sum(out), points + len(out)
         confirmed += any(a and b for a, b in pairwise(out))
-        noise[-2:] += 0.05
+        noise[-2:] += max(0.03, 7 * scatter)
         found += Chart.of(np.exp(noise).tolist()).beyond >= 2
-    assert confirmed <= 0.02 * charts  # of 27 points each
-    assert found >= 0.99 * charts
+    assert beyond / points < 0.005  # 0.27 % of a normal variable whose limits are known
+    assert confirmed <= 0.03 * charts
+    assert found >= 0.95 * charts
+
+
+def test_one_point_beyond_that_is_not_confirmed_is_a_part_of_the_scatter() -> None:
+    quiet = [1.0, 1.004, 0.997, 1.002, 0.998, 1.001]
+    once = Chart.of([*quiet, 1.06, 1.0])
+    assert once.sigma is not None
+    assert once.sigma > 2 * (Chart.of([*quiet, 1.0]).sigma or 0)
+    twice = Chart.of([*quiet, 1.06, 1.06, 1.0])
+    assert twice.sigma == pytest.approx(Chart.of([*quiet, 1.0]).sigma)
 
 
 class Desk:
@@ -85,7 +98,7 @@ class Desk:
         subjects = tuple(read(source) for source in find([self.file]))
         return Request(options.pop("device", TX2), subjects, find_grade("quick"), **options)
 
-    def measure(self, asked: Request) -> tuple[dict[str, Any], dict[str, bytes]]:
+    def measure(self, asked: Request, _: Watch) -> tuple[dict[str, Any], dict[str, bytes]]:
         self.measured.append(asked)
         return self._record(asked, f"reference-{len(self.measured)}", self.takes_ms, self.status)
 
@@ -94,8 +107,8 @@ class Desk:
         request = self.request(**options)
         point = keep_watch(request, self.store, self.measure, SILENT)
         self.jobs += 1
-        record = self._record(request, f"job-{self.jobs}", 1.0, "ok")
-        self.store.keep(f"key-{self.jobs}", *record)
+        record, raw = self._record(request, f"job-{self.jobs}", 1.0, "ok")
+        self.store.keep(f"key-{self.jobs}", {**record, "reference": point}, raw)
         return point
 
     def settle(self) -> None:
@@ -166,9 +179,9 @@ def test_one_slow_point_that_a_repeat_does_not_confirm_changes_nothing(desk: Des
     once = iter([2.2, 2.0])
     measure = desk.measure
 
-    def hiccup(asked: Request) -> tuple[dict[str, Any], dict[str, bytes]]:
+    def hiccup(asked: Request, watch: Watch) -> tuple[dict[str, Any], dict[str, bytes]]:
         desk.takes_ms = next(once)
-        return measure(asked)
+        return measure(asked, watch)
 
     desk.measure = hiccup  # type: ignore[method-assign]
     assert desk.bench() is not None
@@ -202,6 +215,69 @@ def test_a_point_of_a_board_that_slowed_itself_down_is_none(desk: Desk) -> None:
     point = desk.bench()
     assert point is not None
     assert point["p50_ms"] == pytest.approx(2.0, rel=0.01)
+
+
+@pytest.mark.parametrize("status", ["throttled", "not_steady"])
+def test_a_board_in_quarantine_measures_nothing_until_a_point_is_good(
+    desk: Desk, status: str
+) -> None:
+    desk.settle()
+    for _ in range(EVERY - 1):
+        desk.bench()
+    desk.takes_ms = 2.2
+    with pytest.raises(DeviceFault):
+        desk.bench()
+    desk.status = status
+    with pytest.raises(DeviceFault, match="also when repeated") as refused:
+        desk.bench()
+    assert refused.value.status == "quarantined"
+
+
+def test_a_repeat_that_cannot_be_used_confirms_nothing_and_lets_nothing_through(
+    desk: Desk,
+) -> None:
+    desk.settle()
+    for _ in range(EVERY - 1):
+        desk.bench()
+    before = len(desk.store.measured())
+    measure, ends = desk.measure, iter(["ok", "throttled"])
+    desk.takes_ms = 2.2
+
+    def then_throttled(asked: Request, watch: Watch) -> tuple[dict[str, Any], dict[str, bytes]]:
+        desk.status = next(ends)
+        return measure(asked, watch)
+
+    desk.measure = then_throttled  # type: ignore[method-assign]
+    with pytest.raises(DeviceFault, match="let it cool") as refused:
+        desk.bench()
+    assert refused.value.status == "throttled"
+    assert len(desk.store.measured()) == before + 1  # nothing is in doubt yet
+
+
+def test_a_change_in_one_power_mode_says_nothing_of_another(desk: Desk) -> None:
+    for _ in range(FEWEST):
+        desk.bench(power_mode=1)
+    desk.settle()
+    for _ in range(EVERY):
+        desk.bench()
+    desk.takes_ms = 2.2
+    with pytest.raises(DeviceFault) as refused:
+        desk.bench(power_mode=1)
+    assert refused.value.details["doubted"] == 1  # the one after the last point in that mode
+    left = {row["job_id"] for row in desk.store.measured()}
+    assert {f"job-{number}" for number in range(1, 2 * FEWEST + EVERY + 1)} - left == {
+        f"job-{FEWEST}"
+    }
+
+
+def test_a_reference_that_cannot_be_measured_says_that_it_is_not_yours(desk: Desk) -> None:
+    def fails(asked: Request, watch: Watch) -> tuple[dict[str, Any], dict[str, bytes]]:
+        raise DeviceFault("oom", "memory ran out")
+
+    desk.measure = fails  # type: ignore[method-assign]
+    with pytest.raises(DeviceFault, match="the reference network: memory ran out") as refused:
+        desk.bench()
+    assert refused.value.status == "oom"
 
 
 def test_this_machine_has_no_chart(desk: Desk) -> None:

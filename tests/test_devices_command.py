@@ -163,6 +163,7 @@ def test_a_board_is_known_by_its_serial_number_from_then_on(
         assert devices("check", alias).exit_code == 0
     digest = hashlib.sha256(b"gensynth serial 0324717900123").hexdigest()
     assert registry.find(alias).serial == digest[:16]
+    assert registry.find(alias).added_utc is not None  # which a chart begins with
     number.write_text("0324717900124\0")
     done = devices("check", alias)
     assert done.exit_code == 2

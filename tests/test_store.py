@@ -57,15 +57,16 @@ def test_a_record_comes_back_as_it_was_kept_with_its_raw_times(
 
 def test_a_file_of_the_first_version_is_kept_and_gains_doubts(store: Store, measured: Make) -> None:
     for number in range(4):
-        store.keep(f"key-{number}", *measured(f"job-{number}"))
+        store.keep(f"key-{number}", *measured(f"job-{number}", reference={"chart": "key-1"}))
+    store.keep("key-4", *measured("job-4", reference={"chart": "another"}))
     with contextlib.closing(sqlite3.connect(store.path)) as database:  # as version 1 left it
         database.executescript("drop table doubts; pragma user_version = 1;")
-    assert len(store.measured()) == 8
-    assert store.doubt(after="job-1", until="job-3") == 2
-    assert {row["job_id"] for row in store.measured()} == {"job-0", "job-1"}
+    assert len(store.measured()) == 10
+    assert store.doubt("key-1", after="job-1", found_by="job-3") == 2
+    assert {row["job_id"] for row in store.measured()} == {"job-0", "job-1", "job-4"}
     assert store.answer("key-2") is None
     assert [record["job_id"] for record in store.under("key-2")] == ["job-2"]  # and nothing is lost
-    assert store.jobs_since("job-1") == 2
+    assert store.jobs_since("job-1") == 3
     with contextlib.closing(sqlite3.connect(store.path)) as database:
         for act in ("update doubts set found_by = 'job-0'", "delete from doubts"):
             with pytest.raises(sqlite3.Error, match="only appended"):

@@ -27,7 +27,10 @@ class KernelLog:
         with contextlib.suppress(OSError):
             path = sysfs.locate(root, "/dev/kmsg")
             self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            os.lseek(self._descriptor, 0, os.SEEK_END)
+            try:
+                os.lseek(self._descriptor, 0, os.SEEK_END)
+            except OSError:  # else all that happened since the start would be this job's
+                self.close()
 
     def killings(self) -> List[str]:
         """Return the last new lines that tell of memory that ran out, without their numbers."""

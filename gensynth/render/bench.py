@@ -5,6 +5,7 @@ from typing import Any
 
 from gensynth.bench.control import FEWEST
 from gensynth.bench.endtoend import SCOPE
+from gensynth.bench.record import power_mode
 from gensynth.devices.profiles import find_profile
 from gensynth.render.figures import GAP, columns, count, decimals, digits, duration, wrapped
 
@@ -196,8 +197,7 @@ def _where(record: Mapping[str, Any]) -> str:
         parts.append("1 thread" if request["threads"] == 1 else f"{request['threads']} threads")
     precisions = {network["precision"] for network in record["networks"]}
     parts += [" and ".join(sorted(precisions)), f"batch {request['batch']}"]
-    mode = device["power_mode"] if record["clocks"]["asked"] is None else None
-    mode = mode or record["clocks"]["during"].get("power_mode")
+    mode = power_mode(record)
     if mode:
         parts.append(f"power mode {mode['id']} {mode['name']}")
     locked = record["clocks"]["during"].get("locked")
@@ -232,7 +232,7 @@ def _reference(point: Mapping[str, Any]) -> str:
     line = f"reference network {digits(point['p50_ms'])} ms, "
     if point["delta_sigma"] is None:
         return f"{line}point {point['points']} of the {FEWEST} before its chart has limits"
-    return f"{line}{point['delta_sigma']:+.1f} sigma from the mean of {point['points']} points"
+    return f"{line}{point['delta_sigma']:+.1f} sigma from the centre of its chart"
 
 
 def _heat(thermal: Mapping[str, Any]) -> str:
