@@ -98,7 +98,7 @@ class Desk:
         subjects = tuple(read(source) for source in find([self.file]))
         return Request(options.pop("device", TX2), subjects, find_grade("quick"), **options)
 
-    def measure(self, asked: Request, _: Watch) -> tuple[dict[str, Any], dict[str, bytes]]:
+    def measure(self, asked: Request, watch: Watch) -> tuple[dict[str, Any], dict[str, bytes]]:
         self.measured.append(asked)
         return self._record(asked, f"reference-{len(self.measured)}", self.takes_ms, self.status)
 
