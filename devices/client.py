@@ -51,7 +51,8 @@ class Connection:
                 f"{device.alias} must run the agent {agent.sha256:.12} that was sent, got "
                 f"{self.hello.get('agent')!r:.20}; clear the agent's folder there",
             )
-        self._require_board(self.hello["facts"].get("serial_hash"))
+        facts = self.hello.get("facts")
+        self._require_board(facts.get("serial_hash") if isinstance(facts, dict) else None)
 
     def run(
         self,
@@ -106,7 +107,7 @@ class Connection:
         header, _ = self._request({"type": "check"}, SURVEY_S)
         return header["report"]
 
-    def _require_board(self, serial: str | None) -> None:
+    def _require_board(self, serial: object) -> None:
         """Refuse a board that only has the address, and perhaps the copied image, of ours."""
         known = self._device.serial
         if known is not None and serial is not None and serial != known:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from gensynth import stimuli
-from gensynth.certify import certifiable, split_sha256
+from gensynth.certify import split_sha256
 from gensynth.compute import Compute, detect
 from gensynth.config import RunConfig
 from gensynth.cycle import Plan
@@ -26,22 +26,15 @@ from gensynth.data.dataset import Dataset
 from gensynth.data.views import Views, normaliser
 from gensynth.errors import ConfigError, DataError, PrototypeError
 from gensynth.evaluation import Workshop
-from gensynth.evolution import Aim
 from gensynth.forecast import Forecast, frozen_macs_share, pace
 from gensynth.generator import Generator
-from gensynth.inquisitor import FULL
 from gensynth.losses import read_task
+from gensynth.planning import aims_of, full_recipe, plan_of
 from gensynth.pretrain import train_prototype
 from gensynth.probe import Probe
 from gensynth.prototype import Prototype, load_weights, read_prototype
 from gensynth.prototypes import create, shipped
-from gensynth.requirements import (
-    ACCURACIES,
-    Requirement,
-    accuracy_limit,
-    cost_limits,
-    parse_all,
-)
+from gensynth.requirements import Requirement, accuracy_limit, cost_limits, parse_all
 from gensynth.space import COSTS, Space
 from gensynth.substitution import check_operators
 from gensynth.theta import initial_theta
@@ -51,13 +44,6 @@ from gensynth.watch import SILENT, Watch
 
 SEARCHABLE = frozenset({"top1", *COSTS})
 """Metrics that are known of every network of the search, trained or only generated."""
-
-COMPILED_FROM = 300_000
-"""Images of a finalist's distillation from which compiling its network pays (20 to 40 s)."""
-
-SHORT_BATCH = 64
-SHORT_PEAK_LR = 0.1
-"""Of a cycle's short distillation: many small steps, because there are few images."""
 
 LEAST_IMAGES = 256
 """A network's norms take their statistics from batches of this size."""
@@ -200,7 +186,7 @@ def prepare(
         prototype, dataset, views, teacher, compute, hard_loss=hard_loss, trainer=trainer
     )
     search_correct = workshop.correct(prototype.network(), dataset.search)
-    aims = _aims(requirements, config, len(dataset.test))
+    aims = aims_of(config, requirements, len(dataset.test))
     accuracy = accuracy_limit(aims)
     reached = 100 * search_correct / len(dataset.search)
     if accuracy is not None and is_trained and not accuracy.allows(reached):
@@ -217,8 +203,8 @@ def prepare(
         workshop=workshop,
         space=space,
         probe=make_probe(workshop, config.search.probe_images, config.seed),
-        plan=_plan(config, aims, utility, len(dataset.train)),
-        recipe=_full_recipe(config, len(dataset.train)),
+        plan=plan_of(config, aims, utility, len(dataset.train)),
+        recipe=full_recipe(config, len(dataset.train)),
         search_correct=search_correct,
         training=record,
         is_trained=is_trained,
@@ -337,67 +323,3 @@ def make_probe(workshop: Workshop, count: int, seed: int) -> Probe:
     images = normalise(torch.from_numpy(train.images[chosen]).to(device))
     labels = torch.from_numpy(train.labels[chosen]).to(device)
     return Probe(workshop.prototype.coupling, images, labels, network)
-
-
-def _aims(
-    requirements: tuple[Requirement, ...], config: RunConfig, test_images: int
-) -> tuple[Requirement, ...]:
-    """Return the requirements as the search is to meet them.
-
-    Raises:
-        ConfigError: if certificates are aimed at and no accuracy is required, or one that a test
-            split of this size cannot certify.
-    """
-    finalists = config.finalists
-    if finalists.aim == "point":
-        return requirements
-    if accuracy_limit(requirements) is None:
-        raise ConfigError(
-            'aim = "certificate" needs a requirement on accuracy, such as --require "top1 >= 89%"'
-        )
-    return tuple(
-        certifiable(one, test_images, sharing=finalists.count) if one.metric in ACCURACIES else one
-        for one in requirements
-    )
-
-
-def _plan(
-    config: RunConfig, requirements: tuple[Requirement, ...], utility: Utility, images: int
-) -> Plan:
-    search, finalists = config.search, config.finalists
-    required = accuracy_limit(requirements)
-    accuracy = None
-    if required is not None and required.limit > 0:
-        accuracy = min(required.limit / 100, 1 - 1e-6)  # its logit must be finite
-    recipe = Recipe(
-        epochs=search.images / images,
-        batch=min(SHORT_BATCH, finalists.batch),
-        peak_lr=SHORT_PEAK_LR,
-        temperature=finalists.temperature,
-        hard_weight=finalists.hard_weight,
-    )
-    return Plan(
-        aim=Aim(utility, accuracy, FULL, risk=search.risk, diversity=search.diversity),
-        limits={name: float(limit) for name, limit in cost_limits(requirements).items()},
-        recipe=recipe,
-        cycles=search.cycles,
-        candidates=search.candidates,
-        shortlist=search.shortlist,
-        directions=search.directions,
-        align=search.align,
-        absorb=search.absorb if search.learn_weights else 0.0,
-        warmup=round(search.warmup_images / search.images) if search.learn_weights else 0,
-        seed=config.seed,
-    )
-
-
-def _full_recipe(config: RunConfig, images: int) -> Recipe:
-    finalists = config.finalists
-    return Recipe(
-        compiled=finalists.epochs * images >= COMPILED_FROM,
-        epochs=finalists.epochs,
-        batch=finalists.batch,
-        peak_lr=finalists.peak_lr,
-        temperature=finalists.temperature,
-        hard_weight=finalists.hard_weight,
-    )

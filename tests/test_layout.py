@@ -28,7 +28,7 @@ LEVELS = (
     "insight features inquisitor regression evolution",
     "export bench devices",
     "train record pretrain evaluation switching losses certify",
-    "cycle choice synthesis states forecast job attempts finalists publish results run family",
+    "cycle choice synthesis states forecast planning job attempts finalists publish results run family",
     "api artefacts",
     "report render",
     "cli cli_bench cli_devices reported __main__",
