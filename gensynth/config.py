@@ -114,6 +114,7 @@ class SearchConfig:
         warmup_images: images of the sandwich training before the first cycle, after which
             slices of the prototype's weights work as networks.
         images: training images of the short distillation within a cycle.
+        peak_lr: largest learning rate of the short distillation.
         full_networks: of the first so many cycles, the network is also distilled as a finalist
             is, which teaches how far the short distillation falls short of it.
         probe_images: images whose responses are observed.
@@ -135,6 +136,7 @@ class SearchConfig:
     cycles: Positive = 12
     warmup_images: Natural = 6_000
     images: Positive = 2_500
+    peak_lr: Above0 = 0.1
     full_networks: Natural = 1
     probe_images: Positive = 512
     candidates: Positive = 256

@@ -19,7 +19,6 @@ COMPILED_FROM = 300_000
 """Images of a finalist's distillation from which compiling its network pays (20 to 40 s)."""
 
 SHORT_BATCH = 64
-SHORT_PEAK_LR = 0.1
 """Of a cycle's short distillation: many small steps, because there are few images."""
 
 
@@ -62,7 +61,7 @@ def plan_of(
     recipe = Recipe(
         epochs=search.images / images,
         batch=min(SHORT_BATCH, finalists.batch),
-        peak_lr=SHORT_PEAK_LR,
+        peak_lr=search.peak_lr,
         temperature=finalists.temperature,
         hard_weight=finalists.hard_weight,
     )
