@@ -140,12 +140,11 @@ def keep_watch(
             break
         points = _points(store.under(key))
         if not _chart(points).beyond:
-            return _last(points, key)
-    if not points:
-        return None
-    if _chart(points).beyond < 2:
-        if not _chart(points).beyond:
-            return _last(points, key)
+            break
+    beyond = _chart(points).beyond if points else 0
+    if beyond == 0:
+        return _last(points, key) if points else None
+    if beyond == 1:
         raise DeviceFault(
             record["status"],
             f"{device.alias} took too long for its reference network, and was {record['status']} "

@@ -172,6 +172,7 @@ def prepare(
     check_operators(config.search.operators)
     dataset = open_dataset(config.data)
     _check_size(dataset, config)
+    aims = aims_of(config, requirements, len(dataset.test))
     hard_loss, trainer = read_task(config.task, dataset)
     compute = detect()
     prototype, record = _prototype(config, requirements, dataset, compute, watch, kept, training)
@@ -186,7 +187,6 @@ def prepare(
         prototype, dataset, views, teacher, compute, hard_loss=hard_loss, trainer=trainer
     )
     search_correct = workshop.correct(prototype.network(), dataset.search)
-    aims = aims_of(config, requirements, len(dataset.test))
     accuracy = accuracy_limit(aims)
     reached = 100 * search_correct / len(dataset.search)
     if accuracy is not None and is_trained and not accuracy.allows(reached):

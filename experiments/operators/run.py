@@ -11,8 +11,8 @@ generators that differ in one thing alone: "off" knows widths and blocks, "on" e
 of `gensynth.substitution` too. Each arm draws `CANDIDATES` seeds of its first generator, as
 a first cycle does, and takes the one whose untrained answers are least far from the
 prototype's. Both are distilled on the same images in the same order and counted on the whole
-search split. When all are trained, on a machine that by then does nothing else, the networks of
-each pair are timed in turns. No cycle has learned anything: what is compared is the space and
+search split. When all are trained, so that no training disturbs it, the networks of each pair
+are timed in turns. No cycle has learned anything: what is compared is the space and
 the inherited weights.
 """
 
