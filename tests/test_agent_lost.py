@@ -195,6 +195,12 @@ print(json.dumps(result["status"]), flush=True)
 """
 
 
+def heed_signals() -> None:
+    """Heed what a shell in the background (SIGINT) and nohup (SIGHUP) hand on as ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.fixture
 def host(board: Board) -> Iterator[subprocess.Popen[str]]:
     """A host whose job runs on the board."""
@@ -202,8 +208,7 @@ def host(board: Board) -> Iterator[subprocess.Popen[str]]:
     root = Path(__file__).parent.parent
     with subprocess.Popen(
         command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        # A shell that starts the tests in the background hands on an ignored SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=heed_signals,
     ) as process:  # fmt: skip
         wait_for(lambda: board.journal("begun"))
         yield process
