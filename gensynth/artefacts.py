@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from gensynth.certify import split_sha256
-from gensynth.config import read
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.devices.client import connect
@@ -30,12 +28,14 @@ from gensynth.export.sensitivity import CALIBRATION_IMAGES
 from gensynth.export.source import Reading, Source
 from gensynth.export.targets import Target, find_target, names
 from gensynth.graph import Graph
+from gensynth.ledger import split_sha256
 from gensynth.network import GRAPH_FILE, load_network, opaque_modules
 from gensynth.prototypes import create
 from gensynth.randomness import stream
 from gensynth.record import RunFolder
 from gensynth.requirements import parse_all
 from gensynth.results import CARD_FILE, read_result
+from gensynth.runfile import read
 from gensynth.watch import SILENT, Watch
 
 FOLDER = "artefacts"

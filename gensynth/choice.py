@@ -8,9 +8,9 @@ import numpy as np
 
 from gensynth.cycle import Plan, State
 from gensynth.inquisitor import Inquisitor
+from gensynth.points import Points
 from gensynth.randomness import stream
 from gensynth.regression import sigmoid
-from gensynth.space import Points
 
 
 def shortlist(plan: Plan, state: State) -> tuple[list[int], Points]:

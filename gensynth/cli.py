@@ -363,7 +363,7 @@ def _refuse_beside_resume(run_file: Path | None, given: Mapping[str, Any], *, pl
 @contextlib.contextmanager
 def _blaming(run_file: Path | None, given: Mapping[str, Any]) -> Iterator["RunConfig"]:
     """Read the configuration, and name its file where what it says cannot be meant."""
-    from gensynth.config import read
+    from gensynth.runfile import read
 
     config = read(run_file, given)
     try:

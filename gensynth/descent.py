@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gensynth.space import COSTS, Points, Space
+from gensynth.points import COSTS, Points
+from gensynth.space import Space
 from gensynth.theta import Draw, Theta, grid
 
 

@@ -18,9 +18,9 @@ import numpy as np
 
 from gensynth.generator import Generator
 from gensynth.inquisitor import Inquisitor
+from gensynth.points import COSTS, Points
 from gensynth.randomness import stream
 from gensynth.regression import sigmoid
-from gensynth.space import COSTS, Points
 from gensynth.theta import Theta
 from gensynth.utility import Utility
 

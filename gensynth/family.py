@@ -14,15 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gensynth import attempts, states
-from gensynth.certify import (
-    Certificate,
-    Ledger,
-    certify,
-    split_sha256,
-    verdicts,
-    weights_sha256,
-)
-from gensynth.config import read
+from gensynth.certify import Certificate, certify, verdicts
 from gensynth.coupling import couple
 from gensynth.errors import Interrupted, PrototypeError, RunError
 from gensynth.evolution import median_distance
@@ -32,11 +24,14 @@ from gensynth.inquisitor import Inquisitor
 from gensynth.intervals import lower_bound, wilson
 from gensynth.job import Job, prepare
 from gensynth.judgement import judge_range
+from gensynth.ledger import Ledger, split_sha256, weights_sha256
 from gensynth.network import load_network
+from gensynth.points import COSTS, Points
 from gensynth.record import RunFolder
 from gensynth.requirements import DEVICE_COSTS, Requirement, Verdict, combine, parse_all
 from gensynth.results import CARD_FILE, CARD_FORMAT, RESULT_FILE
-from gensynth.space import COSTS, Points, Space
+from gensynth.runfile import read
+from gensynth.space import Space
 from gensynth.watch import SILENT, Watch
 
 GENERATED = "generated"

@@ -7,7 +7,8 @@ has built can be judged, hundreds at a time.
 import numpy as np
 
 from gensynth.insight import FLOOR_NATS, Insight
-from gensynth.space import Points, Space
+from gensynth.points import Points
+from gensynth.space import Space
 
 
 class Features:

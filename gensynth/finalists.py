@@ -17,10 +17,10 @@ from gensynth.generator import Generator
 from gensynth.graph import Graph
 from gensynth.inquisitor import FULL, Inquisitor
 from gensynth.job import Job
+from gensynth.points import Points
 from gensynth.randomness import stream
 from gensynth.record import RunFolder
 from gensynth.regression import sigmoid
-from gensynth.space import Points
 from gensynth.watch import Watch
 
 CAUTION = 1.0

@@ -16,9 +16,10 @@ from gensynth.cycle import Plan
 from gensynth.evaluation import Workshop
 from gensynth.inspection import inspection
 from gensynth.network import Network
+from gensynth.points import COSTS, Points
 from gensynth.probe import Probe
 from gensynth.sites import Sites
-from gensynth.space import COSTS, Points, Space
+from gensynth.space import Space
 from gensynth.switching import switching_nats
 from gensynth.train import Recipe, Teacher
 

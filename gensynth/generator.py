@@ -28,7 +28,8 @@ import numpy as np
 from gensynth.descent import Descent, Gains, Targets
 from gensynth.errors import UnreachableError
 from gensynth.graph import Graph
-from gensynth.space import COSTS, Points, Space
+from gensynth.points import COSTS, Points
+from gensynth.space import Space
 from gensynth.theta import GRID, Theta, draw, grid
 
 FORMAT = 1

@@ -21,9 +21,10 @@ import numpy as np
 
 from gensynth.features import Features
 from gensynth.insight import Insight, consolidate
+from gensynth.points import Points
 from gensynth.probe import Responses
 from gensynth.regression import Posterior, fit, logit
-from gensynth.space import Points, Space
+from gensynth.space import Space
 
 SHORT, FULL = 0, 1
 """Fidelities: accuracy after a cycle's short distillation, after a finalist's."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from gensynth.points import Points
 from gensynth.probe import Responses
-from gensynth.space import Points, Space
+from gensynth.space import Space
 
 FLOOR_NATS = 1e-5
 """Least information of a channel: below it, the draw of the stimuli decides."""

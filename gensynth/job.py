@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from gensynth import stimuli
-from gensynth.certify import split_sha256
 from gensynth.compute import Compute, detect
 from gensynth.config import RunConfig
 from gensynth.cycle import Plan
@@ -28,14 +27,16 @@ from gensynth.errors import ConfigError, DataError, PrototypeError
 from gensynth.evaluation import Workshop
 from gensynth.forecast import Forecast, frozen_macs_share, pace
 from gensynth.generator import Generator
+from gensynth.ledger import split_sha256
 from gensynth.losses import read_task
 from gensynth.planning import aims_of, full_recipe, plan_of
+from gensynth.points import COSTS
 from gensynth.pretrain import train_prototype
 from gensynth.probe import Probe
 from gensynth.prototype import Prototype, load_weights, read_prototype
 from gensynth.prototypes import create, shipped
 from gensynth.requirements import Requirement, accuracy_limit, cost_limits, parse_all
-from gensynth.space import COSTS, Space
+from gensynth.space import Space
 from gensynth.substitution import check_operators
 from gensynth.theta import initial_theta
 from gensynth.train import Recipe, Teacher

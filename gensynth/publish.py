@@ -19,14 +19,7 @@ import torch
 
 from gensynth.attempts import ATTEMPTS, Attempt, read_network
 from gensynth.bench.latency import Latency, measure, ratio
-from gensynth.certify import (
-    Certificate,
-    Ledger,
-    certify,
-    split_sha256,
-    verdicts,
-    weights_sha256,
-)
+from gensynth.certify import Certificate, certify, verdicts
 from gensynth.cost import cost
 from gensynth.data.views import normaliser
 from gensynth.environment import environment
@@ -35,6 +28,7 @@ from gensynth.export import export_network
 from gensynth.intervals import wilson
 from gensynth.job import Job
 from gensynth.judgement import judge_range
+from gensynth.ledger import Ledger, split_sha256, weights_sha256
 from gensynth.network import Network
 from gensynth.record import RunFolder
 from gensynth.results import CARD_FILE, CARD_FORMAT, RESULT_FILE

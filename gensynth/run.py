@@ -23,18 +23,19 @@ from safetensors.torch import save
 
 from gensynth import attempts, durable, finalists, publish, states
 from gensynth.attempts import Attempt
-from gensynth.certify import weights_sha256
 from gensynth.compute import detect
-from gensynth.config import RunConfig, read, to_toml
+from gensynth.config import RunConfig
 from gensynth.cycle import Cycle, State
 from gensynth.environment import environment
 from gensynth.errors import Interrupted, RunError
 from gensynth.job import Job, prepare
 from gensynth.judgement import judge_range
+from gensynth.ledger import weights_sha256
+from gensynth.points import Points
 from gensynth.record import RunFolder
 from gensynth.requirements import combine
 from gensynth.results import RESULT_FILE, Result, read_result
-from gensynth.space import Points
+from gensynth.runfile import read, to_toml
 from gensynth.synthesis import initialise, synthesise
 from gensynth.watch import SILENT, Watch
 

@@ -2,73 +2,27 @@
 
 A point of the space is a width for every coupling group, a bit for every removable block
 and, where a run allows it, an operator for every dense convolution and a resolution of the
-input. Parameters and MACs are bilinear in neighbouring widths; they are compiled once into
-matrices, so that hundreds of networks are costed, and their next moves compared, at a time.
+input. Parameters and MACs are bilinear in neighbouring widths, with the `coefficients` of each
+vertex, so that hundreds of networks are costed, and their next moves compared, at a time.
 
     in  = widths @ A_in  + c_in            channels that each costly vertex reads
     out = widths @ A_out + c_out           channels that it writes
-    cost[j] = sum over vertices of alive * (product[j] * in * out + single[j] * out + fixed[j])
+    cost = sum over vertices of alive * (product * in * out + single * out + fixed)
 
-for j in `COSTS`. All sums are integers below 2^53, so float64 is exact. A convolution that
+All sums are integers below 2^53, so float64 is exact. A convolution that
 has another operator costs what `sites` says in place of its product; at another resolution
 the MACs of every vertex are a share of these.
 """
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from gensynth.coefficients import channels, coefficients
 from gensynth.coupling import Coupling
-from gensynth.graph import BUFFERS, Graph, Selection, Vertex
+from gensynth.graph import Selection
+from gensynth.points import COSTS, Points
 from gensynth.sites import Sites
-
-COSTS = ("macs", "params")
-
-Row = tuple[tuple[int, ...], tuple[bool, ...], tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Points:
-    """Many networks of one space.
-
-    Attributes:
-        widths: (networks, groups), int64.
-        bits: (networks, blocks), bool; False where the block is removed.
-        operators: (networks, sites), int8, the operator of each convolution in `Space.sites`;
-            0 is dense. None where all of them are.
-    """
-
-    widths: np.ndarray
-    bits: np.ndarray
-    operators: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.widths)
-
-    def take(self, indices: list[int]) -> "Points":
-        """Return some of these networks."""
-        operators = None if self.operators is None else self.operators[indices]
-        return Points(self.widths[indices], self.bits[indices], operators)
-
-    def rows(self) -> list[Row]:
-        """Return each network's widths, bits and operators as plain numbers, to be kept."""
-        operators = np.zeros((len(self), 0)) if self.operators is None else self.operators
-        each = zip(self.widths, self.bits, operators, strict=True)
-        return [
-            (tuple(map(int, widths)), tuple(map(bool, bits)), tuple(map(int, chosen)))
-            for widths, bits, chosen in each
-        ]
-
-    @staticmethod
-    def of(row: Row) -> "Points":
-        """Return one network that was kept."""
-        widths, bits, operators = row
-        return Points(
-            np.array([widths], dtype=np.int64),
-            np.array([bits], dtype=bool),
-            np.array([operators], dtype=np.int8) if operators else None,
-        )
 
 
 class Space:
@@ -91,10 +45,10 @@ class Space:
         self.sizes = np.array([group.size for group in coupling.groups], dtype=np.int64)
         self.floors = np.minimum(self.sizes, align)
         costly = [v for v in coupling.graph.vertices if v.tensors or v.op == "opaque"]
-        self._in, self._in_fixed = self._counts(costly, inputs=True)
-        self._out, self._out_fixed = self._counts(costly, inputs=False)
+        self._in, self._in_fixed = channels(coupling, costly, inputs=True)
+        self._out, self._out_fixed = channels(coupling, costly, inputs=False)
         self._both = (self._in * self._out).T
-        self._each = _coefficients(costly, coupling.graph)
+        self._each = coefficients(costly, coupling.graph)
         self._members = np.array(
             [[v.name in block.vertices for block in coupling.blocks] for v in costly], dtype=float
         ).reshape(len(costly), len(coupling.blocks))
@@ -336,54 +290,3 @@ class Space:
             positions = sites.positions[site[column]] * shares[:, at[column]]
             saved[:, g, 0] += change[:, column] * positions
             saved[:, g, 1] += change[:, column]
-
-    def _counts(self, costly: list[Vertex], *, inputs: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Count, per costly vertex, the channels of each group and the frozen ones."""
-        groups = self.coupling.groups
-        group_of = {label: g for g, group in enumerate(groups) for label in group.channels}
-        table = np.zeros((len(groups), len(costly)))
-        fixed = np.zeros(len(costly))
-        for v, vertex in enumerate(costly):
-            for label in self.coupling.labels[vertex.inputs[0] if inputs else vertex.name]:
-                if int(label) in group_of:
-                    g = group_of[int(label)]
-                    table[g, v] += 1 / groups[g].size
-                else:
-                    fixed[v] += 1
-        return np.rint(table), fixed
-
-
-@dataclass(frozen=True)
-class _Coefficients:
-    """What one vertex costs: (len(COSTS), vertices) each."""
-
-    product: np.ndarray
-    single: np.ndarray
-    fixed: np.ndarray
-
-
-def _coefficients(costly: list[Vertex], graph: Graph) -> _Coefficients:
-    product, single, fixed = np.zeros((3, len(COSTS), len(costly)))
-    macs, params = COSTS.index("macs"), COSTS.index("params")
-    counted: set[str] = set()
-    for v, vertex in enumerate(costly):
-        fixed[macs, v] = vertex.attributes.get("macs", 0)
-        for tensor, shape in vertex.tensors.items():
-            key = vertex.tensor_key(tensor)
-            first = key not in counted and tensor not in BUFFERS
-            counted.add(key)
-            if tensor == "weight" and vertex.op in ("conv", "conv_transpose", "linear"):
-                groups = vertex.attributes.get("groups", 1)
-                source = graph[vertex.inputs[0]]
-                area = math.prod(shape[2:]) / groups
-                positions = (source if vertex.op == "conv_transpose" else vertex).shape[1:]
-                table = product
-                if groups > 1 and groups == source.shape[0]:  # depthwise: one input each
-                    table, area = single, area * groups
-                table[macs, v] = area * math.prod(positions)
-                table[params, v] += area * first
-            elif first and vertex.op != "opaque" and vertex.shape[0] in shape:
-                single[params, v] += math.prod(shape) // vertex.shape[0]
-            elif first:
-                fixed[params, v] += math.prod(shape)
-    return _Coefficients(product, single, fixed)

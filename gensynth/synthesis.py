@@ -26,10 +26,11 @@ from gensynth.evaluation import Workshop
 from gensynth.generator import Generator
 from gensynth.inquisitor import FULL, SHORT, Inquisitor, Observation
 from gensynth.insight import first_insight
+from gensynth.points import COSTS
 from gensynth.probe import Probe
 from gensynth.randomness import stream
 from gensynth.regression import sigmoid
-from gensynth.space import COSTS, Space
+from gensynth.space import Space
 from gensynth.switching import switching_nats
 from gensynth.theta import initial_theta
 

@@ -8,8 +8,9 @@ import torch
 from gensynth.coupling import couple
 from gensynth.inquisitor import SHORT, Inquisitor, Observation
 from gensynth.insight import Insight
+from gensynth.points import Points
 from gensynth.prototypes.resnet import ResNet
-from gensynth.space import Points, Space
+from gensynth.space import Space
 from gensynth.trace import trace
 
 

@@ -17,8 +17,8 @@ from gensynth.evolution import (
 )
 from gensynth.generator import Generator
 from gensynth.inquisitor import SHORT
+from gensynth.points import COSTS, Points
 from gensynth.randomness import stream
-from gensynth.space import COSTS, Points
 from gensynth.theta import Theta, grid, initial_theta
 from gensynth.utility import Utility
 from tests.planted import learned, planted_logit, space

@@ -19,8 +19,9 @@ from gensynth.coupling import couple
 from gensynth.errors import UnreachableError
 from gensynth.generator import Generator
 from gensynth.graph import Graph
+from gensynth.points import COSTS, Points
 from gensynth.prototypes.resnet import resnet8, resnet20, resnet56
-from gensynth.space import COSTS, Points, Space
+from gensynth.space import Space
 from gensynth.theta import Theta, initial_theta
 from gensynth.trace import trace
 from tests.compositions import compose

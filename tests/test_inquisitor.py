@@ -9,8 +9,8 @@ import pytest
 from gensynth.features import Features
 from gensynth.inquisitor import FULL, SHORT, Inquisitor
 from gensynth.insight import FLOOR_NATS, LEARNING_RATE, consolidate, first_insight
+from gensynth.points import Points
 from gensynth.probe import Responses
-from gensynth.space import Points
 from tests.planted import insight, learned, observe, planted_logit, points_at, random_points, space
 
 

@@ -19,7 +19,8 @@ from gensynth.coupling import couple
 from gensynth.generator import Generator
 from gensynth.inquisitor import FULL, SHORT, Inquisitor, Observation
 from gensynth.network import build
-from gensynth.space import COSTS, Points, Space
+from gensynth.points import COSTS, Points
+from gensynth.space import Space
 from gensynth.substitution import WORDS
 from gensynth.theta import Theta, initial_theta
 from tests import planted

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from gensynth.cost import cost
 from gensynth.graph import Graph, Selection
 from gensynth.network import build
+from gensynth.points import Points
 from gensynth.resolution import RESOLUTIONS, refusal, resized
-from gensynth.space import Points, Space
+from gensynth.space import Space
 from gensynth.substitution import WORDS, sites, substitute
 from gensynth.trace import trace
 from tests.compositions import compose, outputs, random_weights

@@ -18,7 +18,7 @@ from safetensors import safe_open
 
 import gensynth
 from gensynth import states
-from gensynth.config import DataConfig, PrototypeConfig, RunConfig, read, to_toml
+from gensynth.config import DataConfig, PrototypeConfig, RunConfig
 from gensynth.cost import cost
 from gensynth.data.dataset import Dataset
 from gensynth.data.views import normaliser
@@ -30,6 +30,7 @@ from gensynth.record import RunFolder
 from gensynth.requirements import Verdict
 from gensynth.results import Result, read_result
 from gensynth.run import resume, synth
+from gensynth.runfile import read, to_toml
 from gensynth.watch import Silent
 from tests import tiny
 
@@ -208,7 +209,7 @@ from pathlib import Path
 import torch
 
 torch.set_num_threads(1)
-from gensynth.config import read
+from gensynth.runfile import read
 from gensynth.run import resume, synth
 import gensynth.finalists, tests.tiny
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from gensynth.cost import cost
 from gensynth.coupling import couple
 from gensynth.graph import Graph
+from gensynth.points import COSTS, Points
 from gensynth.prototypes.resnet import resnet8
-from gensynth.space import COSTS, Points, Space
+from gensynth.space import Space
 from gensynth.trace import trace
 from tests.compositions import compose
 from tests.families import FAMILIES, make

@@ -14,9 +14,10 @@ from gensynth.coupling import Coupling, couple
 from gensynth.errors import ConfigError
 from gensynth.graph import Graph, Selection
 from gensynth.network import build
+from gensynth.points import Points
 from gensynth.prototypes.resnet import resnet8
 from gensynth.sites import Sites
-from gensynth.space import Points, Space
+from gensynth.space import Space
 from gensynth.substitution import SUBSTITUTES, check_operators, refusal, sites, substitute
 from gensynth.trace import trace
 from tests.compositions import compose, outputs, random_selection, random_weights

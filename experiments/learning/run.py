@@ -49,10 +49,10 @@ from gensynth.generator import Generator
 from gensynth.graph import Graph
 from gensynth.inquisitor import SHORT, Inquisitor
 from gensynth.network import Network
+from gensynth.points import Points
 from gensynth.probe import Probe, Responses
 from gensynth.randomness import stream
 from gensynth.regression import sigmoid
-from gensynth.space import Points
 from gensynth.synthesis import initialise, turn
 from gensynth.theta import Theta
 
@@ -98,7 +98,9 @@ def run_loop(setting: Setting, record: Record, arm: str, probe: Any) -> State:
         workshop = _Remembering(setting.workshop, networks)
         state, cycle = turn(setting.plan, workshop, probe, state)
         if len(record.of(arm)) < state.cycle:  # else killed between the two writes
-            line = score(setting, networks[0])
+            line = score(setting, networks[-1])  # those before it were probed only, untrained
+            if line["decide"] != cycle.correct:
+                raise RuntimeError(f"cycle {cycle.number} scored another network than it trained")
             mean, sd = before.inquisitor.predict(setting.space.point(cycle.graph.selection), SHORT)
             line |= {"cycle": cycle.number, "seed": cycle.seed, "utility": cycle.utility}
             line |= {"logit": float(mean[0]), "sd": float(sd[0]), "seconds": cycle.seconds}
