@@ -5,9 +5,11 @@ neighbour (`.partial-NAME`), are flushed to the disk, and one rename makes them 
 replaced folder stands as `.old-NAME` for an instant; `recover` puts it back if the process
 died in that instant, and sweeps up everything else that was left half done.
 
-Nothing here turns an `OSError` into a message: only the caller knows what was lost.
+Nothing here turns an `OSError` into a message, only into its `reason`: the caller knows what
+was lost.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Mapping
@@ -15,6 +17,8 @@ from pathlib import Path
 
 PARTIAL = ".partial-"
 OLD = ".old-"
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -138,3 +142,8 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def reason(error: OSError) -> str:
+    """Return why something could not be written, for a message."""
+    return "the disk is full" if error.errno in _FULL else str(error)

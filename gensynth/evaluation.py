@@ -22,7 +22,7 @@ from gensynth.fitting import FITTED_IMAGES, fit_all
 from gensynth.graph import Graph
 from gensynth.network import Network, build
 from gensynth.prototype import Prototype
-from gensynth.substitution import SUBSTITUTES
+from gensynth.substitutes import SUBSTITUTES
 from gensynth.train import HardLoss, Recipe, Teacher
 
 CALIBRATION_BATCHES = 2

@@ -1,10 +1,7 @@
 """More networks of a learned generator, without a new search.
 
-    generate    seeds -> graphs, exact costs, predicted accuracy; in seconds
-    distil      the same networks trained, measured on the search split, certified
-
 A seed's graph follows from generator.json and the prototype's graph alone, byte for byte.
-Each network stands in RUN/generated/SEED, and is not made twice.
+Each network stands in RUN/generated/SEED, and is not made twice. `distilled` trains them.
 """
 
 import json
@@ -14,22 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from gensynth import attempts, states
-from gensynth.certify import Certificate, certify, verdicts
+from gensynth.certify import Certificate
 from gensynth.coupling import couple
-from gensynth.errors import Interrupted, PrototypeError, RunError
+from gensynth.errors import PrototypeError, RunError
 from gensynth.evolution import median_distance
 from gensynth.generator import Generator
 from gensynth.graph import Graph
 from gensynth.inquisitor import Inquisitor
-from gensynth.intervals import lower_bound, wilson
-from gensynth.job import Job, prepare
 from gensynth.judgement import judge_range
-from gensynth.ledger import Ledger, split_sha256, weights_sha256
-from gensynth.network import load_network
 from gensynth.points import COSTS, Points
 from gensynth.record import RunFolder
-from gensynth.requirements import DEVICE_COSTS, Requirement, Verdict, combine, parse_all
-from gensynth.results import CARD_FILE, CARD_FORMAT, RESULT_FILE
+from gensynth.requirements import Requirement, Verdict, parse_all
+from gensynth.results import RESULT_FILE
 from gensynth.runfile import read
 from gensynth.space import Space
 from gensynth.watch import SILENT, Watch
@@ -104,51 +97,8 @@ def generate(path: Path, seeds: Iterable[int], *, watch: Watch = SILENT) -> Fami
             is damaged.
         PrototypeError: if the kept prototype graph is damaged.
     """
-    with _finished(path) as run:
-        return _draw(run, list(dict.fromkeys(seeds)), watch)
-
-
-def distil(path: Path, seeds: Iterable[int], *, watch: Watch = SILENT) -> Family:
-    """Draw networks, distil each fully as a finalist is, and certify it on the test split.
-
-    What was done before is kept: the same call after a stop goes on where it was.
-
-    Args:
-        path: of the run folder.
-        seeds: one network each; the confidence of all certificates together is shared by
-            as many networks as there are seeds.
-        watch: hears of the progress.
-
-    Raises:
-        Interrupted: on Ctrl-C.
-        GensynthError: as `generate`, and if the data set is not what the run began with.
-    """
-    with _finished(path) as run:
-        family = _draw(run, list(dict.fromkeys(seeds)), watch)
-        kept = path / "prototype" / states.WEIGHTS_FILE
-        done = 0
-        try:
-            job = prepare(read(path / "run.toml"), watch=watch, kept=kept)
-            _check_data(run, job)
-            watch.phase("finalists")
-            for drawn in family.drawn:
-                _train(run, job, drawn, watch)
-                done += 1
-            watch.phase("certify")
-            certified = tuple(_certify(run, job, d, len(family.drawn)) for d in family.drawn)
-        except KeyboardInterrupt as error:
-            raise Interrupted(
-                f"stopped after {done} of {len(family.drawn)} networks; the same command goes on"
-            ) from error
-    satisfied = sum(_meets(job.requirements, drawn) for drawn in certified)
-    return Family(
-        path=family.path,
-        drawn=certified,
-        median_distance=family.median_distance,
-        satisfied=satisfied,
-        judged=len(certified),
-        share_lower_bound=lower_bound(satisfied, len(certified)) if certified else None,
-    )
+    with open_finished(path) as run:
+        return draw(run, list(dict.fromkeys(seeds)), watch)
 
 
 def open_generator(path: Path) -> tuple[Generator, Inquisitor]:
@@ -177,7 +127,12 @@ def open_generator(path: Path) -> tuple[Generator, Inquisitor]:
         raise RunError(f"the generator of {path} is damaged: {error!r}") from error
 
 
-def _finished(path: Path) -> RunFolder:
+def open_finished(path: Path) -> RunFolder:
+    """Return a finished run, locked.
+
+    Raises:
+        RunError: if there is none, or another process works on it.
+    """
     run = RunFolder.open(path)
     if not (path / RESULT_FILE).exists():
         run.close()
@@ -188,7 +143,8 @@ def _finished(path: Path) -> RunFolder:
     return run
 
 
-def _draw(run: RunFolder, seeds: list[int], watch: Watch) -> Family:
+def draw(run: RunFolder, seeds: list[int], watch: Watch) -> Family:
+    """Write the networks of some seeds into a finished run, and return them."""
     watch.phase("generate")
     if not seeds:
         return Family(run.path / GENERATED, (), None)
@@ -232,114 +188,20 @@ def _drawn(
         "predicted_top1_pct": list(drawn.predicted_top1_pct),
         "verdicts": drawn.verdicts,
     }
-    files = {"graph.json": graph.to_json().encode(), DRAWN_FILE: _json(document)}
-    if not _holds(drawn.folder, files):
+    files = {"graph.json": graph.to_json().encode(), DRAWN_FILE: to_json(document)}
+    if not holds(drawn.folder, files):
         run.write_folder(f"{GENERATED}/{seed}", files)
     return drawn
 
 
-def _holds(folder: Path, files: Mapping[str, bytes]) -> bool:
+def holds(folder: Path, files: Mapping[str, bytes]) -> bool:
+    """Return whether a folder has these files already, byte for byte."""
     return all(
         (folder / name).exists() and (folder / name).read_bytes() == content
         for name, content in files.items()
     )
 
 
-def _train(run: RunFolder, job: Job, drawn: Drawn, watch: Watch) -> None:
-    """Distil one network and count on the search split, unless that is kept."""
-    name = f"seed-{drawn.seed}"
-    if not (drawn.folder / "search.json").exists():
-        last = run.latest_state()
-        assert last is not None, "a finished run has a state"
-        weights = states.restore(last[0], states.read_files(last[1]), job.space).weights
-        graph = Graph.from_json((drawn.folder / "graph.json").read_text())
-        network, correct, seconds = attempts.distil(
-            run, job, graph, weights, name=name, watch=watch
-        )
-        n = len(job.dataset.search)
-        search = {
-            "correct": correct,
-            "n": n,
-            "top1_pct": 100 * correct / n,
-            "interval_pct": [100 * bound for bound in wilson(correct, n)],
-            "seconds": {phase: round(s, 3) for phase, s in seconds.items()},
-        }
-        files = {
-            **attempts.network_files(network),
-            DRAWN_FILE: (drawn.folder / DRAWN_FILE).read_bytes(),
-            "search.json": _json(search),
-        }
-        run.write_folder(f"{GENERATED}/{drawn.seed}", files)
-    attempts.forget_checkpoint(run, name)
-
-
-def _certify(run: RunFolder, job: Job, drawn: Drawn, sharing: int) -> Drawn:
-    """Count one network on the test split through the ledger, and write its card."""
-    test = job.dataset.test
-    network = load_network(drawn.folder, opaque=job.prototype.opaque)
-    job.workshop.compute.place(network)
-    correct = Ledger(run.ledger).count(
-        weights_sha256(drawn.folder / states.WEIGHTS_FILE),
-        split_sha256(test),
-        lambda: job.workshop.correct(network, test),
-        n=len(test),
-    )
-    certificate = certify(correct, len(test), job.requirements, sharing=sharing)
-    costs = {"params": drawn.params, "macs": drawn.macs}
-    share = correct / len(test)
-    certified = verdicts(certificate, job.requirements, costs)
-    pointwise = judge_range(job.requirements, (share, share), costs)
-    search = json.loads((drawn.folder / "search.json").read_bytes())
-    card = {
-        "format": CARD_FORMAT,
-        "name": f"seed {drawn.seed}",
-        "what": f"generated from {job.config.prototype.network} for {job.dataset.name}, distilled",
-        "seed": drawn.seed,
-        "generator_sha256": weights_sha256(run.path / states.GENERATOR_FILE),
-        "costs": costs,
-        "certificate": certificate.to_json(),
-        "search": search,
-        "predicted": {"top1_pct": list(drawn.predicted_top1_pct)},
-        "requirements": [
-            {"text": text, "certified": certified[text].value, "point": pointwise[text].value}
-            for text in certified
-        ],
-        "data": job.inputs["data"],
-    }
-    content = _json(card)
-    if not _holds(drawn.folder, {CARD_FILE: content}):
-        run.write_bytes(f"{GENERATED}/{drawn.seed}/{CARD_FILE}", content)
-    return Drawn(
-        seed=drawn.seed,
-        folder=drawn.folder,
-        graph_sha256=drawn.graph_sha256,
-        params=drawn.params,
-        macs=drawn.macs,
-        predicted_top1_pct=drawn.predicted_top1_pct,
-        verdicts=certified,
-        certificate=certificate,
-        search_correct=search["correct"],
-        search_n=search["n"],
-        point_verdicts=pointwise,
-    )
-
-
-def _meets(requirements: tuple[Requirement, ...], drawn: Drawn) -> bool:
-    assert drawn.point_verdicts is not None
-    decided = [r.text for r in requirements if r.metric not in DEVICE_COSTS]
-    return combine(drawn.point_verdicts[text] for text in decided) is Verdict.SATISFIED
-
-
-def _check_data(run: RunFolder, job: Job) -> None:
-    known = json.loads((run.path / "inputs.json").read_bytes())["data"]
-    found = job.inputs["data"]
-    changed = [key for key, value in known.items() if found.get(key) != value]
-    if changed:
-        raise RunError(
-            f"the data set of {run.path} is not what the run began with: {changed[0]} differs; "
-            "put it back, or start another run"
-        )
-
-
-def _json(value: Any) -> bytes:
+def to_json(value: Any) -> bytes:
+    """Return what is written of a document about a network."""
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()

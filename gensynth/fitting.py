@@ -24,7 +24,7 @@ from torch import Tensor
 from gensynth.graph import Graph, Vertex
 from gensynth.network import Network
 from gensynth.patches import Patches, patches
-from gensynth.substitution import (
+from gensynth.substitutes import (
     SUBSTITUTES,
     Bottleneck,
     Grouped,

@@ -17,28 +17,25 @@ import numpy as np
 import torch
 
 from gensynth import stimuli
-from gensynth.compute import Compute, detect
+from gensynth.compute import detect
 from gensynth.config import RunConfig
 from gensynth.cycle import Plan
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.data.views import Views, normaliser
-from gensynth.errors import ConfigError, DataError, PrototypeError
+from gensynth.errors import ConfigError, DataError
 from gensynth.evaluation import Workshop
 from gensynth.forecast import Forecast, frozen_macs_share, pace
-from gensynth.generator import Generator
 from gensynth.ledger import split_sha256
 from gensynth.losses import read_task
 from gensynth.planning import aims_of, full_recipe, plan_of
 from gensynth.points import COSTS
-from gensynth.pretrain import train_prototype
 from gensynth.probe import Probe
-from gensynth.prototype import Prototype, load_weights, read_prototype
-from gensynth.prototypes import create, shipped
+from gensynth.prototype import Prototype
+from gensynth.provision import prototype_of
 from gensynth.requirements import Requirement, accuracy_limit, cost_limits, parse_all
 from gensynth.space import Space
 from gensynth.substitution import check_operators
-from gensynth.theta import initial_theta
 from gensynth.train import Recipe, Teacher
 from gensynth.utility import Utility
 from gensynth.watch import SILENT, Watch
@@ -176,7 +173,7 @@ def prepare(
     aims = aims_of(config, requirements, len(dataset.test))
     hard_loss, trainer = read_task(config.task, dataset)
     compute = detect()
-    prototype, record = _prototype(config, requirements, dataset, compute, watch, kept, training)
+    prototype, record = prototype_of(config, requirements, dataset, compute, watch, kept, training)
     is_trained = bool(record) or kept is not None or not config.prototype.train
     space = Space(prototype.coupling, config.search.align, config.search.operators)
     for word in config.search.operators:
@@ -232,76 +229,6 @@ def _check_size(dataset: Dataset, config: RunConfig) -> None:
         )
     if len(dataset.classes) < 2:
         raise DataError(f"{dataset.name} has one class; telling apart takes at least two")
-
-
-def _prototype(
-    config: RunConfig,
-    requirements: tuple[Requirement, ...],
-    dataset: Dataset,
-    compute: Compute,
-    watch: Watch,
-    kept: Path | None,
-    training: Callable[[str], Path] | None,
-) -> tuple[Prototype, dict[str, bytes]]:
-    """Return the trained prototype, and the record of its training if that was done here."""
-    asked = config.prototype
-    network = create(asked.network, classes=len(dataset.classes), channels=dataset.shape[0])
-    network.eval()
-    read = functools.partial(
-        read_prototype, shape=dataset.shape, name=asked.network, classes=len(dataset.classes)
-    )
-    weights = kept or asked.weights or shipped(asked.network, dataset.name)
-    if kept is None and asked.train:
-        untrained = read(network)
-        _check_reachable(untrained, config, requirements)
-        if training is None:
-            return untrained, {}
-        folder = training(dataset.name)
-        watch.phase("train prototype")
-        trained = train_prototype(
-            asked.network,
-            dataset,
-            folder,
-            checkpoint=folder / "checkpoint.safetensors",
-            seed=config.seed,
-            compute=compute,
-            progress=lambda share, loss: watch.progress("prototype", share, f"loss {loss:.3f}"),
-        )
-        watch.phase("prepare")
-        return read(trained.cpu()), {"training.json": next(folder.glob("*.json")).read_bytes()}
-    if weights is None:
-        raise PrototypeError(
-            f"no trained weights of '{asked.network}' for {dataset.name} ship with gensynth; "
-            "name a safetensors file by --weights, or train it first by --train-prototype"
-        )
-    load_weights(network, weights, name=asked.network)
-    prototype = read(network)
-    _check_reachable(prototype, config, requirements)
-    return prototype, {}
-
-
-def _check_reachable(
-    prototype: Prototype, config: RunConfig, requirements: tuple[Requirement, ...]
-) -> None:
-    """Refuse a prototype without freedom, and limits below its smallest network.
-
-    Raises:
-        PrototypeError, UnreachableError: accordingly.
-    """
-    coupling = prototype.coupling
-    if not coupling.groups:
-        raise PrototypeError(
-            f"prototype '{config.prototype.network}' has no channels that can be removed: all of "
-            "them reach its input, its output or a part that cannot be looked into"
-        )
-    space = Space(coupling, config.search.align, config.search.operators)
-    zeros = tuple(np.zeros(size) for size in space.sizes)
-    theta = initial_theta(
-        space, zeros, np.ones(len(coupling.blocks)), seed=0, directions=1, spread=0.0,
-        budget=(0.0, 0.0),
-    )  # fmt: skip
-    limits: dict[str, float] = dict(cost_limits(requirements))
-    Generator(space, theta, limits)  # knows what no network of the space can reach
 
 
 def make_probe(workshop: Workshop, count: int, seed: int) -> Probe:

@@ -3,23 +3,17 @@
     FORMAT              "gensynth run 1"
     run.toml            the run file with every default and override resolved
     environment.json    versions, commit and machine
-    journal.jsonl       one JSON object a completed cycle
-    state/0007/         everything the run needs to go on after cycle 7; the last two are kept
-        entry.json      cycle, its journal entry, and the SHA-256 of each file beside it
+    journal.jsonl       one JSON object a completed cycle, see `history`
+    state/0007/         everything the run needs to go on after cycle 7
     finalists/NAME/     a network's files
     ledger.jsonl        every touch of the test split
     lock                held by the process that writes; its process id
 
-A cycle is committed by the rename that makes its state visible; the journal follows. On
-opening for writing the journal is made to agree with the last good state: lines beyond it are
-cut off, missing ones are taken from the states' entries. So at most the cycle in flight is
-lost. One process writes; any number may read meanwhile.
+At most the cycle in flight is lost. One process writes; any number may read meanwhile.
 """
 
 import contextlib
-import errno
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -30,12 +24,9 @@ from typing import Any, Self
 
 from gensynth import durable
 from gensynth.errors import RunError
+from gensynth.history import History
 
 FORMAT = "gensynth run 1"
-
-KEPT_STATES = 2
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class RunFolder:
@@ -52,6 +43,7 @@ class RunFolder:
     def __init__(self, path: Path, lock: int | None) -> None:
         self.path = path
         self._lock = lock
+        self._history = History(path)
 
     @classmethod
     def create(cls, path: Path, run_toml: str, environment: Mapping[str, Any]) -> Self:
@@ -73,7 +65,7 @@ class RunFolder:
             building.mkdir(parents=True)
             lock = _take_lock(building)
             durable.write_bytes(building / "run.toml", run_toml.encode())
-            facts = _json(environment, indent=1) + "\n"
+            facts = json.dumps(environment, allow_nan=False, ensure_ascii=False, indent=1) + "\n"
             durable.write_bytes(building / "environment.json", facts.encode())
             (building / "state").mkdir()
             (building / "finalists").mkdir()
@@ -85,7 +77,9 @@ class RunFolder:
                 os.close(lock)
             shutil.rmtree(building, ignore_errors=True)
             if isinstance(error, OSError):
-                raise RunError(f"the run folder {path} cannot be made: {reason(error)}") from error
+                raise RunError(
+                    f"the run folder {path} cannot be made: {durable.reason(error)}"
+                ) from error
             raise
         return cls(path, lock)
 
@@ -179,40 +173,18 @@ class RunFolder:
         entry = {"cycle": cycle, **journal_entry}
         if cycle < 0 or entry["cycle"] != cycle:
             raise ValueError(f"cycle must be 0 or more and the entry's own, got {cycle}, {entry}")
-        record = _entry_file(entry, files)
         with self._writing(f"state/{cycle:04d}"):
-            last = self.latest_state()
-            if last is not None and cycle <= last[0]:
-                if cycle < last[0] or (last[1] / "entry.json").read_bytes() != record:
-                    raise ValueError(f"cycle {cycle} is not new, cycle {last[0]} is committed")
-            else:
-                folder = self.path / "state" / f"{cycle:04d}"
-                durable.write_folder(folder, {**files, "entry.json": record})
-            self._mend_journal()
-            for old in self._cycles()[KEPT_STATES:]:
-                durable.remove_folder(self.path / "state" / f"{old:04d}")
+            self._history.commit(cycle, files, entry)
 
     def latest_state(self) -> tuple[int, Path] | None:
-        """Return the last good state, or None before the first.
+        """Return cycle and folder of the last good state, or None before the first.
 
         A state whose files do not have the SHA-256 of its entry is passed over.
 
         Raises:
             RunError: if there are states and none of them is good.
         """
-        cycles = self._cycles()
-        while cycles:
-            for cycle in cycles:
-                folder = self.path / "state" / f"{cycle:04d}"
-                if _read_entry(folder) is not None:
-                    return cycle, folder
-            seen, cycles = cycles, self._cycles()  # a writer may have moved on meanwhile
-            if cycles == seen:
-                raise RunError(
-                    f"every state in {self.path / 'state'} is damaged; "
-                    "start again in another folder"
-                )
-        return None
+        return self._history.latest()
 
     def read_journal(self) -> list[dict[str, Any]]:
         """Return the completed cycles' entries, in order, as the last good state has them.
@@ -220,17 +192,7 @@ class RunFolder:
         Raises:
             RunError: if a line other than an unfinished last one is damaged.
         """
-        last = self.latest_state()
-        if last is None:
-            return []
-        written = {
-            entry["cycle"]: entry for entry in self._journal_lines() if entry["cycle"] <= last[0]
-        }
-        for cycle in self._cycles():
-            entry = _read_entry(self.path / "state" / f"{cycle:04d}")
-            if entry is not None and cycle <= last[0]:
-                written[cycle] = entry
-        return [written[cycle] for cycle in sorted(written)]
+        return self._history.entries()
 
     def write_folder(self, relative: str, files: Mapping[str, bytes]) -> Path:
         """Write or replace a folder such as "finalists/a" whole; return its path.
@@ -276,7 +238,7 @@ class RunFolder:
         except OSError as error:
             path = self.path / relative
             raise RunError(
-                f"{path} could not be written, {reason(error)}; {self._way_on()}"
+                f"{path} could not be written, {durable.reason(error)}; {self._way_on()}"
             ) from error
 
     def _way_on(self) -> str:
@@ -292,49 +254,10 @@ class RunFolder:
         )
 
     def _repair(self) -> None:
-        last = self.latest_state()  # refuses before anything is changed
+        self._history.latest()  # refuses before anything is changed
         for folder, _, _ in list(os.walk(self.path)):
             durable.recover(Path(folder))
-        for cycle in self._cycles():
-            if last is not None and cycle > last[0]:
-                durable.remove_folder(self.path / "state" / f"{cycle:04d}")
-        self._mend_journal()
-
-    def _mend_journal(self) -> None:
-        """Write what the journal lacks of the committed cycles, cut off what it has beyond."""
-        journal = self.path / "journal.jsonl"
-        present, wanted = self._journal_bytes(), _text(self.read_journal())
-        if wanted.startswith(present):
-            durable.append(journal, wanted[len(present) :])
-        else:
-            durable.write_bytes(journal, wanted)
-
-    def _cycles(self) -> list[int]:
-        """Every cycle with a state, good or not, the last first."""
-        names = (path.name for path in (self.path / "state").glob("[0-9]*"))
-        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
-
-    def _journal_bytes(self) -> bytes:
-        journal = self.path / "journal.jsonl"
-        return journal.read_bytes() if journal.exists() else b""
-
-    def _journal_lines(self) -> Iterator[dict[str, Any]]:
-        whole, _, _ = self._journal_bytes().rpartition(b"\n")
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                entry = json.loads(line)
-                entry["cycle"] + 0
-            except (ValueError, TypeError, KeyError) as error:
-                raise RunError(
-                    f"{self.path / 'journal.jsonl'} is damaged in line {number}; mend the line "
-                    "or remove the file to go on without the earlier cycles' entries"
-                ) from error
-            yield entry
-
-
-def reason(error: OSError) -> str:
-    """Return why something could not be written, for a message."""
-    return "the disk is full" if error.errno in _FULL else str(error)
+        self._history.mend()
 
 
 def _take_lock(folder: Path) -> int:
@@ -355,33 +278,3 @@ def _take_lock(folder: Path) -> int:
     with contextlib.suppress(OSError):  # the lock holds without the number, on a full disk too
         os.write(descriptor, f"{os.getpid()}\n".encode())
     return descriptor
-
-
-def _entry_file(entry: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
-    content = {
-        "entry": entry,
-        "files": {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)},
-    }
-    text = _json(content)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return (_json({**content, "sha256": digest}) + "\n").encode()
-
-
-def _read_entry(state: Path) -> dict[str, Any] | None:
-    """Return a state's journal entry if the state is whole, else None."""
-    try:
-        record = (state / "entry.json").read_bytes()
-        content = json.loads(record)
-        files = {name: (state / name).read_bytes() for name in content["files"]}
-        entry: dict[str, Any] = content["entry"]
-        return entry if _entry_file(entry, files) == record else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def _json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, allow_nan=False, ensure_ascii=False, indent=indent)
-
-
-def _text(entries: list[dict[str, Any]]) -> bytes:
-    return "".join(_json(entry) + "\n" for entry in entries).encode()

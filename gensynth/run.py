@@ -13,8 +13,8 @@ it ends with the same networks.
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from gensynth.errors import Interrupted, RunError
 from gensynth.job import Job, prepare
 from gensynth.judgement import judge_range
 from gensynth.ledger import weights_sha256
+from gensynth.phases import Phases
 from gensynth.points import Points
 from gensynth.record import RunFolder
 from gensynth.requirements import combine
@@ -109,37 +110,6 @@ def resume(path: Path, *, watch: Watch = SILENT) -> Result:
         if known is not None:
             _check_inputs(run, job, known)
         return _watched(run, job, phases, watch)
-
-
-class Phases:
-    """Wall time by phase, over all sessions of a run."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._since: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Add the time of the body to a phase."""
-        self._since[name] = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.lap()
-            del self._since[name]
-
-    def lap(self) -> dict[str, float]:
-        """Return the times so far, of phases that go on too."""
-        now = time.perf_counter()
-        for name, since in self._since.items():
-            self.seconds[name] = self.seconds.get(name, 0.0) + now - since
-            self._since[name] = now
-        return self.seconds
-
-    def add(self, earlier: Mapping[str, float]) -> None:
-        """Add what earlier sessions took."""
-        for name, seconds in earlier.items():
-            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
 
 def free_folder(config: RunConfig, data: str) -> Path:

@@ -10,7 +10,8 @@ from gensynth import resolution
 from gensynth.cost import vertex_costs
 from gensynth.graph import Graph
 from gensynth.resolution import RESOLUTIONS
-from gensynth.substitution import SUBSTITUTES, refusal, sites
+from gensynth.substitutes import SUBSTITUTES
+from gensynth.substitution import refusal, sites
 
 
 class Sites:

@@ -22,7 +22,7 @@ from gensynth.patches import patches
 from gensynth.probe import Probe
 from gensynth.resolution import RESOLUTIONS
 from gensynth.sites import Sites
-from gensynth.substitution import SUBSTITUTES
+from gensynth.substitutes import SUBSTITUTES
 
 
 def switching_nats(workshop: Workshop, probe: Probe, sites: Sites, seed: int) -> np.ndarray:

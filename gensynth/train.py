@@ -23,7 +23,6 @@ from gensynth.data.dataset import Dataset, Split
 from gensynth.data.views import Views, normaliser
 from gensynth.errors import DataError, RunError
 from gensynth.randomness import stream
-from gensynth.record import reason
 
 HardLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(logits, labels) -> scalar."""
@@ -231,8 +230,8 @@ def _keep(path: Path, network: nn.Module, optimizer: torch.optim.SGD, step: int)
         durable.write_bytes(path, save(tensors, metadata=progress))
     except OSError as error:
         raise RunError(
-            f"the checkpoint {path} could not be written, {reason(error)}; what was kept before "
-            "it is whole: make room and go on with --resume"
+            f"the checkpoint {path} could not be written, {durable.reason(error)}; what was kept "
+            "before it is whole: make room and go on with --resume"
         ) from error
 
 

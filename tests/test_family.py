@@ -9,8 +9,9 @@ import pytest
 
 import gensynth
 from gensynth.cost import cost
+from gensynth.distilled import distil
 from gensynth.errors import Interrupted, RunError
-from gensynth.family import Family, distil, generate
+from gensynth.family import Family, generate
 from gensynth.graph import Graph
 from gensynth.requirements import Verdict
 from gensynth.results import Result

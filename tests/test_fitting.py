@@ -12,7 +12,8 @@ from gensynth.fitting import RIDGE, centred, fit, fit_all
 from gensynth.graph import Graph
 from gensynth.network import build
 from gensynth.patches import Patches, patches
-from gensynth.substitution import SUBSTITUTES, inner_channels, substitute
+from gensynth.substitutes import SUBSTITUTES, inner_channels
+from gensynth.substitution import substitute
 from gensynth.trace import trace
 
 READ, WRITTEN = 8, 12

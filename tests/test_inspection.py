@@ -16,7 +16,7 @@ from gensynth.inspection import Inspection, inspect, inspection
 from gensynth.network import build
 from gensynth.prototypes import REGISTRY, create
 from gensynth.render.inspection import inspection as rendered
-from gensynth.substitution import POINTWISE
+from gensynth.substitutes import POINTWISE
 from gensynth.trace import trace
 from tests.compositions import compose, random_selection
 from tests.families import FAMILIES, make

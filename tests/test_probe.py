@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from gensynth.coupling import Coupling, couple
 from gensynth.graph import Graph, Selection, Vertex
+from gensynth.information import effective_dimension, label_information
 from gensynth.network import Network, build, opaque_modules
-from gensynth.probe import Probe, effective_dimension, label_information
+from gensynth.probe import Probe
 from gensynth.trace import trace
 from tests.compositions import MIXING, random_selection
 from tests.families import FAMILIES, make

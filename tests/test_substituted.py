@@ -13,7 +13,8 @@ from gensynth.coupling import Coupling, couple
 from gensynth.export import export_network
 from gensynth.graph import Graph, Selection
 from gensynth.network import Network, build
-from gensynth.substitution import SUBSTITUTES, substitute
+from gensynth.substitutes import SUBSTITUTES
+from gensynth.substitution import substitute
 from gensynth.trace import trace
 from tests.compositions import compose, masking_gates, outputs, random_weights
 from tests.families import FAMILIES, make

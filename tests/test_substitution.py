@@ -18,7 +18,8 @@ from gensynth.points import Points
 from gensynth.prototypes.resnet import resnet8
 from gensynth.sites import Sites
 from gensynth.space import Space
-from gensynth.substitution import SUBSTITUTES, check_operators, refusal, sites, substitute
+from gensynth.substitutes import SUBSTITUTES
+from gensynth.substitution import check_operators, refusal, sites, substitute
 from gensynth.trace import trace
 from tests.compositions import compose, outputs, random_selection, random_weights
 from tests.families import FAMILIES, make

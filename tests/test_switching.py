@@ -19,7 +19,7 @@ from gensynth.patches import patches
 from gensynth.probe import Probe
 from gensynth.prototype import Prototype, load_weights, read_prototype
 from gensynth.sites import Sites
-from gensynth.substitution import SUBSTITUTES, inner_channels
+from gensynth.substitutes import SUBSTITUTES, inner_channels
 from gensynth.switching import beside, switching_nats
 from gensynth.train import Teacher
 from tests import tiny

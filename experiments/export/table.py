@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gensynth import artefacts
+from gensynth import sources
 from gensynth.coupling import couple
 from gensynth.environment import environment
 from gensynth.errors import ExportError
@@ -83,7 +83,7 @@ def prototype() -> tuple[Network, tuple[Tensor, ...]]:
 def finalists(run: Path) -> dict[str, tuple[Network, tuple[Tensor, ...]]]:
     """Return the finalists of a run, and images for each, by name."""
     found: dict[str, tuple[Network, tuple[Tensor, ...]]] = {}
-    for source in artefacts.sources(run):
+    for source in sources.sources(run):
         if source.images is None:
             raise SystemExit(f"{run} is compared on its own data: {source.why_not}")
         read = source.reading(source.images[:RUN_IMAGES])

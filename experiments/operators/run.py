@@ -44,7 +44,7 @@ from gensynth.prototype import load_weights, read_prototype
 from gensynth.prototypes import create
 from gensynth.randomness import stream
 from gensynth.space import Space
-from gensynth.substitution import SUBSTITUTES
+from gensynth.substitutes import SUBSTITUTES
 from gensynth.synthesis import initialise
 from gensynth.train import Recipe, Teacher
 from gensynth.utility import Utility
