@@ -78,26 +78,22 @@ def export_all(
 ) -> dict[str, dict[str, Any] | None]:
     """Write each network's ONNX file beside its weights; return parity by name.
 
-    A prototype with parts that cannot be looked into has no ONNX, and neither have its
-    networks: None, and the watch hears why.
+    Parts that cannot be looked into are written by torch's exporter. Where it cannot, there is
+    no file: None, and the watch hears why.
     """
     images = torch.from_numpy(job.dataset.search.images[:PARITY_IMAGES])
     normalised = normaliser(job.dataset)(images)
     parities: dict[str, dict[str, Any] | None] = {}
     for entrant in found:
         path = run.path / entrant.source / ONNX_FILE
-        if job.prototype.opaque:
-            if entrant.attempt is None:
-                watch.note(
-                    "no ONNX files: the prototype has parts that cannot be looked into, "
-                    f"{', '.join(sorted(job.prototype.opaque))}"
-                )
-            parities[entrant.name] = None
-            continue
         try:
             parity = export_network(entrant.network, normalised, path)
         except ExportError as error:
-            raise ExportError(f"{entrant.name}: {error}") from error
+            if not job.prototype.opaque:
+                raise ExportError(f"{entrant.name}: {error}") from error
+            watch.note(f"{entrant.name} has no ONNX file: {error}")
+            parities[entrant.name] = None
+            continue
         parities[entrant.name] = {**asdict(parity), "relative": parity.relative}
     return parities
 

@@ -336,26 +336,37 @@ def test_a_run_goes_on_without_the_weights_file_it_was_given(
     assert networks(out) == networks(finished.path)
 
 
-def test_a_prototype_with_a_part_that_cannot_be_looked_into_has_no_onnx(tmp_path: Path) -> None:
+def test_a_part_that_cannot_be_looked_into_is_in_the_onnx_files(tmp_path: Path) -> None:
+    prototype = PrototypeConfig(network="tests.tiny:odd", weights=tiny.trained(tmp_path, tiny.odd))
+    config = tiny.config(tmp_path, tmp_path / "run", prototype=prototype)
+    with pytest.raises(Interrupted):
+        synth(config, watch=Stop(cycle=1))
+    result = resume(tmp_path / "run")
+    for finalist in result.finalists:
+        assert finalist.latency is not None
+        card = json.loads((finalist.folder / "card.json").read_text())
+        assert card["parity"]["relative"] <= 1e-4
+    with pytest.raises(PrototypeError, match="opaque"):
+        gensynth.load(result.finalists[0].folder)
+    network = gensynth.load(result.finalists[0].folder, prototype=tiny.odd(3, 1))
+    assert sum(p.numel() for p in network.parameters()) == result.finalists[0].params
+
+
+def test_a_part_that_onnx_has_no_word_for_costs_only_the_onnx_files(tmp_path: Path) -> None:
     class Heard(Stop):
         notes: ClassVar[list[str]] = []
 
         def note(self, text: str) -> None:
             self.notes.append(text)
 
-    prototype = PrototypeConfig(network="tests.tiny:odd", weights=tiny.trained(tmp_path, tiny.odd))
+    weights = tiny.trained(tmp_path, tiny.wordless)
+    prototype = PrototypeConfig(network="tests.tiny:wordless", weights=weights)
     config = tiny.config(tmp_path, tmp_path / "run", prototype=prototype)
-    with pytest.raises(Interrupted):
-        synth(config, watch=Stop(cycle=1))
-    result = resume(tmp_path / "run", watch=Heard())
-    assert any("no ONNX files" in note and "odd" in note for note in Heard.notes)
+    result = synth(config, watch=Heard())
+    assert any("has no ONNX file" in note and "i0e" in note for note in Heard.notes)
     for finalist in result.finalists:
         assert finalist.latency is None
         assert not (finalist.folder / "network.onnx").exists()
-    with pytest.raises(PrototypeError, match="opaque"):
-        gensynth.load(result.finalists[0].folder)
-    network = gensynth.load(result.finalists[0].folder, prototype=tiny.odd(3, 1))
-    assert sum(p.numel() for p in network.parameters()) == result.finalists[0].params
 
 
 def test_a_state_reads_back_as_it_was_written(finished: Result) -> None:

@@ -80,7 +80,7 @@ class Odd(Net):
 
     def __init__(self, classes: int, channels: int) -> None:
         super().__init__(classes, channels)
-        self.odd = Sorted()
+        self.odd: nn.Module = Sorted()
         self.spare = nn.Linear(2, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -103,6 +103,27 @@ class Sorted(nn.Module):
 def odd(classes: int, channels: int) -> Odd:
     """Return a prototype with an opaque part, untrained."""
     return Odd(classes, channels)
+
+
+class Wordless(Odd):
+    """With a part that ONNX has no operator for."""
+
+    def __init__(self, classes: int, channels: int) -> None:
+        super().__init__(classes, channels)
+        self.odd = Bessel()
+
+
+class Bessel(nn.Module):
+    """An exponentially scaled Bessel function."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any shape, the same shape back."""
+        return torch.special.i0e(x)
+
+
+def wordless(classes: int, channels: int) -> Wordless:
+    """Return a prototype that cannot be written as ONNX, untrained."""
+    return Wordless(classes, channels)
 
 
 def trained(folder: Path, make: Callable[[int, int], Net] = net) -> Path:
