@@ -102,7 +102,8 @@ def main() -> None:
         "CIFAR-10, slices of one frozen ResNet-20, 8,000 images of distillation an evaluation, "
         f"{EVALUATIONS} evaluations an arm, {len(complete)} of 5 search seeds complete. Top-1 in "
         "percent on the scoring half of the search split (n = 2,500 a network). Requirement: "
-        f"top-1 >= {limit:.2f} %, the upper quartile of the 24 fixed networks."
+        f"top-1 >= {limit:.2f} %, the upper quartile of 24 networks of an untrained generator that "
+        "are in no arm."
     )
     lines = [
         "# Does it learn?",

@@ -5,7 +5,9 @@
 appends to experiments/learning/results/seed-0.jsonl; started again it goes on where it was
 stopped. `report.py` makes the tables and curves. Arms, 24 evaluations each unless said:
 
-    fixed       24 networks that no inquisitor is ever trained on (once, for all seeds)
+    fixed       24 networks that no inquisitor is ever trained on (once, for all seeds): widths
+                and blocks drawn at random, channels ranked by the prototype's responses
+    untrained   24 of an untrained generator, which set the requirement (once, for all seeds)
     loop        generator and inquisitor, as `gensynth synth` runs them
     permuted    the same loop, each network's responses permuted over the channels of a group
     random      widths and blocks drawn at random, channels ranked by weight magnitude
@@ -147,18 +149,25 @@ def delivered(setting: Setting, state: State) -> list[int]:
     return [seeds[index] for index in chosen[:FAMILY]]
 
 
-def random_graphs(setting: Setting, seed: int, purpose: str) -> Iterator[Graph]:
-    """Yield networks of random widths and blocks under the limits, magnitudes ranked.
+def random_graphs(
+    setting: Setting, seed: int, purpose: str, ranking: tuple[np.ndarray, ...]
+) -> Iterator[Graph]:
+    """Yield networks of random widths and blocks under the limits.
 
     Log-gains of groups and blocks are normal with standard deviation 1, so shapes vary far
     more than any generator's; the descent to the limits is the same as everywhere.
+
+    Args:
+        setting: of any seed.
+        seed: of the draws.
+        purpose: of the draws.
+        ranking: for each group, what its channels are kept by, the greatest first.
     """
     space = setting.space
-    u = tuple(_magnitudes(setting, group.name) for group in space.coupling.groups)
     for index in range(EVALUATIONS):
         draw = stream(seed, purpose, index)
         theta = Theta(
-            u=u,
+            u=ranking,
             offset=draw.normal(0, 1, len(space.sizes)),
             block=draw.normal(0, 1, len(space.coupling.blocks)),
             directions=np.zeros((len(space.sizes) + len(space.coupling.blocks), 1)),
@@ -169,11 +178,13 @@ def random_graphs(setting: Setting, seed: int, purpose: str) -> Iterator[Graph]:
         yield Generator(space, theta, setting.plan.limits).generate(index)
 
 
-def _magnitudes(setting: Setting, group: str) -> np.ndarray:
-    """Return the log L1 norm of each filter of the vertex a group begins with."""
-    graph = setting.workshop.prototype.graph
-    weight = setting.workshop.prototype.weights[graph[group].tensor_key("weight")]
-    return weight.abs().flatten(1).sum(dim=1).log().double().numpy()
+def magnitudes(setting: Setting) -> tuple[np.ndarray, ...]:
+    """Return, for each group, the log L1 norm of each filter of the vertex it begins with."""
+    prototype = setting.workshop.prototype
+    keys = [prototype.graph[group.name].tensor_key("weight") for group in prototype.coupling.groups]
+    return tuple(
+        prototype.weights[key].abs().flatten(1).sum(dim=1).log().double().numpy() for key in keys
+    )
 
 
 def _fixed_predictions(setting: Setting, inquisitor: Inquisitor) -> list[float]:
@@ -218,6 +229,20 @@ def _state(document: dict[str, Any], first: State, setting: Setting) -> State:
     )
 
 
+def evaluate_fixed(setting: Setting) -> None:
+    """Evaluate the networks that are in no arm, those that are not recorded yet."""
+    record = Record(FIXED)
+    if len(record.of("fixed")) == len(record.of("untrained")) == EVALUATIONS:
+        return
+    add_environment(record)
+    generator = initialise(setting.plan, setting.workshop, setting.probe, setting.space).generator
+    run_seeds(setting, record, "untrained", generator, list(range(EVALUATIONS)))
+    graphs = list(random_graphs(setting, FIXED_SEED, "fixed", generator.theta.u))
+    for graph in graphs[len(record.of("fixed")) :]:
+        record.add("fixed", evaluate(setting, graph)[1])
+        print(f"fixed {len(record.of('fixed'))}/{EVALUATIONS}", flush=True)
+
+
 def main() -> None:
     """Run what is missing of one seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -230,17 +255,10 @@ def main() -> None:
     parser.add_argument("--learn-weights", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    setting = open_setting(options.data, options.seed)
-    fixed = Record(FIXED)
-    if len(fixed.of("fixed")) < EVALUATIONS:
-        add_environment(fixed)
-    graphs = list(random_graphs(setting, FIXED_SEED, "fixed"))
-    for graph in graphs[len(fixed.of("fixed")) :]:
-        fixed.add("fixed", evaluate(setting, graph)[1])
-        print(f"fixed {len(fixed.of('fixed'))}/{EVALUATIONS}", flush=True)
+    evaluate_fixed(open_setting(options.data, FIXED_SEED))
     if options.only_fixed:
         return
-    setting = open_setting(options.data, options.seed)  # now with the requirement
+    setting = open_setting(options.data, options.seed)
     record = Record(HERE / "results" / f"seed-{options.seed}.jsonl")
     add_environment(record)
     state = run_loop(setting, record, "loop", setting.probe)
@@ -249,7 +267,7 @@ def main() -> None:
     run_seeds(setting, record, "G0", first, held_out)
     run_seeds(setting, record, "GK", state.generator, held_out)
     run_seeds(setting, record, "family", state.generator, delivered(setting, state))
-    graphs = list(random_graphs(setting, options.seed, "random"))
+    graphs = list(random_graphs(setting, options.seed, "random", magnitudes(setting)))
     for graph in graphs[len(record.of("random")) :]:
         record.add("random", evaluate(setting, graph)[1])
         print(f"random {len(record.of('random'))}/{EVALUATIONS}", flush=True)
