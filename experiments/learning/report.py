@@ -30,6 +30,10 @@ CLAIMS = {
 }
 
 
+Curves = dict[str, list[float]]
+"""One value a cycle, by what was measured."""
+
+
 def accuracy(line: dict[str, Any], part: str = "both") -> float:
     """Return top-1 in percent on one half of the search split, or on both."""
     right = line["decide"] + line["score"] if part == "both" else line[part]
@@ -55,11 +59,12 @@ def summary(record: Record, arm: str, limit: float) -> dict[str, float]:
     }
 
 
-def prediction_curves(record: Record, fixed: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """Return RMSE (points) and rank correlation on the fixed networks after every cycle."""
-    truth = np.array([accuracy(line) for line in fixed])
-    fixed_macs = np.log([line["macs"] for line in fixed])
-    curves: dict[str, list[float]] = {
+def prediction_curves(record: Record, arm: str) -> Curves:
+    """Return RMSE (points) and rank correlation on the fixed or far networks after every cycle."""
+    unseen = Record(FIXED).of(arm)
+    truth = np.array([accuracy(line) for line in unseen])
+    unseen_macs = np.log([line["macs"] for line in unseen])
+    curves: Curves = {
         name: [] for name in ("rmse", "rank", "constant_rmse", "macs_rmse", "macs_rank")
     }
     seen: list[float] = []
@@ -67,14 +72,14 @@ def prediction_curves(record: Record, fixed: list[dict[str, Any]]) -> dict[str, 
     for line in record.of("loop"):
         seen.append(accuracy(line, "decide"))
         macs.append(math.log(line["macs"]))
-        predicted = 100 / (1 + np.exp(-np.array(line["fixed"])))
+        predicted = 100 / (1 + np.exp(-np.array(line[arm])))
         curves["rmse"].append(_rmse(predicted, truth))
         curves["rank"].append(_rank_correlation(predicted, truth))
         curves["constant_rmse"].append(_rmse(np.full(len(truth), mean(seen)), truth))
         slope, level = (0.0, mean(seen)) if len(seen) < 3 else np.polyfit(macs, seen, 1)
-        by_macs = level + slope * fixed_macs
+        by_macs = level + slope * unseen_macs
         curves["macs_rmse"].append(_rmse(by_macs, truth))
-        curves["macs_rank"].append(_rank_correlation(fixed_macs, truth))
+        curves["macs_rank"].append(_rank_correlation(unseen_macs, truth))
     return curves
 
 
@@ -89,21 +94,72 @@ def paired(differences: list[float]) -> str:
     return f"{centre:+.2f} [{centre - half:+.2f}, {centre + half:+.2f}], {positive} of {count} > 0"
 
 
+def claims(complete: list[Record], limit: float, curves: list[Curves]) -> dict[str, list[float]]:
+    """Return the paired differences of each claim, one a seed; positive is better."""
+    found = {
+        name: [mean(family(r, better)) - mean(family(r, worse)) for r in complete]
+        for name, (better, worse) in CLAIMS.items()
+    }
+    for name, figure in (
+        ("GK - G0, share that meets 1_r", "share"),
+        ("GK - G0, mean top-1 of those that meet 1_r, points", "mean_of_those"),
+    ):
+        found[name] = [
+            summary(r, "GK", limit)[figure] - summary(r, "G0", limit)[figure] for r in complete
+        ]
+    for other, words in (("constant_rmse", "a constant"), ("macs_rmse", "MACs only")):
+        name = f"RMSE on the fixed networks after all cycles, {words} - inquisitor, points"
+        found[name] = [curve[other][-1] - curve["rmse"][-1] for curve in curves]
+    return found
+
+
+def family_table(complete: list[Record], limit: float) -> list[str]:
+    """Return what each seed's arms delivered, as lines of a table."""
+    lines = [
+        "| seed | arm | mean top-1 | share meeting 1_r | mean of those |",
+        "|---|---|---|---|---|",
+    ]
+    for record in complete:
+        for arm in ("G0", "GK", "family", "random", "permuted family", BESIDE):
+            if not record.of(arm):
+                continue
+            s = summary(record, arm, limit)
+            lines.append(
+                f"| {record.path.stem} | {arm} | {s['mean']:.2f} | {s['share']:.2f} | "
+                f"{s['mean_of_those']:.2f} |"
+            )
+    return [*lines, "", f'"{BESIDE}" has learned its shared weights as well and begins from them.']
+
+
+def prediction_table(curves: list[Curves]) -> list[str]:
+    """Return the mean curves over seeds at some cycles, as lines of a table."""
+    lines = ["| k | RMSE, points | constant | MACs only | rank correlation | MACs only |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for k in (1, 3, 6, 12, 18, 24):
+        at = {name: mean(c[name][k - 1] for c in curves) for name in curves[0]}
+        lines.append(
+            f"| {k} | {at['rmse']:.2f} | {at['constant_rmse']:.2f} | {at['macs_rmse']:.2f} | "
+            f"{at['rank']:.2f} | {at['macs_rank']:.2f} |"
+        )
+    return lines
+
+
 def main() -> None:
-    """Write table, figures and curves."""
-    fixed = Record(FIXED).of("fixed")
+    """Write tables, figures and curves."""
     limit = 100 * (requirement() or math.nan)
-    complete = []
-    for path in sorted((HERE / "results").glob("seed-?.jsonl")):
-        record = Record(path)
-        if len(record.of("permuted family")) == FAMILY:
-            complete.append(record)
+    records = [Record(path) for path in sorted((HERE / "results").glob("seed-?.jsonl"))]
+    complete = [r for r in records if len(r.of("permuted family")) == FAMILY]
+    if not complete:
+        raise SystemExit("no seed is complete yet; see run.py")
+    curves = {
+        arm: [prediction_curves(record, arm) for record in complete] for arm in ("fixed", "far")
+    }
+    differences = claims(complete, limit, curves["fixed"])
     introduction = (
         "CIFAR-10, slices of one frozen ResNet-20, 8,000 images of distillation an evaluation, "
         f"{EVALUATIONS} evaluations an arm, {len(complete)} of 5 search seeds complete. Top-1 in "
         "percent on the scoring half of the search split (n = 2,500 a network). Requirement: "
-        f"top-1 >= {limit:.2f} %, the upper quartile of 24 networks of an untrained generator that "
-        "are in no arm."
+        f"top-1 >= {limit:.2f} %, the upper quartile of the {EVALUATIONS} fixed networks."
     )
     lines = [
         "# Does it learn?",
@@ -112,49 +168,32 @@ def main() -> None:
         "",
         "Made by `python experiments/learning/report.py` from the records beside it.",
         "",
+        "| paired difference over seeds | mean, 95 % interval, signs |",
+        "|---|---|",
+        *(f"| {name} | {paired(values)} |" for name, values in differences.items()),
+        "",
+        *family_table(complete, limit),
+        "",
+        "On the fixed networks, after k cycles (mean over seeds):",
+        "",
+        *prediction_table(curves["fixed"]),
+        "",
+        "On the far ones, whose shapes no generator gives:",
+        "",
+        *prediction_table(curves["far"]),
     ]
-    figures: dict[str, Any] = {"requirement_pct": limit, "seeds": len(complete)}
-    if complete:
-        lines += ["| paired difference over seeds | mean, 95 % interval, signs |", "|---|---|"]
-        for name, (better, worse) in CLAIMS.items():
-            differences = [mean(family(r, better)) - mean(family(r, worse)) for r in complete]
-            figures[name] = differences
-            lines.append(f"| {name} | {paired(differences)} |")
-        shares = [
-            summary(r, "GK", limit)["share"] - summary(r, "G0", limit)["share"] for r in complete
-        ]
-        figures["share GK - G0"] = shares
-        lines += [f"| GK - G0, share that meets 1_r | {paired(shares)} |", ""]
-        lines += ["| seed | arm | mean top-1 | share meeting 1_r | mean of those |"]
-        lines += ["|---|---|---|---|---|"]
-        for record in complete:
-            for arm in ("G0", "GK", "family", "random", "permuted family", BESIDE):
-                if not record.of(arm):
-                    continue
-                s = summary(record, arm, limit)
-                lines.append(
-                    f"| {record.path.stem} | {arm} | {s['mean']:.2f} | {s['share']:.2f} | "
-                    f"{s['mean_of_those']:.2f} |"
-                )
-        lines += ["", f'"{BESIDE}" has learned its shared weights as well and begins from them.']
-        curves = [prediction_curves(r, fixed) for r in complete]
-        figures["curves"] = curves
-        lines += ["", "On the fixed networks, after k cycles (mean over seeds):", ""]
-        lines += ["| k | RMSE, points | constant | MACs only | rank correlation | MACs only |"]
-        lines += ["|---|---|---|---|---|---|"]
-        for k in (1, 3, 6, 12, 18, 24):
-            at = {name: mean(c[name][k - 1] for c in curves) for name in curves[0]}
-            lines.append(
-                f"| {k} | {at['rmse']:.2f} | {at['constant_rmse']:.2f} | {at['macs_rmse']:.2f} | "
-                f"{at['rank']:.2f} | {at['macs_rank']:.2f} |"
-            )
+    figures = {
+        "requirement_pct": limit,
+        "seeds": [record.path.stem for record in complete],
+        "paired": differences,
+        "curves": curves,
+    }
     (HERE / "results" / "learning.md").write_text("\n".join(lines) + "\n")
     (HERE / "results" / "learning.json").write_text(json.dumps(figures, indent=1) + "\n")
-    if complete:
-        _draw(complete, figures["curves"], HERE / "results" / "learning.svg")
+    _draw(complete, curves["fixed"], HERE / "results" / "learning.svg")
 
 
-def _draw(records: list[Record], curves: list[dict[str, list[float]]], path: Path) -> None:
+def _draw(records: list[Record], curves: list[Curves], path: Path) -> None:
     try:
         import matplotlib as mpl
     except ImportError:

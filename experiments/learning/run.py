@@ -5,9 +5,9 @@
 appends to experiments/learning/results/seed-0.jsonl; started again it goes on where it was
 stopped. `report.py` makes the tables and curves. Arms, 24 evaluations each unless said:
 
-    fixed       24 networks that no inquisitor is ever trained on (once, for all seeds): widths
-                and blocks drawn at random, channels ranked by the prototype's responses
-    untrained   24 of an untrained generator, which set the requirement (once, for all seeds)
+    fixed       24 networks of an untrained generator (once, for all seeds)
+    far         24 with widths and blocks drawn at random, and channels ranked by the
+                prototype's responses (once, for all seeds)
     loop        generator and inquisitor, as `gensynth synth` runs them
     permuted    the same loop, each network's responses permuted over the channels of a group
     random      widths and blocks drawn at random, channels ranked by weight magnitude
@@ -107,7 +107,8 @@ def run_loop(setting: Setting, record: Record, arm: str, probe: Any) -> State:
             line |= {"cycle": cycle.number, "seed": cycle.seed, "utility": cycle.utility}
             line |= {"logit": float(mean[0]), "sd": float(sd[0]), "seconds": cycle.seconds}
             line |= {"family_utility": cycle.outlook.utility, "curvature": cycle.curvature}
-            line["fixed"] = _fixed_predictions(setting, state.inquisitor)
+            for unseen in ("fixed", "far"):
+                line[unseen] = _predictions(setting, state.inquisitor, unseen)
             record.add(arm, line)
         if setting.plan.absorb:  # before the state that names them
             save_file(state.weights, keep.with_suffix(f".{state.cycle}.safetensors"))
@@ -132,6 +133,13 @@ def run_seeds(
         _, line = evaluate(setting, generator.generate(seed), weights)
         record.add(arm, {"seed": seed, **line})
         print(f"{arm} {len(record.of(arm))}/{len(seeds)}: {line['score']}", flush=True)
+
+
+def run_graphs(setting: Setting, record: Record, arm: str, graphs: list[Graph]) -> None:
+    """Evaluate one network a graph."""
+    for graph in graphs[len(record.of(arm)) :]:
+        record.add(arm, evaluate(setting, graph)[1])
+        print(f"{arm} {len(record.of(arm))}/{len(graphs)}", flush=True)
 
 
 def delivered(setting: Setting, state: State) -> list[int]:
@@ -187,10 +195,11 @@ def magnitudes(setting: Setting) -> tuple[np.ndarray, ...]:
     )
 
 
-def _fixed_predictions(setting: Setting, inquisitor: Inquisitor) -> list[float]:
-    fixed = Record(FIXED).of("fixed")
+def _predictions(setting: Setting, inquisitor: Inquisitor, arm: str) -> list[float]:
+    """Return predicted logit accuracies of the networks that no inquisitor is trained on."""
+    lines = Record(FIXED).of(arm)
     points = Points(
-        np.array([line["widths"] for line in fixed]), np.array([line["bits"] for line in fixed])
+        np.array([line["widths"] for line in lines]), np.array([line["bits"] for line in lines])
     )
     return [round(float(m), 5) for m in inquisitor.predict(points, SHORT)[0]]
 
@@ -232,15 +241,13 @@ def _state(document: dict[str, Any], first: State, setting: Setting) -> State:
 def evaluate_fixed(setting: Setting) -> None:
     """Evaluate the networks that are in no arm, those that are not recorded yet."""
     record = Record(FIXED)
-    if len(record.of("fixed")) == len(record.of("untrained")) == EVALUATIONS:
+    if len(record.of("fixed")) == len(record.of("far")) == EVALUATIONS:
         return
     add_environment(record)
     generator = initialise(setting.plan, setting.workshop, setting.probe, setting.space).generator
-    run_seeds(setting, record, "untrained", generator, list(range(EVALUATIONS)))
-    graphs = list(random_graphs(setting, FIXED_SEED, "fixed", generator.theta.u))
-    for graph in graphs[len(record.of("fixed")) :]:
-        record.add("fixed", evaluate(setting, graph)[1])
-        print(f"fixed {len(record.of('fixed'))}/{EVALUATIONS}", flush=True)
+    run_seeds(setting, record, "fixed", generator, list(range(EVALUATIONS)))
+    far = list(random_graphs(setting, FIXED_SEED, "fixed", generator.theta.u))
+    run_graphs(setting, record, "far", far)
 
 
 def main() -> None:
@@ -268,9 +275,7 @@ def main() -> None:
     run_seeds(setting, record, "GK", state.generator, held_out)
     run_seeds(setting, record, "family", state.generator, delivered(setting, state))
     graphs = list(random_graphs(setting, options.seed, "random", magnitudes(setting)))
-    for graph in graphs[len(record.of("random")) :]:
-        record.add("random", evaluate(setting, graph)[1])
-        print(f"random {len(record.of('random'))}/{EVALUATIONS}", flush=True)
+    run_graphs(setting, record, "random", graphs)
     permuted = run_loop(setting, record, "permuted", PermutedProbe(setting.probe))
     run_seeds(setting, record, "permuted family", permuted.generator, delivered(setting, permuted))
     if not options.learn_weights:
