@@ -74,6 +74,8 @@ def card_of(
         "seed": None if one is None else one.seed,
         "generator_sha256": None if one is None else one.generator_sha256,
         "made_in": None if one is None else one.name,
+        "removed_blocks": list(graph.selection.removed),
+        "operators": dict(graph.selection.operators),
         "costs": {**costs, "provenance": "counted exactly; MACs of convolutions and linear layers"},
         "certificate": certificate.to_json(),
         "search": {

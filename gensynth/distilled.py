@@ -127,6 +127,8 @@ def _certify(run: RunFolder, job: Job, drawn: Drawn, sharing: int) -> Drawn:
         "what": f"generated from {job.config.prototype.network} for {job.dataset.name}, distilled",
         "seed": drawn.seed,
         "generator_sha256": weights_sha256(run.path / states.GENERATOR_FILE),
+        "removed_blocks": list(network.graph.selection.removed),
+        "operators": dict(network.graph.selection.operators),
         "costs": costs,
         "certificate": certificate.to_json(),
         "search": search,

@@ -85,6 +85,19 @@ def test_generated_graphs_follow_from_the_seed_byte_for_byte(
     assert any(json.loads(graph)["selection"].get("operators") for graph in graphs)
 
 
+def test_a_card_names_the_convolutions_that_are_not_dense(finished: Result) -> None:
+    for finalist in finished.finalists:
+        graph = gensynth.load(finalist.folder).graph
+        changed = set()
+        for conv in (v for v in graph.vertices if v.name in ("stem", "inner", "narrow")):
+            _, read, *kernel = conv.tensors["weight"]
+            if (read, kernel) != (graph[conv.inputs[0]].shape[0], [3, 3]):
+                changed.add(conv.name)
+        card = json.loads((finalist.folder / "card.json").read_text())
+        assert card["operators"].keys() == changed
+        assert set(card["operators"].values()) <= set(WORDS)
+
+
 def test_a_substitute_computes_what_was_kept_of_it(finished: Result) -> None:
     images = torch.randn(2, 1, tiny.SIDE, tiny.SIDE)
     for finalist in finished.finalists:
