@@ -11,7 +11,9 @@ stopped. `report.py` makes the tables and curves. Arms, 24 evaluations each unle
     loop        generator and inquisitor, as `gensynth synth` runs them
     permuted    the same loop, each network's responses permuted over the channels of a group
     random      widths and blocks drawn at random, channels ranked by weight magnitude
-    G0, GK      8 held-out seeds of the first and of the last generator of the loop
+    G0          held-out seeds of the first generator of the loop: 8, and 16 more for those who
+                would only search among them
+    GK          the same 8 of the last generator
     family, permuted family    the 8 networks that a loop delivers
 
 With --learn-weights, after these and beside them: "W learns" is the loop whose shared weights
@@ -269,10 +271,10 @@ def main() -> None:
     record = Record(HERE / "results" / f"seed-{options.seed}.jsonl")
     add_environment(record)
     state = run_loop(setting, record, "loop", setting.probe)
-    held_out = [HELD_OUT + i for i in range(FAMILY)]
+    held_out = [HELD_OUT + i for i in range(EVALUATIONS)]
     first = replace(state.generator, theta=state.anchor)
     run_seeds(setting, record, "G0", first, held_out)
-    run_seeds(setting, record, "GK", state.generator, held_out)
+    run_seeds(setting, record, "GK", state.generator, held_out[:FAMILY])
     run_seeds(setting, record, "family", state.generator, delivered(setting, state))
     graphs = list(random_graphs(setting, options.seed, "random", magnitudes(setting)))
     run_graphs(setting, record, "random", graphs)
