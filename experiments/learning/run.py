@@ -9,7 +9,8 @@ stopped. `report.py` makes the tables and curves. Arms, 24 evaluations each unle
     far         24 with widths and blocks drawn at random, and channels ranked by the
                 prototype's responses (once, for all seeds)
     loop        generator and inquisitor, as `gensynth synth` runs them
-    permuted    the same loop, each network's responses permuted over the channels of a group
+    permuted    the same loop, the responses of each network, of the prototype too, permuted over
+                the channels of a group
     random      widths and blocks drawn at random, channels ranked by weight magnitude
     G0          held-out seeds of the first generator of the loop: 8, and 16 more for those who
                 would only search among them
@@ -101,7 +102,8 @@ def run_loop(setting: Setting, record: Record, arm: str, probe: Any) -> State:
         networks: list[Network] = []
         workshop = _Remembering(setting.workshop, networks)
         state, cycle = turn(setting.plan, workshop, probe, state)
-        if len(record.of(arm)) < state.cycle:  # else killed between the two writes
+        known = record.of(arm)[before.cycle :]
+        if not known:
             line = score(setting, networks[-1])  # those before it were probed only, untrained
             if line["decide"] != cycle.correct:
                 raise RuntimeError(f"cycle {cycle.number} scored another network than it trained")
@@ -112,6 +114,9 @@ def run_loop(setting: Setting, record: Record, arm: str, probe: Any) -> State:
             for unseen in ("fixed", "far"):
                 line[unseen] = _predictions(setting, state.inquisitor, unseen)
             record.add(arm, line)
+        elif (known[0]["graph"], known[0]["decide"]) != (cycle.graph.sha256, cycle.correct):
+            # Recorded by a job that was killed before it kept the state.
+            raise RuntimeError(f"cycle {cycle.number} is not what {record.path} has of it")
         if setting.plan.absorb:  # before the state that names them
             save_file(state.weights, keep.with_suffix(f".{state.cycle}.safetensors"))
         partial = keep.with_suffix(".partial")
@@ -189,11 +194,16 @@ def random_graphs(
 
 
 def magnitudes(setting: Setting) -> tuple[np.ndarray, ...]:
-    """Return, for each group, the log L1 norm of each filter of the vertex it begins with."""
+    """Return, for each group, each filter's place by its L1 norm, the smallest 0.
+
+    The norms themselves lie so close together that what breaks a generator's near ties would
+    shuffle them.
+    """
     prototype = setting.workshop.prototype
     keys = [prototype.graph[group.name].tensor_key("weight") for group in prototype.coupling.groups]
     return tuple(
-        prototype.weights[key].abs().flatten(1).sum(dim=1).log().double().numpy() for key in keys
+        prototype.weights[key].abs().flatten(1).sum(dim=1).argsort().argsort().double().numpy()
+        for key in keys
     )
 
 
