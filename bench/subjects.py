@@ -216,7 +216,8 @@ def _run(path: Path) -> list[Source]:
     missing = [folder for folder in folders if not (folder / ONNX_FILE).is_file()]
     if missing:
         raise RunError(
-            f"{missing[0]} has no ONNX file: its prototype has parts that cannot be looked into"
+            f"{missing[0]} has no ONNX file, so the run cannot be timed; why it could not be "
+            f"written says: gensynth export {path} --target x86-cpu"
         )
     return [Source(_card_name(folder), folder / ONNX_FILE) for folder in folders]
 

@@ -72,10 +72,10 @@ def _traced(
                 dynamic_axes=None if batch else {name: {0: "batch"} for name in (*names, "y")},
                 dynamo=False,
             )
+        return fold_constants(file.getvalue())
     except Exception as error:  # whatever the user's module or the exporter raises
         message = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ExportError(
             f"vertex {vertex.name!r} is opaque ({vertex.attributes.get('reason', 'unknown')}), and "
             f"torch's exporter cannot write it at opset {opset}: {message}"
         ) from error
-    return fold_constants(file.getvalue())

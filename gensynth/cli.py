@@ -16,7 +16,7 @@ neither torch nor rich.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -26,9 +26,6 @@ from gensynth.cli_devices import devices
 from gensynth.cli_synth import synth
 from gensynth.errors import ConfigError
 from gensynth.reported import reported, uninterrupted
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="gensynth",

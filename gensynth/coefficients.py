@@ -16,7 +16,7 @@ from gensynth.graph import BUFFERS, Graph, Vertex
 from gensynth.points import COSTS
 
 
-def channels(
+def channel_counts(
     coupling: Coupling, costly: list[Vertex], *, inputs: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Count, per costly vertex, the channels of each group and the frozen ones.

@@ -121,7 +121,7 @@ class SearchConfig:
         learn_weights: whether the shared weights learn at all; if not, neither the warm-up nor
             the absorption takes place.
         operators: what may stand for a dense convolution, such as "separable" or
-            "low_rank_2", see `gensynth.substitution`, and resolutions of the input such as
+            "low_rank_2", see `gensynth.substitutes`, and resolutions of the input such as
             "resolution_3_4"; none leaves all as it is.
     """
 

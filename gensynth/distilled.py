@@ -1,6 +1,6 @@
 """Generated networks trained and certified: each distilled once, measured once, kept.
 
-What they are to others of their family stands in `family`.
+`family` draws them.
 """
 
 import json
@@ -16,9 +16,9 @@ from gensynth.family import (
     Drawn,
     Family,
     draw,
-    holds,
+    has_files,
+    json_bytes,
     open_finished,
-    to_json,
 )
 from gensynth.graph import Graph
 from gensynth.intervals import lower_bound, wilson
@@ -98,7 +98,7 @@ def _train(run: RunFolder, job: Job, drawn: Drawn, watch: Watch) -> None:
         files = {
             **attempts.network_files(network),
             DRAWN_FILE: (drawn.folder / DRAWN_FILE).read_bytes(),
-            "search.json": to_json(search),
+            "search.json": json_bytes(search),
         }
         run.write_folder(f"{GENERATED}/{drawn.seed}", files)
     attempts.forget_checkpoint(run, name)
@@ -139,8 +139,8 @@ def _certify(run: RunFolder, job: Job, drawn: Drawn, sharing: int) -> Drawn:
         ],
         "data": job.inputs["data"],
     }
-    content = to_json(card)
-    if not holds(drawn.folder, {CARD_FILE: content}):
+    content = json_bytes(card)
+    if not has_files(drawn.folder, {CARD_FILE: content}):
         run.write_bytes(f"{GENERATED}/{drawn.seed}/{CARD_FILE}", content)
     return Drawn(
         seed=drawn.seed,

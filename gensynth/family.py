@@ -144,7 +144,11 @@ def open_finished(path: Path) -> RunFolder:
 
 
 def draw(run: RunFolder, seeds: list[int], watch: Watch) -> Family:
-    """Write the networks of some seeds into a finished run, and return them."""
+    """Write the networks of some seeds into a finished run, and return them.
+
+    Raises:
+        RunError, PrototypeError: as `open_generator`.
+    """
     watch.phase("generate")
     if not seeds:
         return Family(run.path / GENERATED, (), None)
@@ -188,13 +192,13 @@ def _drawn(
         "predicted_top1_pct": list(drawn.predicted_top1_pct),
         "verdicts": drawn.verdicts,
     }
-    files = {"graph.json": graph.to_json().encode(), DRAWN_FILE: to_json(document)}
-    if not holds(drawn.folder, files):
+    files = {"graph.json": graph.to_json().encode(), DRAWN_FILE: json_bytes(document)}
+    if not has_files(drawn.folder, files):
         run.write_folder(f"{GENERATED}/{seed}", files)
     return drawn
 
 
-def holds(folder: Path, files: Mapping[str, bytes]) -> bool:
+def has_files(folder: Path, files: Mapping[str, bytes]) -> bool:
     """Return whether a folder has these files already, byte for byte."""
     return all(
         (folder / name).exists() and (folder / name).read_bytes() == content
@@ -202,6 +206,6 @@ def holds(folder: Path, files: Mapping[str, bytes]) -> bool:
     )
 
 
-def to_json(value: Any) -> bytes:
+def json_bytes(value: Any) -> bytes:
     """Return what is written of a document about a network."""
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()

@@ -35,8 +35,14 @@ class History:
     def commit(self, cycle: int, files: Mapping[str, bytes], entry: Mapping[str, Any]) -> None:
         """Complete a cycle: its state first, then its line of the journal.
 
+        Args:
+            cycle: its number.
+            files: what the run needs to go on, by plain file name; none is "entry.json".
+            entry: JSON values, its "cycle" among them.
+
         Raises:
             OSError: if it cannot be written; the last good state is as it was.
+            RunError: if what is there already is damaged.
             ValueError: if the cycle is not a new one, nor the last with the same content.
         """
         record = _entry_file(entry, files)
@@ -90,7 +96,12 @@ class History:
         return [written[cycle] for cycle in sorted(written)]
 
     def mend(self) -> None:
-        """Remove states beyond the last good one, and make the journal agree with it."""
+        """Remove states beyond the last good one, and make the journal agree with it.
+
+        Raises:
+            OSError: if it cannot be written.
+            RunError: if no state is good, or a line of the journal is damaged.
+        """
         last = self.latest()
         for cycle in self._cycles():
             if last is not None and cycle > last[0]:

@@ -1,4 +1,4 @@
-"""Wall time by phase of a run, kept over a stop."""
+"""Wall time by phase of a run; what earlier sessions took can be added."""
 
 import time
 from collections.abc import Iterator, Mapping

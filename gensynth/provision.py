@@ -33,7 +33,18 @@ def prototype_of(
     kept: Path | None,
     training: Callable[[str], Path] | None,
 ) -> tuple[Prototype, dict[str, bytes]]:
-    """Return the trained prototype, and the record of its training if that was done here."""
+    """Return the trained prototype, and the record of its training if that was done here.
+
+    Args:
+        config, requirements, dataset, compute: of the run.
+        watch: hears of the training.
+        kept: weights that a run folder keeps, in place of the run file's.
+        training: as `gensynth.job.prepare` is given it.
+
+    Raises:
+        PrototypeError: if there are no weights, they do not fit, or nothing can be changed.
+        UnreachableError: if no network of the space meets the limits on cost.
+    """
     asked = config.prototype
     network = create(asked.network, classes=len(dataset.classes), channels=dataset.shape[0])
     network.eval()

@@ -21,7 +21,7 @@ from gensynth.bench.latency import Latency, measure, ratio
 from gensynth.cards import Entrant, card_of, ratios_of, setting_of
 from gensynth.certify import Certificate, certify
 from gensynth.data.views import normaliser
-from gensynth.errors import ExportError
+from gensynth.errors import DeviceError, ExportError
 from gensynth.export import export_network
 from gensynth.job import Job
 from gensynth.ledger import Ledger, split_sha256, weights_sha256
@@ -78,30 +78,39 @@ def export_all(
 ) -> dict[str, dict[str, Any] | None]:
     """Write each network's ONNX file beside its weights; return parity by name.
 
-    Parts that cannot be looked into are written by torch's exporter. Where it cannot, there is
-    no file: None, and the watch hears why.
+    Parts that cannot be looked into are written by torch's exporter. Where it cannot write one of
+    them, or what it writes does not compute the same, the run has no ONNX files: None for every
+    network, and the watch hears why.
+
+    Raises:
+        ExportError: if a network without such parts cannot be written, or a file not stored.
     """
     images = torch.from_numpy(job.dataset.search.images[:PARITY_IMAGES])
     normalised = normaliser(job.dataset)(images)
+    files = {entrant.name: run.path / entrant.source / ONNX_FILE for entrant in found}
     parities: dict[str, dict[str, Any] | None] = {}
     for entrant in found:
-        path = run.path / entrant.source / ONNX_FILE
         try:
-            parity = export_network(entrant.network, normalised, path)
+            parity = export_network(entrant.network, normalised, files[entrant.name])
         except ExportError as error:
-            if not job.prototype.opaque:
+            opaque = any(vertex.op == "opaque" for vertex in entrant.network.graph.vertices)
+            if not opaque or isinstance(error.__cause__, OSError):
                 raise ExportError(f"{entrant.name}: {error}") from error
-            watch.note(f"{entrant.name} has no ONNX file: {error}")
-            parities[entrant.name] = None
-            continue
+            watch.note(f"no ONNX files: {entrant.name}: {error}")
+            for file in files.values():
+                file.unlink(missing_ok=True)
+            return dict.fromkeys(files)
         parities[entrant.name] = {**asdict(parity), "relative": parity.relative}
     return parities
 
 
 def time_all(
-    run: RunFolder, job: Job, found: list[Entrant]
+    run: RunFolder, job: Job, found: list[Entrant], watch: Watch
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]:
     """Time all ONNX files in turns and keep every run of them in the run folder.
+
+    A part that cannot be looked into may not take the noise that networks are timed on. Then, and
+    where there are no files, nothing is timed.
 
     Returns:
         (records, ratios prototype / network with their intervals), by name.
@@ -110,7 +119,13 @@ def time_all(
     if not all(file.exists() for file in files):
         return {}, {}
     config = job.config.latency
-    measured = measure(files, repeats=config.repeats, threads=config.threads)
+    try:
+        measured = measure(files, repeats=config.repeats, threads=config.threads)
+    except DeviceError as error:
+        if not job.prototype.opaque:
+            raise
+        watch.note(f"no latency: {error}")
+        return {}, {}
     records = {
         entrant.name: {**latency.record(), "network": entrant.name}
         for entrant, latency in zip(found, measured, strict=True)

@@ -168,7 +168,7 @@ def _go(run: RunFolder, job: Job, phases: Phases, watch: Watch) -> None:
         parities = publish.export_all(run, job, found, watch)
     with phases("latency"):
         watch.phase("latency")
-        latencies, ratios = publish.time_all(run, job, found)
+        latencies, ratios = publish.time_all(run, job, found, watch)
     with phases("cards"):
         command = json.loads((run.path / "environment.json").read_bytes())["command"]
         publish.write_all(

@@ -1,7 +1,7 @@
 """Where a space has a choice of operators: its convolutions, its input's resolution.
 
 Operators are numbers here: 0 is dense, o the o-th word that the run allows. All counts are
-whole numbers in float64, for many networks at a time; the formulas are `substitution`'s.
+whole numbers in float64, for many networks at a time; the formulas are `substitutes`'s.
 """
 
 import numpy as np

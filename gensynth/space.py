@@ -2,8 +2,9 @@
 
 A point of the space is a width for every coupling group, a bit for every removable block
 and, where a run allows it, an operator for every dense convolution and a resolution of the
-input. Parameters and MACs are bilinear in neighbouring widths, with the `coefficients` of each
-vertex, so that hundreds of networks are costed, and their next moves compared, at a time.
+input. Parameters and MACs are bilinear in neighbouring widths; the `coefficients` of each
+vertex are compiled once, so that hundreds of networks are costed, and their next moves compared,
+at a time.
 
     in  = widths @ A_in  + c_in            channels that each costly vertex reads
     out = widths @ A_out + c_out           channels that it writes
@@ -18,7 +19,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gensynth.coefficients import channels, coefficients
+from gensynth.coefficients import channel_counts, coefficients
 from gensynth.coupling import Coupling
 from gensynth.graph import Selection
 from gensynth.points import COSTS, Points
@@ -45,8 +46,8 @@ class Space:
         self.sizes = np.array([group.size for group in coupling.groups], dtype=np.int64)
         self.floors = np.minimum(self.sizes, align)
         costly = [v for v in coupling.graph.vertices if v.tensors or v.op == "opaque"]
-        self._in, self._in_fixed = channels(coupling, costly, inputs=True)
-        self._out, self._out_fixed = channels(coupling, costly, inputs=False)
+        self._in, self._in_fixed = channel_counts(coupling, costly, inputs=True)
+        self._out, self._out_fixed = channel_counts(coupling, costly, inputs=False)
         self._both = (self._in * self._out).T
         self._each = coefficients(costly, coupling.graph)
         self._members = np.array(

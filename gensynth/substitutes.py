@@ -13,7 +13,8 @@ one convolution
 
 whichever operator it has: at given widths one operator is the cheapest in both. `weights` is
 a formula of the channels read and written that falls with neither, so narrowing never costs.
-Where one may stand says `substitution`.
+A chain's last vertex keeps the convolution's name, so what reads it need not change. Where one
+may stand says `substitution`; which weights make it answer as the convolution did, `fitting`.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,4 @@
-"""Where substitutes may stand, and the graph that has them.
-
-A chain's last vertex keeps the convolution's name, so what reads it need not change. Which
-weights make a substitute answer as the convolution did stands in `fitting`.
-"""
+"""Where `substitutes` may stand, and the graph that has them."""
 
 from collections.abc import Mapping
 

@@ -130,6 +130,10 @@ def test_distilled_networks_are_certified_together_and_nothing_is_done_twice(
         assert (drawn.certificate.sharing, drawn.certificate.n) == (2, 180)
         network = gensynth.load(drawn.folder)
         assert sum(p.numel() for p in network.parameters()) == drawn.params
+        card = json.loads((drawn.folder / "card.json").read_text())
+        additions = [vertex.name for vertex in network.graph.vertices if vertex.op == "add"]
+        assert len(additions) + len(card["removed_blocks"]) == 1  # the prototype has one
+        assert card["operators"] == {}  # the run allows none
     met = [
         all(verdict is Verdict.SATISFIED for verdict in (drawn.point_verdicts or {}).values())
         for drawn in family.drawn

@@ -180,7 +180,7 @@ def test_the_agent_imports_the_standard_library_alone(module: str) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["gensynth", "gensynth.graph", "gensynth.config", "gensynth.cost", "gensynth.cli"],
+    ["gensynth", "gensynth.graph", "gensynth.runfile", "gensynth.cost", "gensynth.cli"],
 )
 def test_importing_does_not_import_torch(module: str) -> None:
     done = run(f"import sys, {module}; print(sorted({{'torch', 'onnx'}} & set(sys.modules)))")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -18,6 +18,7 @@ from safetensors import safe_open
 
 import gensynth
 from gensynth import states
+from gensynth.bench import subjects
 from gensynth.config import DataConfig, PrototypeConfig, RunConfig
 from gensynth.cost import cost
 from gensynth.data.dataset import Dataset
@@ -27,6 +28,8 @@ from gensynth.graph import Graph
 from gensynth.inquisitor import FULL
 from gensynth.job import prepare
 from gensynth.record import RunFolder
+from gensynth.render.live import console
+from gensynth.render.result import result as show
 from gensynth.requirements import Verdict
 from gensynth.results import Result, read_result
 from gensynth.run import resume, synth
@@ -115,6 +118,10 @@ def test_a_card_tells_the_whole_story(finished: Result) -> None:
     for file, digest in card["sha256"].items():
         content = (finished.finalists[0].folder / file).read_bytes()
         assert hashlib.sha256(content).hexdigest() == digest
+    graph = gensynth.load(finished.finalists[0].folder).graph
+    additions = {vertex.name for vertex in graph.vertices if vertex.op == "add"}
+    assert additions.isdisjoint(card["removed_blocks"])
+    assert len(additions) + len(card["removed_blocks"]) == 1  # the prototype has one
     assert card["data"]["classes"] == list(tiny.CLASSES)
     assert card["data"]["mean"] == [0.35]
     assert card["command"] == "by hand"
@@ -352,21 +359,43 @@ def test_a_part_that_cannot_be_looked_into_is_in_the_onnx_files(tmp_path: Path) 
     assert sum(p.numel() for p in network.parameters()) == result.finalists[0].params
 
 
-def test_a_part_that_onnx_has_no_word_for_costs_only_the_onnx_files(tmp_path: Path) -> None:
-    class Heard(Stop):
-        notes: ClassVar[list[str]] = []
+class Heard(Silent):
+    """Remembers the notes."""
 
-        def note(self, text: str) -> None:
-            self.notes.append(text)
+    def __init__(self) -> None:
+        self.notes: list[str] = []
 
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_a_part_that_onnx_has_no_word_for_costs_only_the_onnx_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     weights = tiny.trained(tmp_path, tiny.wordless)
     prototype = PrototypeConfig(network="tests.tiny:wordless", weights=weights)
     config = tiny.config(tmp_path, tmp_path / "run", prototype=prototype)
-    result = synth(config, watch=Heard())
-    assert any("has no ONNX file" in note and "i0e" in note for note in Heard.notes)
+    heard = Heard()
+    result = synth(config, watch=heard)
+    assert any("no ONNX files" in note and "i0e" in note for note in heard.notes)
+    assert not list(result.path.rglob("network.onnx"))
+    assert all(finalist.latency is None for finalist in result.finalists)
+    with pytest.raises(RunError, match=r"has no ONNX file, .* gensynth export"):
+        subjects.find([result.path])
+    console().print(show(result, 80))
+    assert "finalists/*/weights.safetensors" in capsys.readouterr().out
+
+
+def test_what_cannot_be_timed_on_noise_ends_without_a_latency(tmp_path: Path) -> None:
+    weights = tiny.trained(tmp_path, tiny.logarithmic)
+    prototype = PrototypeConfig(network="tests.tiny:logarithmic", weights=weights)
+    heard = Heard()
+    config = tiny.config(tmp_path, tmp_path / "run", prototype=prototype)
+    result = synth(config, watch=heard)
+    assert any("no latency" in note and "not finite" in note for note in heard.notes)
     for finalist in result.finalists:
+        assert (finalist.folder / "network.onnx").exists()
         assert finalist.latency is None
-        assert not (finalist.folder / "network.onnx").exists()
 
 
 def test_a_state_reads_back_as_it_was_written(finished: Result) -> None:

@@ -121,6 +121,27 @@ class Bessel(nn.Module):
         return torch.special.i0e(x)
 
 
+class Logarithmic(Odd):
+    """With a part that takes images and not the noise that networks are timed on."""
+
+    def __init__(self, classes: int, channels: int) -> None:
+        super().__init__(classes, channels)
+        self.odd = Log()
+
+
+class Log(nn.Module):
+    """A logarithm that ends where the darkest pixel does."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any shape, the same shape back."""
+        return torch.log(x + 1.5)
+
+
+def logarithmic(classes: int, channels: int) -> Logarithmic:
+    """Return a prototype that computes NaN of normal noise, untrained."""
+    return Logarithmic(classes, channels)
+
+
 def wordless(classes: int, channels: int) -> Wordless:
     """Return a prototype that cannot be written as ONNX, untrained."""
     return Wordless(classes, channels)

@@ -8,7 +8,7 @@ binary files.
 
 A pair is two networks of the trained ResNet-20, both of at most a third of its MACs, of
 generators that differ in one thing alone: "off" knows widths and blocks, "on" every operator
-of `gensynth.substitution` too. Each arm draws `CANDIDATES` seeds of its first generator, as
+of `gensynth.substitutes` too. Each arm draws `CANDIDATES` seeds of its first generator, as
 a first cycle does, and takes the one whose untrained answers are least far from the
 prototype's. Both are distilled on the same images in the same order and counted on the whole
 search split. When all are trained, so that no training disturbs it, the networks of each pair

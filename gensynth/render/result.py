@@ -187,9 +187,10 @@ def _next(result: "Result") -> str:
     here = Path.cwd()
     near = result.path.relative_to(here) if result.path.is_relative_to(here) else result.path
     path = shlex.quote(str(near))
+    written = all((f.folder / "network.onnx").exists() for f in result.finalists)
     lines = [
         ("run folder", path),
-        ("networks", f"{path}/finalists/*/network.onnx"),
+        ("networks", f"{path}/finalists/*/{'network.onnx' if written else 'weights.safetensors'}"),
         ("more of them", f"gensynth generate {path} --seeds 0:50"),
         ("this table again", f"gensynth show {path}"),
     ]
