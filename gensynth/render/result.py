@@ -187,10 +187,11 @@ def _next(result: "Result") -> str:
     here = Path.cwd()
     near = result.path.relative_to(here) if result.path.is_relative_to(here) else result.path
     path = shlex.quote(str(near))
-    written = all((f.folder / "network.onnx").exists() for f in result.finalists)
+    # What was timed has its ONNX file.
+    file = "weights.safetensors" if result.prototype.latency is None else "network.onnx"
     lines = [
         ("run folder", path),
-        ("networks", f"{path}/finalists/*/{'network.onnx' if written else 'weights.safetensors'}"),
+        ("networks", f"{path}/finalists/*/{file}"),
         ("more of them", f"gensynth generate {path} --seeds 0:50"),
         ("this table again", f"gensynth show {path}"),
     ]
