@@ -78,9 +78,9 @@ def net(classes: int, channels: int) -> Net:
 class Odd(Net):
     """With a part that cannot be looked into, and one that nothing uses."""
 
-    def __init__(self, classes: int, channels: int) -> None:
+    def __init__(self, classes: int, channels: int, part: nn.Module | None = None) -> None:
         super().__init__(classes, channels)
-        self.odd: nn.Module = Sorted()
+        self.odd = part or Sorted()
         self.spare = nn.Linear(2, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -105,46 +105,26 @@ def odd(classes: int, channels: int) -> Odd:
     return Odd(classes, channels)
 
 
-class Wordless(Odd):
-    """With a part that ONNX has no operator for."""
+class Applied(nn.Module):
+    """A function of every pixel, which is no operator of ours."""
 
-    def __init__(self, classes: int, channels: int) -> None:
-        super().__init__(classes, channels)
-        self.odd = Bessel()
-
-
-class Bessel(nn.Module):
-    """An exponentially scaled Bessel function."""
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Any shape, the same shape back."""
-        return torch.special.i0e(x)
+        return self.function(x)
 
 
-class Logarithmic(Odd):
-    """With a part that takes images and not the noise that networks are timed on."""
-
-    def __init__(self, classes: int, channels: int) -> None:
-        super().__init__(classes, channels)
-        self.odd = Log()
+def wordless(classes: int, channels: int) -> Odd:
+    """Return a prototype with a part that ONNX has no operator for, untrained."""
+    return Odd(classes, channels, Applied(torch.special.i0e))
 
 
-class Log(nn.Module):
-    """A logarithm that ends where the darkest pixel does."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Any shape, the same shape back."""
-        return torch.log(x + 1.5)
-
-
-def logarithmic(classes: int, channels: int) -> Logarithmic:
-    """Return a prototype that computes NaN of normal noise, untrained."""
-    return Logarithmic(classes, channels)
-
-
-def wordless(classes: int, channels: int) -> Wordless:
-    """Return a prototype that cannot be written as ONNX, untrained."""
-    return Wordless(classes, channels)
+def logarithmic(classes: int, channels: int) -> Odd:
+    """Return one whose part takes images, and makes NaN of normal noise, untrained."""
+    return Odd(classes, channels, Applied(lambda x: torch.log(x + 1.5)))
 
 
 def trained(folder: Path, make: Callable[[int, int], Net] = net) -> Path:

@@ -250,14 +250,16 @@ def _state(document: dict[str, Any], first: State, setting: Setting) -> State:
     )
 
 
-def evaluate_fixed(setting: Setting) -> None:
+def evaluate_fixed(folder: Path) -> None:
     """Evaluate the networks that are in no arm, those that are not recorded yet."""
     record = Record(FIXED)
     if len(record.of("fixed")) == len(record.of("far")) == EVALUATIONS:
         return
+    setting = open_setting(folder, FIXED_SEED)
     add_environment(record)
     generator = initialise(setting.plan, setting.workshop, setting.probe, setting.space).generator
     run_seeds(setting, record, "fixed", generator, list(range(EVALUATIONS)))
+    # The far ones are recorded with draws of this purpose.
     far = list(random_graphs(setting, FIXED_SEED, "fixed", generator.theta.u))
     run_graphs(setting, record, "far", far)
 
@@ -274,7 +276,7 @@ def main() -> None:
     parser.add_argument("--learn-weights", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    evaluate_fixed(open_setting(options.data, FIXED_SEED))
+    evaluate_fixed(options.data)
     if options.only_fixed:
         return
     setting = open_setting(options.data, options.seed)
