@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import Any
 
+from scipy.stats import t
+
 from experiments.learning.setting import Record
 from experiments.operators.run import CANDIDATES, COST_SHARE, PAIRS, SCHEDULE
-
-STUDENT_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306)
-"""Student's t at 97.5 % for 1, 2, ... degrees of freedom."""
 
 SETTING = (
     f"CIFAR-10, networks of the trained ResNet-20 with at most {100 * COST_SHARE:.1f} % of its "
@@ -48,7 +47,7 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     centre, count = mean(values), len(values)
     if count < 2:
         return -math.inf, centre, math.inf
-    half = STUDENT_975[count - 2] * stdev(values) / math.sqrt(count)
+    half = float(t.ppf(0.975, count - 1)) * stdev(values) / math.sqrt(count)
     return centre - half, centre, centre + half
 
 
