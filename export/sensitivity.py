@@ -25,8 +25,8 @@ from gensynth.export.source import Source, correct_of_file
 from gensynth.export.targets import Target
 from gensynth.export.writer import Array
 from gensynth.intervals import lower_bound, upper_bound
-from gensynth.judgement import judge_range
-from gensynth.requirements import Requirement, Verdict
+from gensynth.judgement import Verdict, judge_range
+from gensynth.requirements import Requirement
 
 CALIBRATION_IMAGES = 512
 DAMAGE_IMAGES = 128

@@ -22,12 +22,11 @@ from gensynth.graph import Graph
 from gensynth.inquisitor import FULL, Inquisitor, Observation
 from gensynth.intervals import wilson
 from gensynth.job import Job
-from gensynth.judgement import judge_range
+from gensynth.judgement import Verdict, judge_range
 from gensynth.network import Network, build
 from gensynth.points import COSTS, Points
 from gensynth.record import RunFolder
 from gensynth.regression import sigmoid
-from gensynth.requirements import Verdict
 from gensynth.watch import Watch
 
 ATTEMPTS = "attempts"

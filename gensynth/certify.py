@@ -13,17 +13,8 @@ from typing import Any
 
 from gensynth.errors import ConfigError
 from gensynth.intervals import lower_bound, shared, wilson
-from gensynth.requirements import (
-    ACCURACIES,
-    COUNTS,
-    SCORES,
-    Requirement,
-    Verdict,
-    accuracy_limit,
-    judge,
-    judge_accuracy,
-    judge_cost,
-)
+from gensynth.judgement import Verdict, judge, judge_accuracy, judge_cost
+from gensynth.requirements import ACCURACIES, COUNTS, SCORES, Requirement, accuracy_limit
 from gensynth.utility import Utility
 
 TABLE_CONFIDENCE = 0.95

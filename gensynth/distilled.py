@@ -23,11 +23,11 @@ from gensynth.family import (
 from gensynth.graph import Graph
 from gensynth.intervals import lower_bound, wilson
 from gensynth.job import Job, prepare
-from gensynth.judgement import judge_range
+from gensynth.judgement import Verdict, combine, judge_range
 from gensynth.ledger import Ledger, split_sha256, weights_sha256
 from gensynth.network import load_network
 from gensynth.record import RunFolder
-from gensynth.requirements import DEVICE_COSTS, Requirement, Verdict, combine
+from gensynth.requirements import DEVICE_COSTS, Requirement
 from gensynth.results import CARD_FILE, CARD_FORMAT
 from gensynth.runfile import read
 from gensynth.watch import SILENT, Watch

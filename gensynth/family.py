@@ -18,10 +18,10 @@ from gensynth.evolution import median_distance
 from gensynth.generator import Generator
 from gensynth.graph import Graph
 from gensynth.inquisitor import Inquisitor
-from gensynth.judgement import judge_range
+from gensynth.judgement import Verdict, judge_range
 from gensynth.points import COSTS, Points
 from gensynth.record import RunFolder
-from gensynth.requirements import Requirement, Verdict, parse_all
+from gensynth.requirements import Requirement, parse_all
 from gensynth.results import RESULT_FILE
 from gensynth.runfile import read
 from gensynth.space import Space

@@ -1,14 +1,77 @@
-"""What a range of accuracy and exact costs say about every requirement.
+"""What evidence says about a requirement: the paper's indicator 1_r, with a third value.
 
-A predicted accuracy is a range, a point value a range of no width; either way scores grow
-with accuracy, so the range's ends bound them too. What is shown at a stated confidence on
-the test split is `certify`'s to say.
+A requirement is satisfied or violated only where the evidence says so; else it is unknown.
+Evidence is an exact cost, counts on a split at a stated confidence, or a range: of predicted
+accuracy, or of what a device measured. Nothing here measures or counts: values come from
+`cost`, `certify` and `bench`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 
-from gensynth.requirements import COUNTS, DEVICE_COSTS, SCORES, Requirement, Verdict, judge
+from gensynth.intervals import shared, wilson
+from gensynth.requirements import ACCURACIES, COUNTS, DEVICE_COSTS, SCORES, Requirement
 from gensynth.utility import Utility
+
+
+class Verdict(StrEnum):
+    """What the evidence says about a requirement."""
+
+    SATISFIED = "satisfied"
+    VIOLATED = "violated"
+    UNKNOWN = "unknown"
+
+
+def judge(requirement: Requirement, low: float, high: float) -> Verdict:
+    """Judge a value of which one knows only bounds.
+
+    Satisfied if even the worse bound fulfils the inequality, violated if even the better
+    one does not, else unknown.
+
+    Raises:
+        ValueError: if a bound is NaN or `low` exceeds `high`.
+    """
+    if not low <= high:
+        raise ValueError(f"low must not exceed high, got {low} and {high}")
+    allowed = (requirement.allows(low), requirement.allows(high))
+    if all(allowed):
+        return Verdict.SATISFIED
+    return Verdict.UNKNOWN if any(allowed) else Verdict.VIOLATED
+
+
+def judge_cost(requirement: Requirement, value: float) -> Verdict:
+    """Judge a cost that is known exactly, such as a number of parameters.
+
+    Raises:
+        ValueError: if the requirement is not on a cost, or the value is NaN.
+    """
+    if requirement.metric not in COUNTS | DEVICE_COSTS:
+        raise ValueError(f'requirement must be on a cost, got "{requirement}"')
+    return judge(requirement, value, value)
+
+
+def judge_accuracy(
+    requirement: Requirement, correct: int, n: int, confidence: float = 0.95, sharing: int = 1
+) -> Verdict:
+    """Judge the accuracy behind `correct` of `n` images by one-sided Wilson bounds.
+
+    Satisfied if the lower bound reaches the limit, violated if the upper bound does not,
+    else unknown.
+
+    Args:
+        requirement: on an accuracy, its limit in percent.
+        correct: images classified correctly.
+        n: images in all, each unseen in training and in search.
+        confidence: of all verdicts that share it, together.
+        sharing: networks judged together; each gets its part of the error (Bonferroni).
+
+    Raises:
+        ValueError: if the requirement is not on an accuracy, or the counts are impossible.
+    """
+    if requirement.metric not in ACCURACIES:
+        raise ValueError(f'requirement must be on an accuracy, got "{requirement}"')
+    low, high = wilson(correct, n, shared(confidence, sharing), sided=1)
+    return judge(requirement, 100 * low, 100 * high)
 
 
 def judge_range(
@@ -18,6 +81,9 @@ def judge_range(
     measured: Mapping[str, tuple[float, float]] | None = None,
 ) -> dict[str, Verdict]:
     """Judge every requirement on a network whose accuracy lies in a range.
+
+    A predicted accuracy is a range, a point value a range of no width; either way scores
+    grow with accuracy, so the range's ends bound them too.
 
     Args:
         requirements: of the run.
@@ -50,3 +116,11 @@ def judge_range(
             Verdict.UNKNOWN if bounds is None else judge(requirement, *bounds)
         )
     return verdicts
+
+
+def combine(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the paper's 1_r: satisfied if all are, violated if one is, else unknown."""
+    found = set(verdicts)
+    if Verdict.VIOLATED in found:
+        return Verdict.VIOLATED
+    return Verdict.UNKNOWN if Verdict.UNKNOWN in found else Verdict.SATISFIED

@@ -5,9 +5,8 @@
     latency_ms@local <= 5    measured on a device, here this machine
     netscore >= 100          a score of accuracy against cost
 
-Costs are bounded from above, accuracy and scores from below. A requirement is satisfied
-or violated only where the evidence says so at the stated confidence; else it is unknown.
-Nothing here measures or counts: values come from `cost`, `certify` and `bench`.
+Costs are bounded from above, accuracy and scores from below. What evidence says about a
+requirement stands in `judgement`.
 """
 
 import math
@@ -15,10 +14,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 
 from gensynth.errors import ConfigError
-from gensynth.intervals import shared, wilson
 from gensynth.nearest import did_you_mean
 
 ACCURACIES = frozenset({"top1"})
@@ -38,14 +35,6 @@ _GRAMMAR = re.compile(
     re.ASCII,
 )
 _SUFFIXES = {"": Decimal(1), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9)}
-
-
-class Verdict(StrEnum):
-    """What the evidence says about a requirement."""
-
-    SATISFIED = "satisfied"
-    VIOLATED = "violated"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -151,66 +140,6 @@ def accuracy_limit(requirements: Sequence[Requirement]) -> Requirement | None:
         if requirement.metric in ACCURACIES:
             found = requirement if found is None else _stricter(found, requirement)
     return found
-
-
-def judge(requirement: Requirement, low: float, high: float) -> Verdict:
-    """Judge a value of which one knows only bounds.
-
-    Satisfied if even the worse bound fulfils the inequality, violated if even the better
-    one does not, else unknown.
-
-    Raises:
-        ValueError: if a bound is NaN or `low` exceeds `high`.
-    """
-    if not low <= high:
-        raise ValueError(f"low must not exceed high, got {low} and {high}")
-    allowed = (requirement.allows(low), requirement.allows(high))
-    if all(allowed):
-        return Verdict.SATISFIED
-    return Verdict.UNKNOWN if any(allowed) else Verdict.VIOLATED
-
-
-def judge_cost(requirement: Requirement, value: float) -> Verdict:
-    """Judge a cost that is known exactly, such as a number of parameters.
-
-    Raises:
-        ValueError: if the requirement is not on a cost, or the value is NaN.
-    """
-    if requirement.metric not in COUNTS | DEVICE_COSTS:
-        raise ValueError(f'requirement must be on a cost, got "{requirement}"')
-    return judge(requirement, value, value)
-
-
-def judge_accuracy(
-    requirement: Requirement, correct: int, n: int, confidence: float = 0.95, sharing: int = 1
-) -> Verdict:
-    """Judge the accuracy behind `correct` of `n` images by one-sided Wilson bounds.
-
-    Satisfied if the lower bound reaches the limit, violated if the upper bound does not,
-    else unknown.
-
-    Args:
-        requirement: on an accuracy, its limit in percent.
-        correct: images classified correctly.
-        n: images in all, each unseen in training and in search.
-        confidence: of all verdicts that share it, together.
-        sharing: networks judged together; each gets its part of the error (Bonferroni).
-
-    Raises:
-        ValueError: if the requirement is not on an accuracy, or the counts are impossible.
-    """
-    if requirement.metric not in ACCURACIES:
-        raise ValueError(f'requirement must be on an accuracy, got "{requirement}"')
-    low, high = wilson(correct, n, shared(confidence, sharing), sided=1)
-    return judge(requirement, 100 * low, 100 * high)
-
-
-def combine(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the paper's 1_r: satisfied if all are, violated if one is, else unknown."""
-    found = set(verdicts)
-    if Verdict.VIOLATED in found:
-        return Verdict.VIOLATED
-    return Verdict.UNKNOWN if Verdict.UNKNOWN in found else Verdict.SATISFIED
 
 
 def _read(text: str) -> Requirement:

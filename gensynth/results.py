@@ -12,8 +12,9 @@ from typing import Any
 
 from gensynth.certify import Certificate
 from gensynth.errors import RunError
+from gensynth.judgement import Verdict
 from gensynth.record import RunFolder
-from gensynth.requirements import Verdict, parse
+from gensynth.requirements import parse
 
 CARD_FORMAT = 1
 CARD_FILE = "card.json"

@@ -29,12 +29,11 @@ from gensynth.cycle import Cycle, State
 from gensynth.environment import environment
 from gensynth.errors import Interrupted, RunError
 from gensynth.job import Job, prepare
-from gensynth.judgement import judge_range
+from gensynth.judgement import combine, judge_range
 from gensynth.ledger import weights_sha256
 from gensynth.phases import Phases
 from gensynth.points import Points
 from gensynth.record import RunFolder
-from gensynth.requirements import combine
 from gensynth.results import RESULT_FILE, Result, read_result
 from gensynth.runfile import read, to_toml
 from gensynth.synthesis import initialise, synthesise

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from gensynth.certify import Certificate, certifiable, certify, verdicts
 from gensynth.errors import ConfigError
-from gensynth.requirements import Verdict, judge_accuracy, parse, parse_all
+from gensynth.judgement import Verdict, judge_accuracy
+from gensynth.requirements import parse, parse_all
 from gensynth.utility import netscore
 
 REQUIREMENTS = parse_all(["top1 >= 88%", "macs <= 20M"])

@@ -13,7 +13,7 @@ from gensynth.distilled import distil
 from gensynth.errors import Interrupted, RunError
 from gensynth.family import Family, generate
 from gensynth.graph import Graph
-from gensynth.requirements import Verdict
+from gensynth.judgement import Verdict
 from gensynth.results import Result
 from gensynth.run import synth
 from gensynth.watch import Silent

@@ -15,10 +15,10 @@ from gensynth.errors import ConfigError
 from gensynth.finalists import LEAST_DISTANCE, Ranking, choose
 from gensynth.inquisitor import FULL
 from gensynth.job import Job, prepare
+from gensynth.judgement import Verdict
 from gensynth.publish import letters
 from gensynth.record import RunFolder
 from gensynth.regression import sigmoid
-from gensynth.requirements import Verdict
 from gensynth.synthesis import initialise
 from gensynth.watch import Silent
 from tests import tiny

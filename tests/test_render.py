@@ -11,6 +11,7 @@ from gensynth.certify import Certificate
 from gensynth.errors import ConfigError
 from gensynth.family import Drawn, Family
 from gensynth.forecast import Forecast
+from gensynth.judgement import Verdict
 from gensynth.render import figures
 from gensynth.render.cycles import cycle_header, cycle_row
 from gensynth.render.family import family
@@ -18,7 +19,7 @@ from gensynth.render.forecast import forecast
 from gensynth.render.live import Live, console
 from gensynth.render.result import result
 from gensynth.render.seeds import read_seeds
-from gensynth.requirements import Verdict, parse
+from gensynth.requirements import parse
 from gensynth.results import Finalist, LatencyFigures, Ratios, Result
 
 YES, NO, OPEN = Verdict.SATISFIED, Verdict.VIOLATED, Verdict.UNKNOWN

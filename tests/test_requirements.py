@@ -7,16 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gensynth.errors import ConfigError
+from gensynth.judgement import Verdict, combine, judge, judge_accuracy, judge_cost
 from gensynth.requirements import (
     Requirement,
-    Verdict,
     accuracy_limit,
-    combine,
     cost_limits,
     device_limits,
-    judge,
-    judge_accuracy,
-    judge_cost,
     parse,
     parse_all,
 )

@@ -27,10 +27,10 @@ from gensynth.errors import Interrupted, PrototypeError, RunError
 from gensynth.graph import Graph
 from gensynth.inquisitor import FULL
 from gensynth.job import prepare
+from gensynth.judgement import Verdict
 from gensynth.record import RunFolder
 from gensynth.render.live import console
 from gensynth.render.result import result as show
-from gensynth.requirements import Verdict
 from gensynth.results import Result, read_result
 from gensynth.run import resume, synth
 from gensynth.runfile import read, to_toml

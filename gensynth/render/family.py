@@ -3,8 +3,8 @@
 import shlex
 from typing import TYPE_CHECKING
 
+from gensynth.judgement import combine
 from gensynth.render.figures import columns, count, estimate
-from gensynth.requirements import combine
 
 if TYPE_CHECKING:
     from gensynth.family import Drawn, Family

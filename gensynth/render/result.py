@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gensynth.judgement import Verdict
 from gensynth.render.figures import (
     GAP,
     columns,
@@ -15,7 +16,6 @@ from gensynth.render.figures import (
     interval,
     wrapped,
 )
-from gensynth.requirements import Verdict
 
 if TYPE_CHECKING:
     from gensynth.results import Finalist, Result
