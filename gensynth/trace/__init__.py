@@ -5,6 +5,7 @@
     modules     what torch's layers mean in the vocabulary
     functions   what torch's functions and methods mean
     arithmetic  what + - * / mean, with values, constants and parameters
+    arguments   traced values and weights within nested arguments
     layout      what views, slices and permutations mean
     meaning     the types that pass between these
 

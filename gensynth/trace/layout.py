@@ -54,6 +54,22 @@ def words(shape: tuple[int, ...], places: Tensor) -> list[Word] | None:
     return None
 
 
+def apply(value: Tensor, word: Word) -> Tensor:
+    """Return what one of these operators makes of a value, a shuffle's order left as it is."""
+    match word:
+        case "flatten", _:
+            return value.flatten(1)
+        case "unflatten", _:
+            return value[:, :, None, None]
+        case "slice", {"start": start, "stop": stop}:
+            return value[:, start:stop]
+        case "subsample", {"stride": [rows, columns]}:
+            return value[:, :, ::rows, ::columns]
+        case "shuffle", _:
+            return value
+    raise ValueError(f"{word[0]!r} moves nothing")
+
+
 def _reshape(shape: tuple[int, ...], new: tuple[int, ...]) -> list[Word] | None:
     if new == (shape[0], prod(shape[1:])):
         return [("flatten", {})]

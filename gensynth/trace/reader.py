@@ -12,9 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gensynth.errors import TraceError
 from gensynth.graph import Graph, Vertex
+from gensynth.trace.arguments import collect, constant, holds_tensors, plain
 from gensynth.trace.capture import Calls, attribute, capture
 from gensynth.trace.functions import FUNCTIONS, METHODS, move
-from gensynth.trace.layout import MOVERS, MOVING_FUNCTIONS, words
+from gensynth.trace.layout import MOVERS, MOVING_FUNCTIONS, apply, words
 from gensynth.trace.meaning import Meaning, Traced, Unreadable, Unsaid, Weight
 from gensynth.trace.modules import read_layer
 
@@ -105,8 +106,7 @@ class _Reader:
         return Weight.at(str(node.target), found) if isinstance(found, Tensor) else found
 
     def _output(self, node: fx.Node) -> None:
-        returned: list[Traced] = []
-        _collect(self._resolve(node.args[0]), returned)
+        returned = collect(self._resolve(node.args[0]), Traced)
         self._outputs = tuple(self._settle(x).vertex for x in returned)
         if not self._outputs:
             raise Unsaid("nothing that is returned depends on the input")
@@ -159,13 +159,11 @@ class _Reader:
     def _call(self, node: fx.Node, name: str, reading: Any, *, moves: bool, mutates: bool) -> Any:
         args, kwargs = self._resolve((node.args, node.kwargs))
         value = self._calls.values[node]
-        traced: list[Traced] = []
-        _collect((args, kwargs), traced)
         if name == "getitem" and isinstance(args[0], tuple):
             return args[0][args[1]]
-        if not traced or name in _SHAPED_CONSTANTS:
-            return _constant(value, args, moves=moves)
-        if not isinstance(value, Tensor) and not _holds_tensors(value):
+        if not collect((args, kwargs), Traced) or name in _SHAPED_CONSTANTS:
+            return constant(value, args, moves=moves)
+        if not isinstance(value, Tensor) and not holds_tensors(value):
             return value
         if moves:
             return self._move(node, name, args, kwargs)
@@ -186,7 +184,7 @@ class _Reader:
             args, kwargs = (kwargs["input"],), {k: v for k, v in kwargs.items() if k != "input"}
         if not isinstance(args[0], Traced):
             raise Unsaid(f"{name} of a constant by a value")
-        rest, options = _plain((args[1:], kwargs))
+        rest, options = plain((args[1:], kwargs))
         method = {"getitem": "__getitem__"}.get(name, name)
         moved = move(method, args[0], *rest, **options)
         scope = ".".join(self._scopes(node)[-1:])
@@ -230,7 +228,7 @@ class _Reader:
             )
         vertex, value = x.vertex, torch.empty(shape, device="meta")
         for op, attributes in found:
-            value = _SHAPES[op](value, attributes)
+            value = apply(value, (op, attributes))
             key = (vertex, op, json.dumps(attributes))
             if key not in self._written:
                 name = f"{x.scope}.{op}" if x.scope else op
@@ -291,64 +289,6 @@ def _overlap(first: Traced, second: Traced) -> bool:
 
 _READABLE = frozenset("adaptive_avg_pool2d max_pool2d avg_pool2d cat interpolate pad".split())
 """Functions whose own name serves for their vertex; the rest take their operator's."""
-
-_SHAPES: dict[str, Any] = {
-    "flatten": lambda x, attributes: x.flatten(1),
-    "unflatten": lambda x, attributes: x[:, :, None, None],
-    "slice": lambda x, attributes: x[:, attributes["start"] : attributes["stop"]],
-    "shuffle": lambda x, attributes: x,
-    "subsample": lambda x, attributes: x[
-        :, :, :: attributes["stride"][0], :: attributes["stride"][1]
-    ],
-}
-"""What the moving operators do to a shape."""
-
-
-def _constant(value: Any, args: Any, *, moves: bool) -> Any:
-    """Return what was computed without the input."""
-    if isinstance(value, (tuple, list)):
-        return tuple(_constant(v, args, moves=False) for v in value)
-    if not isinstance(value, Tensor):
-        return value
-    weights: list[Weight] = []
-    _collect_weights(args, weights)
-    source = weights[0] if weights else None
-    if moves and source is not None and source.value.numel() == value.numel():
-        return replace(source, value=value)
-    return Weight(value, "", tuple(value.shape), trained=any(w.trained for w in weights))
-
-
-def _collect(values: Any, found: list[Traced]) -> None:
-    """Append the traced values in nested containers, in order."""
-    if isinstance(values, Traced):
-        found.append(values)
-    elif isinstance(values, Mapping):
-        for value in values.values():
-            _collect(value, found)
-    elif isinstance(values, (tuple, list)):
-        for value in values:
-            _collect(value, found)
-
-
-def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, (tuple, list)) and any(isinstance(v, Tensor) for v in value)
-
-
-def _collect_weights(values: Any, found: list[Weight]) -> None:
-    if isinstance(values, Weight):
-        found.append(values)
-    elif isinstance(values, (tuple, list)):
-        for value in values:
-            _collect_weights(value, found)
-
-
-def _plain(arguments: Any) -> Any:
-    """Return arguments with tensors in the place of what stands for them."""
-
-    def bare(argument: Any) -> Any:
-        return argument.value if isinstance(argument, (Traced, Weight)) else argument
-
-    return fx.node.map_aggregate(arguments, bare)
 
 
 def _reaching(vertices: Mapping[str, Vertex], outputs: tuple[str, ...]) -> set[str]:
