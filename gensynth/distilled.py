@@ -32,6 +32,8 @@ from gensynth.results import CARD_FILE, CARD_FORMAT
 from gensynth.runfile import read
 from gensynth.watch import SILENT, Watch
 
+SEARCH_FILE = "search.json"
+
 
 def distil(path: Path, seeds: Iterable[int], *, watch: Watch = SILENT) -> Family:
     """Draw networks, distil each fully as a finalist is, and certify it on the test split.
@@ -57,7 +59,7 @@ def distil(path: Path, seeds: Iterable[int], *, watch: Watch = SILENT) -> Family
             _check_data(run, job)
             watch.phase("finalists")
             for drawn in family.drawn:
-                _train(run, job, drawn, watch)
+                _train(run, job, drawn, family.drawn, watch)
                 done += 1
             watch.phase("certify")
             certified = tuple(_certify(run, job, d, len(family.drawn)) for d in family.drawn)
@@ -76,10 +78,20 @@ def distil(path: Path, seeds: Iterable[int], *, watch: Watch = SILENT) -> Family
     )
 
 
-def _train(run: RunFolder, job: Job, drawn: Drawn, watch: Watch) -> None:
-    """Distil one network and count on the search split, unless that is kept."""
+def _train(run: RunFolder, job: Job, drawn: Drawn, others: Iterable[Drawn], watch: Watch) -> None:
+    """Distil one network and count on the search split, unless that is kept.
+
+    Two seeds may give one network; it would be trained to the same weights, so it is not.
+    """
     name = f"seed-{drawn.seed}"
-    if not (drawn.folder / "search.json").exists():
+    same = (other for other in others if other.graph_sha256 == drawn.graph_sha256)
+    kept = next((other for other in same if (other.folder / SEARCH_FILE).exists()), None)
+    if kept is not None and kept is not drawn and not (drawn.folder / SEARCH_FILE).exists():
+        names = ("graph.json", states.WEIGHTS_FILE, SEARCH_FILE)
+        files = {file: (kept.folder / file).read_bytes() for file in names}
+        files[DRAWN_FILE] = (drawn.folder / DRAWN_FILE).read_bytes()
+        run.write_folder(f"{GENERATED}/{drawn.seed}", files)
+    elif kept is None:
         last = run.latest_state()
         assert last is not None, "a finished run has a state"
         weights = states.restore(last[0], states.read_files(last[1]), job.space).weights
@@ -98,7 +110,7 @@ def _train(run: RunFolder, job: Job, drawn: Drawn, watch: Watch) -> None:
         files = {
             **attempts.network_files(network),
             DRAWN_FILE: (drawn.folder / DRAWN_FILE).read_bytes(),
-            "search.json": json_bytes(search),
+            SEARCH_FILE: json_bytes(search),
         }
         run.write_folder(f"{GENERATED}/{drawn.seed}", files)
     attempts.forget_checkpoint(run, name)
@@ -120,7 +132,7 @@ def _certify(run: RunFolder, job: Job, drawn: Drawn, sharing: int) -> Drawn:
     share = correct / len(test)
     certified = verdicts(certificate, job.requirements, costs)
     pointwise = judge_range(job.requirements, (share, share), costs)
-    search = json.loads((drawn.folder / "search.json").read_bytes())
+    search = json.loads((drawn.folder / SEARCH_FILE).read_bytes())
     card = {
         "format": CARD_FORMAT,
         "name": f"seed {drawn.seed}",

@@ -155,6 +155,23 @@ def test_distilled_networks_are_certified_together_and_nothing_is_done_twice(
     assert sorted(results) == sorted(set(digests))  # each network once, even if two are alike
 
 
+def test_two_seeds_of_one_network_share_its_training(finished: Result) -> None:
+    seeds: dict[str, list[int]] = {}
+    for drawn in generate(finished.path, range(200, 400)).drawn:
+        seeds.setdefault(drawn.graph_sha256, []).append(drawn.seed)
+    one, other, *_ = next(same for same in seeds.values() if len(same) > 1)
+    heard = Trained()
+    family = distil(finished.path, [one, other], watch=heard)
+    assert heard.heard == {f"seed-{one}"}
+    first, second = family.drawn
+    assert (first.seed, second.seed) == (one, other)
+    assert first.certificate == second.certificate
+    assert first.search_correct == second.search_correct
+    again = Trained()
+    assert distil(finished.path, [other, one], watch=again).drawn == (second, first)
+    assert again.heard == set()
+
+
 def test_a_family_needs_a_finished_run(finished: Result, tmp_path: Path) -> None:
     class Stop(Silent):
         def cycle(self, entry: Mapping[str, object], total: int) -> None:
