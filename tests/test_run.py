@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -380,8 +381,16 @@ def test_a_part_that_onnx_has_no_word_for_costs_only_the_onnx_files(
     assert any("no ONNX files" in note and "i0e" in note for note in heard.notes)
     assert not list(result.path.rglob("network.onnx"))
     assert all(finalist.latency is None for finalist in result.finalists)
-    with pytest.raises(RunError, match=r"has no ONNX file, .* gensynth export"):
+    with pytest.raises(RunError, match=r"has no ONNX file, .* says: gensynth export") as refused:
         subjects.find([result.path])
+    hint = shlex.split(str(refused.value).partition("says: gensynth ")[2])
+    said = subprocess.run(
+        [sys.executable, "-m", "gensynth", *hint],
+        cwd=Path(__file__).parent.parent, capture_output=True, text=True,
+    )  # fmt: skip
+    assert said.returncode == 2
+    assert "i0e" in said.stderr
+    assert "Traceback" not in said.stderr
     console().print(show(result, 80))
     assert "finalists/*/weights.safetensors" in capsys.readouterr().out
 
