@@ -1,4 +1,4 @@
-"""Generated networks trained and certified: each distilled once, measured once, kept.
+"""Generated networks trained and certified: each distilled once, counted once, kept.
 
 `family` draws them.
 """
@@ -32,13 +32,15 @@ from gensynth.results import CARD_FILE, CARD_FORMAT
 from gensynth.runfile import read
 from gensynth.watch import SILENT, Watch
 
+GRAPH_FILE = "graph.json"
 SEARCH_FILE = "search.json"
 
 
 def distil(path: Path, seeds: Iterable[int], *, watch: Watch = SILENT) -> Family:
     """Draw networks, distil each fully as a finalist is, and certify it on the test split.
 
-    What was done before is kept: the same call after a stop goes on where it was.
+    What was done before is kept: the same call after a stop goes on where it was, and a
+    network that two seeds give is distilled for the first of them.
 
     Args:
         path: of the run folder.
@@ -59,7 +61,7 @@ def distil(path: Path, seeds: Iterable[int], *, watch: Watch = SILENT) -> Family
             _check_data(run, job)
             watch.phase("finalists")
             for drawn in family.drawn:
-                _train(run, job, drawn, family.drawn, watch)
+                _train(run, job, drawn, watch)
                 done += 1
             watch.phase("certify")
             certified = tuple(_certify(run, job, d, len(family.drawn)) for d in family.drawn)
@@ -78,42 +80,46 @@ def distil(path: Path, seeds: Iterable[int], *, watch: Watch = SILENT) -> Family
     )
 
 
-def _train(run: RunFolder, job: Job, drawn: Drawn, others: Iterable[Drawn], watch: Watch) -> None:
-    """Distil one network and count on the search split, unless that is kept.
-
-    Two seeds may give one network; it would be trained to the same weights, so it is not.
-    """
+def _train(run: RunFolder, job: Job, drawn: Drawn, watch: Watch) -> None:
+    """Distil one network and count on the search split, unless that is kept."""
     name = f"seed-{drawn.seed}"
-    same = (other for other in others if other.graph_sha256 == drawn.graph_sha256)
-    kept = next((other for other in same if (other.folder / SEARCH_FILE).exists()), None)
-    if kept is not None and kept is not drawn and not (drawn.folder / SEARCH_FILE).exists():
-        names = ("graph.json", states.WEIGHTS_FILE, SEARCH_FILE)
-        files = {file: (kept.folder / file).read_bytes() for file in names}
+    if not (drawn.folder / SEARCH_FILE).exists():
+        twin = _trained_twin(drawn)
+        files = _trained(run, job, drawn, name, watch) if twin is None else _taken_from(twin)
         files[DRAWN_FILE] = (drawn.folder / DRAWN_FILE).read_bytes()
         run.write_folder(f"{GENERATED}/{drawn.seed}", files)
-    elif kept is None:
-        last = run.latest_state()
-        assert last is not None, "a finished run has a state"
-        weights = states.restore(last[0], states.read_files(last[1]), job.space).weights
-        graph = Graph.from_json((drawn.folder / "graph.json").read_text())
-        network, correct, seconds = attempts.distil(
-            run, job, graph, weights, name=name, watch=watch
-        )
-        n = len(job.dataset.search)
-        search = {
-            "correct": correct,
-            "n": n,
-            "top1_pct": 100 * correct / n,
-            "interval_pct": [100 * bound for bound in wilson(correct, n)],
-            "seconds": {phase: round(s, 3) for phase, s in seconds.items()},
-        }
-        files = {
-            **attempts.network_files(network),
-            DRAWN_FILE: (drawn.folder / DRAWN_FILE).read_bytes(),
-            SEARCH_FILE: json_bytes(search),
-        }
-        run.write_folder(f"{GENERATED}/{drawn.seed}", files)
     attempts.forget_checkpoint(run, name)
+
+
+def _trained_twin(drawn: Drawn) -> Path | None:
+    """Return the folder of another seed that gave the same network, if it is trained."""
+    graph = (drawn.folder / GRAPH_FILE).read_bytes()
+    others = sorted(found.parent for found in drawn.folder.parent.glob(f"*/{SEARCH_FILE}"))
+    return next((o for o in others if (o / GRAPH_FILE).read_bytes() == graph), None)
+
+
+def _taken_from(twin: Path) -> dict[str, bytes]:
+    """Return what the same training would give again, and the seed that it was done for."""
+    files = {name: (twin / name).read_bytes() for name in (GRAPH_FILE, states.WEIGHTS_FILE)}
+    search = {"trained_as_seed": int(twin.name), **json.loads((twin / SEARCH_FILE).read_bytes())}
+    return {**files, SEARCH_FILE: json_bytes(search)}
+
+
+def _trained(run: RunFolder, job: Job, drawn: Drawn, name: str, watch: Watch) -> dict[str, bytes]:
+    last = run.latest_state()
+    assert last is not None, "a finished run has a state"
+    weights = states.restore(last[0], states.read_files(last[1]), job.space).weights
+    graph = Graph.from_json((drawn.folder / GRAPH_FILE).read_text())
+    network, correct, seconds = attempts.distil(run, job, graph, weights, name=name, watch=watch)
+    n = len(job.dataset.search)
+    search = {
+        "correct": correct,
+        "n": n,
+        "top1_pct": 100 * correct / n,
+        "interval_pct": [100 * bound for bound in wilson(correct, n)],
+        "seconds": {phase: round(s, 3) for phase, s in seconds.items()},
+    }
+    return {**attempts.network_files(network), SEARCH_FILE: json_bytes(search)}
 
 
 def _certify(run: RunFolder, job: Job, drawn: Drawn, sharing: int) -> Drawn:

@@ -159,16 +159,19 @@ def test_two_seeds_of_one_network_share_its_training(finished: Result) -> None:
     seeds: dict[str, list[int]] = {}
     for drawn in generate(finished.path, range(200, 400)).drawn:
         seeds.setdefault(drawn.graph_sha256, []).append(drawn.seed)
-    one, other, *_ = next(same for same in seeds.values() if len(same) > 1)
+    one, other, third = next(same for same in seeds.values() if len(same) > 2)[:3]
     heard = Trained()
     family = distil(finished.path, [one, other], watch=heard)
     assert heard.heard == {f"seed-{one}"}
+    card = json.loads((family.drawn[1].folder / "card.json").read_text())
+    assert card["search"]["trained_as_seed"] == one
     first, second = family.drawn
     assert (first.seed, second.seed) == (one, other)
     assert first.certificate == second.certificate
     assert first.search_correct == second.search_correct
     again = Trained()
     assert distil(finished.path, [other, one], watch=again).drawn == (second, first)
+    distil(finished.path, [third], watch=again)  # nor in a later call
     assert again.heard == set()
 
 

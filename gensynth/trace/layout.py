@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gensynth.graph import Vertex
+from gensynth.operators import COMPUTE, prepare
+
 Word = tuple[str, dict[str, Any]]
 """An operator and its attributes."""
 
@@ -55,19 +58,9 @@ def words(shape: tuple[int, ...], places: Tensor) -> list[Word] | None:
 
 
 def apply(value: Tensor, word: Word) -> Tensor:
-    """Return what one of these operators makes of a value, a shuffle's order left as it is."""
-    match word:
-        case "flatten", _:
-            return value.flatten(1)
-        case "unflatten", _:
-            return value[:, :, None, None]
-        case "slice", {"start": start, "stop": stop}:
-            return value[:, start:stop]
-        case "subsample", {"stride": [rows, columns]}:
-            return value[:, :, ::rows, ::columns]
-        case "shuffle", _:
-            return value
-    raise ValueError(f"{word[0]!r} moves nothing")
+    """Return what one of these operators makes of a value."""
+    op, attributes = word
+    return COMPUTE[op](None, prepare(Vertex(op, op, attributes=attributes)), value)
 
 
 def _reshape(shape: tuple[int, ...], new: tuple[int, ...]) -> list[Word] | None:

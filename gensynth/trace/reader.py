@@ -151,10 +151,10 @@ class _Reader:
 
     def _call_method(self, node: fx.Node) -> Any:
         name = str(node.target)
-        plain = name.strip("_")
+        bare = name.strip("_")
         mutates = name.endswith("_") and not name.endswith("__")
         moves = name in MOVERS
-        return self._call(node, plain, METHODS.get(plain), moves=moves, mutates=mutates)
+        return self._call(node, bare, METHODS.get(bare), moves=moves, mutates=mutates)
 
     def _call(self, node: fx.Node, name: str, reading: Any, *, moves: bool, mutates: bool) -> Any:
         args, kwargs = self._resolve((node.args, node.kwargs))
