@@ -202,6 +202,15 @@ this table again  gensynth show 'runs/my q'"""
     )
 
 
+def test_one_network_shares_its_certificate_with_none() -> None:
+    alone = network(
+        "FermiNet-A", 2800, 19_510, 4_000_000,
+        certificate=Certificate(2800, 3200, parse("top1 >= 87%"), sharing=1),
+    )  # fmt: skip
+    text = result(finished(alone), 80)
+    assert "\ncertified: one-sided Wilson bound at 95 %\n" in text
+
+
 def test_networks_that_do_not_fit_beside_each_other_stand_below_beside_the_prototype() -> None:
     names = [f"FermiNet-{letter}" for letter in "ABCDE"]
     text = result(finished(*(network(n, 2800, 19_510, 4_000_000) for n in names)), 80)

@@ -145,10 +145,10 @@ def _notes(result: "Result", width: int) -> Iterator[str]:
     finalists = result.finalists
     limited = [f.certificate for f in finalists if f.certificate.requirement is not None]
     if limited:
-        lines.append(
-            f"certified: one-sided Wilson bounds, true of {limited[0].sharing} networks together "
-            f"at {100 * limited[0].confidence:g} %"
-        )
+        sharing, level = limited[0].sharing, f"{100 * limited[0].confidence:g} %"
+        bounds = "one-sided Wilson bound" + "s" * (sharing > 1)
+        together = f", true of {sharing} networks together" * (sharing > 1)
+        lines.append(f"certified: {bounds}{together} at {level}")
     timed = [f.latency for f in [result.prototype, *finalists] if f.latency]
     if timed:
         one = timed[0]
