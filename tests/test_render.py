@@ -230,6 +230,12 @@ def test_a_utility_of_ones_own_has_its_row() -> None:
     assert "\nutility" not in plain
 
 
+def test_top1_as_utility_is_not_said_twice() -> None:
+    accurate = network("FermiNet-A", 2800, 19_510, 4_000_000, utility=87.50000000000001)
+    text = result(replace(finished(accurate), prototype=replace(PROTOTYPE, utility=88.5)), 80)
+    assert "\nutility" not in text
+
+
 def test_without_a_requirement_on_accuracy_nothing_is_certified_at_least() -> None:
     free = network("FermiNet-A", 2800, 19_510, 4_000_000, certificate=Certificate(2800, 3200))
     bare = replace(PROTOTYPE, certificate=Certificate(2832, 3200))

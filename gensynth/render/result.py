@@ -1,5 +1,6 @@
 """The prototype and its FermiNets side by side, and what to do with them next."""
 
+import math
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ def _rows(result: "Result") -> list[Row]:
     networks = [result.prototype, *result.finalists]
     n = result.prototype.certificate.n
     limited = any(f.certificate.requirement for f in networks)
-    own = any(f.utility not in (f.netscore, f.information_density) for f in networks)
+    own = not all(_is_shown(f.utility, f) for f in networks)
     rows: list[Row | None] = [
         ("", lambda f: f.name),
         (f"top-1 on {n:,} test images", lambda f: f"{f.certificate.point_pct:.2f} %"),
@@ -69,6 +70,12 @@ def _rows(result: "Result") -> list[Row]:
         *(row for text in result.requirements for row in _verdict_rows(text, networks)),
     ]
     return [row for row in rows if row is not None]
+
+
+def _is_shown(utility: float, network: "Finalist") -> bool:
+    """Return whether a utility is a figure that has a row of its own already."""
+    shown = (network.certificate.point_pct, network.netscore, network.information_density)
+    return any(math.isclose(utility, figure) for figure in shown)
 
 
 def _verdict_rows(text: str, networks: Sequence["Finalist"]) -> list[Row]:
