@@ -25,14 +25,13 @@ from gensynth.intervals import lower_bound, wilson
 from gensynth.job import Job, prepare
 from gensynth.judgement import Verdict, combine, judge_range
 from gensynth.ledger import Ledger, split_sha256, weights_sha256
-from gensynth.network import load_network
+from gensynth.network import GRAPH_FILE, WEIGHTS_FILE, load_network
 from gensynth.record import RunFolder
 from gensynth.requirements import DEVICE_COSTS, Requirement
 from gensynth.results import CARD_FILE, CARD_FORMAT
 from gensynth.runfile import read
 from gensynth.watch import SILENT, Watch
 
-GRAPH_FILE = "graph.json"
 SEARCH_FILE = "search.json"
 
 
@@ -100,7 +99,7 @@ def _trained_twin(drawn: Drawn) -> Path | None:
 
 def _taken_from(twin: Path) -> dict[str, bytes]:
     """Return what the same training would give again, and the seed that it was done for."""
-    files = {name: (twin / name).read_bytes() for name in (GRAPH_FILE, states.WEIGHTS_FILE)}
+    files = {name: (twin / name).read_bytes() for name in (GRAPH_FILE, WEIGHTS_FILE)}
     search = {"trained_as_seed": int(twin.name), **json.loads((twin / SEARCH_FILE).read_bytes())}
     return {**files, SEARCH_FILE: json_bytes(search)}
 
@@ -128,7 +127,7 @@ def _certify(run: RunFolder, job: Job, drawn: Drawn, sharing: int) -> Drawn:
     network = load_network(drawn.folder, opaque=job.prototype.opaque)
     job.workshop.compute.place(network)
     correct = Ledger(run.ledger).count(
-        weights_sha256(drawn.folder / states.WEIGHTS_FILE),
+        weights_sha256(drawn.folder / WEIGHTS_FILE),
         split_sha256(test),
         lambda: job.workshop.correct(network, test),
         n=len(test),

@@ -2,14 +2,7 @@
 
 import pytest
 
-from gensynth.judgement import (
-    Verdict,
-    combine,
-    judge,
-    judge_accuracy,
-    judge_cost,
-    judge_range,
-)
+from gensynth.judgement import Verdict, combine, judge, judge_accuracy, judge_cost, judge_range
 from gensynth.requirements import parse, parse_all
 
 COSTS = {"params": 1e6, "macs": 1e9}

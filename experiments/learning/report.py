@@ -51,11 +51,10 @@ NOTES = """\
   random: it lacks this ranking, and all that responses add to it later.
 - The share that meets 1_r is counted on the half that decided nothing; "those" are the networks
   that meet it on the half that decides, and their mean is taken on the other.
-- All arms have the same limits, 13.6 M MACs and 90.8 k parameters, and use them differently: in
-  the mean G0 has 13.5 M and 85 k, random search 11.9 M and 88 k (it draws widths and blocks
-  without any response, and parameters bind first), GK and the families 13.5 M and 90 k.
-- Few of eight seeds of G0 are among "those", in two search seeds none, so their mean is also
-  taken over all 24 of G0; more seeds make it surer and not greater.
+- All arms have the same limits, a third of the prototype's MACs and parameters, and use them
+  differently, as their table says. Random search draws widths and blocks without any response.
+- Where none of eight seeds of G0 is among "those", their mean is undefined; so it is also taken
+  over all 24 of G0, which makes it surer and not greater.
 - GK's networks are also more alike than G0's: the generator learns its own spread.
 - The requirement and the fixed networks are not the first ones: with the upper quartile of random
   shapes (57 %) all of G0 met it. They were changed after one seed had been seen, and random
@@ -87,13 +86,15 @@ def delivered(record: Record, arm: str) -> list[dict[str, Any]]:
 
 
 def summary(record: Record, arm: str, limit: float) -> dict[str, float]:
-    """Return mean top-1, the share that meets the requirement, and the mean of those.
+    """Return mean costs and top-1, the share that meets the requirement, and the mean of those.
 
     The last is NaN where none does.
     """
     lines = delivered(record, arm)
     scores = [accuracy(line, "score") for line in lines]
     return {
+        "macs_m": fmean(line["macs"] for line in lines) / 1e6,
+        "params_k": fmean(line["params"] for line in lines) / 1e3,
         "mean": fmean(scores),
         "share": fmean(score >= limit for score in scores),
         "mean_of_those": mean_of_those(lines, limit),
@@ -186,17 +187,18 @@ def paired(differences: list[float]) -> str:
     without = f"; undefined in {lost} of {len(differences)}" if lost else ""
     if count < 2:
         return f"{defined[0]:+.2f}, no interval{without}" if defined else "undefined"
-    half = float(t.ppf(0.975, count - 1)) * stdev(defined) / math.sqrt(count)
-    positive = sum(d > 0 for d in defined)
     centre = fmean(defined)
-    bounds = f"[{centre - half:+.2f}, {centre + half:+.2f}]"
-    return f"{centre:+.2f} {bounds}, {positive} of {count} > 0{without}"
+    low, high = t.interval(0.95, count - 1, centre, stdev(defined) / math.sqrt(count))
+    positive = sum(d > 0 for d in defined)
+    return f"{centre:+.2f} [{low:+.2f}, {high:+.2f}], {positive} of {count} > 0{without}"
 
 
 def family_table(complete: list[Record], limit: float) -> list[str]:
     """Return what each seed's arms delivered, as lines of a table."""
-    lines = ["| seed | arm | mean top-1 | share meeting 1_r | mean of those |"]
-    lines += ["|---|---|---|---|---|"]
+    lines = [
+        "| seed | arm | MACs, M | parameters, k | mean top-1 | share meeting 1_r | mean of those |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|"]
     for record in complete:
         for arm in ARMS:
             if arm == BESIDE and len(record.of(arm)) < FAMILY:
@@ -204,7 +206,8 @@ def family_table(complete: list[Record], limit: float) -> list[str]:
             s = summary(record, arm, limit)
             those = "-" if math.isnan(s["mean_of_those"]) else f"{s['mean_of_those']:.2f}"
             lines.append(
-                f"| {record.path.stem} | {arm} | {s['mean']:.2f} | {s['share']:.2f} | {those} |"
+                f"| {record.path.stem} | {arm} | {s['macs_m']:.2f} | {s['params_k']:.1f} | "
+                f"{s['mean']:.2f} | {s['share']:.2f} | {those} |"
             )
     return [*lines, "", BESIDE_NOTE.rstrip()]
 

@@ -47,8 +47,8 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     centre, count = mean(values), len(values)
     if count < 2:
         return -math.inf, centre, math.inf
-    half = float(t.ppf(0.975, count - 1)) * stdev(values) / math.sqrt(count)
-    return centre - half, centre, centre + half
+    low, high = t.interval(0.95, count - 1, centre, stdev(values) / math.sqrt(count))
+    return float(low), centre, float(high)
 
 
 def points(values: Sequence[float]) -> str:
