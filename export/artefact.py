@@ -36,6 +36,7 @@ from gensynth.export.int8 import TOLERANCE as INT8_TOLERANCE
 from gensynth.export.int8 import is_int8
 from gensynth.export.parity import Parity, check
 from gensynth.export.rewrites import rewrites
+from gensynth.export.runtime import Rounding
 from gensynth.export.sensitivity import Mixed, int8_document, mixed_for
 from gensynth.export.source import (
     Accuracy,
@@ -122,7 +123,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
     images = _parity_images(source)
     read = source.reading(images)
     outputs = compute(source.network, read)
-    parity = compare(model, outputs, read)
+    parity = compare(model, outputs, read, target.rounding)
     files = {
         "network.onnx": model,
         "graph.json": graph.to_json().encode(),
@@ -134,7 +135,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
     }
     accuracy = None
     if before is not None and source.images is not None:
-        after = correct_of_file(source, model) if mixed is None else mixed.correct
+        after = correct_of_file(source, model, target.rounding) if mixed is None else mixed.correct
         accuracy = Accuracy(before, after, len(source.images))
     spelled = rewrites(graph, model, target)
     document = {
@@ -146,7 +147,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         "ir": report.ir,
         "batch": size,
         "precision": precision,
-        "precision_is": _precision_in_words(precision, by_flag=by_flag),
+        "precision_is": _precision_in_words(precision, target, by_flag=by_flag),
         "builder_flags": _builder_flags(precision, target),
         "int8": None if mixed is None else int8_document(mixed, source),
         **_interface(model),
@@ -209,14 +210,20 @@ def write_onnx(artefact: Artefact, path: Path) -> None:
         raise ExportError(f"cannot write {path}: {error.strerror}") from error
 
 
-def compare(model: bytes, outputs: np.ndarray, read: np.ndarray) -> Parity:
+def compare(model: bytes, outputs: np.ndarray, read: np.ndarray, rounding: Rounding) -> Parity:
     """Hold a file's outputs against its network's; an FP16 file's with every value rounded.
+
+    Args:
+        model: the file.
+        outputs: of the network.
+        read: normalised images.
+        rounding: how the file's target computes an INT8 file.
 
     Raises:
         ExportError: if they differ by more than the precision allows.
     """
     if is_int8(model):
-        return check(model, outputs, read, tolerance=INT8_TOLERANCE)
+        return check(model, outputs, read, tolerance=INT8_TOLERANCE, rounding=rounding)
     if not is_half(model):
         return check(model, outputs, read)
     check(model, outputs, read, tolerance=HALF_TOLERANCE)
@@ -230,14 +237,19 @@ def _parity_images(source: Source) -> np.ndarray:
     return stream(0, "export").integers(0, 256, shape, dtype=np.uint8)
 
 
-def _precision_in_words(precision: str, *, by_flag: bool) -> str:
+def _precision_in_words(precision: str, target: Target, *, by_flag: bool) -> str:
     if by_flag:
         return "a flag of TensorRT's builder; the file is FP32, and so are its figures"
     match precision:
         case "fp16":
             return "the file's; figures with every value rounded to FP16, summed in FP32"
         case "int8":
-            return "the file's, where it rounds values to 8 bits; the rest is FP32"
+            how = {"as_written": "rounded where the file says, summed in FP32",
+                   "in_kernels": "by ONNX Runtime's INT8 kernels on this machine"}  # fmt: skip
+            return (
+                "the file's, where it rounds values to 8 bits; the rest is FP32; figures "
+                f"{how[target.rounding]}"
+            )
     return "the file's"
 
 

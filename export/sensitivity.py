@@ -21,6 +21,7 @@ from gensynth.cost import cost
 from gensynth.errors import ExportError
 from gensynth.export.int8 import Quantizer
 from gensynth.export.parity import run_all
+from gensynth.export.runtime import Rounding
 from gensynth.export.source import Source, correct_of_file
 from gensynth.export.targets import Target
 from gensynth.export.writer import Array
@@ -63,6 +64,7 @@ def mix(
     fallen: Callable[[int], Sequence[str]],
     exact: bytes,
     read: Array,
+    rounding: Rounding,
 ) -> Mixed:
     """Return the file with the fewest layers in FP32 for which no requirement falls.
 
@@ -72,6 +74,7 @@ def mix(
         fallen: the requirements that fall with so many.
         exact: the FP32 file.
         read: normalised images that damage is measured on.
+        rounding: how the file's target computes it.
 
     Raises:
         ExportError: if requirements fall with a single layer in INT8.
@@ -83,7 +86,8 @@ def mix(
         return Mixed(content, correct, quantizer.layers, (), (), {}, ((0, correct),))
     (wanted,) = run_all(exact, [read])
     damage = {
-        layer: _damage(quantizer.write(only=[layer]), wanted, read) for layer in quantizer.layers
+        layer: _damage(quantizer.write(only=[layer]), wanted, read, rounding)
+        for layer in quantizer.layers
     }
     order = sorted(damage, key=lambda layer: -damage[layer])
     tried = {0: correct}
@@ -154,12 +158,13 @@ def mixed_for(source: Source, target: Target, model: bytes, before: int | None) 
     costs = {"params": counted.params, "macs": counted.macs}
     return mix(
         Quantizer(model, read, "tensorrt" if target.tensorrt else "processor"),
-        count=lambda content: correct_of_file(source, content),
+        count=lambda content: correct_of_file(source, content, target.rounding),
         fallen=lambda after: fallen_requirements(
             source.requirements, costs, before=before, after=after, n=n
         ),
         exact=model,
         read=read[:DAMAGE_IMAGES],
+        rounding=target.rounding,
     )
 
 
@@ -188,8 +193,8 @@ def _point(correct: int, n: int) -> tuple[float, float]:
     return correct / n, correct / n
 
 
-def _damage(content: bytes, wanted: Array, read: Array) -> float:
-    (found,) = run_all(content, [read])
+def _damage(content: bytes, wanted: Array, read: Array, rounding: Rounding) -> float:
+    (found,) = run_all(content, [read], rounding=rounding)
     axes = tuple(range(1, wanted.ndim))
     error = np.square(found - wanted).sum(axis=axes)
     size = np.square(wanted).sum(axis=axes)

@@ -9,6 +9,7 @@ import torch
 
 from gensynth.export.half import is_half, rounded
 from gensynth.export.parity import run_all
+from gensynth.export.runtime import Rounding
 from gensynth.network import Network
 from gensynth.requirements import Requirement
 
@@ -135,11 +136,11 @@ def correct_in_torch(source: Source) -> int:
     )
 
 
-def correct_of_file(source: Source, model: bytes) -> int:
+def correct_of_file(source: Source, model: bytes, rounding: Rounding) -> int:
     """Return how many an ONNX file does; an FP16 file's with every value rounded."""
     shown, correct = rounded(model) if is_half(model) else model, 0
     for read, labels in _batches(source):
-        (found,) = run_all(shown, [read])
+        (found,) = run_all(shown, [read], rounding=rounding)
         correct += int((found.argmax(1) == labels).sum())
     return correct
 

@@ -25,6 +25,7 @@ from gensynth.export.acceptance import inspect
 from gensynth.export.artefact import FORMAT, MANIFEST, compare
 from gensynth.export.int8 import is_int8
 from gensynth.export.parity import Parity
+from gensynth.export.runtime import Rounding
 from gensynth.export.source import Reading, compute
 from gensynth.export.targets import find_target
 from gensynth.network import load_network
@@ -89,7 +90,7 @@ def _verify(folder: Path, manifest: Mapping[str, Any]) -> Verified:
             faults.append(f"network.onnx is not in the precision {manifest['precision']!r}")
         faults += _interface_faults(content, manifest)
         if not report.refusals and not faults:
-            parity = _parity(folder, manifest, content)
+            parity = _parity(folder, manifest, content, target.rounding)
     except ConfigError as error:
         faults.append(f"{MANIFEST}: {error}")
     except GensynthError as error:
@@ -156,14 +157,16 @@ def _interface_faults(content: bytes, manifest: Mapping[str, Any]) -> list[str]:
     return faults
 
 
-def _parity(folder: Path, manifest: Mapping[str, Any], content: bytes) -> Parity:
+def _parity(
+    folder: Path, manifest: Mapping[str, Any], content: bytes, rounding: Rounding
+) -> Parity:
     with np.load(folder / "samples.npz", allow_pickle=False) as samples:
         images, recorded = samples["images"], samples["outputs"]
     read = Reading.of(manifest)(images)
     if manifest["opaque"]:  # only the prototype's own code computes these parts
-        return compare(content, recorded, read)
+        return compare(content, recorded, read, rounding)
     outputs = compute(load_network(folder), read)
-    parity = compare(content, outputs, read)
+    parity = compare(content, outputs, read, rounding)
     worst = float(np.abs(outputs - recorded).max()) / max(float(np.abs(recorded).max()), 1e-30)
     if not worst <= RECORDED_TOLERANCE:
         raise ExportError(

@@ -121,12 +121,15 @@ def inspect(
         from gensynth.render.inspection import inspection, read_shapes
 
         shapes = read_shapes(shape or ["3,32,32"])
+        from gensynth.export.runtime import convolution_block
         from gensynth.inspection import inspect
         from gensynth.render.live import console
+        from gensynth.width_step import width_step
 
         found = inspect(prototype, shapes, classes=classes)
+        step = width_step([group.size for group in found.groups], block=convolution_block())
         screen = console()
-        screen.print(inspection(found, screen.width))
+        screen.print(inspection(found, step, screen.width))
 
 
 @app.command()

@@ -114,7 +114,8 @@ class SearchConfig:
         shortlist: seeds whose untrained networks are probed before a cycle picks one; four
             times as many in the first cycle.
         directions: independent ways in which a seed tilts a network.
-        align: channels that are kept or removed together, the block a device computes at once.
+        align: channels that are kept or removed together; None takes the block that this
+            machine computes convolutions in, see `gensynth.width_step`.
         absorb: share of a cycle's fine-tuned weights that the shared weights take over.
         diversity: weight of the family's spread in the objective; in units of utility.
         risk: share of seeds, in [0, 1], that may be predicted to violate a requirement.
@@ -134,7 +135,7 @@ class SearchConfig:
     candidates: Positive = 256
     shortlist: Positive = 6
     directions: Positive = 4
-    align: Positive = 2
+    align: Positive | None = None
     absorb: Share = 0.3
     diversity: Annotated[float, Field(ge=0)] = 0.05
     risk: Share = 0.1

@@ -33,7 +33,6 @@ class Plan:
         shortlist: how many of them are probed, untrained, before one is picked; four times
             as many in the first cycle, when nothing is known yet.
         directions: independent draws that tilt a network.
-        align: channels that a move adds or removes.
         absorb: share of a cycle's fine-tuning that the shared weights take over; 0
             freezes them, and then every cycle trains on the same views.
         warmup: networks of G_0 whose fine-tuning the shared weights absorb before the
@@ -49,7 +48,6 @@ class Plan:
     candidates: int = 256
     shortlist: int = 6
     directions: int = 4
-    align: int = 2
     absorb: float = 0.0
     warmup: int = 0
     seed: int = 0

@@ -22,6 +22,7 @@ from gensynth.sites import Sites
 from gensynth.space import Space
 from gensynth.switching import switching_nats
 from gensynth.train import Recipe, Teacher
+from gensynth.width_step import WidthStep
 
 TIMED_STEPS = 6
 
@@ -41,6 +42,7 @@ class Forecast:
         frozen_macs_share: share of the prototype's MACs, in [0, 1], in vertices that no
             generated network can change.
         groups: (name, channels) of the coupled channels that can be narrowed.
+        step: channels that a width changes by.
         blocks: names of the residual branches that can be removed.
         operators: (operator, places where it may stand), of those that the run allows.
         cycles, finalists: how many.
@@ -58,6 +60,7 @@ class Forecast:
     seen_search: bool
     frozen_macs_share: float
     groups: tuple[tuple[str, int], ...]
+    step: WidthStep
     blocks: tuple[str, ...]
     operators: tuple[tuple[str, int], ...]
     cycles: int

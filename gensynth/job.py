@@ -9,7 +9,7 @@ that is to be trained first is trained here, after all that.
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from gensynth.evaluation import Workshop
 from gensynth.forecast import Forecast, frozen_macs_share, pace
 from gensynth.ledger import split_sha256
 from gensynth.losses import read_task
-from gensynth.planning import aims_of, full_recipe, plan_of
+from gensynth.planning import aims_of, full_recipe, plan_of, step_of
 from gensynth.points import COSTS
 from gensynth.probe import Probe
 from gensynth.prototype import Prototype
@@ -39,6 +39,7 @@ from gensynth.substitution import check_operators
 from gensynth.train import Recipe, Teacher
 from gensynth.utility import Utility
 from gensynth.watch import SILENT, Watch
+from gensynth.width_step import WidthStep
 
 SEARCHABLE = frozenset({"top1", *COSTS})
 """Metrics that are known of every network of the search, trained or only generated."""
@@ -52,11 +53,12 @@ class Job:
     """A run that is ready to start.
 
     Attributes:
-        config: what was asked.
+        config: what was asked, with the step of widths that was chosen where none was asked.
         requirements: read, the stricter of two on one metric.
         aims: the same, on accuracy with the limit that networks of the search are to reach.
         prototype_name: as asked.
         dataset, prototype, workshop, space, probe, plan: what `synthesis` works with.
+        step: of the space's widths, and why it is that.
         recipe: of a finalist's full distillation.
         search_correct: images of the search split that the prototype classifies correctly.
         training: the record of the prototype's training, if it was trained here.
@@ -70,6 +72,7 @@ class Job:
     prototype: Prototype
     workshop: Workshop
     space: Space
+    step: WidthStep
     probe: Probe
     plan: Plan
     recipe: Recipe
@@ -131,6 +134,7 @@ class Job:
             seen_search=config.prototype.seen_search,
             frozen_macs_share=frozen_macs_share(self.prototype.coupling),
             groups=tuple((g.name, g.size) for g in self.prototype.coupling.groups),
+            step=self.step,
             blocks=tuple(b.name for b in self.prototype.coupling.blocks),
             operators=tuple(
                 (word, len(space.sites.standing(word))) for word in config.search.operators
@@ -175,7 +179,8 @@ def prepare(
     compute = detect()
     prototype, record = prototype_of(config, requirements, dataset, compute, watch, kept, training)
     is_trained = bool(record) or kept is not None or not config.prototype.train
-    space = Space(prototype.coupling, config.search.align, config.search.operators)
+    step = step_of(config, prototype.coupling)
+    space = Space(prototype.coupling, step.channels, config.search.operators)
     for word in config.search.operators:
         if not space.sites.standing(word):
             watch.note(f"nothing of '{config.prototype.network}' can be {word}")
@@ -193,13 +198,14 @@ def prepare(
             "asks of networks that learn from it"
         )
     return Job(
-        config=config,
+        config=replace(config, search=replace(config.search, align=step.channels)),
         requirements=requirements,
         aims=aims,
         dataset=dataset,
         prototype=prototype,
         workshop=workshop,
         space=space,
+        step=step,
         probe=make_probe(workshop, config.search.probe_images, config.seed),
         plan=plan_of(config, aims, utility, len(dataset.train)),
         recipe=full_recipe(config, len(dataset.train)),

@@ -1,12 +1,14 @@
 """From what a run file says to what the search works with: aims, the cycles' plan, recipes.
 
 requirements -> aims       what networks of the search are to reach
+search -> WidthStep        in which widths change
 search, finalists -> Plan  of every cycle, with its short distillation
 finalists -> Recipe        of a finalist's full distillation
 """
 
 from gensynth.certify import certifiable
 from gensynth.config import RunConfig
+from gensynth.coupling import Coupling
 from gensynth.cycle import Plan
 from gensynth.errors import ConfigError
 from gensynth.evolution import Aim
@@ -14,6 +16,7 @@ from gensynth.inquisitor import FULL
 from gensynth.requirements import ACCURACIES, Requirement, accuracy_limit, cost_limits
 from gensynth.train import Recipe
 from gensynth.utility import Utility
+from gensynth.width_step import WidthStep, width_step
 
 COMPILED_FROM = 300_000
 """Images of a finalist's distillation from which compiling its network pays (20 to 40 s)."""
@@ -42,6 +45,16 @@ def aims_of(
         certifiable(one, test_images, sharing=finalists.count) if one.metric in ACCURACIES else one
         for one in requirements
     )
+
+
+def step_of(config: RunConfig, coupling: Coupling) -> WidthStep:
+    """Return the step of widths: the run file's, or the one that suits this machine's runtime."""
+    sizes = [group.size for group in coupling.groups]
+    if config.search.align is not None:
+        return width_step(sizes, block=None, asked=config.search.align)
+    from gensynth.export.runtime import convolution_block
+
+    return width_step(sizes, block=convolution_block())
 
 
 def plan_of(
@@ -73,7 +86,6 @@ def plan_of(
         candidates=search.candidates,
         shortlist=search.shortlist,
         directions=search.directions,
-        align=search.align,
         absorb=search.absorb if search.learn_weights else 0.0,
         warmup=round(search.warmup_images / search.images) if search.learn_weights else 0,
         seed=config.seed,

@@ -15,6 +15,7 @@ from gensynth.config import RunConfig
 from gensynth.data.dataset import Dataset
 from gensynth.errors import PrototypeError
 from gensynth.generator import Generator
+from gensynth.planning import step_of
 from gensynth.pretrain import train_prototype
 from gensynth.prototype import Prototype, load_weights, read_prototype
 from gensynth.prototypes import create, shipped
@@ -95,7 +96,8 @@ def _check_reachable(
             f"prototype '{config.prototype.network}' has no channels that can be removed: all of "
             "them reach its input, its output or a part that cannot be looked into"
         )
-    space = Space(coupling, config.search.align, config.search.operators)
+    step = step_of(config, coupling)
+    space = Space(coupling, step.channels, config.search.operators)
     zeros = tuple(np.zeros(size) for size in space.sizes)
     theta = initial_theta(
         space, zeros, np.ones(len(coupling.blocks)), seed=0, directions=1, spread=0.0,

@@ -264,6 +264,8 @@ def _keep_inputs(run: RunFolder, job: Job) -> None:
     digest = weights_sha256(run.path / publish.PROTOTYPE / states.WEIGHTS_FILE)
     inputs = {"data": job.inputs["data"], "weights_sha256": digest}
     inputs["prototype"] = job.inputs["prototype"]
+    # With the step of widths that this machine suggested: another one may suggest another.
+    run.write_text("run.toml", to_toml(replace(job.config, out=run.path.resolve())))
     run.write_text(INPUTS_FILE, _json(inputs))
 
 

@@ -33,6 +33,7 @@ from gensynth.devices.registry import Device
 from tests.relay import Relay
 
 SSHD = shutil.which("sshd", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+NO_SSH = "OpenSSH's server and client are not installed"
 _START_S = 20.0
 
 _WORK = "gensynth/devices/agent/work.py"
@@ -254,7 +255,7 @@ def start_file(text: str, folder: Path) -> dict[str, str]:
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
     """A running board, registered, with the user's key accepted."""
     if SSHD is None or shutil.which("ssh") is None:
-        pytest.skip("OpenSSH's server and client are not installed")
+        pytest.skip(NO_SSH)
     if _is_locked(_user()):
         pytest.skip("this account is locked, so sshd lets nobody in")
     if not Path("/proc/self/environ").exists():

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import settings
 
 from tests import toybox
-from tests.board import agent_home, board
+from tests.board import NO_SSH, agent_home, board
 
 __all__ = ["agent_home", "board"]
 
@@ -61,6 +61,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("no CUDA device")
     if item.get_closest_marker("device") and "GENSYNTH_TEST_DEVICE" not in os.environ:
         pytest.skip("GENSYNTH_TEST_DEVICE names no board")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests an ssh server would have let run, and how to get one."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    without = sum(NO_SSH in str(report.longrepr) for report in skipped)
+    if without:
+        terminalreporter.write_line(
+            f"{without} tests of boards behind ssh were skipped: they start an ssh server of their "
+            "own, and none is installed here; on Debian and Ubuntu: apt-get install openssh-server"
+        )
 
 
 @pytest.fixture(scope="session")

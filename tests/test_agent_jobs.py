@@ -77,11 +77,9 @@ def test_a_file_that_is_no_network(clean: Home) -> None:
 
 
 def test_a_network_that_never_ends(clean: Home) -> None:
-    start_s = time.monotonic()
     result = result_of(errands.endless("endless", limits={"run_s": 0.5}))
     assert result["status"] == "timeout_run"
     assert "0.5 s" in result["message"]
-    assert time.monotonic() - start_s < 30.0
     assert still_works()
 
 

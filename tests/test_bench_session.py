@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -224,17 +225,25 @@ def test_from_python_one_call_measures_and_wrong_ones_are_refused(
     )
 
 
-def test_the_agent_takes_less_than_a_second_beside_the_measuring(
+def test_beside_the_measuring_a_job_takes_little_more_than_starting_the_runtime_does(
     tmp_path: Path, store: Store
 ) -> None:
     # Processor time of this process and of its children, since the machine may be busy; what is
     # measured are three blocks and eight rounds of 0.02 s.
-    asked = request(convolution(tmp_path / "net.onnx"))
+    file = convolution(tmp_path / "net.onnx")
+    asked = request(file)
     answer(asked, store=store, fresh=True)  # the agent's file is there then
-    before = os.times()
-    answer(asked, store=store, fresh=True)
-    after = os.times()
-    assert sum(after[:4]) - sum(before[:4]) - 11 * 0.02 < 1
+
+    def cpu_s(work: Callable[[], object]) -> float:
+        before = os.times()
+        work()
+        return sum(os.times()[:4]) - sum(before[:4])
+
+    program = f"import onnxruntime; onnxruntime.InferenceSession({str(file)!r})"
+    start = [sys.executable, "-c", program]
+    starting_s = min(cpu_s(lambda: subprocess.run(start, check=True)) for _ in range(3))
+    job_s = min(cpu_s(lambda: answer(asked, store=store, fresh=True)) for _ in range(2))
+    assert job_s - 11 * 0.02 < 6 * starting_s
 
 
 def test_a_board_behind_ssh_measures_the_same_way(

@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -306,10 +307,15 @@ def test_a_prototype_without_a_free_width_gives_its_blocks_or_itself() -> None:
     assert generator.generate(1).selection.removed == (space.coupling.blocks[0].name,)
 
 
-def test_256_seeds_of_resnet56_take_under_two_seconds() -> None:
+def test_256_seeds_of_resnet56_are_drawn_in_less_than_twenty_steps_of_its_training() -> None:
     space = space_of("resnet56", 2)
     generator = Generator(space, theta_of(space), limits_of(space, 0.3, 0.3))
-    start = time.process_time()  # processor time: others may use this machine too
-    points = generator.points(range(256))
-    assert time.process_time() - start < 2.0
-    assert len(points) == 256
+    network, images = RESNETS["resnet56"](), torch.zeros(64, 3, 32, 32)
+
+    def cpu_s(work: Callable[[], object]) -> float:
+        start_s = time.process_time()  # others may use this machine too
+        work()
+        return time.process_time() - start_s
+
+    step_s = min(cpu_s(lambda: network(images).sum().backward()) for _ in range(2))
+    assert cpu_s(lambda: generator.points(range(256))) < 20 * step_s

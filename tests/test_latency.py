@@ -210,13 +210,6 @@ def test_the_median_is_that_of_a_plain_loop(tmp_path: Path) -> None:
     assert np.median(ours) == pytest.approx(np.median(plain), rel=0.15)
 
 
-def test_four_small_networks_are_timed_in_three_seconds(tmp_path: Path) -> None:
-    files = [network_file(tmp_path, width) for width in (4, 8, 12, 16)]
-    start = time.perf_counter()
-    measure(files, repeats=100)
-    assert time.perf_counter() - start < 3
-
-
 def test_a_file_that_is_absent_or_damaged_is_named(tmp_path: Path) -> None:
     file = tmp_path / "bad.onnx"
     with pytest.raises(ExportError, match=r"cannot read .*bad\.onnx: No such file"):

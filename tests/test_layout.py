@@ -22,7 +22,7 @@ LEVELS = (
     "data tasks prototypes",
     "graph",
     "trace blocks labels resolution substitutes substitution coupling cost operators",
-    "requirements utility sites points coefficients space judgement",
+    "requirements utility sites points coefficients space judgement width_step",
     "theta descent generator network prototype inspection",
     "probe information stimuli patches fitting",
     "insight features inquisitor regression evolution",

@@ -246,9 +246,10 @@ def test_without_weights_the_two_ways_to_them_are_named(gensynth: Command, here:
 def test_a_cost_that_cannot_be_reached_is_said_before_the_prototype_is_trained(
     gensynth: Command, here: Path
 ) -> None:
+    (here / "steps.toml").write_text("[search]\nalign = 2\n")
     before = toybox.tree(here)
     code, _, err = gensynth(
-        "synth", "--data", "toy:data", "--prototype", "toy:Net", "--train-prototype",
+        "synth", "steps.toml", "--data", "toy:data", "--prototype", "toy:Net", "--train-prototype",
         "--require", "params <= 0.1k",
     )  # fmt: skip
     assert code == 2

@@ -5,6 +5,7 @@ that a version lacks. `rtx` tests ask the real builder of tensorrt-rtx, `gpu` te
 """
 
 import sys
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -113,11 +114,13 @@ def test_an_engine_comes_with_its_size_seconds_layers_and_log(
     opened: Opened, spool: Spool, version: str
 ) -> None:
     runtime, _ = opened(version)
+    start_s = time.perf_counter()
     engine = runtime.load(network(spool, convolution(), x=image()), "fp32", 64).engine
+    took_s = time.perf_counter() - start_s
     assert engine is not None
     (plan,) = Path(spool.engines).glob("*.plan")
     assert engine["bytes"] == plan.stat().st_size
-    assert 0 < engine["build_s"] < 60
+    assert 0 < engine["build_s"] < took_s
     if version.startswith("8.0"):
         assert engine["layers"] is None  # it cannot tell
     else:

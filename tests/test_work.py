@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -209,12 +210,14 @@ def test_a_build_alone_gives_size_seconds_precisions_layers_and_log(
     installed = machine(version)
     typed = version == "11.0.0"
     net = bench.net(convolution(half=typed), dtype="float16" if typed else "float32")
+    start_s = time.perf_counter()
     result = bench.do(net, runtime="tensorrt-pycuda", precision="fp16", build_only=True)
+    took_s = time.perf_counter() - start_s
     (network,) = result["networks"]
     engine = network["engine"]
     (plan,) = Path(bench.spool.engines).glob("*.plan")
     assert engine["bytes"] == plan.stat().st_size
-    assert 0 < engine["build_s"] < 60
+    assert 0 < engine["build_s"] < took_s
     assert (engine["cached"], engine["workspace_mib"]) == (False, 64)
     if version.startswith("8.0"):  # it cannot tell
         assert (engine["layers"], engine["precisions"]) == (None, None)

@@ -99,6 +99,7 @@ warmup_images = 640
 images = 320
 probe_images = 64
 candidates = 16
+align = 2
 
 [finalists]
 epochs = 3

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from gensynth.render.figures import columns, count, duration, wrapped
+from gensynth.render.figures import columns, count, duration, step_of_widths, wrapped
 
 if TYPE_CHECKING:
     from gensynth.forecast import Forecast
@@ -31,6 +31,7 @@ def forecast(forecast: "Forecast", width: int = 80) -> str:
     blocks = ", ".join(forecast.blocks)
     freedom = [
         f"{len(forecast.groups)} groups of {channels:,} channels in all: {groups or 'none'}",
+        step_of_widths(forecast.step),
         f"{len(forecast.blocks)} blocks that can go whole: {blocks or 'none'}",
         *_operators(forecast),
         f"frozen: {100 * forecast.frozen_macs_share:.1f} % of the prototype's MACs, in fixed parts",
