@@ -31,7 +31,7 @@ from gensynth.bench.student import quantile
 from gensynth.devices.agent.status import USABLE
 from gensynth.devices.registry import Device
 from gensynth.errors import DeviceFault
-from gensynth.watch import Silent, Watch
+from gensynth.progress import Silent, Watch
 
 EVERY = 20
 GRADE = find_grade("quick")

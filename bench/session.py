@@ -34,8 +34,8 @@ from gensynth.devices.client import connect
 from gensynth.devices.registry import Device
 from gensynth.environment import environment
 from gensynth.errors import ConfigError, DeviceFault
-from gensynth.nearest import did_you_mean
-from gensynth.watch import SILENT, Watch
+from gensynth.progress import SILENT, Watch
+from gensynth.suggestion import did_you_mean
 
 WITH_FIGURES = frozenset(["ok", "degraded", "throttled", "not_steady"])
 PAUSES_S = (2.0, 5.0)

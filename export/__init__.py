@@ -28,14 +28,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gensynth.durable import write_bytes
+from gensynth.atomic_files import write_bytes
 from gensynth.errors import ExportError
 from gensynth.export.parity import TOLERANCE, Parity, check_network
 
 if TYPE_CHECKING:
     import torch
 
-    from gensynth.network import Network
+    from gensynth.network.module import Network
 
 __all__ = ["export_network"]
 

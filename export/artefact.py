@@ -24,7 +24,7 @@ from onnx import ModelProto
 from PIL import Image
 from safetensors.torch import save
 
-from gensynth.durable import write_bytes, write_folder
+from gensynth.atomic_files import write_bytes, write_folder
 from gensynth.environment import environment
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import Report, inspect

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from gensynth.cost import cost
 from gensynth.errors import ExportError
 from gensynth.export.int8 import Quantizer
 from gensynth.export.parity import run_all
@@ -25,9 +24,10 @@ from gensynth.export.runtime import Rounding
 from gensynth.export.source import Source, correct_of_file
 from gensynth.export.targets import Target
 from gensynth.export.writer import Array
-from gensynth.intervals import lower_bound, upper_bound
-from gensynth.judgement import Verdict, judge_range
-from gensynth.requirements import Requirement
+from gensynth.goals.intervals import lower_bound, upper_bound
+from gensynth.goals.requirements import Requirement
+from gensynth.goals.verdicts import Verdict, judge_range
+from gensynth.graph.cost import cost
 
 CALIBRATION_IMAGES = 512
 DAMAGE_IMAGES = 128

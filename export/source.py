@@ -10,8 +10,8 @@ import torch
 from gensynth.export.half import is_half, rounded
 from gensynth.export.parity import run_all
 from gensynth.export.runtime import Rounding
-from gensynth.network import Network
-from gensynth.requirements import Requirement
+from gensynth.goals.requirements import Requirement
+from gensynth.network.module import Network
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from typing import Any
 
 from gensynth.errors import ConfigError
 from gensynth.export.runtime import Rounding
-from gensynth.nearest import did_you_mean
+from gensynth.suggestion import did_you_mean
 
 PRECISIONS = ("fp32", "fp16", "int8")
 

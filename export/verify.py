@@ -28,7 +28,7 @@ from gensynth.export.parity import Parity
 from gensynth.export.runtime import Rounding
 from gensynth.export.source import Reading, compute
 from gensynth.export.targets import find_target
-from gensynth.network import load_network
+from gensynth.network.module import load_network
 
 RECORDED_TOLERANCE = 1e-3
 """Between outputs computed now and those recorded, which another machine may have computed."""

@@ -115,14 +115,14 @@ class SearchConfig:
             times as many in the first cycle.
         directions: independent ways in which a seed tilts a network.
         align: channels that are kept or removed together; None takes the block that this
-            machine computes convolutions in, see `gensynth.width_step`.
+            machine computes convolutions in, see `gensynth.space.width_step`.
         absorb: share of a cycle's fine-tuned weights that the shared weights take over.
         diversity: weight of the family's spread in the objective; in units of utility.
         risk: share of seeds, in [0, 1], that may be predicted to violate a requirement.
         learn_weights: whether the shared weights learn at all; if not, neither the warm-up nor
             the absorption takes place.
         operators: what may stand for a dense convolution, such as "separable" or
-            "low_rank_2", see `gensynth.substitutes`, and resolutions of the input such as
+            "low_rank_2", see `gensynth.space.substitutes`, and resolutions of the input such as
             "resolution_3_4"; none leaves all as it is.
     """
 
@@ -186,9 +186,9 @@ class RunConfig:
     """A whole run.
 
     Attributes:
-        requirements: inequalities such as "top1 >= 87%", see `gensynth.requirements`.
+        requirements: inequalities such as "top1 >= 87%", see `gensynth.goals.requirements`.
         utility: "netscore", "information_density" or arithmetic over metrics, see
-            `gensynth.utility`.
+            `gensynth.goals.utility`.
         seed: of the run; all of its randomness follows from it.
         out: the run folder; None leaves the choice to the command.
     """

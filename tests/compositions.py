@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gensynth.coupling import Coupling
-from gensynth.graph import BUFFERS, Graph, Selection, Vertex
-from gensynth.network import Edge, Network
+from gensynth.graph.graph import BUFFERS, Graph, Selection, Vertex
+from gensynth.network.module import Edge, Network
+from gensynth.space.coupling import Coupling
 
 MIXING = ("conv", "conv_transpose", "linear")
 POINTWISE = "relu relu6 elu sigmoid hard_sigmoid hard_swish silu gelu tanh leaky_relu".split()

@@ -102,12 +102,12 @@ def gensynth(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> toybox.Command:
     """The command: its arguments -> exit code, stdout, stderr."""
-    from gensynth import cli
+    from gensynth.cli import app
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["gensynth", *arguments])
         with pytest.raises(SystemExit) as stopped:
-            cli.main()
+            app.main()
         written = capsys.readouterr()
         assert isinstance(stopped.value.code, int)
         return stopped.value.code, written.out, written.err

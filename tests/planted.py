@@ -5,12 +5,12 @@ import functools
 import numpy as np
 import torch
 
-from gensynth.coupling import couple
-from gensynth.inquisitor import SHORT, Inquisitor, Observation
-from gensynth.insight import Insight
-from gensynth.points import Points
 from gensynth.prototypes.resnet import ResNet
-from gensynth.space import Space
+from gensynth.search.importance import Insight
+from gensynth.search.inquisitor import SHORT, Inquisitor, Observation
+from gensynth.space.coupling import couple
+from gensynth.space.points import Points
+from gensynth.space.space import Space
 from gensynth.trace import trace
 
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from gensynth.bench import grades
 from gensynth.bench.grades import Grade, Warmup
-from gensynth.cli import app
+from gensynth.cli.app import app
 from gensynth.devices import registry
 from tests.onnx_files import convolution, unary
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensynth.certify import Certificate, certifiable, certify, verdicts
 from gensynth.errors import ConfigError
-from gensynth.judgement import Verdict, judge_accuracy
-from gensynth.requirements import parse, parse_all
-from gensynth.utility import netscore
+from gensynth.goals.certificate import Certificate, certifiable, certify, verdicts
+from gensynth.goals.requirements import parse, parse_all
+from gensynth.goals.utility import netscore
+from gensynth.goals.verdicts import Verdict, judge_accuracy
 
 REQUIREMENTS = parse_all(["top1 >= 88%", "macs <= 20M"])
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gensynth import __version__
-from gensynth.reported import uninterrupted
+from gensynth.cli.exit_codes import uninterrupted
 from tests import toybox
 from tests.toybox import READING, Command
 
@@ -29,7 +29,7 @@ SMALLEST_COMMAND = (
 
 def test_help_is_quick_and_imports_neither_torch_nor_rich() -> None:
     code = (
-        "import sys; from gensynth.cli import app; sys.argv = ['gensynth', '--help']\n"
+        "import sys; from gensynth.cli.app import app; sys.argv = ['gensynth', '--help']\n"
         "try: app(prog_name='gensynth')\n"
         "finally: print(sorted({'torch', 'rich', 'pydantic', 'numpy'} & set(sys.modules)))"
     )
@@ -163,7 +163,7 @@ sys.meta_path.insert(0, Press())
 """
 
 
-@pytest.mark.parametrize("module", ["gensynth.cli", "typer", "pathlib", "typing"])
+@pytest.mark.parametrize("module", ["gensynth.cli.app", "typer", "pathlib", "typing"])
 def test_ctrl_c_within_the_first_imports_leaves_no_traceback(module: str, tmp_path: Path) -> None:
     (tmp_path / "press.py").write_text(PRESS)
     project = tomllib.loads((toybox.ROOT / "pyproject.toml").read_text())["project"]
@@ -204,7 +204,7 @@ def test_ctrl_c_within_an_import_waits_for_its_end() -> None:
 
 def test_where_ctrl_c_is_ignored_it_stays_ignored() -> None:
     code = (
-        "import os, signal; from gensynth.reported import uninterrupted\n"
+        "import os, signal; from gensynth.cli.exit_codes import uninterrupted\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "with uninterrupted(): os.kill(os.getpid(), signal.SIGINT)\n"
     )

@@ -17,7 +17,7 @@ from gensynth.bench.store import Store
 from gensynth.bench.subjects import find, read
 from gensynth.devices.registry import LOCAL, Device
 from gensynth.errors import DeviceFault
-from gensynth.watch import SILENT, Watch
+from gensynth.progress import SILENT, Watch
 from tests.agent_results import AgentResult
 from tests.onnx_files import convolution
 

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gensynth.cost import Cost, cost, vertex_costs
-from gensynth.coupling import couple
-from gensynth.graph import Graph, Vertex
-from gensynth.network import Network, build, opaque_modules
+from gensynth.graph.cost import Cost, cost, vertex_costs
+from gensynth.graph.graph import Graph, Vertex
+from gensynth.network.module import Network, build, opaque_modules
 from gensynth.prototypes.resnet import resnet20, resnet56
+from gensynth.space.coupling import couple
 from gensynth.trace import trace
 from tests.compositions import compose, random_selection, random_weights
 from tests.families import FAMILIES, make

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from gensynth.coupling import Coupling, couple
-from gensynth.graph import Graph, Selection, Vertex
-from gensynth.network import build, opaque_modules
+from gensynth.graph.graph import Graph, Selection, Vertex
+from gensynth.network.module import build, opaque_modules
 from gensynth.prototypes import create
+from gensynth.space.coupling import Coupling, couple
 from gensynth.trace import trace
 from tests.compositions import (
     compose,

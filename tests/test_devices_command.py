@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from gensynth.cli import app
+from gensynth.cli.app import app
 from gensynth.devices import registry
 from gensynth.devices.check import Checked, Finding
 from gensynth.devices.check import check as examine

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gensynth import artefacts
 from gensynth.devices import registry
 from gensynth.devices.client import connect
 from gensynth.devices.registry import LOCAL, Device
@@ -24,6 +23,7 @@ from gensynth.export import engine
 from gensynth.export.artefact import Artefact, make, write
 from gensynth.export.targets import find_target
 from gensynth.export.verify import verify
+from gensynth.runs import artefacts
 from tests import toybox
 from tests.board import Home
 from tests.test_export_command import finalists, manifest

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gensynth.compute import Compute
 from gensynth.data.dataset import Augmentation, Dataset, Split
 from gensynth.data.views import Views
-from gensynth.evaluation import Workshop, recalibrate
-from gensynth.graph import Graph, Selection
-from gensynth.network import Network, build
-from gensynth.prototype import Prototype, read_prototype
+from gensynth.graph.graph import Graph, Selection
+from gensynth.network.compute import Compute
+from gensynth.network.module import Network, build
 from gensynth.prototypes.resnet import ResNet
+from gensynth.space.prototype import Prototype, read_prototype
 from gensynth.trace import trace
-from gensynth.train import Recipe, Teacher, fit
+from gensynth.training.evaluator import Workshop, recalibrate
+from gensynth.training.fit import Recipe, Teacher, fit
 
 SELECTION = Selection({"conv1": (0, 2, 3), "stage2.0.conv1": (1, 4, 5, 6)}, ("stage1.0.add",))
 

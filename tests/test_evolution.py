@@ -7,7 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from gensynth.evolution import (
+from gensynth.goals.utility import Utility
+from gensynth.randomness import stream
+from gensynth.search.evolution import (
     LEAST_DISTANCE,
     Aim,
     Outlook,
@@ -15,12 +17,10 @@ from gensynth.evolution import (
     median_distance,
     pairwise,
 )
-from gensynth.generator import Generator
-from gensynth.inquisitor import SHORT
-from gensynth.points import COSTS, Points
-from gensynth.randomness import stream
-from gensynth.theta import Theta, grid, initial_theta
-from gensynth.utility import Utility
+from gensynth.search.generator import Generator
+from gensynth.search.inquisitor import SHORT
+from gensynth.search.theta import Theta, grid, initial_theta
+from gensynth.space.points import COSTS, Points
 from tests.planted import learned, planted_logit, space
 
 PRICE = 20.0

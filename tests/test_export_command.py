@@ -21,7 +21,7 @@ from gensynth.errors import ConfigError, ExportError
 from gensynth.export.artefact import make, write
 from gensynth.export.targets import find_target, names
 from gensynth.export.verify import verify
-from gensynth.network import load_network
+from gensynth.network.module import load_network
 from tests import toybox
 from tests.test_verify import source
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 import gensynth
-from gensynth.cost import cost
-from gensynth.distilled import distil
 from gensynth.errors import Interrupted, RunError
-from gensynth.family import Family, generate
-from gensynth.graph import Graph
-from gensynth.judgement import Verdict
-from gensynth.results import Result
-from gensynth.run import synth
-from gensynth.watch import Silent
+from gensynth.goals.verdicts import Verdict
+from gensynth.graph.cost import cost
+from gensynth.graph.graph import Graph
+from gensynth.progress import Silent
+from gensynth.runs.family import Family, generate
+from gensynth.runs.family_training import distil
+from gensynth.runs.result import Result
+from gensynth.runs.run import synth
 from tests import tiny
 
 SEEDS = range(12)

@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gensynth.attempts import Attempt
-from gensynth.certify import certify
-from gensynth.cycle import State
 from gensynth.environment import environment
 from gensynth.errors import ConfigError
-from gensynth.finalists import LEAST_DISTANCE, Ranking, choose
-from gensynth.inquisitor import FULL
-from gensynth.job import Job, prepare
-from gensynth.judgement import Verdict
-from gensynth.publish import letters
-from gensynth.record import RunFolder
-from gensynth.regression import sigmoid
-from gensynth.synthesis import initialise
-from gensynth.watch import Silent
+from gensynth.goals.certificate import certify
+from gensynth.goals.verdicts import Verdict
+from gensynth.progress import Silent
+from gensynth.runs.finalists import LEAST_DISTANCE, Ranking, choose
+from gensynth.runs.folder import RunFolder
+from gensynth.runs.full_distillation import Attempt
+from gensynth.runs.prepare import Job, prepare
+from gensynth.runs.publish import letters
+from gensynth.search.cycle import State
+from gensynth.search.inquisitor import FULL
+from gensynth.search.regression import sigmoid
+from gensynth.search.synthesis import initialise
 from tests import tiny
 
 

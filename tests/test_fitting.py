@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gensynth.fitting import RIDGE, centred, fit, fit_all
-from gensynth.graph import Graph
-from gensynth.network import build
-from gensynth.patches import Patches, patches
-from gensynth.substitutes import SUBSTITUTES, inner_channels
-from gensynth.substitution import substitute
+from gensynth.graph.graph import Graph
+from gensynth.network.module import build
+from gensynth.space.placement import substitute
+from gensynth.space.substitutes import SUBSTITUTES, inner_channels
 from gensynth.trace import trace
+from gensynth.training.patch_moments import Patches, patches
+from gensynth.training.substitute_weights import RIDGE, centred, fit, fit_all
 
 READ, WRITTEN = 8, 12
 

@@ -15,11 +15,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gensynth.cost import cost
 from gensynth.export.folding import Folded, fold
 from gensynth.export.onnx import to_onnx
-from gensynth.graph import Graph, Vertex
-from gensynth.network import Network, build, opaque_modules
+from gensynth.graph.cost import cost
+from gensynth.graph.graph import Graph, Vertex
+from gensynth.network.module import Network, build, opaque_modules
 from gensynth.prototypes.resnet import resnet20
 from gensynth.trace import trace
 from tests.compositions import compose, outputs, random_weights

@@ -15,15 +15,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gensynth.cost import cost
-from gensynth.coupling import couple
 from gensynth.errors import UnreachableError
-from gensynth.generator import Generator
-from gensynth.graph import Graph
-from gensynth.points import COSTS, Points
+from gensynth.graph.cost import cost
+from gensynth.graph.graph import Graph
 from gensynth.prototypes.resnet import resnet8, resnet20, resnet56
-from gensynth.space import Space
-from gensynth.theta import Theta, initial_theta
+from gensynth.search.generator import Generator
+from gensynth.search.theta import Theta, initial_theta
+from gensynth.space.coupling import couple
+from gensynth.space.points import COSTS, Points
+from gensynth.space.space import Space
 from gensynth.trace import trace
 from tests.compositions import compose
 from tests.families import make
@@ -264,10 +264,10 @@ def test_another_process_gives_the_same_bytes(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from gensynth.coupling import couple
-from gensynth.generator import Generator
-from gensynth.graph import Graph
-from gensynth.space import Space
+from gensynth.space.coupling import couple
+from gensynth.search.generator import Generator
+from gensynth.graph.graph import Graph
+from gensynth.space.space import Space
 
 folder = Path(sys.argv[1])
 space = Space(couple(Graph.from_json((folder / "prototype.json").read_text())))

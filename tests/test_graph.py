@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensynth.coupling import couple
-from gensynth.graph import Graph, Selection, Vertex
+from gensynth.graph.graph import Graph, Selection, Vertex
+from gensynth.space.coupling import couple
 from tests.compositions import compose, random_selection
 
 IMAGE = Vertex("image", "input", shape=(3, 4, 4))
@@ -117,7 +117,7 @@ def test_text_that_is_no_graph_is_refused(text: str, message: str) -> None:
 
 def test_a_graph_is_read_without_torch() -> None:
     code = (
-        "import sys; from gensynth.graph import Graph; Graph.from_json(sys.stdin.read()); "
+        "import sys; from gensynth.graph.graph import Graph; Graph.from_json(sys.stdin.read()); "
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], input=SMALL.to_json(), text=True, check=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gensynth.errors import ConfigError
-from gensynth.importing import import_object
+from gensynth.references import import_object
 
 
 @pytest.fixture

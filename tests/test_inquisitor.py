@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from gensynth.features import Features
-from gensynth.inquisitor import FULL, SHORT, Inquisitor
-from gensynth.insight import FLOOR_NATS, LEARNING_RATE, consolidate, first_insight
-from gensynth.points import Points
-from gensynth.probe import Responses
+from gensynth.probing.probe import Responses
+from gensynth.search.features import Features
+from gensynth.search.importance import FLOOR_NATS, LEARNING_RATE, consolidate, first_insight
+from gensynth.search.inquisitor import FULL, SHORT, Inquisitor
+from gensynth.space.points import Points
 from tests.planted import insight, learned, observe, planted_logit, points_at, random_points, space
 
 

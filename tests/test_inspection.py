@@ -10,19 +10,19 @@ import torch
 from torch.fx import symbolic_trace
 from torch.fx.passes.shape_prop import ShapeProp
 
-from gensynth import cli
-from gensynth.cost import Cost
-from gensynth.coupling import LAST, couple
+from gensynth.cli import app
 from gensynth.export.runtime import convolution_block
-from gensynth.graph import Graph, Vertex
-from gensynth.inspection import Inspection, inspect, inspection
-from gensynth.network import build
+from gensynth.graph.cost import Cost
+from gensynth.graph.graph import Graph, Vertex
+from gensynth.network.module import build
 from gensynth.prototypes import REGISTRY, create
 from gensynth.render.figures import step_of_widths, wrapped
 from gensynth.render.inspection import inspection as rendered
-from gensynth.substitutes import POINTWISE
+from gensynth.space.coupling import LAST, couple
+from gensynth.space.inspection import Inspection, inspect, inspection
+from gensynth.space.substitutes import POINTWISE
+from gensynth.space.width_step import WidthStep, width_step
 from gensynth.trace import trace
-from gensynth.width_step import WidthStep, width_step
 from tests.compositions import compose, random_selection
 from tests.families import FAMILIES, make
 from tests.further import FURTHER
@@ -234,7 +234,7 @@ def gensynth(
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["gensynth", "inspect", *arguments])
         with pytest.raises(SystemExit) as stopped:
-            cli.main()
+            app.main()
         written = capsys.readouterr()
         sys.modules.pop("shown_toys", None)
         assert isinstance(stopped.value.code, int)

@@ -25,9 +25,9 @@ from gensynth.export.sensitivity import fallen_requirements, mix
 from gensynth.export.source import Source
 from gensynth.export.targets import find_target, names
 from gensynth.export.verify import verify
-from gensynth.graph import Graph, Vertex
-from gensynth.network import build
-from gensynth.requirements import parse_all
+from gensynth.goals.requirements import parse_all
+from gensynth.graph.graph import Graph, Vertex
+from gensynth.network.module import build
 from tests import toybox
 from tests.test_export_command import finalists, manifest
 from tests.test_targets import parser_errors

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensynth.intervals import lower_bound, shared, upper_bound, wilson
+from gensynth.goals.intervals import lower_bound, shared, upper_bound, wilson
 
 
 def test_wilson_of_8_in_10() -> None:

@@ -11,8 +11,6 @@ import pytest
 import torch
 from torch import nn
 
-from gensynth import stimuli
-from gensynth.compute import Compute
 from gensynth.config import (
     DataConfig,
     FinalistsConfig,
@@ -21,14 +19,16 @@ from gensynth.config import (
     SearchConfig,
     TaskConfig,
 )
-from gensynth.cost import cost
-from gensynth.coupling import couple
 from gensynth.errors import ConfigError, DataError, GensynthError, PrototypeError, UnreachableError
-from gensynth.forecast import TIMED_STEPS, frozen_macs_share, pace, point_at_limits
-from gensynth.inquisitor import FULL
-from gensynth.job import Job, prepare
-from gensynth.run import synth
-from gensynth.space import Space
+from gensynth.graph.cost import cost
+from gensynth.network.compute import Compute
+from gensynth.probing import stimuli
+from gensynth.runs.forecast import TIMED_STEPS, frozen_macs_share, pace, point_at_limits
+from gensynth.runs.prepare import Job, prepare
+from gensynth.runs.run import synth
+from gensynth.search.inquisitor import FULL
+from gensynth.space.coupling import couple
+from gensynth.space.space import Space
 from gensynth.trace import trace
 from tests import tiny
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gensynth.judgement import Verdict, combine, judge, judge_accuracy, judge_cost, judge_range
-from gensynth.requirements import parse, parse_all
+from gensynth.goals.requirements import parse, parse_all
+from gensynth.goals.verdicts import Verdict, combine, judge, judge_accuracy, judge_cost, judge_range
 
 COSTS = {"params": 1e6, "macs": 1e9}
 

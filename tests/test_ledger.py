@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gensynth.data.dataset import Split
 from gensynth.errors import RunError
-from gensynth.ledger import Ledger, split_sha256, weights_sha256
+from gensynth.goals.ledger import Ledger, split_sha256, weights_sha256
 
 
 class Eye:

@@ -1,6 +1,6 @@
 """An unknown word is answered with the nearest known one."""
 
-from gensynth.nearest import did_you_mean
+from gensynth.suggestion import did_you_mean
 
 
 def test_one_wrong_letter_names_the_word_meant() -> None:

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gensynth.errors import PrototypeError, RunError
-from gensynth.graph import Graph, Vertex
-from gensynth.network import (
+from gensynth.graph.graph import Graph, Vertex
+from gensynth.network.module import (
     Network,
     build,
     load_network,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gensynth.errors import ExportError
 from gensynth.export.onnx import to_onnx
 from gensynth.export.operators import EMIT
-from gensynth.graph import OPERATORS, Graph, Vertex
+from gensynth.graph.graph import OPERATORS, Graph, Vertex
 from gensynth.prototypes.resnet import ResNet, resnet8, resnet20
 from gensynth.trace import trace
 

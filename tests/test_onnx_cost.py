@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from gensynth.bench.observed import observed_shapes
 from gensynth.bench.onnx_cost import OnnxCost, count, multiplying_values
 from gensynth.bench.structure import structure_sha256
-from gensynth.cost import cost
 from gensynth.export.onnx import to_onnx
-from gensynth.graph import Graph
+from gensynth.graph.cost import cost
+from gensynth.graph.graph import Graph
 from gensynth.prototypes.resnet import ResNet
 from gensynth.trace import trace
 from tests.families import make

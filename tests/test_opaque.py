@@ -9,7 +9,6 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from gensynth import artefacts
 from gensynth.config import PrototypeConfig
 from gensynth.errors import ExportError, RunError
 from gensynth.export import export_network
@@ -20,8 +19,9 @@ from gensynth.export.onnx import to_onnx
 from gensynth.export.parity import check_network
 from gensynth.export.targets import find_target, names
 from gensynth.export.verify import verify
-from gensynth.network import Network, build, opaque_modules
-from gensynth.run import synth
+from gensynth.network.module import Network, build, opaque_modules
+from gensynth.runs import artefacts
+from gensynth.runs.run import synth
 from gensynth.trace import trace
 from tests import tiny
 from tests.families import conv_bn, make

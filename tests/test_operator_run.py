@@ -9,11 +9,11 @@ import torch
 
 import gensynth
 from gensynth.config import SearchConfig
-from gensynth.cost import cost
 from gensynth.errors import Interrupted
-from gensynth.family import generate
-from gensynth.results import Result
-from gensynth.run import resume, synth
+from gensynth.graph.cost import cost
+from gensynth.runs.family import generate
+from gensynth.runs.result import Result
+from gensynth.runs.run import resume, synth
 from tests import tiny
 from tests.test_run import Stop, networks
 from tests.toybox import RUN, Command

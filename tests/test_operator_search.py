@@ -15,14 +15,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gensynth.coupling import couple
-from gensynth.generator import Generator
-from gensynth.inquisitor import FULL, SHORT, Inquisitor, Observation
-from gensynth.network import build
-from gensynth.points import COSTS, Points
-from gensynth.space import Space
-from gensynth.substitution import WORDS
-from gensynth.theta import Theta, initial_theta
+from gensynth.network.module import build
+from gensynth.search.generator import Generator
+from gensynth.search.inquisitor import FULL, SHORT, Inquisitor, Observation
+from gensynth.search.theta import Theta, initial_theta
+from gensynth.space.coupling import couple
+from gensynth.space.placement import WORDS
+from gensynth.space.points import COSTS, Points
+from gensynth.space.space import Space
 from tests import planted
 from tests.compositions import compose, random_weights
 from tests.test_generator import NO_BUDGET, counted, limits_of, space_of, theta_of
@@ -141,11 +141,13 @@ def test_without_operators_an_inquisitor_is_that_of_before(
         "one": (1.0, 2.0), "macs": (0.2, 0.5), "params": (0.2, 0.5), "width": (0.2, 0.3),
         "removed": (-0.2, 0.3), "kept": (0.2, 0.3), "rank": (-0.1, 0.3), "blocks": (-0.1, 0.3),
     }  # fmt: skip
-    monkeypatch.setattr("gensynth.inquisitor._ACCURACY_PRIOR", {**named, "operators": (0, 1)})
+    monkeypatch.setattr(
+        "gensynth.search.inquisitor._ACCURACY_PRIOR", {**named, "operators": (0, 1)}
+    )
     extra = ((-0.5, 0.4), (1.0, 0.7), (0.2, 0.2))
-    monkeypatch.setattr("gensynth.inquisitor._EXTRA_PRIOR", extra)
-    monkeypatch.setattr("gensynth.regression.SCATTERS", np.geomspace(0.01, 0.3, 6))
-    monkeypatch.setattr("gensynth.regression.NEGLIGIBLE", 1e-4)
+    monkeypatch.setattr("gensynth.search.inquisitor._EXTRA_PRIOR", extra)
+    monkeypatch.setattr("gensynth.search.regression.SCATTERS", np.geomspace(0.01, 0.3, 6))
+    monkeypatch.setattr("gensynth.search.regression.NEGLIGIBLE", 1e-4)
     inquisitor = planted.learned.__wrapped__()  # not one that has predicted by other priors
     mean, _ = inquisitor.predict(planted.random_points(3, 9), FULL)
     # 1e-4 is far below their standard errors and far above what another order of sums changes.
@@ -245,10 +247,10 @@ def test_another_process_gives_the_same_bytes(tmp_path: Path) -> None:
     code = """
 import json, sys
 from pathlib import Path
-from gensynth.coupling import couple
-from gensynth.generator import Generator
-from gensynth.graph import Graph
-from gensynth.space import Space
+from gensynth.space.coupling import couple
+from gensynth.search.generator import Generator
+from gensynth.graph.graph import Graph
+from gensynth.space.space import Space
 
 folder = Path(sys.argv[1])
 text = (folder / "generator.json").read_text()

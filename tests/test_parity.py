@@ -9,13 +9,13 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from gensynth.coupling import couple
 from gensynth.errors import ExportError
 from gensynth.export import export_network
 from gensynth.export.parity import check, check_network
-from gensynth.graph import Selection
-from gensynth.network import Network, build
+from gensynth.graph.graph import Selection
+from gensynth.network.module import Network, build
 from gensynth.prototypes.resnet import ResNet
+from gensynth.space.coupling import couple
 from gensynth.trace import trace
 from tests.families import FAMILIES, make
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gensynth.compute import Compute
 from gensynth.data.dataset import Augmentation, Dataset, Split
 from gensynth.errors import DataError, RunError
-from gensynth.pretrain import train_prototype
-from gensynth.train import Recipe
+from gensynth.network.compute import Compute
+from gensynth.training.fit import Recipe
+from gensynth.training.pretrain import train_prototype
 
 RECIPE = Recipe(epochs=3, batch=16, peak_lr=0.05)
 

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gensynth.coupling import Coupling, couple
-from gensynth.graph import Graph, Selection, Vertex
-from gensynth.information import effective_dimension, label_information
-from gensynth.network import Network, build, opaque_modules
-from gensynth.probe import Probe
+from gensynth.graph.graph import Graph, Selection, Vertex
+from gensynth.network.module import Network, build, opaque_modules
+from gensynth.probing.information import effective_dimension, label_information
+from gensynth.probing.probe import Probe
+from gensynth.space.coupling import Coupling, couple
 from gensynth.trace import trace
 from tests.compositions import MIXING, random_selection
 from tests.families import FAMILIES, make

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from gensynth.errors import PrototypeError
-from gensynth.prototype import read_prototype
 from gensynth.prototypes.resnet import resnet8
+from gensynth.space.prototype import read_prototype
 
 
 def test_a_prototype_computes_what_its_module_does_bit_for_bit() -> None:

@@ -11,13 +11,13 @@ from safetensors.torch import load_file
 from scipy.stats import binomtest
 from torch import nn
 
-from gensynth.compute import Compute
-from gensynth.cost import cost
 from gensynth.data import fashion_mnist
 from gensynth.errors import ConfigError, PrototypeError
+from gensynth.graph.cost import cost
+from gensynth.network.compute import Compute
 from gensynth.prototypes import REGISTRY, create, shipped
 from gensynth.trace import trace
-from gensynth.train import correct
+from gensynth.training.fit import correct
 
 OWN_MODULE = """
 import torch

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from gensynth import durable
+from gensynth import atomic_files
 from gensynth.environment import environment
 from gensynth.errors import RunError
-from gensynth.record import RunFolder
+from gensynth.runs.folder import RunFolder
 
 ROOT = Path(__file__).parent.parent
 
@@ -205,7 +205,7 @@ def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
 def test_a_second_writer_is_told_who_holds_the_lock(path: Path) -> None:
     code = f"""
 from pathlib import Path
-from gensynth.record import RunFolder
+from gensynth.runs.folder import RunFolder
 run = RunFolder.open(Path({str(path)!r}))
 print("held", flush=True)
 input()
@@ -247,9 +247,9 @@ def test_a_kill_amid_a_replacement_keeps_the_old_folder(path: Path) -> None:
     with RunFolder.open(path) as run:
         folder = run.write_folder("finalists/a", {"graph.json": b"1"})
     # What a kill between the two renames of a replacement leaves.
-    folder.rename(folder.with_name(durable.OLD + "a"))
-    durable.write_folder(folder.with_name("b"), {"graph.json": b"2"})
-    folder.with_name("b").rename(folder.with_name(durable.PARTIAL + "a"))
+    folder.rename(folder.with_name(atomic_files.OLD + "a"))
+    atomic_files.write_folder(folder.with_name("b"), {"graph.json": b"2"})
+    folder.with_name("b").rename(folder.with_name(atomic_files.PARTIAL + "a"))
     RunFolder.open(path).close()
     assert {f.name: f.read_bytes() for f in folder.iterdir()} == {"graph.json": b"1"}
     assert [p.name for p in (path / "finalists").iterdir()] == ["a"]
@@ -307,7 +307,7 @@ def test_a_really_full_file_system_keeps_the_last_good_state(tmp_path: Path) -> 
 import sys
 from pathlib import Path
 from gensynth.errors import RunError
-from gensynth.record import RunFolder
+from gensynth.runs.folder import RunFolder
 path = Path(sys.argv[1]) / "run"
 with RunFolder.create(path, "", {}) as run:
     try:
@@ -335,7 +335,7 @@ with RunFolder.open(path) as run:
 COMMIT_FOR_EVER = """
 import sys
 from pathlib import Path
-from gensynth.record import RunFolder
+from gensynth.runs.folder import RunFolder
 with RunFolder.open(Path(sys.argv[1])) as run:
     last = run.latest_state()
     first = 0 if last is None else last[0] + 1
@@ -367,7 +367,7 @@ def test_a_run_killed_at_random_moments_is_always_consistent(path: Path) -> None
 DIE_AT = """
 import os, sys
 from pathlib import Path
-from gensynth.record import RunFolder
+from gensynth.runs.folder import RunFolder
 
 path, mercy = Path(sys.argv[1]), int(sys.argv[2])
 
@@ -398,7 +398,7 @@ def test_a_run_killed_at_every_step_of_a_commit_is_consistent(tmp_path: Path) ->
     forks = f"""
 import os, sys
 from pathlib import Path
-from gensynth.record import RunFolder
+from gensynth.runs.folder import RunFolder
 code = compile({DIE_AT!r}, "die", "exec")
 for mercy in range(1000):
     path = Path(sys.argv[1]) / str(mercy)
@@ -424,7 +424,9 @@ for mercy in range(1000):
 
 
 def test_record_does_not_import_torch() -> None:
-    code = "import gensynth.record, gensynth.environment, sys; sys.exit('torch' in sys.modules)"
+    code = (
+        "import gensynth.runs.folder, gensynth.environment, sys; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 

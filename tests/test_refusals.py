@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from gensynth.links import LINKED
-from gensynth.record import FORMAT
+from gensynth.runs.folder import FORMAT
 from tests import toybox
 from tests.toybox import READING, Command
 
@@ -437,7 +437,7 @@ def test_a_checkout_without_its_links_says_how_to_mend_them(toys: Path, tmp_path
     before = toybox.tree(tmp_path)
     # -S: an editable installation would find the checkout's own links.
     run = (
-        f"import sys; sys.path += {sys.path[1:]!r}; from gensynth.cli import main; "
+        f"import sys; sys.path += {sys.path[1:]!r}; from gensynth.cli.app import main; "
         "sys.argv = ['gensynth', 'synth', 'toy.toml']; main()"
     )
     done = subprocess.run(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gensynth import regression
-from gensynth.regression import REACHES, SCATTERS, Posterior, fit, logit, sigmoid
+from gensynth.search import regression
+from gensynth.search.regression import REACHES, SCATTERS, Posterior, fit, logit, sigmoid
 
 RANDOM = np.random.default_rng(0)
 

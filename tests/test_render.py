@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from gensynth.certify import Certificate
 from gensynth.errors import ConfigError
-from gensynth.family import Drawn, Family
-from gensynth.forecast import Forecast
-from gensynth.judgement import Verdict
+from gensynth.goals.certificate import Certificate
+from gensynth.goals.verdicts import Verdict
 from gensynth.render import figures
 from gensynth.render.cycles import cycle_header, cycle_row
 from gensynth.render.family import family
 from gensynth.render.forecast import forecast
 from gensynth.render.live import Live, console
 from gensynth.render.seeds import read_seeds
-from gensynth.width_step import WidthStep
+from gensynth.runs.family import Drawn, Family
+from gensynth.runs.forecast import Forecast
+from gensynth.space.width_step import WidthStep
 
 YES, OPEN = Verdict.SATISFIED, Verdict.UNKNOWN
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gensynth.certify import Certificate
-from gensynth.judgement import Verdict
+from gensynth.goals.certificate import Certificate
+from gensynth.goals.requirements import parse
+from gensynth.goals.verdicts import Verdict
 from gensynth.render.result import result
-from gensynth.requirements import parse
-from gensynth.results import Finalist, LatencyFigures, Ratios, Result
+from gensynth.runs.result import Finalist, LatencyFigures, Ratios, Result
 
 YES, NO, OPEN = Verdict.SATISFIED, Verdict.VIOLATED, Verdict.UNKNOWN
 

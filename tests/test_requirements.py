@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gensynth.errors import ConfigError
-from gensynth.requirements import (
+from gensynth.goals.requirements import (
     Requirement,
     accuracy_limit,
     cost_limits,

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from gensynth.cost import cost
-from gensynth.graph import Graph, Selection
-from gensynth.network import build
-from gensynth.points import Points
-from gensynth.resolution import RESOLUTIONS, refusal, resized
-from gensynth.space import Space
-from gensynth.substitution import WORDS, sites, substitute
+from gensynth.graph.cost import cost
+from gensynth.graph.graph import Graph, Selection
+from gensynth.network.module import build
+from gensynth.space.placement import WORDS, sites, substitute
+from gensynth.space.points import Points
+from gensynth.space.resolution import RESOLUTIONS, refusal, resized
+from gensynth.space.space import Space
 from gensynth.trace import trace
 from tests.compositions import compose, outputs, random_weights
 from tests.families import FAMILIES, make

@@ -18,24 +18,24 @@ import torch
 from safetensors import safe_open
 
 import gensynth
-from gensynth import states
 from gensynth.bench import subjects
 from gensynth.config import DataConfig, PrototypeConfig, RunConfig
-from gensynth.cost import cost
+from gensynth.config_file import read, to_toml
 from gensynth.data.dataset import Dataset
 from gensynth.data.views import normaliser
 from gensynth.errors import Interrupted, PrototypeError, RunError
-from gensynth.graph import Graph
-from gensynth.inquisitor import FULL
-from gensynth.job import prepare
-from gensynth.judgement import Verdict
-from gensynth.record import RunFolder
+from gensynth.goals.verdicts import Verdict
+from gensynth.graph.cost import cost
+from gensynth.graph.graph import Graph
+from gensynth.progress import Silent
 from gensynth.render.live import console
 from gensynth.render.result import result as show
-from gensynth.results import Result, read_result
-from gensynth.run import resume, synth
-from gensynth.runfile import read, to_toml
-from gensynth.watch import Silent
+from gensynth.runs import state_files
+from gensynth.runs.folder import RunFolder
+from gensynth.runs.prepare import prepare
+from gensynth.runs.result import Result, read_result
+from gensynth.runs.run import resume, synth
+from gensynth.search.inquisitor import FULL
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
@@ -217,9 +217,9 @@ from pathlib import Path
 import torch
 
 torch.set_num_threads(1)
-from gensynth.runfile import read
-from gensynth.run import resume, synth
-import gensynth.finalists, tests.tiny
+from gensynth.config_file import read
+from gensynth.runs.run import resume, synth
+import gensynth.runs.finalists, tests.tiny
 
 run_toml, whole, out = map(Path, sys.argv[1:4])
 chance = random.Random(int(sys.argv[4]))
@@ -408,14 +408,14 @@ def test_what_cannot_be_timed_on_noise_ends_without_a_latency(tmp_path: Path) ->
 
 
 def test_a_state_reads_back_as_it_was_written(finished: Result) -> None:
-    from gensynth.coupling import couple
-    from gensynth.space import Space
+    from gensynth.space.coupling import couple
+    from gensynth.space.space import Space
 
     folder = finished.path / "state" / "0002"
     graph = Graph.from_json((finished.path / "prototype" / "graph.json").read_text())
-    files = states.read_files(folder)
-    state = states.restore(2, files, Space(couple(graph), align=1))
-    assert states.dump(state) == files
+    files = state_files.read_files(folder)
+    state = state_files.restore(2, files, Space(couple(graph), align=1))
+    assert state_files.dump(state) == files
 
 
 def test_an_unfinished_run_has_no_result(weights: Path, tmp_path: Path) -> None:
@@ -429,8 +429,8 @@ def test_an_unfinished_run_has_no_result(weights: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def training(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], RunConfig]:
     """Configurations of runs that train their prototype for three short epochs."""
-    from gensynth import pretrain
-    from gensynth.train import Recipe
+    from gensynth.training import pretrain
+    from gensynth.training.fit import Recipe
 
     monkeypatch.setattr(pretrain.train_prototype, "__kwdefaults__", {
         **(pretrain.train_prototype.__kwdefaults__ or {}), "recipe": Recipe(epochs=3, batch=32),

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gensynth.cost import cost
-from gensynth.coupling import couple
-from gensynth.graph import Graph
-from gensynth.points import COSTS, Points
+from gensynth.graph.cost import cost
+from gensynth.graph.graph import Graph
 from gensynth.prototypes.resnet import resnet8
-from gensynth.space import Space
+from gensynth.space.coupling import couple
+from gensynth.space.points import COSTS, Points
+from gensynth.space.space import Space
 from gensynth.trace import trace
 from tests.compositions import compose
 from tests.families import FAMILIES, make

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gensynth.coupling import Coupling, couple
 from gensynth.export import export_network
-from gensynth.graph import Graph, Selection
-from gensynth.network import Network, build
-from gensynth.substitutes import SUBSTITUTES
-from gensynth.substitution import substitute
+from gensynth.graph.graph import Graph, Selection
+from gensynth.network.module import Network, build
+from gensynth.space.coupling import Coupling, couple
+from gensynth.space.placement import substitute
+from gensynth.space.substitutes import SUBSTITUTES
 from gensynth.trace import trace
 from tests.compositions import compose, masking_gates, outputs, random_weights
 from tests.families import FAMILIES, make

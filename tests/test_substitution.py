@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from gensynth.cost import cost, vertex_costs
-from gensynth.coupling import Coupling, couple
 from gensynth.errors import ConfigError
-from gensynth.graph import Graph, Selection
-from gensynth.network import build
-from gensynth.points import Points
+from gensynth.graph.cost import cost, vertex_costs
+from gensynth.graph.graph import Graph, Selection
+from gensynth.network.module import build
 from gensynth.prototypes.resnet import resnet8
-from gensynth.sites import Sites
-from gensynth.space import Space
-from gensynth.substitutes import SUBSTITUTES
-from gensynth.substitution import check_operators, refusal, sites, substitute
+from gensynth.space.coupling import Coupling, couple
+from gensynth.space.operator_choices import Sites
+from gensynth.space.placement import check_operators, refusal, sites, substitute
+from gensynth.space.points import Points
+from gensynth.space.space import Space
+from gensynth.space.substitutes import SUBSTITUTES
 from gensynth.trace import trace
 from tests.compositions import compose, outputs, random_selection, random_weights
 from tests.families import FAMILIES, make

@@ -9,19 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gensynth.compute import Compute
 from gensynth.data.views import Views, normaliser
-from gensynth.evaluation import Workshop, recalibrate
-from gensynth.fitting import centred, fit
-from gensynth.graph import Selection
-from gensynth.network import Network, build, load_network, save_network
-from gensynth.patches import patches
-from gensynth.probe import Probe
-from gensynth.prototype import Prototype, load_weights, read_prototype
-from gensynth.sites import Sites
-from gensynth.substitutes import SUBSTITUTES, inner_channels
-from gensynth.switching import beside, switching_nats
-from gensynth.train import Teacher
+from gensynth.graph.graph import Selection
+from gensynth.network.compute import Compute
+from gensynth.network.module import Network, build, load_network, save_network
+from gensynth.probing.operator_probe import beside, switching_nats
+from gensynth.probing.probe import Probe
+from gensynth.space.operator_choices import Sites
+from gensynth.space.prototype import Prototype, load_weights, read_prototype
+from gensynth.space.substitutes import SUBSTITUTES, inner_channels
+from gensynth.training.evaluator import Workshop, recalibrate
+from gensynth.training.fit import Teacher
+from gensynth.training.patch_moments import patches
+from gensynth.training.substitute_weights import centred, fit
 from tests import tiny
 from tests.test_evaluation import small_resnet, workshop_of
 

@@ -21,7 +21,7 @@ from gensynth.export.acceptance import Report, inspect
 from gensynth.export.from_torch import from_network
 from gensynth.export.onnx import to_onnx
 from gensynth.export.targets import find_target, names
-from gensynth.graph import Graph, Vertex
+from gensynth.graph.graph import Graph, Vertex
 from tests.families import FAMILIES
 
 TX2 = find_target("jetson-tx2")

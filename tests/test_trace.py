@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gensynth.errors import PrototypeError, TraceError
-from gensynth.graph import Graph
-from gensynth.network import build, opaque_modules
+from gensynth.graph.graph import Graph
+from gensynth.network.module import build, opaque_modules
 from gensynth.prototypes.resnet import resnet20
 from gensynth.trace import trace
 from tests.families import FAMILIES, Shuffle, conv_bn, make

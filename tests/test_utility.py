@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gensynth.errors import ConfigError
-from gensynth.utility import Utility, information_density, netscore
+from gensynth.goals.utility import Utility, information_density, netscore
 
 RESNET_20 = {"top1": 92.6, "params": 270_000, "macs": 40_810_000, "latency_ms": 2.0}
 

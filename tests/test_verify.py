@@ -18,7 +18,7 @@ from gensynth.export.artefact import make, write
 from gensynth.export.source import Reading, Source
 from gensynth.export.targets import find_target
 from gensynth.export.verify import verify
-from gensynth.network import build
+from gensynth.network.module import build
 from tests.test_targets import small
 
 

@@ -9,11 +9,11 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from gensynth.config import RunConfig, SearchConfig
-from gensynth.coupling import Coupling, couple
 from gensynth.export.runtime import convolution_block
-from gensynth.planning import step_of
+from gensynth.runs.plan import step_of
+from gensynth.space.coupling import Coupling, couple
+from gensynth.space.width_step import width_step
 from gensynth.trace import trace
-from gensynth.width_step import width_step
 from tests.families import make
 
 

@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from gensynth.compute import Compute
 from gensynth.config import (
     DataConfig,
     FinalistsConfig,
@@ -23,7 +22,8 @@ from gensynth.config import (
 )
 from gensynth.data.dataset import Augmentation, Dataset, Split
 from gensynth.data.views import Views
-from gensynth.train import Recipe, fit
+from gensynth.network.compute import Compute
+from gensynth.training.fit import Recipe, fit
 
 SIDE = 12
 CLASSES = ("upper", "middle", "lower")

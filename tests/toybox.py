@@ -130,9 +130,9 @@ def train(folder: Path) -> None:
     """Leave weights that tell the classes apart in toy.safetensors."""
     import torch
 
-    from gensynth.compute import Compute
     from gensynth.data.views import Views
-    from gensynth.train import Recipe, fit
+    from gensynth.network.compute import Compute
+    from gensynth.training.fit import Recipe, fit
 
     toy = toy_module(folder)
     with torch.random.fork_rng():

@@ -33,10 +33,10 @@ from gensynth.export.runtime import open_session
 from gensynth.export.sensitivity import CALIBRATION_IMAGES
 from gensynth.export.source import Reading, Source
 from gensynth.export.targets import find_target
-from gensynth.network import build
+from gensynth.goals.requirements import parse_all
+from gensynth.network.module import build
 from gensynth.prototypes import create
 from gensynth.randomness import stream
-from gensynth.requirements import parse_all
 from gensynth.trace import trace
 
 HERE = Path(__file__).resolve().parent

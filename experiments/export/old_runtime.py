@@ -27,7 +27,7 @@ from gensynth.export.from_torch import from_network
 from gensynth.export.int8 import Quantizer
 from gensynth.export.source import Reading, Source
 from gensynth.export.targets import find_target
-from gensynth.network import Network
+from gensynth.network.module import Network
 
 HERE = Path(__file__).resolve().parent
 RECORD = HERE / "old_runtime.json"

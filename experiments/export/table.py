@@ -25,8 +25,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gensynth import sources
-from gensynth.coupling import couple
 from gensynth.environment import environment
 from gensynth.errors import ExportError
 from gensynth.export.acceptance import inspect
@@ -34,8 +32,10 @@ from gensynth.export.from_torch import from_network
 from gensynth.export.parity import check_network
 from gensynth.export.rewrites import rewrites
 from gensynth.export.targets import Target, find_target, names
-from gensynth.network import Network, build, opaque_modules
+from gensynth.network.module import Network, build, opaque_modules
 from gensynth.prototypes import create
+from gensynth.runs import networks
+from gensynth.space.coupling import couple
 from gensynth.trace import trace
 from tests.compositions import compose, random_selection, random_weights
 from tests.families import FAMILIES, make
@@ -83,7 +83,7 @@ def prototype() -> tuple[Network, tuple[Tensor, ...]]:
 def finalists(run: Path) -> dict[str, tuple[Network, tuple[Tensor, ...]]]:
     """Return the finalists of a run, and images for each, by name."""
     found: dict[str, tuple[Network, tuple[Tensor, ...]]] = {}
-    for source in sources.sources(run):
+    for source in networks.sources(run):
         if source.images is None:
             raise SystemExit(f"{run} is compared on its own data: {source.why_not}")
         read = source.reading(source.images[:RUN_IMAGES])

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from gensynth.graph import Graph
+from gensynth.graph.graph import Graph
 from gensynth.prototypes import create
 from tests.families import FAMILIES
 from tests.further import FURTHER, make_any

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import spearmanr, t
 from setting import ABSORB, EVALUATIONS, FAMILY, FIXED, HERE, WARMUP, Record, requirement
 
-from gensynth.regression import fit, logit, sigmoid
+from gensynth.search.regression import fit, logit, sigmoid
 
 BESIDE = "W learns family"
 """Of one seed, and no arm of the comparison."""

@@ -48,18 +48,18 @@ from setting import (
 )
 from torch import Tensor
 
-from gensynth.cycle import State
-from gensynth.evolution import pairwise
-from gensynth.generator import Generator
-from gensynth.graph import Graph
-from gensynth.inquisitor import SHORT, Inquisitor
-from gensynth.network import Network
-from gensynth.points import Points
-from gensynth.probe import Probe, Responses
+from gensynth.graph.graph import Graph
+from gensynth.network.module import Network
+from gensynth.probing.probe import Probe, Responses
 from gensynth.randomness import stream
-from gensynth.regression import sigmoid
-from gensynth.synthesis import initialise, turn
-from gensynth.theta import Theta
+from gensynth.search.cycle import State
+from gensynth.search.evolution import pairwise
+from gensynth.search.generator import Generator
+from gensynth.search.inquisitor import SHORT, Inquisitor
+from gensynth.search.regression import sigmoid
+from gensynth.search.synthesis import initialise, turn
+from gensynth.search.theta import Theta
+from gensynth.space.points import Points
 
 FIXED_SEED = 10_000
 HELD_OUT = 1_000_000

@@ -24,24 +24,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gensynth.compute import detect
-from gensynth.cycle import Plan
 from gensynth.data import cifar10
 from gensynth.data.dataset import Dataset, Split
 from gensynth.data.views import Views
-from gensynth.evaluation import Workshop
-from gensynth.evolution import Aim
-from gensynth.graph import Graph
-from gensynth.inquisitor import SHORT
-from gensynth.job import make_probe
-from gensynth.network import Network
-from gensynth.probe import Probe
-from gensynth.prototype import load_weights, read_prototype
+from gensynth.goals.utility import Utility
+from gensynth.graph.graph import Graph
+from gensynth.network.compute import detect
+from gensynth.network.module import Network
+from gensynth.probing.probe import Probe
 from gensynth.prototypes import create
 from gensynth.randomness import stream
-from gensynth.space import Space
-from gensynth.train import Recipe, Teacher
-from gensynth.utility import Utility
+from gensynth.runs.prepare import make_probe
+from gensynth.search.cycle import Plan
+from gensynth.search.evolution import Aim
+from gensynth.search.inquisitor import SHORT
+from gensynth.space.prototype import load_weights, read_prototype
+from gensynth.space.space import Space
+from gensynth.training.evaluator import Workshop
+from gensynth.training.fit import Recipe, Teacher
 
 HERE = Path(__file__).parent
 FIXED = HERE / "results" / "fixed.jsonl"

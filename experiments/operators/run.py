@@ -8,7 +8,7 @@ binary files.
 
 A pair is two networks of the trained ResNet-20, both of at most a third of its MACs, of
 generators that differ in one thing alone: "off" knows widths and blocks, "on" every operator
-of `gensynth.substitutes` too. Each arm draws `CANDIDATES` seeds of its first generator, as
+of `gensynth.space.substitutes` too. Each arm draws `CANDIDATES` seeds of its first generator, as
 a first cycle does, and takes the one whose untrained answers are least far from the
 prototype's. Both are distilled on the same images in the same order and counted on the whole
 search split. When all are trained, so that no training disturbs it, the networks of each pair
@@ -27,27 +27,27 @@ import torch
 
 from experiments.learning.setting import Record
 from gensynth.bench.latency import measure, ratio
-from gensynth.compute import Compute
-from gensynth.cycle import Plan
 from gensynth.data import cifar10
 from gensynth.data.views import Views, normaliser
 from gensynth.environment import environment
-from gensynth.evaluation import Workshop
-from gensynth.evolution import Aim
 from gensynth.export import export_network
-from gensynth.graph import Selection
-from gensynth.inquisitor import SHORT
-from gensynth.job import make_probe
-from gensynth.network import Network
-from gensynth.probe import Probe
-from gensynth.prototype import load_weights, read_prototype
+from gensynth.goals.utility import Utility
+from gensynth.graph.graph import Selection
+from gensynth.network.compute import Compute
+from gensynth.network.module import Network
+from gensynth.probing.probe import Probe
 from gensynth.prototypes import create
 from gensynth.randomness import stream
-from gensynth.space import Space
-from gensynth.substitutes import SUBSTITUTES
-from gensynth.synthesis import initialise
-from gensynth.train import Recipe, Teacher
-from gensynth.utility import Utility
+from gensynth.runs.prepare import make_probe
+from gensynth.search.cycle import Plan
+from gensynth.search.evolution import Aim
+from gensynth.search.inquisitor import SHORT
+from gensynth.search.synthesis import initialise
+from gensynth.space.prototype import load_weights, read_prototype
+from gensynth.space.space import Space
+from gensynth.space.substitutes import SUBSTITUTES
+from gensynth.training.evaluator import Workshop
+from gensynth.training.fit import Recipe, Teacher
 
 HERE = Path(__file__).parent
 PAIRS = HERE / "results" / "pairs.jsonl"

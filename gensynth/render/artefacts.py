@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from gensynth.artefacts import Written
     from gensynth.export.parity import Parity
     from gensynth.export.sensitivity import Mixed
     from gensynth.export.verify import Verified
+    from gensynth.runs.artefacts import Written
 
 
 def artefacts(written: "Sequence[Written]", *, trt: bool) -> str:

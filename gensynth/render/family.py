@@ -3,11 +3,11 @@
 import shlex
 from typing import TYPE_CHECKING
 
-from gensynth.judgement import combine
+from gensynth.goals.verdicts import combine
 from gensynth.render.figures import columns, count, estimate
 
 if TYPE_CHECKING:
-    from gensynth.family import Drawn, Family
+    from gensynth.runs.family import Drawn, Family
 
 
 def family(family: "Family") -> str:

@@ -10,7 +10,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gensynth.width_step import WidthStep
+    from gensynth.space.width_step import WidthStep
 
 GAP = "  "
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from gensynth.render.figures import columns, count, duration, step_of_widths, wrapped
 
 if TYPE_CHECKING:
-    from gensynth.forecast import Forecast
+    from gensynth.runs.forecast import Forecast
 
 
 def forecast(forecast: "Forecast", width: int = 80) -> str:

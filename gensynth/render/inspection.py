@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from gensynth.errors import ConfigError
 from gensynth.render.figures import columns, count, step_of_widths, wrapped
-from gensynth.resolution import RESOLUTIONS
+from gensynth.space.resolution import RESOLUTIONS
 
 if TYPE_CHECKING:
-    from gensynth.blocks import Block
-    from gensynth.graph import Vertex
-    from gensynth.inspection import Inspection
-    from gensynth.width_step import WidthStep
+    from gensynth.graph.graph import Vertex
+    from gensynth.space.blocks import Block
+    from gensynth.space.inspection import Inspection
+    from gensynth.space.width_step import WidthStep
 
 FROZEN = "frozen"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gensynth.judgement import Verdict
+from gensynth.goals.verdicts import Verdict
 from gensynth.render.figures import (
     GAP,
     columns,
@@ -19,7 +19,7 @@ from gensynth.render.figures import (
 )
 
 if TYPE_CHECKING:
-    from gensynth.results import Finalist, Result
+    from gensynth.runs.result import Finalist, Result
 
 _NONE = "-"
 

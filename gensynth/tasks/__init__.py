@@ -1,0 +1,4 @@
+"""What networks are trained for.
+
+classification    one class an image
+"""
