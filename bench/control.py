@@ -28,7 +28,7 @@ from gensynth.bench.reference import reference
 from gensynth.bench.request import Request
 from gensynth.bench.store import Store
 from gensynth.bench.student import quantile
-from gensynth.devices.agent.status import USABLE
+from gensynth.devices.agent.wire.status import USABLE
 from gensynth.devices.registry import Device
 from gensynth.errors import DeviceFault
 from gensynth.progress import Silent, Watch

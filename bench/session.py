@@ -29,7 +29,7 @@ from gensynth.bench.record import make, power_mode
 from gensynth.bench.request import Request
 from gensynth.bench.store import Store
 from gensynth.devices import registry
-from gensynth.devices.agent import board
+from gensynth.devices.agent.board import board
 from gensynth.devices.client import connect
 from gensynth.devices.registry import Device
 from gensynth.environment import environment

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from gensynth.devices.agent.spec import LEASE_S
+from gensynth.devices.agent.wire.spec import LEASE_S
 from gensynth.devices.client import Connection, connect
 from gensynth.devices.profiles import TENSORRT
 from gensynth.devices.registry import find
@@ -124,7 +124,7 @@ def compared(
         device: the board's alias.
 
     Returns:
-        The job's result (`gensynth.devices.agent.job`), and how far the outputs are apart.
+        The job's result (`gensynth.devices.agent.session.job`), and how far the outputs are apart.
 
     Raises:
         DeviceFault, ExportError: as `build`.

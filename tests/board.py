@@ -36,7 +36,7 @@ SSHD = shutil.which("sshd", path=os.pathsep.join([os.environ.get("PATH", ""), "/
 NO_SSH = "OpenSSH's server and client are not installed"
 _START_S = 20.0
 
-_WORK = "gensynth/devices/agent/work.py"
+_WORK = "gensynth/devices/agent/measuring/work.py"
 MISBEHAVING = package.pack(
     package.sources() | {_WORK: Path(__file__).with_name("misbehaving.py").read_bytes()}
 )

@@ -18,7 +18,7 @@ class Errand:
     """A job and what it needs.
 
     Attributes:
-        spec: as `gensynth.devices.agent.spec` has it.
+        spec: as `gensynth.devices.agent.wire.spec` has it.
         blobs: content by sha256.
     """
 

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict
 
-from gensynth.devices.agent.spool import Spool
-from gensynth.devices.agent.status import Fault
+from gensynth.devices.agent.wire.spool import Spool
+from gensynth.devices.agent.wire.status import Fault
 
 # As Linux 4.9, which L4T R32 runs, writes it (mm/oom_kill.c).
 OUT_OF_MEMORY = "Out of memory: Kill process 8121 (python3) score 911 or sacrifice child"
@@ -22,7 +22,7 @@ OUT_OF_MEMORY = "Out of memory: Kill process 8121 (python3) score 911 or sacrifi
 def work(
     spec: Dict[str, Any], runtime: str, spool: Spool, send: Callable[[Dict[str, Any]], None]
 ) -> Dict[str, Any]:
-    """Do a job as `gensynth.devices.agent.work.work` does, or not."""
+    """Do a job as `gensynth.devices.agent.measuring.work.work` does, or not."""
     network = spec["networks"][0]["id"]
     if network == "dies-loading":
         os._exit(7)

@@ -14,8 +14,8 @@ from scipy.signal import lfilter
 
 from gensynth.bench.integrate import Window
 from gensynth.bench.samples import Samples, Sensor, believe
-from gensynth.devices.agent.sampler import moments
-from gensynth.devices.agent.timing import busy_window
+from gensynth.devices.agent.power.sampler import moments
+from gensynth.devices.agent.wire.timing import busy_window
 
 RUN_S = 0.030
 TRUTH_J = 0.022 * 9.5 + 0.008 * 6.0 + 0.01 * 0.005 * 7.0  # 0.25735 J

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from gensynth.devices.agent.networks import Network, open_network
-from gensynth.devices.agent.spool import Spool
+from gensynth.devices.agent.runtimes.networks import Network, open_network
+from gensynth.devices.agent.wire.spool import Spool
 
 SHAPE = (1, 3, 8, 8)
 Array = np.ndarray[Any, Any]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gensynth.devices import client, package
-from gensynth.devices.agent import clocks
+from gensynth.devices.agent.board import clocks
 from gensynth.devices.client import connect
 from gensynth.devices.package import Agent
 from gensynth.devices.registry import LOCAL
@@ -88,9 +88,9 @@ def test_the_host_hears_of_the_agent_while_the_tools_take_their_time(
     for tool in ("nvpmodel", "jetson_clocks"):
         Path(root, f"{tool}.does").write_text("slowly")  # 1.5 s each, one after the other
     monkeypatch.setattr(client, "SILENCE_S", 2.5)
-    spec = "gensynth/devices/agent/spec.py"
+    spec = "gensynth/devices/agent/wire/spec.py"
     sources = package.sources()
-    sources["gensynth/devices/agent/work.py"] = (
+    sources["gensynth/devices/agent/measuring/work.py"] = (
         Path(__file__).with_name("misbehaving.py").read_bytes()
     )
     sources[spec] = sources[spec].replace(b"BEAT_S = 5.0", b"BEAT_S = 0.2")

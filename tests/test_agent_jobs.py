@@ -311,13 +311,13 @@ def test_a_cancellation_that_came_too_late_is_not_for_the_next_run(clean: Home) 
 def test_a_worker_that_cannot_be_ended(clean: Home) -> None:
     # One whose guard is stopped; in earnest it hangs in the kernel.
     sources = package.sources()
-    sources["gensynth/devices/agent/work.py"] = (
+    sources["gensynth/devices/agent/measuring/work.py"] = (
         b"import os, signal, time\n"
         b"def work(*_):\n"
         b"    os.kill(os.getppid(), signal.SIGSTOP)\n"
         b"    time.sleep(600)\n"
     )
-    child = "gensynth/devices/agent/child.py"
+    child = "gensynth/devices/agent/session/child.py"
     sources[child] = sources[child].replace(b"STUCK_S = 10.0", b"STUCK_S = 0.5")
     errand = errands.good("stuck", limits={"build_s": 1.0})
     with connect(LOCAL, agent=package.pack(sources)) as connection:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gensynth.devices.agent.status import STATUSES
+from gensynth.devices.agent.wire.status import STATUSES
 from gensynth.devices.client import Connection, connect
 from gensynth.errors import DeviceFault
 from tests import errands

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gensynth.devices.agent import board
+from gensynth.devices.agent.board import board
 from tests import boards
 
 

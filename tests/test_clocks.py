@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from gensynth.devices.agent import clocks
-from gensynth.devices.agent.clocks import hold, restore_pending
-from gensynth.devices.agent.status import Fault
+from gensynth.devices.agent.board import clocks
+from gensynth.devices.agent.board.clocks import hold, restore_pending
+from gensynth.devices.agent.wire.status import Fault
 from tests import jetson_tools
 from tests.jetson_tools import calls
 

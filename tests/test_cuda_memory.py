@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from gensynth.devices.agent import cuda_runtime
-from gensynth.devices.agent.cuda_memory import (
+from gensynth.devices.agent.runtimes import cuda_runtime
+from gensynth.devices.agent.runtimes.cuda_memory import (
     CtypesMemory,
     PycudaMemory,
     open_ctypes,
     open_pycuda,
 )
-from gensynth.devices.agent.cuda_runtime import CudaRuntime
-from gensynth.devices.agent.status import Fault
+from gensynth.devices.agent.runtimes.cuda_runtime import CudaRuntime
+from gensynth.devices.agent.wire.status import Fault
 from tests.fake_pycuda import FakePycuda
 
 DATA = bytes(range(256))

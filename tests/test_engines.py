@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gensynth.devices.agent.engines import EngineCache, engine_key
-from gensynth.devices.agent.spool import Spool
-from gensynth.devices.agent.status import Fault
+from gensynth.devices.agent.runtimes.engines import EngineCache, engine_key
+from gensynth.devices.agent.wire.spool import Spool
+from gensynth.devices.agent.wire.status import Fault
 
 PARTS = {
     "builder": "tensorrt", "tensorrt": "8.2.1.8", "cuda": "10.2", "capability": "6.2",

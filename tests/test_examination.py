@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import pytest
 
-from gensynth.devices.agent.examination import Load, examine
-from gensynth.devices.agent.meter import Meter
-from gensynth.devices.agent.status import Fault
+from gensynth.devices.agent.power.examination import Load, examine
+from gensynth.devices.agent.power.meter import Meter
+from gensynth.devices.agent.wire.status import Fault
 
 REST_W, WORK_W = 3.0, 5.0
 

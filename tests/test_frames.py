@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensynth.devices.agent import frames
-from gensynth.devices.agent.frames import Decoder, encode
-from gensynth.devices.agent.status import STATUSES, USABLE, Fault, fault_from
+from gensynth.devices.agent.wire import frames
+from gensynth.devices.agent.wire.frames import Decoder, encode
+from gensynth.devices.agent.wire.status import STATUSES, USABLE, Fault, fault_from
 
 JSON = st.recursive(
     st.none()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gensynth.devices.agent.kernel_log import KernelLog
+from gensynth.devices.agent.board.kernel_log import KernelLog
 
 # Lines of mm/oom_kill.c: of 4.9, of 6.1, and of a memory cgroup.
 KILLINGS = (

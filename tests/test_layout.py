@@ -34,6 +34,7 @@ ROOMS = (
     ("cli",),
 )
 PLACE = {room: place for place, rooms in enumerate(ROOMS) for room in rooms}
+AGENT_ROOMS = ("__init__", "wire", "power", "board", "runtimes", "measuring", "session")
 AT_THE_TOP = {"__init__", "__main__"}
 """They stand for the whole package: what they import, they import late."""
 
@@ -176,7 +177,7 @@ def test_every_folder_is_a_room_that_says_what_is_in_it() -> None:
     folders = {p.parent for p in PACKAGE.rglob("*.py")} | {PACKAGE / name for name in LINKED}
     rooms = {folder.relative_to(PACKAGE).parts[0] for folder in folders if folder != PACKAGE}
     assert rooms == PLACE.keys() - {""}
-    for name in sorted(rooms):
+    for name in sorted(rooms | {f"devices/agent/{name}" for name in AGENT_ROOMS[1:]}):
         described = ast.get_docstring(ast.parse((PACKAGE / name / "__init__.py").read_text()))
         for file in (PACKAGE / name).glob("*.py"):
             assert file.stem == "__init__" or file.stem in str(described), f"{name}: {file.stem}"
@@ -199,6 +200,9 @@ def test_the_agent_imports_the_standard_library_alone(module: str) -> None:
                 assert standard or imported.startswith(AGENT), f"line {line}: {imported}"
     own = [name for _, name in imports(tree) if name.split(".")[0] == "gensynth"]
     assert [name for name in own if not name.startswith(AGENT)] == []
+    place = AGENT_ROOMS.index(module.removeprefix(AGENT).split(".")[0])
+    rooms = [name.removeprefix(AGENT).split(".")[0] for name in own]
+    assert [room for room in rooms if AGENT_ROOMS.index(room) > place] == []
 
 
 @pytest.mark.parametrize(

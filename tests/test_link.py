@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gensynth.devices import package, registry
-from gensynth.devices.agent import frames
+from gensynth.devices.agent.wire import frames
 from gensynth.devices.client import connect
 from gensynth.devices.registry import LOCAL, Device
 from gensynth.errors import DeviceFault

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from gensynth.devices.agent import jtop_, meters, nvml, rapl, raspberry
-from gensynth.devices.agent.meter import NoMeter
-from gensynth.devices.agent.status import Fault
+from gensynth.devices.agent.power import jtop_, meters, nvml, rapl, raspberry
+from gensynth.devices.agent.power.meter import NoMeter
+from gensynth.devices.agent.wire.status import Fault
 from tests import boards
 
 Library = Callable[[str], ctypes.CDLL]

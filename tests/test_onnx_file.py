@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from gensynth.devices.agent.onnx_file import DTYPES, Input, OnnxFile, read
-from gensynth.devices.agent.status import Fault
-from gensynth.devices.agent.tensors import Tensor
+from gensynth.devices.agent.runtimes.onnx_file import DTYPES, Input, OnnxFile, read
+from gensynth.devices.agent.wire.status import Fault
+from gensynth.devices.agent.wire.tensors import Tensor
 from tests.small_onnx import convolution, picking
 
 # Files that the onnx package ships for its own tests.

@@ -11,9 +11,9 @@ import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from gensynth.devices.agent.onnxruntime_ import PROVIDER, OnnxLoaded, OnnxRuntime
-from gensynth.devices.agent.spool import Spool
-from gensynth.devices.agent.status import Fault
+from gensynth.devices.agent.runtimes.onnxruntime_ import PROVIDER, OnnxLoaded, OnnxRuntime
+from gensynth.devices.agent.wire.spool import Spool
+from gensynth.devices.agent.wire.status import Fault
 from tests.small_onnx import (
     SHAPE,
     convolution,

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from gensynth.devices.agent import meters, rails
-from gensynth.devices.agent.meter import NoMeter
-from gensynth.devices.agent.module_power import open_rails
-from gensynth.devices.agent.rails import discover
-from gensynth.devices.agent.status import Fault
+from gensynth.devices.agent.power import meters, rails
+from gensynth.devices.agent.power.meter import NoMeter
+from gensynth.devices.agent.power.module_power import open_rails
+from gensynth.devices.agent.power.rails import discover
+from gensynth.devices.agent.wire.status import Fault
 from tests import boards
 
 IIO = "/sys/bus/i2c/devices/0-0041/iio:device1"

@@ -11,7 +11,7 @@ from gensynth.bench.grades import GRADES, find_grade
 from gensynth.bench.request import Request, parse_inputs, parse_modes, parse_shapes
 from gensynth.bench.subjects import Subject, find, read
 from gensynth.devices import registry
-from gensynth.devices.agent.spec import blobs_of, check_spec
+from gensynth.devices.agent.wire.spec import blobs_of, check_spec
 from gensynth.devices.registry import LOCAL, Device
 from gensynth.errors import ConfigError, DeviceError
 from tests.onnx_files import convolution

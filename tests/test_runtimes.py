@@ -12,10 +12,10 @@ from typing import Any
 import onnxruntime
 import pytest
 
-from gensynth.devices.agent import runtimes
-from gensynth.devices.agent.spec import RUNTIMES
-from gensynth.devices.agent.spool import Spool
-from gensynth.devices.agent.status import Fault
+from gensynth.devices.agent.runtimes import runtimes
+from gensynth.devices.agent.wire.spec import RUNTIMES
+from gensynth.devices.agent.wire.spool import Spool
+from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.client import connect
 from gensynth.devices.registry import LOCAL
 from tests import errands

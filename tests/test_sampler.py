@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from gensynth.bench.samples import decode
-from gensynth.devices.agent import sampler
-from gensynth.devices.agent.meter import Meter
-from gensynth.devices.agent.sampler import _sample, moments, start
-from gensynth.devices.agent.status import Fault
+from gensynth.devices.agent.power import sampler
+from gensynth.devices.agent.power.meter import Meter
+from gensynth.devices.agent.power.sampler import _sample, moments, start
+from gensynth.devices.agent.wire.status import Fault
 from tests import boards
 
 VDD_IN = "/sys/bus/i2c/devices/0-0041/iio:device1/in_power0_input"

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gensynth.devices import package
-from gensynth.devices.agent import frames
-from gensynth.devices.agent.frames import Frame
+from gensynth.devices.agent.wire import frames
+from gensynth.devices.agent.wire.frames import Frame
 from gensynth.devices.client import connect
 from gensynth.devices.link import Link
 from gensynth.devices.protocol import PROTOCOL

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from gensynth.devices import package
-from gensynth.devices.agent import spool as spools
-from gensynth.devices.agent.engines import EngineCache
-from gensynth.devices.agent.spool import Spool, partial_name
-from gensynth.devices.agent.status import Fault
-from gensynth.devices.agent.upload import Upload
+from gensynth.devices.agent.runtimes.engines import EngineCache
+from gensynth.devices.agent.wire import spool as spools
+from gensynth.devices.agent.wire.spool import Spool, partial_name
+from gensynth.devices.agent.wire.status import Fault
+from gensynth.devices.agent.wire.upload import Upload
 from gensynth.devices.client import connect
 from gensynth.devices.registry import LOCAL
 from gensynth.errors import DeviceFault

@@ -15,15 +15,15 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from gensynth.devices.agent.cuda_memory import open_ctypes, open_pycuda
-from gensynth.devices.agent.engines import EngineCache
-from gensynth.devices.agent.onnx_file import read
-from gensynth.devices.agent.spool import Spool
-from gensynth.devices.agent.status import Fault
-from gensynth.devices.agent.tensorrt_ import TensorRTRuntime, open_tensorrt
-from gensynth.devices.agent.tensorrt_api import TensorRT
-from gensynth.devices.agent.tensorrt_log import LOG_LIMIT, Log
-from gensynth.devices.agent.tensors import tensor
+from gensynth.devices.agent.runtimes.cuda_memory import open_ctypes, open_pycuda
+from gensynth.devices.agent.runtimes.engines import EngineCache
+from gensynth.devices.agent.runtimes.onnx_file import read
+from gensynth.devices.agent.runtimes.tensorrt_ import TensorRTRuntime, open_tensorrt
+from gensynth.devices.agent.runtimes.tensorrt_api import TensorRT
+from gensynth.devices.agent.runtimes.tensorrt_log import LOG_LIMIT, Log
+from gensynth.devices.agent.wire.spool import Spool
+from gensynth.devices.agent.wire.status import Fault
+from gensynth.devices.agent.wire.tensors import tensor
 from tests.fake_pycuda import FakePycuda
 from tests.fake_tensorrt import fake_tensorrt
 from tests.simulated_tensorrt import NO_PLUGIN, Machine

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gensynth.devices.agent.status import Fault
-from gensynth.devices.agent.tensors import (
+from gensynth.devices.agent.wire.status import Fault
+from gensynth.devices.agent.wire.tensors import (
     SIZES,
     NotFinite,
     Tensor,

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensynth.devices.agent.timing import (
+from gensynth.devices.agent.wire.timing import (
     Stopwatch,
     Turn,
     Warmup,
@@ -293,7 +293,7 @@ def test_stamps_of_two_processes_can_be_compared_and_follow_no_wall_clock() -> N
     # CLOCK_MONOTONIC counts from the start of the system for all; a step of the time of day,
     # which moves time.time alone, does not move it.
     before = now_ns()
-    code = "from gensynth.devices.agent.timing import now_ns; print(now_ns())"
+    code = "from gensynth.devices.agent.wire.timing import now_ns; print(now_ns())"
     between = int(subprocess.check_output([sys.executable, "-c", code]))
     assert before < between < now_ns()
     assert time.get_clock_info("perf_counter").monotonic

@@ -12,14 +12,14 @@ import onnx
 import onnxruntime
 import pytest
 
-from gensynth.devices.agent import trtexec
-from gensynth.devices.agent.engines import EngineCache
-from gensynth.devices.agent.onnx_file import Node, OnnxFile
-from gensynth.devices.agent.spool import Spool
-from gensynth.devices.agent.status import Fault
-from gensynth.devices.agent.tensors import first_not_finite
-from gensynth.devices.agent.trtexec import Trtexec, find_trtexec
-from gensynth.devices.agent.trtexec_call import LOG_LIMIT, Program, refusal
+from gensynth.devices.agent.runtimes import trtexec
+from gensynth.devices.agent.runtimes.engines import EngineCache
+from gensynth.devices.agent.runtimes.onnx_file import Node, OnnxFile
+from gensynth.devices.agent.runtimes.trtexec import Trtexec, find_trtexec
+from gensynth.devices.agent.runtimes.trtexec_call import LOG_LIMIT, Program, refusal
+from gensynth.devices.agent.wire.spool import Spool
+from gensynth.devices.agent.wire.status import Fault
+from gensynth.devices.agent.wire.tensors import first_not_finite
 from tests.fake_trtexec import OPTIONS
 from tests.small_onnx import SHAPE, convolution, image, network, quotient
 

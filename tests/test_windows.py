@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from gensynth.bench.samples import decode
-from gensynth.devices.agent import sampler, windows
-from gensynth.devices.agent.networks import Loaded
-from gensynth.devices.agent.spool import Spool
-from gensynth.devices.agent.status import Fault
-from gensynth.devices.agent.tensors import Tensor
-from gensynth.devices.agent.timing import Turn
+from gensynth.devices.agent.measuring import windows
+from gensynth.devices.agent.power import sampler
+from gensynth.devices.agent.runtimes.networks import Loaded
+from gensynth.devices.agent.wire.spool import Spool
+from gensynth.devices.agent.wire.status import Fault
+from gensynth.devices.agent.wire.tensors import Tensor
+from gensynth.devices.agent.wire.timing import Turn
 from tests import boards
 from tests.simulated_board import SimulatedBoard
 

@@ -13,12 +13,12 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from gensynth.devices.agent import frames
-from gensynth.devices.agent.spec import check_spec
-from gensynth.devices.agent.spool import Spool
-from gensynth.devices.agent.status import Fault
-from gensynth.devices.agent.tensorrt_log import LOG_LIMIT
-from gensynth.devices.agent.work import work
+from gensynth.devices.agent.measuring.work import work
+from gensynth.devices.agent.runtimes.tensorrt_log import LOG_LIMIT
+from gensynth.devices.agent.wire import frames
+from gensynth.devices.agent.wire.spec import check_spec
+from gensynth.devices.agent.wire.spool import Spool
+from gensynth.devices.agent.wire.status import Fault
 from tests import boards
 from tests.fake_pycuda import FakePycuda
 from tests.fake_tensorrt import fake_tensorrt
@@ -111,7 +111,7 @@ def test_every_run_of_every_network_is_in_the_result(bench: Bench) -> None:
 def test_a_network_of_microseconds_does_not_fill_the_memory(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gensynth.devices.agent.work.MOST_RUNS", 400)
+    monkeypatch.setattr("gensynth.devices.agent.measuring.work.MOST_RUNS", 400)
     endless = dict(TIMING, min_round_s=3600.0, runs=5)
     (network,) = bench.do(bench.net(convolution()), timing=endless)["networks"]
     assert (network["times"]["rounds"], network["times"]["runs"]) == (4, 100)
