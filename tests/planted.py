@@ -46,7 +46,7 @@ def planted_logit(points: Points) -> np.ndarray:
     relative = space().relative(points)
     alive = space().living(points)
     wide = np.where(alive, np.log(np.maximum(relative, 1e-9)), 0.0)
-    return 2.5 + 0.3 * wide[:, 5] + 0.15 * wide.mean(axis=1) - 0.2 * (~points.bits).sum(axis=1)
+    return 2.5 + 0.3 * wide[:, 5] + 0.15 * wide.mean(axis=1) - 0.2 * (~points.kept_blocks).sum(axis=1)
 
 
 def observe(
@@ -57,7 +57,7 @@ def observe(
     for i, value in enumerate(planted_logit(points) + gain):
         observation = Observation(
             tuple(int(w) for w in points.widths[i]),
-            tuple(bool(b) for b in points.bits[i]),
+            tuple(bool(b) for b in points.kept_blocks[i]),
             fidelity,
             int(random.binomial(4000, 1 / (1 + np.exp(-value)))),
             4000,

@@ -296,7 +296,7 @@ def test_every_channel_of_a_group_is_labelled_once() -> None:
         coupling = couple(compose(seed))
         channels = [label for group in coupling.groups for label in group.channels]
         assert len(channels) == len(set(channels))
-        present = np.unique(np.concatenate(list(coupling.labels.values())))
+        present = np.unique(np.concatenate(list(coupling.channel_ids.values())))
         assert set(channels) <= set(present.tolist())
 
 

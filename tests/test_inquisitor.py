@@ -26,7 +26,7 @@ def answers(
             width = points.widths[0, g]
             answer[:width] = gain * values[:width]
         seen.append(answer)
-    blocks = np.where(points.bits[0], gain * block_nats, np.nan)
+    blocks = np.where(points.kept_blocks[0], gain * block_nats, np.nan)
     return Responses(tuple(seen), {}, np.ones(len(nats)), blocks, {}, 100)
 
 

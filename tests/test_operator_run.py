@@ -68,7 +68,7 @@ def test_a_stopped_run_ends_with_the_same_bytes(
 ) -> None:
     out = tmp_path / "run"
     with pytest.raises(Interrupted):
-        synth(config(weights, out), watch=stop)
+        synth(config(weights, out), listener=stop)
     resume(out)
     assert networks(out) == networks(finished.path)
 

@@ -182,13 +182,13 @@ def test_nothing_that_still_fits_is_left_out() -> None:
         for group in np.flatnonzero(space.living(points)[index]):
             widths = one.widths.copy()
             widths[0, group] += 1
-            wider = space.costs(Points(widths, one.bits, one.operators))[0]
+            wider = space.costs(Points(widths, one.kept_blocks, one.operators))[0]
             assert widths[0, group] > space.sizes[group] or (wider > bounds).any()
-        gone = (~one.bits[0] & space.site_owners).any(axis=1)
+        gone = (~one.kept_blocks[0] & space.site_owners).any(axis=1)
         for site in np.flatnonzero(points.operators[index] * ~gone):  # back to dense loses nothing
             operators = points.operators[index : index + 1].copy()
             operators[0, site] = 0
-            dense = space.costs(Points(one.widths, one.bits, operators))[0]
+            dense = space.costs(Points(one.widths, one.kept_blocks, operators))[0]
             assert (dense > bounds).any()
 
 
@@ -196,7 +196,7 @@ def test_a_removed_block_has_no_operators() -> None:
     space = free_space("resnet8")
     points = Generator(space, free_theta(space), limits_of(space, 0.02, None)).points(range(20))
     assert points.operators is not None
-    gone = (~points.bits[:, None, :] & space.site_owners).any(axis=2)
+    gone = (~points.kept_blocks[:, None, :] & space.site_owners).any(axis=2)
     assert gone.any()
     assert not points.operators[gone].any()
 
@@ -309,7 +309,7 @@ def test_an_inquisitor_learns_which_operator_does_harm() -> None:
     means = []
     for operator in (0, 1, 2):
         chosen = np.where(space.sites.allowed[:, 1:].all(axis=1), operator, 0)[None]
-        point = Points(one.widths, one.bits, chosen.astype(np.int8))
+        point = Points(one.widths, one.kept_blocks, chosen.astype(np.int8))
         mean, _ = inquisitor.predict(point, SHORT)
         means.append(float(mean[0]))
     dense, separable, low_rank = means

@@ -107,7 +107,7 @@ def test_fisher_information_is_the_curvature_of_the_divergence(group: str) -> No
         for label in coupling.groups[index].channels:
             gates = {
                 (u, v.name): torch.from_numpy(
-                    1 - step * (coupling.labels[u] == label).astype(float)
+                    1 - step * (coupling.channel_ids[u] == label).astype(float)
                 ).expand(len(few), -1)
                 for v in coupling.graph.vertices
                 if v.op in MIXING

@@ -209,7 +209,7 @@ def with_operators(space: Space, points: Points, seed: int) -> Points:
     random = np.random.default_rng(seed)
     scores = random.random((len(points), *space.sites.allowed.shape))
     chosen = np.where(space.sites.allowed, scores, -1).argmax(axis=2).astype(np.int8)
-    return Points(points.widths, points.bits, chosen)
+    return Points(points.widths, points.kept_blocks, chosen)
 
 
 def check_operator_savings(space: Space, points: Points) -> None:
@@ -221,7 +221,7 @@ def check_operator_savings(space: Space, points: Points) -> None:
         for site, option in zip(*np.nonzero(space.sites.allowed), strict=True):
             operators = points.operators.copy()
             operators[i, site] = option
-            after = exact(space, Points(points.widths, points.bits, operators), i)
+            after = exact(space, Points(points.widths, points.kept_blocks, operators), i)
             assert saved[i, site, option].tolist() == np.subtract(now, after).tolist()
     assert (saved[:, ~space.sites.allowed] == -np.inf).all()
 
@@ -291,7 +291,7 @@ def test_a_selection_with_operators_and_its_point_are_inverse() -> None:
     for index in range(len(points)):
         selection = space.selection(points, index, first_channels(space))
         again = space.point(selection)
-        gone = (~points.bits[index] & space.site_owners).any(axis=1)
+        gone = (~points.kept_blocks[index] & space.site_owners).any(axis=1)
         assert again.operators is not None
         assert again.operators[0].tolist() == np.where(gone, 0, points.operators[index]).tolist()
         assert space.costs(again)[0].tolist() == exact(space, points, index)
