@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests import toybox
-from tests.board import NO_SSH, agent_home, board
+from tests.fakes.board import NO_SSH, agent_home, board
+from tests.runs import toybox
 
 __all__ = ["agent_home", "board"]
 
