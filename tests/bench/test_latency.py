@@ -171,6 +171,7 @@ def test_a_latency_without_runs_is_refused() -> None:
         latency(runs=[])
 
 
+@pytest.mark.realtime
 def test_files_are_timed_and_described(tmp_path: Path) -> None:
     small, large = network_file(tmp_path, 4), network_file(tmp_path, 32)
     measured = measure([small, large, small], repeats=25, warmup_s=0.02)
@@ -183,6 +184,7 @@ def test_files_are_timed_and_described(tmp_path: Path) -> None:
     assert found.low > 2
 
 
+@pytest.mark.realtime
 def test_a_file_beside_itself_is_as_fast(tmp_path: Path) -> None:
     file = network_file(tmp_path, 16)
     a, b = measure([file, file], repeats=400, warmup_s=0.1)
@@ -190,6 +192,7 @@ def test_a_file_beside_itself_is_as_fast(tmp_path: Path) -> None:
     assert found.low - 0.03 <= 1 <= found.high + 0.03
 
 
+@pytest.mark.realtime
 @pytest.mark.slow  # a machine busy with something else can move either loop
 def test_the_median_is_that_of_a_plain_loop(tmp_path: Path) -> None:
     file = network_file(tmp_path, 16)

@@ -19,6 +19,8 @@ from gensynth.errors import DeviceFault
 from tests.fakes.board import Board, Home, start_file
 from tests.onnx_files import errands
 
+pytestmark = pytest.mark.realtime
+
 
 def connecting_s(board: Board) -> float:
     """How long this machine takes now to reach the board and send it the agent."""

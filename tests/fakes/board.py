@@ -251,8 +251,11 @@ def start_file(text: str, folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
+def board(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Board]:
     """A running board, registered, with the user's key accepted."""
+    assert request.node.get_closest_marker("realtime"), "a test with an sshd is marked realtime"
     if SSHD is None or shutil.which("ssh") is None:
         pytest.skip(NO_SSH)
     if _is_locked(_user()):

@@ -258,6 +258,7 @@ def test_a_prototype_without_a_free_width_gives_its_blocks_or_itself() -> None:
     assert generator.generate(1).selection.removed == (space.coupling.blocks[0].name,)
 
 
+@pytest.mark.realtime
 def test_256_seeds_of_resnet56_are_drawn_in_less_than_twenty_steps_of_its_training() -> None:
     space = space_of("resnet56", 2)
     generator = Generator(space, theta_of(space), limits_of(space, 0.3, 0.3))

@@ -302,6 +302,7 @@ def fx_s(module: torch.nn.Module, image: torch.Tensor) -> float:
     return cpu_s(lambda: ShapeProp(symbolic_trace(module)).propagate(image))
 
 
+@pytest.mark.realtime
 def test_two_hundred_vertices_are_traced_and_coupled_not_much_slower_than_torch_traces() -> None:
     module = create("resnet56", classes=10, channels=3).eval()
     image = torch.zeros(1, 3, 32, 32)
@@ -310,6 +311,7 @@ def test_two_hundred_vertices_are_traced_and_coupled_not_much_slower_than_torch_
     assert ours_s < 20 * fx_s(module, image)
 
 
+@pytest.mark.realtime
 def test_a_sub_network_of_two_hundred_vertices_is_built_faster_than_torch_traces_one() -> None:
     module = create("resnet56", classes=10, channels=3)
     coupling = couple(trace(module, torch.zeros(1, 3, 32, 32), name="resnet56"))

@@ -175,7 +175,7 @@ def test_clocks_that_cannot_be_put_back_are_flagged_and_left_to_the_next(
 
 HOLD = """
 import sys, time
-from gensynth.devices.agent import clocks
+from gensynth.devices.agent.board import clocks
 with clocks.hold({"power_mode": 0, "lock": True}, sys.argv[1], sys.argv[2]):
     print("held", flush=True)
     time.sleep(60)
@@ -208,6 +208,7 @@ def wait_for_line(process: "subprocess.Popen[str]") -> None:
     assert process.stdout.readline() == "held\n"
 
 
+@pytest.mark.realtime
 def test_an_agent_that_is_killed_leaves_the_watchdog_to_put_them_back(root: str, home: str) -> None:
     process = start_holding(root, home)
     wait_for_line(process)
@@ -217,6 +218,7 @@ def test_an_agent_that_is_killed_leaves_the_watchdog_to_put_them_back(root: str,
     assert_as_before(root, home)
 
 
+@pytest.mark.realtime
 def test_an_agent_that_is_killed_while_a_tool_works_loses_no_race_with_it(
     root: str, home: str
 ) -> None:
@@ -242,6 +244,7 @@ def watchdogs(home: str) -> list[int]:
     return found
 
 
+@pytest.mark.realtime
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_journal_left_behind_is_put_back_by_the_next_session(root: str, home: str) -> None:
     process = start_holding(root, home)
@@ -255,6 +258,7 @@ def test_a_journal_left_behind_is_put_back_by_the_next_session(root: str, home: 
     assert restore_pending(home, root) is None  # and nothing is left to do
 
 
+@pytest.mark.realtime
 def test_a_living_agents_clocks_are_not_touched_by_another_session(root: str, home: str) -> None:
     process = start_holding(root, home)
     try:

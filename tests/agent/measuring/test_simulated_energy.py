@@ -23,6 +23,8 @@ from tests.fakes.simulated_board import REST_W, WORK_W, SimulatedBoard
 from tests.onnx_files import errands
 from tests.places import FAKES
 
+pytestmark = pytest.mark.realtime
+
 # The boards without their own rails, which the simulation makes and rewrites.
 TX2 = {name: text for name, text in boards.TX2.items() if "/i2c/" not in name}
 ORIN_NANO = {name: text for name, text in boards.ORIN_NANO.items() if "/hwmon1/" not in name}

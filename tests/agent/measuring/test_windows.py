@@ -20,6 +20,8 @@ from gensynth.devices.agent.wire.timing import Turn
 from tests.fakes import boards
 from tests.fakes.simulated_board import SimulatedBoard
 
+pytestmark = pytest.mark.realtime
+
 TX2 = {name: text for name, text in boards.TX2.items() if "/i2c/" not in name}
 ASKED = {
     "idle_s": 0.1, "settle_s": 0.05, "windows": 3, "window_s": 0.2, "rate_hz": 100.0, "seed": 1,

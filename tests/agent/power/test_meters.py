@@ -112,7 +112,7 @@ def test_what_lowers_a_cards_clocks_is_told(
 def test_the_machine_with_a_card_has_a_meter(library: Path) -> None:
     # In a process of its own: the loader's path cannot be changed later.
     code = (
-        "from gensynth.devices.agent import meters; "
+        "from gensynth.devices.agent.power import meters; "
         "print(meters.open_meter('/', 'gpu', examine_s=0.3).describe()['scope'])"
     )
     environment = {"LD_LIBRARY_PATH": str(library.parent), "GENSYNTH_NVML": "card"}

@@ -171,6 +171,7 @@ def await_readings(path: str, count: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.realtime
 def test_the_process_reads_the_rail_until_it_is_stopped(root: str, tmp_path: Path) -> None:
     path = str(tmp_path / "samples")
     running = start(root, 100.0, 1, path)
@@ -185,6 +186,7 @@ def test_the_process_reads_the_rail_until_it_is_stopped(root: str, tmp_path: Pat
     assert 0 < (now_ns - t_ns[-1]) * 1e-9 < 60  # the same clock as that of the runs
 
 
+@pytest.mark.realtime
 def test_a_process_that_dies_is_noticed(root: str, tmp_path: Path) -> None:
     path = str(tmp_path / "samples")
     running = start(root, 100.0, 1, path)
@@ -198,6 +200,7 @@ def test_a_process_that_dies_is_noticed(root: str, tmp_path: Path) -> None:
         running.stop()
 
 
+@pytest.mark.realtime
 def test_a_process_that_hangs_is_noticed(root: str, tmp_path: Path) -> None:
     running = start(root, 100.0, 1, str(tmp_path / "samples"))
     os.kill(running._process.pid, signal.SIGSTOP)
@@ -210,6 +213,7 @@ def test_a_process_that_hangs_is_noticed(root: str, tmp_path: Path) -> None:
         running.stop()
 
 
+@pytest.mark.realtime
 def test_a_sensor_that_disappears_ends_the_process_with_its_reason(
     root: str, tmp_path: Path
 ) -> None:
@@ -222,16 +226,18 @@ def test_a_sensor_that_disappears_ends_the_process_with_its_reason(
         running.stop()
 
 
+@pytest.mark.realtime
 def test_a_process_without_a_sensor_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(Fault, match="no INA3221 monitor") as caught:
         start(str(tmp_path), 100.0, 1, str(tmp_path / "samples"))
     assert caught.value.status == "sensor_bad"
 
 
+@pytest.mark.realtime
 def test_the_process_ends_with_its_parent(root: str, tmp_path: Path) -> None:
     path = str(tmp_path / "samples")
     code = (
-        "import sys, time; from gensynth.devices.agent import sampler; "
+        "import sys, time; from gensynth.devices.agent.power import sampler; "
         "running = sampler.start(sys.argv[1], 100.0, 1, sys.argv[2]); "
         "print(running._process.pid, flush=True); time.sleep(60)"
     )

@@ -23,6 +23,8 @@ from tests.onnx_files import errands
 from tests.onnx_files.small import convolution, image
 from tests.places import FAKES
 
+pytestmark = pytest.mark.realtime
+
 FAKE = FAKES / "fake_trtexec.py"
 CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 

@@ -15,6 +15,8 @@ from tests.fakes import boards, jetson_tools
 from tests.fakes.board import Home
 from tests.onnx_files import errands
 
+pytestmark = pytest.mark.realtime
+
 ENERGY = {
     "idle_s": 0.1, "settle_s": 0.1, "windows": 1, "window_s": 0.1, "rate_hz": 50.0, "seed": 1,
 }  # fmt: skip

@@ -22,6 +22,8 @@ from tests.fakes.board import MISBEHAVING, Home
 from tests.onnx_files import errands
 from tests.places import FAKES
 
+pytestmark = pytest.mark.realtime
+
 MAXN_AND_LOCK = {"power_mode": 0, "lock": True}
 
 

@@ -24,6 +24,8 @@ from tests.fakes.misbehaving import OUT_OF_MEMORY
 from tests.onnx_files import errands
 from tests.onnx_files.errands import Errand
 
+pytestmark = pytest.mark.realtime
+
 
 @pytest.fixture
 def clean(agent_home: Home) -> Iterator[Home]:

@@ -24,6 +24,8 @@ from tests.onnx_files import errands
 from tests.onnx_files.errands import Errand
 from tests.places import ROOT
 
+pytestmark = pytest.mark.realtime
+
 MIB = 1 << 20
 Progress = Callable[[dict[str, Any]], None]
 

@@ -17,6 +17,8 @@ from gensynth.errors import DeviceFault
 from tests.fakes.board import MISBEHAVING, Board
 from tests.onnx_files import errands
 
+pytestmark = pytest.mark.realtime
+
 WORKERS = (
     "exit-3",
     "raises",

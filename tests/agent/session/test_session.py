@@ -23,6 +23,8 @@ from gensynth.errors import DeviceFault
 from tests.fakes.board import Home
 from tests.onnx_files import errands
 
+pytestmark = pytest.mark.realtime
+
 HOSTILE = [
     "; rm -rf ~",
     "$(reboot)",
@@ -305,7 +307,7 @@ def agent_that_says(code: str, name: str = "") -> package.Agent:
             "__main__.py": f"""
 import hashlib, os, struct, sys, time
 sys.path.insert(0, sys.argv[0])
-from gensynth.devices.agent import frames
+from gensynth.devices.agent.wire import frames
 source, sink = os.fdopen(0, "rb", 0), os.fdopen(1, "wb", 0)
 with open(sys.argv[0], "rb") as file:
     own = hashlib.sha256(file.read()).hexdigest()
