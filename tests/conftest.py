@@ -16,10 +16,14 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests import toybox
-from tests.board import NO_SSH, agent_home, board
+from tests.fakes.board import NO_SSH, agent_home, board
+from tests.runs import toybox
 
 __all__ = ["agent_home", "board"]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Two workers of one thread each; torch and what a test starts read it when they begin.
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 # The time of one example says nothing on a shared machine; the examples are the same each run.
 settings.register_profile("gensynth", deadline=None, derandomize=True, max_examples=50)

@@ -1,6 +1,7 @@
 """The package is laid out as CONTRIBUTING.md says: links, one-way imports, small modules."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,8 @@ import pytest
 
 import gensynth
 from gensynth.links import LINKED, Explainer
+from tests.places import ROOT, TESTS
 
-ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gensynth"
 
 # Lower never imports higher; within a room, and between rooms of one place, imports are free.
@@ -39,6 +40,10 @@ AT_THE_TOP = {"__init__", "__main__"}
 """They stand for the whole package: what they import, they import late."""
 
 MOST_FILES, MOST_FILES_AT_THE_TOP = 28, 15
+
+# Beside the rooms of what they test: networks, stand-ins for devices and tools, ONNX files.
+TEST_ROOMS = {"agent", "networks", "fakes", "onnx_files"}
+TEST_FILES = sorted(TESTS.rglob("*.py"))
 
 
 def modules() -> dict[str, Path]:
@@ -243,7 +248,22 @@ def test_only_the_command_line_prints(module: str) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments").rglob("*.py")), ids=str)
 def test_an_experiment_imports_no_test(path: Path) -> None:
     names = [name for _, name in imports(ast.parse(path.read_text()))]
-    assert [name for name in names if name.startswith("tests.test_")] == []
+    assert [name for name in names if ".test_" in name] == []
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: str(path.relative_to(TESTS)))
+def test_a_test_imports_no_other_test_module(path: Path) -> None:
+    names = [name for _, name in imports(ast.parse(path.read_text()))]
+    assert [name for name in names if re.match(r"tests\.(.*\.)?(test_|conftest)", name)] == []
+
+
+def test_tests_stand_in_the_rooms_of_what_they_test() -> None:
+    counts = Counter(path.parent.relative_to(TESTS) for path in TEST_FILES)
+    rooms = {str(folder) for folder in counts if len(folder.parts) == 1}
+    assert rooms <= PLACE.keys() | TEST_ROOMS
+    agents = {folder.name for folder in counts if folder.parts[:1] == ("agent",)} - {"agent"}
+    assert agents <= set(AGENT_ROOMS)
+    assert {str(folder): n for folder, n in counts.items() if n > MOST_FILES} == {}
 
 
 def test_the_version_is_a_plain_number() -> None:

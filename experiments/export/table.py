@@ -9,11 +9,12 @@ writes experiments/export/targets.json (the record) and targets.md. A cell is
     rewritten   the same, with so many vertices spelled out because the target lacks an operator
     refused     no file, and the reason
 
-The rows are the families of tests/families.py and networks composed at random of all operators
-(tests/compositions.py), each cut down at random; the trained prototype of experiments/cifar10;
-and the finalists of each finished run that is named, on 64 images of its search split. Runs that
-are not named again stay in the record. With tensorrt-rtx installed, TensorRT's own
-parser reads every file for a TensorRT target too, and what it says against one is recorded.
+The rows are the families of tests/networks/families.py and networks composed at random of all
+operators (tests/networks/compositions.py), each cut down at random; the trained prototype of
+experiments/cifar10; and the finalists of each finished run that is named, on 64 images of its
+search split. Runs that are not named again stay in the record. With tensorrt-rtx installed,
+TensorRT's own parser reads every file for a TensorRT target too, and what it says against one is
+recorded.
 """
 
 import argparse
@@ -37,8 +38,8 @@ from gensynth.prototypes import create
 from gensynth.runs import networks
 from gensynth.space.coupling import couple
 from gensynth.trace import trace
-from tests.compositions import compose, random_selection, random_weights
-from tests.families import FAMILIES, make
+from tests.networks.compositions import compose, random_selection, random_weights
+from tests.networks.families import FAMILIES, make
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent

@@ -36,7 +36,7 @@ from gensynth.render.figures import count
 from gensynth.space.coupling import Coupling, couple
 from gensynth.space.inspection import inspection
 from gensynth.trace import trace
-from tests.compositions import masking_gates, outputs
+from tests.networks.compositions import masking_gates, outputs
 
 HERE = Path(__file__).parent
 RUNS = 5

@@ -73,7 +73,7 @@ class PermutedProbe:
 
     def shift(self, network: Network) -> float:
         """Pass a network's shift on: it is no response of a channel."""
-        return self._probe.shift(network)
+        return self._probe.divergence(network)
 
     def __call__(self, network: Network, seed: int) -> Responses:
         """Probe, and give each channel of a group another's answer."""
@@ -236,7 +236,7 @@ def _document(state: State) -> dict[str, Any]:
         "cycle": state.cycle,
         "generator": state.generator.to_json(),
         "inquisitor": state.inquisitor.to_document(),
-        "price": state.price,
+        "price": state.penalty,
     }
 
 

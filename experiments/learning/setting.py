@@ -87,7 +87,7 @@ def open_setting(folder: Path, seed: int) -> Setting:
     views = Views(whole, whole.train, 0, compute.device)
     teacher = Teacher(prototype.network(), views, compute)
     evaluator = Evaluator(prototype, dataset, views, teacher, compute)
-    space = Space(prototype.coupling, align=2)
+    space = Space(prototype.coupling, round_to=2)
     macs, params = (float(c) * COST_SHARE for c in space.prototype)
     plan = Plan(
         aim=Aim(Utility("top1"), requirement(), SHORT),

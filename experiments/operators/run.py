@@ -85,7 +85,7 @@ def choose(
 ) -> tuple[Network, dict[str, Any]]:
     """Return the best of some untrained networks of one arm, and what is known of it."""
     start = time.process_time()
-    space = Space(evaluator.prototype.coupling, align=2, operators=words)
+    space = Space(evaluator.prototype.coupling, round_to=2, operators=words)
     limits = {"macs": float(space.prototype[0]) * COST_SHARE}
     plan = Plan(
         aim=Aim(Utility("top1"), None, SHORT), limits=limits, recipe=Recipe(epochs=1), cycles=1,
@@ -98,7 +98,7 @@ def choose(
     for index, one in enumerate(seeds):
         graph = generator.graph(points, index, one)
         networks.append(evaluator.inherit(graph, evaluator.prototype.weights))
-        shifts.append(probe.shift(networks[-1]))
+        shifts.append(probe.divergence(networks[-1]))
     best = min(range(CANDIDATES), key=shifts.__getitem__)
     network = networks[best]
     macs, params = space.costs(points)[best]
