@@ -27,6 +27,7 @@ import torch
 
 from experiments.learning.setting import Record
 from gensynth.bench.latency import measure, ratio
+from gensynth.config import SearchConfig
 from gensynth.data import cifar10
 from gensynth.data.views import Views, normaliser
 from gensynth.environment import environment
@@ -39,13 +40,14 @@ from gensynth.probing.probe import Probe
 from gensynth.prototypes import create
 from gensynth.randomness import stream
 from gensynth.runs.prepare import make_probe
-from gensynth.search.cycle import Plan
-from gensynth.search.evolution import Aim
+from gensynth.search.cycle import Settings
+from gensynth.search.evolution import Objective
 from gensynth.search.inquisitor import SHORT
 from gensynth.search.synthesis import initialise
 from gensynth.space.prototype import load_weights, read_prototype
 from gensynth.space.space import Space
 from gensynth.space.substitutes import SUBSTITUTES
+from gensynth.tasks.classification import Classification
 from gensynth.training.evaluator import Evaluator
 from gensynth.training.fit import Recipe, Teacher
 
@@ -73,11 +75,11 @@ def open_evaluator(folder: Path) -> Evaluator:
     dataset = cifar10.load(folder)
     module = create("resnet20", classes=10, channels=3)
     load_weights(module, WEIGHTS, name="resnet20")
-    prototype = read_prototype(module.eval(), dataset.shape, name="resnet20", classes=10)
+    prototype = read_prototype(module.eval(), dataset.shape, name="resnet20")
     compute = Compute()
     views = Views(dataset, dataset.train, 0)
     teacher = Teacher(prototype.network(), views, compute)
-    return Evaluator(prototype, dataset, views, teacher, compute)
+    return Evaluator(prototype, dataset, views, teacher, compute, Classification())
 
 
 def choose(
@@ -86,12 +88,13 @@ def choose(
     """Return the best of some untrained networks of one arm, and what is known of it."""
     start = time.process_time()
     space = Space(evaluator.prototype.coupling, round_to=2, operators=words)
-    limits = {"macs": float(space.prototype[0]) * COST_SHARE}
-    plan = Plan(
-        aim=Aim(Utility("top1"), None, SHORT), limits=limits, recipe=Recipe(epochs=1), cycles=1,
-        seed=seed, free_budget=False,
+    settings = Settings(
+        objective=Objective(Utility("top1"), "top1", space.names, None, SHORT),
+        limits={"macs": space.named_costs(space.whole(1))["macs"] * COST_SHARE},
+        recipe=Recipe(epochs=1), search=SearchConfig(cycles=1, learn_weights=False), seed=seed,
+        free_budget=False,
     )  # fmt: skip
-    generator = initialise(plan, evaluator, probe, space).generator
+    generator = initialise(settings, evaluator, probe, space).generator
     seeds = [int(s) for s in stream(seed, "operators").integers(0, 2**31, CANDIDATES)]
     points = generator.points(seeds)
     shifts, networks = [], []
@@ -112,7 +115,7 @@ def choose(
         "removed": list(selection.removed),
         "operators": dict(selection.operators),
         "shifts": shifts,
-        "untrained": evaluator.correct(network, evaluator.dataset.search),
+        "untrained": correct(evaluator, network),
         "choose_cpu_s": round(time.process_time() - start, 1),
     }
 
@@ -137,10 +140,15 @@ def distil(evaluator: Evaluator, network: Network, images: int) -> dict[str, Any
     epochs = images / len(evaluator.dataset.train)
     evaluator.distil(network, Recipe(epochs=epochs, batch=64, peak_lr=PEAK_LR))
     return {
-        "correct": evaluator.correct(network, evaluator.dataset.search),
+        "correct": correct(evaluator, network),
         "n": len(evaluator.dataset.search),
         "distil_cpu_s": round(time.process_time() - start, 1),
     }
+
+
+def correct(evaluator: Evaluator, network: Network) -> int:
+    """Return how many images of the search split are right."""
+    return int(evaluator.score(network, evaluator.dataset.search).to_document()["correct"])
 
 
 def latencies(evaluator: Evaluator, networks: dict[str, Network]) -> dict[str, Any]:
