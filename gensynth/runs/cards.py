@@ -82,8 +82,7 @@ def card_of(
     pointwise = judge_all(job.requirements, point, costs, exact)
     what = f"the prototype, trained for {job.dataset.name}"
     if origin is not None:
-        prototype = job.config.prototype.network
-        what = f"generated from {prototype} for {job.dataset.name}, distilled"
+        what = f"generated from {job.prototype.graph.name} for {job.dataset.name}, distilled"
     return {
         "format": CARD_FORMAT,
         "name": entrant.name,

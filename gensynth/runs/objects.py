@@ -1,7 +1,7 @@
 """A prototype and a data set given as Python objects, in place of names in a run file.
 
-A run that began with objects keeps the word "object" where a name would stand: its folder alone
-cannot make them again, so whoever goes on with it gives them again.
+A run that began with objects keeps "object:NAME" where a name would stand: its folder alone cannot
+make them again, so whoever goes on with it gives them again.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from gensynth.config import RunConfig
 from gensynth.data.dataset import Dataset
 from gensynth.errors import ConfigError
 
-OBJECT = "object"
+OBJECT = "object:"
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,11 @@ class Objects:
                 raise ConfigError(
                     "a prototype given as a module is trained already; drop train from [prototype]"
                 )
-            config = replace(config, prototype=replace(config.prototype, network=OBJECT))
+            name = OBJECT + type(self.prototype).__name__
+            config = replace(config, prototype=replace(config.prototype, network=name))
         if self.dataset is not None:
-            config = replace(config, data=replace(config.data, source=OBJECT))
+            name = OBJECT + self.dataset.name
+            config = replace(config, data=replace(config.data, source=name))
         return config
 
     def check(self, config: RunConfig) -> None:
@@ -53,7 +55,7 @@ class Objects:
             ("prototype", config.prototype.network, self.prototype),
             ("dataset", config.data.source, self.dataset),
         ):
-            if name == OBJECT and given is None:
+            if name.startswith(OBJECT) and given is None:
                 raise ConfigError(
                     f"the {what} of this run is a Python object, which its folder cannot make "
                     "again; give it from Python: gensynth.resume(RUN, prototype=module, "

@@ -16,6 +16,7 @@ from gensynth.goals.requirements import Requirement, cost_limits
 from gensynth.network.compute import Compute
 from gensynth.progress import Listener
 from gensynth.prototypes import create, shipped
+from gensynth.runs.objects import OBJECT
 from gensynth.runs.plan import step_of
 from gensynth.space.prototype import Prototype, load_weights, read_prototype
 from gensynth.space.space import Space
@@ -50,7 +51,8 @@ def prototype_of(
     asked = config.prototype
 
     def read(network: nn.Module) -> Prototype:
-        prototype = read_prototype(network, dataset.shape, name=asked.network)
+        name = asked.network.removeprefix(OBJECT)
+        prototype = read_prototype(network, dataset.shape, name=name)
         task.check(prototype.graph, dataset)
         step = step_of(config, prototype.coupling)
         space = Space(prototype.coupling, step.channels, config.search.operators)

@@ -139,7 +139,7 @@ class Job:
         )
         smallest, whole = (space.named_costs(p) for p in (space.smallest(), space.whole(1)))
         return Forecast(
-            prototype=config.prototype.network,
+            prototype=self.prototype.graph.name,
             data=self.dataset.name,
             costs={name: (smallest[name], whole[name]) for name in space.names},
             limits=limits,

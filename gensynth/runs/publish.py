@@ -39,7 +39,7 @@ def entrants(run: RunFolder, job: Job, chosen: list[FullDistillation]) -> list[E
     """Return the prototype and the finalists, named in the order in which they were chosen."""
     network = job.prototype.network()
     job.evaluator.compute.place(network).eval()
-    name = job.config.prototype.network
+    name = job.prototype.graph.name
     found = [Entrant(name, PROTOTYPE, network, job.search_score, None)]
     for index, one in enumerate(chosen):
         network = read_network(run, one.name, job)

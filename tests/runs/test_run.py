@@ -141,6 +141,62 @@ def test_what_full_distillation_reached_is_learned_from(finished: Result) -> Non
     assert seen.count(FULL) == len(attempts)
 
 
+def with_noise(data: Dataset, name: str) -> Dataset:
+    """The same data set with another split's images and labels in place of one."""
+    random = np.random.default_rng(99)
+    split = getattr(data, name)
+    images = random.integers(0, 256, split.images.shape, dtype=np.uint8)
+    changed = replace(split, images=images, labels=random.permutation(split.labels))
+    return replace(data, **{name: changed})
+
+
+def test_the_test_split_changes_nothing_but_certificates(weights: Path, tmp_path: Path) -> None:
+    paths = {}
+    for name, data in (("own", tiny.bars()), ("noise", with_noise(tiny.bars(), "test"))):
+        config = tiny.config(weights, tmp_path / name)
+        paths[name] = synth(config, dataset=data).path
+    assert networks(paths["noise"]) == networks(paths["own"])
+    journals = [timeless(read_result(path).journal) for path in paths.values()]
+    assert journals[0] == journals[1]
+    kept = [
+        {
+            str(file.relative_to(path)): file.read_bytes()
+            for file in sorted((path / "attempts").rglob("*.safetensors"))
+        }
+        for path in paths.values()
+    ]
+    assert kept[0] == kept[1]
+    results = [read_result(path).prototype.certificate.score for path in paths.values()]
+    assert results[0] != results[1]
+
+
+def test_the_search_split_trains_nothing(weights: Path, tmp_path: Path) -> None:
+    # Before the first score is known both runs do the same, so what they train must be the same:
+    # the first cycle's network, the shared weights after it, its full distillation.
+    files = {}
+    for name, data in (("own", tiny.bars()), ("noise", with_noise(tiny.bars(), "search"))):
+        run = tmp_path / name
+        with pytest.raises(Interrupted):
+            synth(tiny.config(weights, run), dataset=data, listener=Stop(cycle=1))
+        first = (run / "state" / "0001", run / "attempts" / "cycle-1")
+        files[name] = [(folder / "weights.safetensors").read_bytes() for folder in first]
+    assert files["noise"] == files["own"]
+
+
+def test_a_network_that_a_cycle_distilled_fully_may_be_a_finalist(
+    weights: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        synth(tiny.config(weights, out), listener=Stop(phase="finalists"))
+    file = out / "attempts" / "cycle-1" / "attempt.json"
+    entry = json.loads(file.read_text())
+    file.write_text(json.dumps({**entry, "correct": entry["n"]}))  # as if it were always right
+    finalists = resume(out).finalists
+    made_in = [json.loads((f.folder / "card.json").read_text())["made_in"] for f in finalists]
+    assert "cycle-1" in made_in
+
+
 def test_the_run_file_in_the_folder_repeats_the_run(finished: Result, tmp_path: Path) -> None:
     config = replace(read(finished.path / "run.toml"), out=tmp_path / "again")
     again = synth(config)
