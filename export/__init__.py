@@ -4,7 +4,8 @@
 
     onnx         a graph as an ONNX file, vertex by vertex
     from_torch   a torch network as one, its opaque parts by torch's exporter
-    folding      what the file leaves out or puts together; `affine` is how; `constants` of them alone
+    folding      what the file leaves out or puts together; `affine` is how
+    constants    what a file computes from its own constants, computed once
     operators    each word of the vocabulary in ONNX's operators; `spatial` pools and resizes
     writer       nodes, weights and names in the making
     runtime      ONNX Runtime on this processor

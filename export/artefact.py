@@ -43,10 +43,11 @@ from gensynth.export.source import (
     Reading,
     Source,
     compute,
-    correct_in_torch,
-    correct_of_file,
+    score_in_torch,
+    score_of_file,
 )
 from gensynth.export.targets import Target
+from gensynth.graph.files import CARD_FILE, GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.randomness import stream
 
 FORMAT = 1
@@ -114,7 +115,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
     by_flag = precision == "fp16" and target.fp16 == "flag"
     if precision == "fp16" and not by_flag:
         model = to_half(model)
-    before = None if source.images is None else correct_in_torch(source)
+    before = None if source.search is None else score_in_torch(source)
     mixed = mixed_for(source, target, model, before) if precision == "int8" else None
     if mixed is not None:
         model = mixed.content
@@ -125,18 +126,18 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
     outputs = compute(source.network, read)
     parity = compare(model, outputs, read, target.rounding)
     files = {
-        "network.onnx": model,
-        "graph.json": graph.to_json().encode(),
-        "weights.safetensors": save({k: t.detach().cpu().contiguous() for k, t in state.items()}),
+        ONNX_FILE: model,
+        GRAPH_FILE: graph.to_json().encode(),
+        WEIGHTS_FILE: save({k: t.detach().cpu().contiguous() for k, t in state.items()}),
         "samples.npz": _npz(images=images[:SAMPLES], outputs=outputs[:SAMPLES]),
         "sample.png": _png(images[0], source.reading),
-        **({} if source.card is None else {"card.json": source.card}),
+        **({} if source.card is None else {CARD_FILE: source.card}),
         **examples(source.name, target),
     }
     accuracy = None
-    if before is not None and source.images is not None:
-        after = correct_of_file(source, model, target.rounding) if mixed is None else mixed.correct
-        accuracy = Accuracy(before, after, len(source.images))
+    if before is not None:
+        after = score_of_file(source, model, target.rounding) if mixed is None else mixed.score
+        accuracy = Accuracy(before, after)
     spelled = rewrites(graph, model, target)
     document = {
         "format": FORMAT,
@@ -156,7 +157,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         "parity": {
             **asdict(parity),
             "relative": parity.relative,
-            "on": "the search split" if source.images is not None else "random pixels",
+            "on": "the search split" if source.search is not None else "random pixels",
         },
         "accuracy": None if accuracy is None else accuracy.to_document(),
         "no_accuracy_because": source.why_not,
@@ -205,7 +206,7 @@ def write_onnx(artefact: Artefact, path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, artefact.files["network.onnx"])
+        write_bytes(path, artefact.files[ONNX_FILE])
     except OSError as error:
         raise ExportError(f"cannot write {path}: {error.strerror}") from error
 
@@ -231,8 +232,8 @@ def compare(model: bytes, outputs: np.ndarray, read: np.ndarray, rounding: Round
 
 
 def _parity_images(source: Source) -> np.ndarray:
-    if source.images is not None:
-        return source.images[:PARITY_IMAGES]
+    if source.search is not None:
+        return source.search.images[:PARITY_IMAGES]
     shape = (PARITY_IMAGES, *source.reading.shape)
     return stream(0, "export").integers(0, 256, shape, dtype=np.uint8)
 

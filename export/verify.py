@@ -28,6 +28,7 @@ from gensynth.export.parity import Parity
 from gensynth.export.runtime import Rounding
 from gensynth.export.source import Reading, compute
 from gensynth.export.targets import find_target
+from gensynth.graph.files import GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.network.module import load_network
 
 RECORDED_TOLERANCE = 1e-3
@@ -72,10 +73,10 @@ def verify(folder: Path) -> Verified:
 
 def _verify(folder: Path, manifest: Mapping[str, Any]) -> Verified:
     faults = _hash_faults(folder, manifest["files"])
-    missing = [f for f in ("network.onnx", "samples.npz") if not (folder / f).is_file()]
+    missing = [f for f in (ONNX_FILE, "samples.npz") if not (folder / f).is_file()]
     if missing:
         raise ExportError("\n".join(faults))
-    content = (folder / "network.onnx").read_bytes()
+    content = (folder / ONNX_FILE).read_bytes()
     parity = None
     try:
         target = find_target(manifest["target"])
@@ -125,7 +126,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _hash_faults(folder: Path, files: Mapping[str, str]) -> list[str]:
-    needed = {"network.onnx", "graph.json", "weights.safetensors", "samples.npz"}
+    needed = {ONNX_FILE, GRAPH_FILE, WEIGHTS_FILE, "samples.npz"}
     faults = [f"{MANIFEST} does not list {name}" for name in needed - set(files)]
     for name, expected in files.items():
         path = folder / name

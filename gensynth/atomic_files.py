@@ -10,10 +10,13 @@ was lost.
 """
 
 import errno
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 PARTIAL = ".partial-"
 OLD = ".old-"
@@ -31,6 +34,26 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write or replace a JSON file; its folder must exist."""
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return a document as it stands in a file.
+
+    Raises:
+        ValueError: if a number in it is not finite.
+    """
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:

@@ -25,6 +25,10 @@ _TABLES: dict[str, Any] = {
     for field in dataclasses.fields(RunConfig)
     if dataclasses.is_dataclass(field.type)
 }
+_RENAMED = {"search": {"align": "round_to", "absorb": "reptile_rate"}}
+"""Keys as version 0.1 wrote them, by table."""
+_DROPPED = {"task": {"loss": "cross_entropy"}}
+"""Keys of version 0.1 that had one value, and mean nothing any more."""
 _TOP = tuple(f.name for f in dataclasses.fields(RunConfig) if f.name not in _TABLES)
 _EXPECTED = {
     "int_type": "a whole number",
@@ -79,13 +83,26 @@ def to_toml(config: RunConfig) -> str:
 def _load(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
-            return tomllib.load(file)
+            return _renewed(tomllib.load(file))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path.name}: must be text in UTF-8, {error.reason}") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path.name}: {error}") from error
+
+
+def _renewed(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document of an earlier version in the words of this one."""
+    for table, names in _RENAMED.items():
+        values = document.get(table)
+        if isinstance(values, dict):
+            document[table] = {names.get(key, key): value for key, value in values.items()}
+    for table, only in _DROPPED.items():
+        values = document.get(table)
+        if isinstance(values, dict):
+            document[table] = {k: v for k, v in values.items() if (k, v) not in only.items()}
+    return document
 
 
 def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""How a run is watched: what it tells whoever started it, and nothing about how it is shown.
+"""How a run is followed: what it tells whoever started it, and nothing about how it is shown.
 
-The run calls a `Watch` and never prints; the command line brings one that draws tables and
+The run calls a `Listener` and never prints; the command line brings one that draws tables and
 bars, a program may bring its own, and `SILENT` hears nothing.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 
-class Watch(Protocol):
+class Listener(Protocol):
     """What hears of a run's progress."""
 
     def phase(self, name: str) -> None:
@@ -25,7 +25,7 @@ class Watch(Protocol):
 
 
 class Silent:
-    """A watch that hears nothing."""
+    """A listener that hears nothing."""
 
     def phase(self, name: str) -> None:
         """Hear nothing."""

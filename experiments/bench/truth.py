@@ -266,7 +266,7 @@ class Bench:
             for place, subject in enumerate(subjects)
         ]
         request = Request(LOCAL, tuple(named), grade)
-        return answer(request, fresh=True, store=self._store, watch=SILENT)
+        return answer(request, fresh=True, store=self._store, listener=SILENT)
 
     def _ours(self, grade: Grade, subject: Subject) -> list[float]:
         record = self._measure(grade, subject)

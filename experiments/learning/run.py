@@ -73,7 +73,7 @@ class PermutedProbe:
 
     def shift(self, network: Network) -> float:
         """Pass a network's shift on: it is no response of a channel."""
-        return self._probe.shift(network)
+        return self._probe.divergence(network)
 
     def __call__(self, network: Network, seed: int) -> Responses:
         """Probe, and give each channel of a group another's answer."""
@@ -90,7 +90,7 @@ class PermutedProbe:
 def run_loop(setting: Setting, record: Record, arm: str, probe: Any) -> State:
     """Run the cycles that the record does not have yet, and return the last state."""
     keep = record.path.with_name(f"{record.path.stem}-{arm.replace(' ', '-')}.state.json")
-    state = initialise(setting.plan, setting.workshop, probe, setting.space)
+    state = initialise(setting.plan, setting.evaluator, probe, setting.space)
     first = state
     if keep.exists():
         state = _state(json.loads(keep.read_text()), state, setting)
@@ -100,8 +100,8 @@ def run_loop(setting: Setting, record: Record, arm: str, probe: Any) -> State:
     while state.cycle < EVALUATIONS:
         before = state
         networks: list[Network] = []
-        workshop = _Remembering(setting.workshop, networks)
-        state, cycle = turn(setting.plan, workshop, probe, state)
+        evaluator = _Remembering(setting.evaluator, networks)
+        state, cycle = turn(setting.plan, evaluator, probe, state)
         known = record.of(arm)[before.cycle :]
         if not known:
             line = score(setting, networks[-1])  # those before it were probed only, untrained
@@ -199,7 +199,7 @@ def magnitudes(setting: Setting) -> tuple[np.ndarray, ...]:
     The norms themselves lie so close together that what breaks a generator's near ties would
     shuffle them.
     """
-    prototype = setting.workshop.prototype
+    prototype = setting.evaluator.prototype
     keys = [prototype.graph[group.name].tensor_key("weight") for group in prototype.coupling.groups]
     return tuple(
         prototype.weights[key].abs().flatten(1).sum(dim=1).argsort().argsort().double().numpy()
@@ -217,10 +217,10 @@ def _predictions(setting: Setting, inquisitor: Inquisitor, arm: str) -> list[flo
 
 
 class _Remembering:
-    """A workshop that also keeps the network it trained, to score it."""
+    """A evaluator that also keeps the network it trained, to score it."""
 
-    def __init__(self, workshop: Any, networks: list[Network]) -> None:
-        self._workshop, self._networks = workshop, networks
+    def __init__(self, evaluator: Any, networks: list[Network]) -> None:
+        self._workshop, self._networks = evaluator, networks
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._workshop, name)
@@ -236,7 +236,7 @@ def _document(state: State) -> dict[str, Any]:
         "cycle": state.cycle,
         "generator": state.generator.to_json(),
         "inquisitor": state.inquisitor.to_document(),
-        "price": state.price,
+        "price": state.penalty,
     }
 
 
@@ -257,7 +257,7 @@ def evaluate_fixed(folder: Path) -> None:
         return
     setting = open_setting(folder, FIXED_SEED)
     add_environment(record)
-    generator = initialise(setting.plan, setting.workshop, setting.probe, setting.space).generator
+    generator = initialise(setting.plan, setting.evaluator, setting.probe, setting.space).generator
     run_seeds(setting, record, "fixed", generator, list(range(EVALUATIONS)))
     # The far ones are recorded with draws of this purpose.
     far = list(random_graphs(setting, FIXED_SEED, "fixed", generator.theta.u))

@@ -40,7 +40,7 @@ from gensynth.search.evolution import Aim
 from gensynth.search.inquisitor import SHORT
 from gensynth.space.prototype import load_weights, read_prototype
 from gensynth.space.space import Space
-from gensynth.training.evaluator import Workshop
+from gensynth.training.evaluator import Evaluator
 from gensynth.training.fit import Recipe, Teacher
 
 HERE = Path(__file__).parent
@@ -64,7 +64,7 @@ class Setting:
     """What an arm works with."""
 
     dataset: Dataset
-    workshop: Workshop
+    evaluator: Evaluator
     probe: Probe
     space: Space
     plan: Plan
@@ -86,8 +86,8 @@ def open_setting(folder: Path, seed: int) -> Setting:
     prototype = read_prototype(module.eval(), whole.shape, name="resnet20", classes=10)
     views = Views(whole, whole.train, 0, compute.device)
     teacher = Teacher(prototype.network(), views, compute)
-    workshop = Workshop(prototype, dataset, views, teacher, compute)
-    space = Space(prototype.coupling, align=2)
+    evaluator = Evaluator(prototype, dataset, views, teacher, compute)
+    space = Space(prototype.coupling, round_to=2)
     macs, params = (float(c) * COST_SHARE for c in space.prototype)
     plan = Plan(
         aim=Aim(Utility("top1"), requirement(), SHORT),
@@ -98,7 +98,7 @@ def open_setting(folder: Path, seed: int) -> Setting:
         seed=seed,
         free_budget=False,
     )
-    return Setting(whole, workshop, make_probe(workshop, 512, seed), space, plan)
+    return Setting(whole, evaluator, make_probe(evaluator, 512, seed), space, plan)
 
 
 def requirement() -> float | None:
@@ -124,9 +124,9 @@ def evaluate(
     setting: Setting, graph: Graph, weights: Mapping[str, Tensor] | None = None
 ) -> tuple[Network, dict[str, Any]]:
     """Train and count one network, a slice of W_0 or of other weights; return it and its line."""
-    workshop = setting.workshop
-    network = workshop.inherit(graph, workshop.prototype.weights if weights is None else weights)
-    workshop.distil(network, setting.plan.recipe)
+    evaluator = setting.evaluator
+    network = evaluator.inherit(graph, evaluator.prototype.weights if weights is None else weights)
+    evaluator.distil(network, setting.plan.recipe)
     return network, score(setting, network)
 
 
@@ -138,11 +138,11 @@ def score(setting: Setting, network: Network) -> dict[str, Any]:
     return {
         "graph": network.graph.sha256,
         "widths": point.widths[0].tolist(),
-        "bits": point.bits[0].tolist(),
+        "bits": point.kept_blocks[0].tolist(),
         "macs": int(macs),
         "params": int(params),
-        "decide": setting.workshop.correct(network, decide),
-        "score": setting.workshop.correct(network, scored),
+        "decide": setting.evaluator.correct(network, decide),
+        "score": setting.evaluator.correct(network, scored),
         "n": len(scored),
     }
 

@@ -84,7 +84,9 @@ def generate(
         from gensynth.render.live import Live, console
 
         with Live(console(stderr=True)) as live:
-            drawn = (family_training.distil if distil else family.generate)(run, wanted, watch=live)
+            drawn = (family_training.distil if distil else family.generate)(
+                run, wanted, listener=live
+            )
         console().print(table(drawn))
 
 
@@ -187,9 +189,9 @@ def export(
         wanted = artefacts.order(target=target, device=device, precision=precision, batch=batch)
         with Live(console(stderr=True)) as live:
             written = (
-                artefacts.export_onnx(path, wanted, out=out, watch=live)
+                artefacts.export_onnx(path, wanted, out=out, listener=live)
                 if onnx
-                else artefacts.export(path, wanted, trt=trt, out=out, watch=live)
+                else artefacts.export(path, wanted, trt=trt, out=out, listener=live)
             )
         typer.echo(table(written, trt=trt))
 

@@ -102,7 +102,7 @@ def bench(
                     inputs=inputs,
                     fresh=fresh,
                     command=shlex.join(["gensynth", *sys.argv[1:]]),
-                    watch=live,
+                    listener=live,
                 )
             _print(record, as_json=as_json)
             may_be_used = may_be_used and is_usable(record) and not (strict and record["flags"])

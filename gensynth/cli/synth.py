@@ -119,7 +119,7 @@ def _synth(run_file: Path | None, given: Mapping[str, Any]) -> None:
         from gensynth.render.result import result
 
         with Live(console(stderr=True)) as live:
-            done = synth(config, watch=live, command=shlex.join(["gensynth", *sys.argv[1:]]))
+            done = synth(config, listener=live, command=shlex.join(["gensynth", *sys.argv[1:]]))
     screen = console()
     screen.print(result(done, screen.width))
 
@@ -131,7 +131,7 @@ def _go_on(run: Path) -> None:
     from gensynth.render.result import result
 
     with Live(console(stderr=True)) as live:
-        done = resume(run, watch=live)
+        done = resume(run, listener=live)
     screen = console()
     screen.print(result(done, screen.width))
 
@@ -144,7 +144,7 @@ def _plan(run_file: Path | None, given: Mapping[str, Any]) -> None:
         from gensynth.render.live import Live, console
 
         with Live(console(stderr=True)) as live:
-            expected = prepare(config, watch=live).forecast()
+            expected = prepare(config, listener=live).forecast()
     screen = console()
     screen.print(forecast(expected, screen.width))
 

@@ -71,7 +71,7 @@ def upper_bound(correct: int, n: int, confidence: float = 0.95) -> float:
     return wilson(correct, n, confidence, sided=1)[1]
 
 
-def shared(confidence: float, statements: int) -> float:
+def bonferroni(confidence: float, statements: int) -> float:
     """Return the confidence each of several statements needs so that all hold together.
 
         1 - (1 - confidence) / statements
@@ -83,7 +83,7 @@ def shared(confidence: float, statements: int) -> float:
         ValueError: if `statements` is below 1 or `confidence` is not in (0, 1).
 
     Example:
-        >>> round(shared(0.95, 5), 4)
+        >>> round(bonferroni(0.95, 5), 4)
         0.99
     """
     if statements < 1:

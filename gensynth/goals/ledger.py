@@ -2,89 +2,75 @@
 
 A test split that is looked at again and again until a network passes certifies nothing.
 The ledger therefore answers a repeated question from the record, without touching the
-images. Nothing here runs a network: the caller counts.
+images. Nothing here runs a network: the caller measures.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gensynth import atomic_files
-from gensynth.data.dataset import Split
 from gensynth.errors import RunError
-
-
-def weights_sha256(path: Path) -> str:
-    """Return the SHA-256 of a weights file: the key of a network in the ledger."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def split_sha256(split: Split) -> str:
-    """Return the SHA-256 of a split's shape, images and labels: its key in the ledger."""
-    digest = hashlib.sha256(repr(split.images.shape).encode())
-    digest.update(split.images.tobytes())
-    digest.update(split.labels.astype("<i8").tobytes())
-    return digest.hexdigest()
+from gensynth.goals.score import Score, read_score
 
 
 class Ledger:
     """The touches of a test split, append-only, on disk before and after each.
 
     A touch is two lines, "touch" before the images are looked at and "result" with the
-    counts after. A process killed in between leaves a touch without a result: nobody saw
+    score after. A process killed in between leaves a touch without a result: nobody saw
     one, so the same network may be counted again, and the record shows both touches.
 
     Example:
         >>> ledger = Ledger(path)  # doctest: +SKIP
-        >>> ledger.count(network, split, look, n=len(test))  # doctest: +SKIP
-        2871
+        >>> ledger.score(network, split, look, metric="top1", n=len(test))  # doctest: +SKIP
+        Proportion(metric='top1', correct=2871, n=3200)
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def recorded(self, network: str, split: str) -> tuple[int, int] | None:
-        """Return the (correct, n) on record for a network and a split, by their SHA-256.
+    def recorded(self, network: str, split: str, metric: str) -> Score | None:
+        """Return the score on record for a network and a split, by their SHA-256.
 
         Raises:
             RunError: if the ledger cannot be read or a line of it is damaged.
         """
         for entry in self.entries():
             if (entry["event"], entry["network"], entry["split"]) == ("result", network, split):
-                return entry["correct"], entry["n"]
+                return read_score(entry, metric)
         return None
 
-    def count(self, network: str, split: str, counted: Callable[[], int], *, n: int) -> int:
-        """Return how many images of a split a network gets right, looking at most once.
+    def score(
+        self, network: str, split: str, measured: Callable[[], Score], *, metric: str, n: int
+    ) -> Score:
+        """Return a network's score on a split, looking at most once.
 
         Args:
             network: SHA-256 of its weights file.
             split: SHA-256 of the split.
-            counted: looks at the images and returns how many are right; called only if
-                there is no result on record.
+            measured: looks at the images and returns the score; called only if there is no
+                result on record.
+            metric: that is measured.
             n: images of the split.
 
         Raises:
             RunError: if the ledger cannot be read or written, or is damaged; the images are
                 not touched then.
-            ValueError: if `counted` returns what cannot be, or `n` is not the recorded one.
+            ValueError: if `n` is not the recorded one, or not that of the score.
         """
-        known = self.recorded(network, split)
+        known = self.recorded(network, split, metric)
         if known is not None:
-            if known[1] != n:
-                raise ValueError(f"n must be the recorded {known[1]}, got {n}")
-            return known[0]
+            if known.n != n:
+                raise ValueError(f"n must be the recorded {known.n}, got {n}")
+            return known
         self._append({"event": "touch", "network": network, "split": split, "n": n})
-        correct = counted()
-        if not 0 <= correct <= n:
-            raise ValueError(f"correct must be in [0, {n}], got {correct}")
-        self._append(
-            {"event": "result", "network": network, "split": split, "n": n, "correct": correct}
-        )
-        return correct
+        score = measured()
+        if score.n != n:
+            raise ValueError(f"the score must be of all {n} images, got one of {score.n}")
+        self._append({"event": "result", "network": network, "split": split, **score.to_document()})
+        return score
 
     def entries(self) -> list[dict[str, Any]]:
         """Return all lines; a last one without its end, torn by a kill, is left out.
@@ -129,7 +115,9 @@ class Ledger:
 
 def _entry(line: bytes) -> dict[str, Any]:
     entry: dict[str, Any] = json.loads(line)
-    needed = {"network", "split", "n"} | ({"correct"} if entry["event"] == "result" else set())
+    needed = {"network", "split", "n"}
     if not needed <= entry.keys():
         raise KeyError(", ".join(needed - entry.keys()))
+    if entry["event"] == "result":
+        read_score(entry, "")
     return entry

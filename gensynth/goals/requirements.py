@@ -5,8 +5,8 @@
     latency_ms@local <= 5    measured on a device, here this machine
     netscore >= 100          a score of accuracy against cost
 
-Costs are bounded from above, accuracy and scores from below. What evidence says about a
-requirement stands in `judgement`.
+Costs are bounded from above, qualities and scores from below. Which metrics there are stands in
+`metrics`, what evidence says about a requirement in `verdicts`.
 """
 
 import math
@@ -16,13 +16,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from gensynth.errors import ConfigError
-from gensynth.suggestion import did_you_mean
+from gensynth.goals import metrics
+from gensynth.goals.metrics import Metric
 
-ACCURACIES = frozenset({"top1"})
-SCORES = frozenset({"netscore", "information_density"})
-COUNTS = frozenset({"params", "macs"})
-DEVICE_COSTS = frozenset({"latency_ms"})
-METRICS = ("top1", "params", "macs", "latency_ms", "netscore", "information_density")
 DEVICES = ("local",)
 """Machines that can measure a device cost: this one."""
 
@@ -42,8 +38,8 @@ class Requirement:
     """One inequality that a network must fulfil.
 
     Attributes:
-        metric: a word of `METRICS`.
-        comparison: ">=" or ">" for accuracy and scores, "<=" or "<" for costs.
+        metric: its name in `gensynth.goals.metrics`.
+        comparison: ">=" or ">" where higher is better, "<=" or "<" for costs.
         limit: in the metric's unit: percent, a plain count, milliseconds, or points.
         text: as the user wrote it.
         device: whose measurement decides; empty for what is counted or certified.
@@ -57,6 +53,16 @@ class Requirement:
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def of(self) -> str:
+        """Where values of its metric come from: "task", "network", "device" or "score"."""
+        return metrics.find(self.metric, self.text).of
+
+    @property
+    def key(self) -> str:
+        """The metric with its device, as measurements are kept: "latency_ms@local"."""
+        return f"{self.metric}@{self.device}" if self.device else self.metric
 
     def allows(self, value: float) -> bool:
         """Return whether a value, known exactly, fulfils the inequality."""
@@ -121,23 +127,18 @@ def cost_limits(requirements: Sequence[Requirement]) -> dict[str, int]:
     """
     limits: dict[str, int] = {}
     for requirement in requirements:
-        if requirement.metric in COUNTS:
+        if requirement.of == "network":
             strict = requirement.comparison == "<"
             most = math.ceil(requirement.limit) - 1 if strict else math.floor(requirement.limit)
             limits[requirement.metric] = min(most, limits.get(requirement.metric, most))
     return limits
 
 
-def device_limits(requirements: Sequence[Requirement]) -> tuple[Requirement, ...]:
-    """Return the requirements that only a measurement on a device can decide."""
-    return tuple(r for r in requirements if r.metric in DEVICE_COSTS)
-
-
-def accuracy_limit(requirements: Sequence[Requirement]) -> Requirement | None:
-    """Return the requirement on top-1 accuracy, the strictest if there are several."""
+def quality_limit(requirements: Sequence[Requirement], metric: str) -> Requirement | None:
+    """Return the requirement on a task's metric, the strictest if there are several."""
     found: Requirement | None = None
     for requirement in requirements:
-        if requirement.metric in ACCURACIES:
+        if requirement.metric == metric:
             found = requirement if found is None else _stricter(found, requirement)
     return found
 
@@ -146,23 +147,24 @@ def _read(text: str) -> Requirement:
     match = _GRAMMAR.fullmatch(text)
     if match is None:
         raise ConfigError(f'requirement "{text.strip()}" cannot be read; {EXAMPLES}')
-    metric, device = match["metric"], match["device"] or ""
-    if metric not in METRICS:
-        raise ConfigError(
-            f"unknown metric '{metric}' in \"{text}\"; {did_you_mean(metric, METRICS)}"
-        )
+    metric, device = metrics.find(match["metric"], text), match["device"] or ""
     _check_device(metric, device, text)
     limit = _limit(metric, match["number"], match["suffix"], text)
-    if metric in ACCURACIES and limit == 100 and match["comparison"] == ">":
-        raise ConfigError(f'accuracy cannot exceed 100 percent, got "{text}"')
-    return Requirement(metric, match["comparison"], limit, text.strip(), device)
+    if metric.of == "task" and limit == 100 and match["comparison"] == ">":
+        raise ConfigError(f'{_noun(metric)} cannot exceed 100 percent, got "{text}"')
+    return Requirement(metric.name, match["comparison"], limit, text.strip(), device)
 
 
-def _check_device(metric: str, device: str, text: str) -> None:
-    if metric in DEVICE_COSTS and not device:
-        raise ConfigError(f"{metric} in \"{text}\" needs a device; write '{metric}@local'")
-    if device and metric not in DEVICE_COSTS:
-        raise ConfigError(f"{metric} in \"{text}\" is the same on every device; drop '@{device}'")
+def _noun(metric: Metric) -> str:
+    return "accuracy" if metric == metrics.TOP1 else metric.title
+
+
+def _check_device(metric: Metric, device: str, text: str) -> None:
+    name = metric.name
+    if metric.of == "device" and not device:
+        raise ConfigError(f"{name} in \"{text}\" needs a device; write '{name}@local'")
+    if device and metric.of != "device":
+        raise ConfigError(f"{name} in \"{text}\" is the same on every device; drop '@{device}'")
     if device and device not in DEVICES:
         raise ConfigError(
             f"no device named '{device}' in \"{text}\"; devices that can measure are "
@@ -170,40 +172,41 @@ def _check_device(metric: str, device: str, text: str) -> None:
         )
 
 
-def _limit(metric: str, number: str, suffix: str, text: str) -> float:
+def _limit(metric: Metric, number: str, suffix: str, text: str) -> float:
     """Turn "20" and "M" into a limit that suits the metric."""
     value = Decimal(number)
     if not value.is_finite() or value.is_signed():
         raise ConfigError(f'a limit must be a finite positive number, got {number} in "{text}"')
-    if metric in ACCURACIES:
-        return _percent(value, suffix, text)
-    if suffix and metric not in COUNTS:
-        raise ConfigError(f'{metric} takes a plain number, got {number}{suffix} in "{text}"')
+    if metric.of == "task":
+        return _percent(metric, value, suffix, text)
+    if suffix and metric.of != "network":
+        raise ConfigError(f'{metric.name} takes a plain number, got {number}{suffix} in "{text}"')
     if suffix == "%":
         raise ConfigError(
-            f'{metric} is a count and takes no percent, got {number}% in "{text}"; '
-            f"write for example '{metric} <= 20M'"
+            f'{metric.name} is a count and takes no percent, got {number}% in "{text}"; '
+            f"write for example '{metric.name} <= 20M'"
         )
-    if metric not in SCORES and value == 0:
-        raise ConfigError(f'a limit on {metric} must be above zero, got "{text}"')
+    if metric.of != "score" and value == 0:
+        raise ConfigError(f'a limit on {metric.name} must be above zero, got "{text}"')
     return float(value * _SUFFIXES["k" if suffix == "K" else suffix])
 
 
-def _percent(value: Decimal, suffix: str, text: str) -> float:
+def _percent(metric: Metric, value: Decimal, suffix: str, text: str) -> float:
+    noun = _noun(metric)
     if suffix not in ("", "%"):
-        raise ConfigError(f'accuracy is in percent, got {value}{suffix} in "{text}"; {EXAMPLES}')
+        raise ConfigError(f'{noun} is in percent, got {value}{suffix} in "{text}"; {EXAMPLES}')
     if value > 100:
-        raise ConfigError(f'accuracy cannot exceed 100 percent, got {value} in "{text}"')
+        raise ConfigError(f'{noun} cannot exceed 100 percent, got {value} in "{text}"')
     if not suffix and 0 < value <= 1:
         raise ConfigError(
-            f'accuracy is in percent, so {value} in "{text}" would be {value} percent; '
+            f'{noun} is in percent, so {value} in "{text}" would be {value} percent; '
             f"write {(value * 100).normalize():f}% if that is meant, or {value}%"
         )
     return float(value)
 
 
 def _check_direction(requirement: Requirement) -> None:
-    cost = requirement.metric in COUNTS | DEVICE_COSTS
+    cost = metrics.find(requirement.metric, requirement.text).better == "lower"
     if cost != requirement.comparison.startswith("<"):
         kind = "a cost" if cost else "an accuracy or score"
         raise ConfigError(

@@ -12,6 +12,7 @@ from typing import overload
 import numpy as np
 
 from gensynth.errors import ConfigError
+from gensynth.goals import metrics
 from gensynth.suggestion import did_you_mean
 
 Numbers = float | np.ndarray
@@ -86,21 +87,26 @@ def information_density(accuracy_pct: Numbers, params_m: Numbers) -> Numbers:
     return _plain(np.divide(accuracy_pct, params_m))
 
 
-MEASURED = frozenset({"top1", "params", "macs", "latency_ms"})
-"""What a utility is computed from: percent, two plain counts, milliseconds."""
+Derived = tuple[frozenset[str], Callable[[Mapping[str, Numbers]], Numbers]]
+"""What a name is computed from, and how."""
 
-_DERIVED: dict[str, tuple[frozenset[str], Callable[[Mapping[str, Numbers]], Numbers]]] = {
-    "params_m": (frozenset({"params"}), lambda m: m["params"] / 1e6),
-    "macs_g": (frozenset({"macs"}), lambda m: m["macs"] / 1e9),
-    "netscore": (
-        frozenset({"top1", "params", "macs"}),
-        lambda m: netscore(m["top1"], m["params"] / 1e6, m["macs"] / 1e9),
-    ),
-    "information_density": (
-        frozenset({"top1", "params"}),
-        lambda m: information_density(m["top1"], m["params"] / 1e6),
-    ),
-}
+
+def _derived(quality: str) -> dict[str, Derived]:
+    """Return what a utility may read beside the metrics, for networks of one quality."""
+    return {
+        "params_m": (frozenset({"params"}), lambda m: m["params"] / 1e6),
+        "macs_g": (frozenset({"macs"}), lambda m: m["macs"] / 1e9),
+        "netscore": (
+            frozenset({quality, "params", "macs"}),
+            lambda m: netscore(m[quality], m["params"] / 1e6, m["macs"] / 1e9),
+        ),
+        "information_density": (
+            frozenset({quality, "params"}),
+            lambda m: information_density(m[quality], m["params"] / 1e6),
+        ),
+    }
+
+
 _FUNCTIONS: dict[str, tuple[int, Callable[..., Numbers]]] = {  # name: (arguments, function)
     "log10": (1, np.log10),
     "log": (1, np.log),
@@ -124,12 +130,16 @@ class Utility:
 
     Attributes:
         expression: what it computes: "netscore", "information_density", or arithmetic
-            (+ - * / ** and parentheses) over numbers, the metrics top1 (percent), params,
-            macs, params_m (millions), macs_g (billions), latency_ms, netscore and
-            information_density, and the functions log10, log (natural), sqrt, min and max.
-        needs: the measured metrics it reads, a subset of `MEASURED`.
+            (+ - * / ** and parentheses) over numbers, the metrics of `gensynth.goals.metrics`
+            (qualities in percent), params_m (millions), macs_g (billions), and the functions
+            log10, log (natural), sqrt, min and max.
+        needs: the metrics it reads, scores put in what they are computed from.
 
     The text is parsed and walked, never executed.
+
+    Args:
+        expression: the text.
+        quality: the task's metric that scores are computed from.
 
     Raises:
         ConfigError: if the expression is anything else; an unknown name is answered with
@@ -143,8 +153,10 @@ class Utility:
         ['latency_ms', 'macs', 'params', 'top1']
     """
 
-    def __init__(self, expression: str) -> None:
+    def __init__(self, expression: str, quality: str = metrics.TOP1.name) -> None:
         self.expression = expression.strip()
+        self._derived = _derived(quality)
+        self._measured = frozenset(metrics.names()) - frozenset(metrics.names("score"))
         if len(self.expression) > _LONGEST:
             raise ConfigError(
                 f"utility has {len(self.expression)} characters of at most {_LONGEST}"
@@ -160,38 +172,38 @@ class Utility:
         if not self.needs:
             raise ConfigError(
                 f'utility "{self.expression}" is the same for every network; '
-                f"{did_you_mean(self.expression, [*sorted(MEASURED), *_DERIVED])}"
+                f"{did_you_mean(self.expression, [*sorted(self._measured), *self._derived])}"
             )
 
     def __repr__(self) -> str:
         return f"Utility({self.expression!r})"
 
     @overload
-    def __call__(self, metrics: Mapping[str, float]) -> float: ...
+    def __call__(self, values: Mapping[str, float]) -> float: ...
     @overload
-    def __call__(self, metrics: Mapping[str, np.ndarray]) -> np.ndarray: ...
+    def __call__(self, values: Mapping[str, np.ndarray]) -> np.ndarray: ...
     @overload
-    def __call__(self, metrics: Mapping[str, Numbers]) -> Numbers: ...
-    def __call__(self, metrics: Mapping[str, Numbers]) -> Numbers:
+    def __call__(self, values: Mapping[str, Numbers]) -> Numbers: ...
+    def __call__(self, values: Mapping[str, Numbers]) -> Numbers:
         """Return U of one network, or of as many as the arrays hold.
 
         Args:
-            metrics: value or (networks,) array of every metric in `needs`; others may be
+            values: value or (networks,) array of every metric in `needs`; others may be
                 there too.
 
         Raises:
             ValueError: if a needed metric is missing, or NetScore refuses a value.
             ConfigError: if the expression is not finite, such as log10(top1 - 90) at 89.
         """
-        missing = sorted(self.needs - metrics.keys())
+        missing = sorted(self.needs - values.keys())
         if missing:
-            raise ValueError(f"utility {self.expression!r} needs {missing}, got {sorted(metrics)}")
+            raise ValueError(f"utility {self.expression!r} needs {missing}, got {sorted(values)}")
         with np.errstate(all="ignore"):
-            value = np.asarray(self._value(self._tree, metrics), dtype=float)
+            value = np.asarray(self._value(self._tree, values), dtype=float)
         if not np.isfinite(value).all():
             first = int(np.flatnonzero(~np.isfinite(value.ravel()))[0])
             at = ", ".join(
-                f"{name} = {np.broadcast_to(metrics[name], value.shape).ravel()[first]:.6g}"
+                f"{name} = {np.broadcast_to(values[name], value.shape).ravel()[first]:.6g}"
                 for name in sorted(self.needs)
             )
             raise ConfigError(f'utility "{self.expression}" is not a finite number at {at}')
@@ -206,12 +218,12 @@ class Utility:
         match node:
             case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
                 return self._check_constant(number)
-            case ast.Name(id=name) if name in MEASURED:
+            case ast.Name(id=name) if name in self._measured:
                 return frozenset({name})
-            case ast.Name(id=name) if name in _DERIVED:
-                return _DERIVED[name][0]
+            case ast.Name(id=name) if name in self._derived:
+                return self._derived[name][0]
             case ast.Name(id=name):
-                near = did_you_mean(name, [*sorted(MEASURED), *_DERIVED, *_FUNCTIONS])
+                near = did_you_mean(name, [*sorted(self._measured), *self._derived, *_FUNCTIONS])
                 raise ConfigError(f"unknown name '{name}' in utility \"{self.expression}\"; {near}")
             case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
                 return self._check(operand, depth + 1)
@@ -247,21 +259,21 @@ class Utility:
             )
         return frozenset().union(*(self._check(a, depth + 1) for a in arguments))
 
-    def _value(self, node: ast.expr, metrics: Mapping[str, Numbers]) -> Numbers:
+    def _value(self, node: ast.expr, values: Mapping[str, Numbers]) -> Numbers:
         """Evaluate a node that `_check` has let through."""
         match node:
             case ast.Constant(value=int() | float() as number):
                 return float(number)
             case ast.Name(id=name):
-                return metrics[name] if name in MEASURED else _DERIVED[name][1](metrics)
+                return values[name] if name in self._measured else self._derived[name][1](values)
             case ast.UnaryOp(op=op, operand=operand):
-                value = self._value(operand, metrics)
+                value = self._value(operand, values)
                 return -value if isinstance(op, ast.USub) else value
             case ast.BinOp(left=left, op=op, right=right):
                 apply = _OPERATORS[type(op)]
-                return apply(self._value(left, metrics), self._value(right, metrics))
+                return apply(self._value(left, values), self._value(right, values))
             case ast.Call(func=ast.Name(id=name), args=arguments):
-                return _FUNCTIONS[name][1](*(self._value(a, metrics) for a in arguments))
+                return _FUNCTIONS[name][1](*(self._value(a, values) for a in arguments))
         raise TypeError(f"unchecked {ast.dump(node)}")
 
 

@@ -1,17 +1,20 @@
 """What evidence says about a requirement: the paper's indicator 1_r, with a third value.
 
 A requirement is satisfied or violated only where the evidence says so; else it is unknown.
-Evidence is an exact cost, counts on a split at a stated confidence, or a range: of predicted
-accuracy, or of what a device measured. Nothing here measures or counts: values come from
-`cost`, `certify` and `bench`.
+Evidence is an exact cost, a score at a stated confidence, or a range: of a predicted quality, or
+of what a device measured. Nothing here measures or counts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
-from gensynth.goals.intervals import shared, wilson
-from gensynth.goals.requirements import ACCURACIES, COUNTS, DEVICE_COSTS, SCORES, Requirement
+from gensynth.goals.intervals import bonferroni
+from gensynth.goals.requirements import Requirement
+from gensynth.goals.score import Score
 from gensynth.goals.utility import Utility
+
+Range = tuple[float, float]
+"""(low, high) of a value that is known so far; equal where it is known exactly."""
 
 
 class Verdict(StrEnum):
@@ -39,83 +42,85 @@ def judge(requirement: Requirement, low: float, high: float) -> Verdict:
     return Verdict.UNKNOWN if any(allowed) else Verdict.VIOLATED
 
 
-def judge_cost(requirement: Requirement, value: float) -> Verdict:
-    """Judge a cost that is known exactly, such as a number of parameters.
-
-    Raises:
-        ValueError: if the requirement is not on a cost, or the value is NaN.
-    """
-    if requirement.metric not in COUNTS | DEVICE_COSTS:
-        raise ValueError(f'requirement must be on a cost, got "{requirement}"')
-    return judge(requirement, value, value)
-
-
-def judge_accuracy(
-    requirement: Requirement, correct: int, n: int, confidence: float = 0.95, sharing: int = 1
+def judge_score(
+    requirement: Requirement, score: Score, confidence: float = 0.95, sharing: int = 1
 ) -> Verdict:
-    """Judge the accuracy behind `correct` of `n` images by one-sided Wilson bounds.
+    """Judge a measured quality by its one-sided bounds.
 
     Satisfied if the lower bound reaches the limit, violated if the upper bound does not,
     else unknown.
 
     Args:
-        requirement: on an accuracy, its limit in percent.
-        correct: images classified correctly.
-        n: images in all, each unseen in training and in search.
+        requirement: on the score's metric, its limit in percent.
+        score: on images unseen in training and in search.
         confidence: of all verdicts that share it, together.
         sharing: networks judged together; each gets its part of the error (Bonferroni).
 
     Raises:
-        ValueError: if the requirement is not on an accuracy, or the counts are impossible.
+        ValueError: if the requirement is on another metric.
     """
-    if requirement.metric not in ACCURACIES:
-        raise ValueError(f'requirement must be on an accuracy, got "{requirement}"')
-    low, high = wilson(correct, n, shared(confidence, sharing), sided=1)
+    if requirement.metric != score.metric:
+        raise ValueError(f'requirement must be on {score.metric}, got "{requirement}"')
+    low, high = score.bounds(bonferroni(confidence, sharing), sided=1)
     return judge(requirement, 100 * low, 100 * high)
 
 
-def judge_range(
+def judge_all(
     requirements: Sequence[Requirement],
-    accuracy: tuple[float, float],
+    quality: Mapping[str, Range],
     costs: Mapping[str, float],
-    measured: Mapping[str, tuple[float, float]] | None = None,
+    measured: Mapping[str, Range] | None = None,
 ) -> dict[str, Verdict]:
-    """Judge every requirement on a network whose accuracy lies in a range.
+    """Judge every requirement on one network.
 
-    A predicted accuracy is a range, a point value a range of no width; either way scores
-    grow with accuracy, so the range's ends bound them too.
+    A predicted quality is a range, a point value a range of no width, a certified one the bounds
+    at its confidence; scores grow with the quality, so its ends bound them too.
 
     Args:
         requirements: of the run.
-        accuracy: (low, high), fractions in [0, 1].
-        costs: exact "params" and "macs".
+        quality: (low, high) of each metric of the task, fractions in [0, 1]; what scores are
+            computed from comes first.
+        costs: exact costs by name.
         measured: (low, high) of what a device measured, such as "latency_ms@local".
 
     Returns:
         A verdict by the requirement's text, in the order given; unknown where the range
         does not decide, or nothing was measured.
     """
-    low, high = accuracy
     verdicts: dict[str, Verdict] = {}
     for requirement in requirements:
-        if requirement.metric in COUNTS:
-            bounds: tuple[float, float] | None = (costs[requirement.metric],) * 2
-        elif requirement.metric in SCORES:
-            score = Utility(requirement.metric)
-            # A score of no accuracy at all is below every limit.
-            worst, best = (
-                score({**costs, "top1": 100 * share}) if share > 0 else float("-inf")
-                for share in (low, high)
-            )
-            bounds = (worst, best)
-        elif requirement.metric in DEVICE_COSTS:
-            bounds = (measured or {}).get(f"{requirement.metric}@{requirement.device}")
-        else:
-            bounds = (100 * low, 100 * high)
+        bounds = _bounds(requirement, quality, costs, measured or {})
         verdicts[requirement.text] = (
             Verdict.UNKNOWN if bounds is None else judge(requirement, *bounds)
         )
     return verdicts
+
+
+def _bounds(
+    requirement: Requirement,
+    quality: Mapping[str, Range],
+    costs: Mapping[str, float],
+    measured: Mapping[str, Range],
+) -> Range | None:
+    """Return what is known of the value that a requirement limits, in its unit."""
+    match requirement.of:
+        case "network":
+            return costs[requirement.metric], costs[requirement.metric]
+        case "device":
+            return measured.get(requirement.key)
+        case "score":
+            metric, (low, high) = next(iter(quality.items()))
+            score = Utility(requirement.metric, metric)
+            # A score of no quality at all is below every limit; NetScore's logarithm has no value.
+            worst, best = (
+                score({**costs, metric: 100 * share}) if share > 0 else float("-inf")
+                for share in (low, high)
+            )
+            return worst, best
+    if requirement.metric not in quality:
+        return None
+    low, high = quality[requirement.metric]
+    return 100 * low, 100 * high
 
 
 def combine(verdicts: Iterable[Verdict]) -> Verdict:

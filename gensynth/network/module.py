@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from gensynth.atomic_files import write_bytes
 from gensynth.errors import PrototypeError, RunError
+from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
 from gensynth.graph.graph import BUFFERS, Graph, Vertex
 from gensynth.network.torch_operators import (
     COMPUTE,
@@ -31,9 +32,6 @@ from gensynth.network.torch_operators import (
     constant,
     prepare,
 )
-
-GRAPH_FILE = "graph.json"
-WEIGHTS_FILE = "weights.safetensors"
 
 Edge = tuple[str, str]
 

@@ -4,8 +4,8 @@
 
 Half the Fisher information of that gate at 0 estimates the divergence of the answers that
 switching costs, as `probe` estimates what removing a channel does. All gates of one operator
-stand in one network, which is stimulated once. What a resolution costs is the shift of the
-prototype at that resolution.
+stand in one network, which is stimulated once. What a resolution costs is the divergence
+of the prototype at that resolution.
 """
 
 from collections.abc import Mapping
@@ -20,32 +20,32 @@ from gensynth.probing.probe import Probe
 from gensynth.space.operator_choices import Sites
 from gensynth.space.resolution import RESOLUTIONS
 from gensynth.space.substitutes import SUBSTITUTES
-from gensynth.training.evaluator import Workshop
+from gensynth.training.evaluator import Evaluator
 from gensynth.training.patch_moments import patches
 from gensynth.training.substitute_weights import FITTED_IMAGES, Fit, centred, fit
 
 
-def switching_nats(workshop: Workshop, probe: Probe, sites: Sites, seed: int) -> np.ndarray:
+def switching_nats(evaluator: Evaluator, probe: Probe, sites: Sites, seed: int) -> np.ndarray:
     """Return the information that each operator loses at each site: (sites, words).
 
     Args:
-        workshop: of the prototype.
+        evaluator: of the prototype.
         probe: that stimulates.
         sites: of the prototype; 0 where an operator may not stand.
         seed: of the draw y ~ p(.|x) that the Fisher information is an expectation over.
     """
-    prototype = workshop.prototype
+    prototype = evaluator.prototype
     network = prototype.network()
-    workshop.compute.place(network).eval()
+    evaluator.compute.place(network).eval()
     graph = network.graph
     convs = sites.names[: sites.convs]
-    read = patches(network, workshop.calibration()[0][:FITTED_IMAGES], convs)
+    read = patches(network, evaluator.calibration()[0][:FITTED_IMAGES], convs)
     nats = np.zeros((len(sites), len(sites.words)))
     for number, word in enumerate(sites.words):
         if word in RESOLUTIONS:
             if sites.allowed[-1, 1 + number]:
                 small = prototype.coupling.apply(Selection(operators={sites.names[-1]: word}))
-                nats[-1, number] = probe.shift(workshop.inherit(small, prototype.weights))
+                nats[-1, number] = probe.divergence(evaluator.inherit(small, prototype.weights))
             continue
         at = np.flatnonzero(sites.allowed[:, 1 + number])
         fits = {}
@@ -59,7 +59,7 @@ def switching_nats(workshop: Workshop, probe: Probe, sites: Sites, seed: int) ->
             {**prototype.weights, **_differences(graph, prototype.weights, fits)},
             opaque=prototype.opaque,
         )
-        workshop.compute.place(both)
+        evaluator.compute.place(both)
         nats[at, number] = probe.gate_nats(both, [(_difference(name), name) for name in fits], seed)
     return nats
 

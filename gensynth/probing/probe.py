@@ -5,10 +5,10 @@ dimensionless:
 
 - *Fisher information* of a gate on every edge, and of one gate per coupled channel: half of
   it estimates the Kullback-Leibler divergence that removing the channel costs;
-- the *effective dimension* of what a group carries;
-- the *shift* of an untrained network's answers from the prototype's;
-- the *knock-out shift* of every residual block: the divergence when its branch is silent;
-- the *label information* that a linear reader finds at a vertex.
+- the *effective rank* of what a group carries;
+- the *divergence* of an untrained network's answers from the prototype's;
+- the *ablation* of every residual block: the divergence when its branch is silent;
+- the *information* on the target that a reader finds at a vertex.
 
 A gate multiplies a value where a consumer that mixes channels reads it, so that the
 coupled gate of a channel is exactly the mask under which a network rebuilt without this
@@ -17,16 +17,17 @@ channel computes the same.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gensynth.graph.graph import Graph
 from gensynth.network.module import Edge, Network
-from gensynth.probing.information import effective_dimension, label_information
+from gensynth.probing.information import effective_rank
 from gensynth.space.coupling import Coupling
+from gensynth.tasks.task import Task
 
 MIXING = frozenset({"conv", "conv_transpose", "linear"})
 
@@ -39,24 +40,24 @@ class Responses:
         channel_nats: for each group of the prototype (size,), half the Fisher information
             of each coupled channel; NaN where this network does not have the channel.
         edge_nats: for each probed edge, the sum of half the Fisher informations of its own gates.
-        dimension: for each group, the effective dimension of its channels; NaN if gone.
-        block_nats: for each block of the prototype its knock-out shift; NaN if gone.
-        label_nats: by vertex, a lower bound on the mutual information with the label.
+        effective_rank: for each group, of its channels; NaN if gone.
+        block_nats: for each block of the prototype the divergence of its ablation; NaN if gone.
+        target_nats: by vertex, a lower bound on the mutual information with the target.
         images: how many stimuli.
     """
 
     channel_nats: tuple[np.ndarray, ...]
     edge_nats: Mapping[Edge, float]
-    dimension: np.ndarray
+    effective_rank: np.ndarray
     block_nats: np.ndarray
-    label_nats: Mapping[str, float]
+    target_nats: Mapping[str, float]
     images: int
 
     def to_document(self) -> dict[str, dict[str, float]]:
         """Return what is said of single edges and vertices as JSON values, rounded."""
         return {
             "edge_nats": {f"{u} -> {v}": round(n, 6) for (u, v), n in self.edge_nats.items()},
-            "label_nats": {vertex: round(n, 6) for vertex, n in self.label_nats.items()},
+            "label_nats": {vertex: round(n, 6) for vertex, n in self.target_nats.items()},
         }
 
 
@@ -66,8 +67,9 @@ class Probe:
     Args:
         coupling: of the prototype.
         images: (n, channels, height, width), normalised, on the device of the networks.
-        labels: (n,), int64.
-        prototype: whose answers a shift is measured from; on the device of the images.
+        targets: of these images, collated.
+        task: that says what the outputs mean.
+        prototype: whose answers a divergence is measured from; on the device of the images.
         batch: images a pass.
     """
 
@@ -75,19 +77,20 @@ class Probe:
         self,
         coupling: Coupling,
         images: Tensor,
-        labels: Tensor,
+        targets: Any,
+        task: Task,
         prototype: Network,
         batch: int = 128,
     ) -> None:
         self.coupling = coupling
-        self._images, self._labels = images, labels
+        self._images, self._targets, self._task = images, targets, task
         self._batch = batch
-        self._reference = self._log_p(prototype)
-        self._nobody = 1 + max(int(every.max()) for every in coupling.labels.values())
+        self._reference = self._answers(prototype)
+        self._nobody = 1 + max(int(every.max()) for every in coupling.channel_ids.values())
         self._group_of = {
-            label: (g, c)
+            identifier: (g, c)
             for g, group in enumerate(coupling.groups)
-            for c, label in enumerate(group.channels)
+            for c, identifier in enumerate(group.channels)
         }
 
     def __call__(self, network: Network, seed: int) -> Responses:
@@ -100,15 +103,15 @@ class Probe:
         network.eval()
         graph = network.graph
         edges = _mixing_edges(graph)
-        known = self._channel_labels(graph)
-        labels = {edge: known[edge[0]] for edge in edges if edge[0] in known}
-        coupled, by_edge = self._fisher(network, labels, seed)
+        known = self._channel_ids(graph)
+        ids = {edge: known[edge[0]] for edge in edges if edge[0] in known}
+        coupled, by_edge = self._fisher(network, ids, seed)
         return Responses(
-            channel_nats=self._by_group(coupled, labels),
+            channel_nats=self._by_group(coupled, ids),
             edge_nats=by_edge,
-            dimension=self._dimensions(network, labels),
-            block_nats=self._knock_outs(network),
-            label_nats=self._label_information(network),
+            effective_rank=self._effective_ranks(network, ids),
+            block_nats=self._ablations(network),
+            target_nats=self._information(network),
             images=len(self._images),
         )
 
@@ -120,29 +123,25 @@ class Probe:
             nats += [float(slopes[edge].double().square().sum()) / 2 for edge in edges]
         return nats / len(self._images)
 
-    def shift(self, network: Network) -> float:
+    def divergence(self, network: Network) -> float:
         """Return how far a network's answers are from the prototype's, in nats.
 
             KL(p_phi || p_network), mean over the stimuli
 
         Of a network that has not been trained it tells what its shape alone has lost.
         """
-        log_p = self._log_p(network)
-        return max(
-            0.0,
-            float(F.kl_div(log_p, self._reference, log_target=True, reduction="batchmean")),
-        )
+        return max(0.0, float(self._task.divergence(self._answers(network), self._reference)))
 
     @torch.no_grad()
-    def _log_p(self, network: Network) -> Tensor:
+    def _answers(self, network: Network) -> Tensor:
         network.eval()
         answers = [network(images).float() for images in torch.split(self._images, self._batch)]
-        return F.log_softmax(torch.cat(answers), dim=1)
+        return torch.cat(answers)
 
     def _fisher(
-        self, network: Network, labels: Mapping[Edge, np.ndarray], seed: int
+        self, network: Network, ids: Mapping[Edge, np.ndarray], seed: int
     ) -> tuple[np.ndarray, dict[Edge, float]]:
-        """Return half the Fisher information of coupled gates, by label, and of edges.
+        """Return half the Fisher information of coupled gates, by identifier, and of edges.
 
             I[c] = E_x E_{y ~ p(.|x)} [ (d log p(y|x) / d gate[c])^2 ]
 
@@ -151,10 +150,10 @@ class Probe:
         """
         count = 1 + self._nobody
         device = self._images.device
-        index = {edge: torch.from_numpy(own).to(device) for edge, own in labels.items()}
+        index = {edge: torch.from_numpy(own).to(device) for edge, own in ids.items()}
         total = torch.zeros(count, dtype=torch.float64, device=device)
-        by_edge = dict.fromkeys(labels, 0.0)
-        widths = {edge: len(own) for edge, own in labels.items()}
+        by_edge = dict.fromkeys(ids, 0.0)
+        widths = {edge: len(own) for edge, own in ids.items()}
         for slopes in self._slopes(network, widths, 1.0, seed):
             joint = torch.zeros(len(next(iter(slopes.values()))), count, device=device)
             for edge, slope in slopes.items():
@@ -175,68 +174,65 @@ class Probe:
                 edge: torch.full((len(images), width), at, device=device, requires_grad=True)
                 for edge, width in widths.items()
             }
-            log_p = F.log_softmax(network(images, gates=gates).float(), dim=1)
-            with torch.no_grad():
-                answers = torch.multinomial(log_p.exp().cpu(), 1, generator=draws).to(device)
-            score = log_p.gather(1, answers).sum()
+            score = self._task.sampled_score(network(images, gates=gates).float(), draws).sum()
             # A part of the prototype that nothing returns has no slope: 0.
             slopes = torch.autograd.grad(
                 score, list(gates.values()), allow_unused=True, materialize_grads=True
             )
             yield dict(zip(gates, slopes, strict=True))
 
-    def _channel_labels(self, graph: Graph) -> dict[str, np.ndarray]:
-        """Return the labels of every vertex's channels, of those that have any.
+    def _channel_ids(self, graph: Graph) -> dict[str, np.ndarray]:
+        """Return the ids of every vertex's channels, of those that have any.
 
         Within a substitute a channel has one as long as nothing is mixed.
         """
         kept = self.coupling.kept(graph.selection)
-        labels = {name: own[kept[name]] for name, own in self.coupling.labels.items()}
+        ids = {name: own[kept[name]] for name, own in self.coupling.channel_ids.items()}
         for vertex in graph.vertices:
-            if vertex.name in labels or vertex.inputs[0] not in labels:
+            if vertex.name in ids or vertex.inputs[0] not in ids:
                 continue
-            own = labels[vertex.inputs[0]]
+            own = ids[vertex.inputs[0]]
             if vertex.op == "pad_channels":
                 filled = np.full(vertex.attributes["after"], self._nobody)
-                labels[vertex.name] = np.concatenate([own, filled])
+                ids[vertex.name] = np.concatenate([own, filled])
             elif vertex.op == "conv" and vertex.attributes["groups"] == len(own) > 1:
-                labels[vertex.name] = own
-        return labels
+                ids[vertex.name] = own
+        return ids
 
     def _by_group(
-        self, coupled: np.ndarray, labels: Mapping[Edge, np.ndarray]
+        self, coupled: np.ndarray, ids: Mapping[Edge, np.ndarray]
     ) -> tuple[np.ndarray, ...]:
         nats = tuple(np.full(group.size, np.nan) for group in self.coupling.groups)
-        for label in np.unique(np.concatenate(list(labels.values()))):
-            if int(label) in self._group_of:
-                g, c = self._group_of[int(label)]
-                nats[g][c] = coupled[label]
+        for identifier in np.unique(np.concatenate(list(ids.values()))):
+            if int(identifier) in self._group_of:
+                g, c = self._group_of[int(identifier)]
+                nats[g][c] = coupled[identifier]
         return nats
 
     @torch.no_grad()
-    def _dimensions(self, network: Network, labels: Mapping[Edge, np.ndarray]) -> np.ndarray:
+    def _effective_ranks(self, network: Network, ids: Mapping[Edge, np.ndarray]) -> np.ndarray:
         """Return exp H(spectrum of the channel covariance) for one reader of each group."""
         readers: dict[int, Edge] = {}
-        for edge, positions in labels.items():
+        for edge, positions in ids.items():
             found = {self._group_of[int(p)][0] for p in positions if int(p) in self._group_of}
             for g in found:
                 readers.setdefault(g, edge)
-        dimensions = np.full(len(self.coupling.groups), np.nan)
+        ranks = np.full(len(self.coupling.groups), np.nan)
         values = network.observe(self._images[: self._batch], set(readers.values()))
         for g, edge in readers.items():
-            places = enumerate(labels[edge])
+            places = enumerate(ids[edge])
             own = [i for i, p in places if self._group_of.get(int(p), (-1,))[0] == g]
-            dimensions[g] = effective_dimension(values[edge][:, own])
-        return dimensions
+            ranks[g] = effective_rank(values[edge][:, own])
+        return ranks
 
     @torch.no_grad()
-    def _knock_outs(self, network: Network) -> np.ndarray:
+    def _ablations(self, network: Network) -> np.ndarray:
         """Return KL(p || p without the branch), mean over images, for each block."""
         graph = network.graph
         inputs = {vertex.name: vertex.inputs for vertex in graph.vertices}
         nats = np.full(len(self.coupling.blocks), np.nan)
         images = self._images[: 2 * self._batch]
-        whole = F.log_softmax(network(images).float(), dim=1)
+        whole = network(images).float()
         for b, block in enumerate(self.coupling.blocks):
             branches = [u for u in inputs.get(block.name, ()) if u in block.vertices]
             if not branches:  # gone, or nothing but a bypass is left of it
@@ -244,25 +240,18 @@ class Probe:
             (branch,) = branches
             width = graph[branch].shape[0]
             silent = {(branch, block.name): images.new_zeros(len(images), width)}
-            without = F.log_softmax(network(images, gates=silent).float(), dim=1)
-            shift = F.kl_div(without, whole, log_target=True, reduction="batchmean")
-            nats[b] = max(0.0, float(shift))
+            without = network(images, gates=silent).float()
+            nats[b] = max(0.0, float(self._task.divergence(without, whole)))
         return nats
 
     @torch.no_grad()
-    def _label_information(self, network: Network) -> dict[str, float]:
+    def _information(self, network: Network) -> dict[str, float]:
         graph = network.graph
         places = {v.inputs[0]: v.name for v in graph.vertices if v.op == "linear"}
         sums = [v.name for v in graph.vertices if v.op == "add" and graph.consumers[v.name]]
         places |= {name: graph.consumers[name][0] for name in sums}
         values = network.observe(self._images, {(u, v) for u, v in places.items()})
-        return {
-            u: label_information(
-                values[u, v].flatten(2).mean(2) if values[u, v].ndim > 2 else values[u, v],
-                self._labels,
-            )
-            for u, v in places.items()
-        }
+        return {u: self._task.information(values[u, v], self._targets) for u, v in places.items()}
 
 
 def _mixing_edges(graph: Graph) -> list[Edge]:

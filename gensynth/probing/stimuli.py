@@ -1,7 +1,8 @@
 """Which training images the probe shows to every network of a run.
 
-As many of every class as of any other; half of them drawn at random, the other half those
-on which the prototype hesitates most, because there a lost channel first changes an answer.
+As many of every stratum (a class, where the task tells classes) as of any other; half of them
+drawn at random, the other half those on which the prototype hesitates most, because there a lost
+channel first changes an answer.
 """
 
 import numpy as np
@@ -18,36 +19,25 @@ def pool(count: int, images: int, seed: int) -> np.ndarray:
     return order[: POOL * count]
 
 
-def margins(logits: np.ndarray) -> np.ndarray:
-    """Return how much larger the largest logit is than the next: (images,).
-
-    Args:
-        logits: (images, classes), two classes or more.
-    """
-    best_two = np.partition(logits, -2, axis=1)[:, -2:]
-    margin: np.ndarray = best_two[:, 1] - best_two[:, 0]
-    return margin
-
-
-def choose(labels: np.ndarray, margin: np.ndarray, count: int, seed: int) -> np.ndarray:
+def choose(strata: np.ndarray, margin: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Return the places of the stimuli within their pool, in random order.
 
     Args:
-        labels: (pool,) classes.
-        margin: (pool,) of the prototype's logits.
+        strata: (pool,) kinds of images.
+        margin: (pool,) how sure the prototype is of its answer.
         count: stimuli wanted; the whole pool if it holds no more.
         seed: of the run, for the order.
 
     Returns:
-        (count,) distinct places. Every class gives count / classes, rounded down, the first
-        half of them as they stand in the pool, then its smallest margins; what classes lack
+        (count,) distinct places. Every stratum gives its equal share, rounded down, the first
+        half of them as they stand in the pool, then its smallest margins; what strata lack
         and rounding leaves is filled up with the smallest margins of all.
     """
-    classes = np.unique(labels)
-    quota = count // len(classes)
-    chosen = np.zeros(len(labels), bool)
-    for label in classes:
-        members = np.flatnonzero(labels == label)
+    kinds = np.unique(strata)
+    quota = count // len(kinds)
+    chosen = np.zeros(len(strata), bool)
+    for kind in kinds:
+        members = np.flatnonzero(strata == kind)
         chosen[members[: quota // 2]] = True
         rest = members[quota // 2 :]
         chosen[rest[margin[rest].argsort(kind="stable")][: quota - quota // 2]] = True

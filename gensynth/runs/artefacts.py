@@ -13,8 +13,9 @@ from gensynth.devices.registry import LOCAL, Device, find
 from gensynth.errors import ConfigError, DeviceFault, ExportError
 from gensynth.export import artefact, engine
 from gensynth.export.targets import Target, find_target, names
-from gensynth.progress import SILENT, Watch
-from gensynth.runs.networks import run_of, sources
+from gensynth.progress import SILENT, Listener
+from gensynth.run_files import run_of
+from gensynth.runs.networks import sources
 
 FOLDER = "artefacts"
 
@@ -94,7 +95,7 @@ def export(
     *,
     trt: bool = False,
     out: Path | None = None,
-    watch: Watch = SILENT,
+    listener: Listener = SILENT,
 ) -> tuple[Written, ...]:
     """Write an artefact for each finalist of a run, or for one network.
 
@@ -104,7 +105,7 @@ def export(
         trt: whether an engine is wanted. It is built on the device that was named, or on this
             machine if that is what the files are for and it has TensorRT; else there is none.
         out: the folder to hold one folder a network.
-        watch: hears of the progress.
+        listener: hears of the progress.
 
     Raises:
         GensynthError: if there is no such network, a file does not pass, or an engine cannot be
@@ -115,13 +116,13 @@ def export(
             f"{wanted.target.name} runs ONNX files by {wanted.target.runtime}; name a target with "
             "TensorRT for --trt"
         )
-    made, above = _make(path, wanted, watch)
+    made, above = _make(path, wanted, listener)
     above = above if out is None else out
     board = wanted.device
     if board is None and wanted.target.name == "nvidia-gpu" and engine.is_here():
         board = LOCAL
     if trt and board is not None:
-        made = _with_engines(made, board, watch)
+        made = _with_engines(made, board, listener)
     written = [Written(one, above / one.name) for one in made]
     for one in written:
         artefact.write(one.artefact, one.folder)
@@ -129,14 +130,14 @@ def export(
 
 
 def export_onnx(
-    path: Path, wanted: Order, *, out: Path | None = None, watch: Watch = SILENT
+    path: Path, wanted: Order, *, out: Path | None = None, listener: Listener = SILENT
 ) -> tuple[Written, ...]:
     """Write the ONNX file of each artefact that `export` would write, as NAME.onnx and alone.
 
     Raises:
         GensynthError: as `export`.
     """
-    made, above = _make(path, wanted, watch)
+    made, above = _make(path, wanted, listener)
     above = above if out is None else out
     written = [Written(one, above / f"{one.name}.onnx") for one in made]
     for one in written:
@@ -144,10 +145,10 @@ def export_onnx(
     return tuple(written)
 
 
-def _make(path: Path, wanted: Order, watch: Watch) -> tuple[list[artefact.Artefact], Path]:
+def _make(path: Path, wanted: Order, listener: Listener) -> tuple[list[artefact.Artefact], Path]:
     """Return an artefact a network, and the folder to hold them."""
     made = []
-    found = sources(path, watch=watch)
+    found = sources(path, listener=listener)
     for index, source in enumerate(found):
         try:
             one = artefact.make(
@@ -156,12 +157,12 @@ def _make(path: Path, wanted: Order, watch: Watch) -> tuple[list[artefact.Artefa
         except ExportError as error:
             raise ExportError(f"{source.name}: {error}") from error
         made.append(one)
-        watch.progress("networks", (index + 1) / len(found), source.name)
+        listener.progress("networks", (index + 1) / len(found), source.name)
     return made, (run_of(path) or path) / FOLDER / wanted.target.name
 
 
 def _with_engines(
-    made: list[artefact.Artefact], board: Device, watch: Watch
+    made: list[artefact.Artefact], board: Device, listener: Listener
 ) -> list[artefact.Artefact]:
     found = []
     with connect(board) as connection:
@@ -174,7 +175,7 @@ def _with_engines(
                 message = f"no engine of {one.name} on {board.alias}: {fault.message}"
                 raise DeviceFault(fault.status, message, fault.details) from fault
             found.append(engine.with_engine(one, built))
-            watch.progress("engines", (index + 1) / len(made), one.name)
+            listener.progress("engines", (index + 1) / len(made), one.name)
     return found
 
 

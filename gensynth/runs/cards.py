@@ -1,4 +1,8 @@
-"""The card of a finalist: every figure with what it was measured on, and how to repeat it."""
+"""The card of a network: every figure with what it was measured on, and how to repeat it.
+
+The one writer of cards: of a run's prototype and finalists, and of networks that were generated
+and distilled later.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,14 +12,31 @@ import numpy as np
 
 from gensynth.environment import environment
 from gensynth.goals.certificate import Certificate, verdicts
-from gensynth.goals.intervals import wilson
+from gensynth.goals.score import Score, in_percent
 from gensynth.goals.utility import information_density, netscore
-from gensynth.goals.verdicts import judge_range
+from gensynth.goals.verdicts import judge_all
 from gensynth.graph.cost import cost
 from gensynth.network.module import Network
-from gensynth.runs.full_distillation import Attempt
 from gensynth.runs.prepare import Job
 from gensynth.runs.result import CARD_FORMAT
+from gensynth.search.cycle import Interval
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a generated network came from.
+
+    Attributes:
+        seed: s.
+        generator_sha256: of the generator file whose network of this seed it is.
+        made_in: name of its full distillation.
+        predicted: its score, said before it was distilled.
+    """
+
+    seed: int
+    generator_sha256: str
+    made_in: str
+    predicted: Interval
 
 
 @dataclass(frozen=True)
@@ -26,74 +47,67 @@ class Entrant:
         name: on the card.
         source: its folder in the run folder: graph, weights and, once exported, ONNX.
         network: placed, in evaluation mode.
-        search_correct: images of the search split that it classifies correctly.
-        attempt: where it came from; None for the prototype.
+        search_score: on the search split.
+        origin: where it came from; None for the prototype.
     """
 
     name: str
     source: str
     network: Network
-    search_correct: int
-    attempt: Attempt | None
+    search_score: Score
+    origin: Origin | None
 
 
 def card_of(
-    job: Job,
-    entrant: Entrant,
-    certificate: Certificate,
-    latency: dict[str, Any] | None,
+    job: Job, entrant: Entrant, certificate: Certificate, latency: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return what a card says of one network alone.
 
     Args:
         job: the run.
         entrant: the network.
-        certificate: of its accuracy on the test split.
+        certificate: of its quality on the test split.
         latency: what was measured on this machine, or None.
     """
-    graph, one = entrant.network.graph, entrant.attempt
+    graph, origin, metric = entrant.network.graph, entrant.origin, certificate.score.metric
     counted = cost(graph)
-    costs = {"params": counted.params, "macs": counted.macs}
-    measured = None
+    costs: dict[str, float] = {"params": counted.params, "macs": counted.macs}
+    measured = exact = None
     if latency is not None:
         measured = {"latency_ms@local": (latency["p50_low_ms"], latency["p50_high_ms"])}
+        exact = {"latency_ms@local": (latency["p50_ms"],) * 2}
         latency = {key: value for key, value in latency.items() if key != "rounds_ms"}
-    point = certificate.correct / certificate.n
-    exact = None if latency is None else {"latency_ms@local": (latency["p50_ms"],) * 2}
+    point = {metric: (certificate.score.value,) * 2}
     certified = verdicts(certificate, job.requirements, costs, measured)
-    pointwise = judge_range(job.requirements, (point, point), costs, exact)
-    n, correct = len(job.dataset.search), entrant.search_correct
+    pointwise = judge_all(job.requirements, point, costs, exact)
+    what = f"the prototype, trained for {job.dataset.name}"
+    if origin is not None:
+        prototype = job.config.prototype.network
+        what = f"generated from {prototype} for {job.dataset.name}, distilled"
     return {
         "format": CARD_FORMAT,
         "name": entrant.name,
-        "what": (
-            f"the prototype, trained for {job.dataset.name}"
-            if one is None
-            else f"generated from {job.config.prototype.network} for {job.dataset.name}, distilled"
-        ),
-        "seed": None if one is None else one.seed,
-        "generator_sha256": None if one is None else one.generator_sha256,
-        "made_in": None if one is None else one.name,
+        "what": what,
+        "seed": None if origin is None else origin.seed,
+        "generator_sha256": None if origin is None else origin.generator_sha256,
+        "made_in": None if origin is None else origin.made_in,
         "removed_blocks": list(graph.selection.removed),
         "operators": dict(graph.selection.operators),
         "costs": {**costs, "provenance": "counted exactly; MACs of convolutions and linear layers"},
-        "certificate": certificate.to_json(),
+        "certificate": certificate.to_document(),
         "search": {
-            "correct": correct,
-            "n": n,
-            "top1_pct": 100 * correct / n,
-            "interval_pct": [100 * bound for bound in wilson(correct, n)],
+            **in_percent(entrant.search_score),
             "provenance": "measured; these images chose among networks",
             "seen_by_prototype": job.config.prototype.seen_search,
         },
         "predicted": None
-        if one is None
+        if origin is None
         else {
-            "top1_pct": [100 * p for p in one.predicted],
+            f"{metric}_pct": [100 * p for p in origin.predicted],
             "provenance": "predicted before it was distilled; 95 % interval",
         },
         "scores": {
-            **_scores(job, point, costs),
+            **_scores(job, metric, certificate.score.value, costs),
             "expression": job.utility.expression,
             "provenance": "computed from the certificate's point value and the costs",
         },
@@ -106,12 +120,13 @@ def card_of(
             for requirement in job.requirements
         ],
         "latency": latency,
+        "ratios": None,
     }
 
 
 def setting_of(job: Job, command: str | None) -> dict[str, Any]:
     """Return what all cards of a run share."""
-    data, compute = job.dataset, job.workshop.compute
+    data, compute = job.dataset, job.evaluator.compute
     return {
         "data": {**job.inputs["data"], "source": data.source, "shape": list(data.shape)},
         "reads": "(image / 255 - mean) / std, channels first",
@@ -124,18 +139,18 @@ def setting_of(job: Job, command: str | None) -> dict[str, Any]:
     }
 
 
-def _scores(job: Job, accuracy: float, costs: Mapping[str, int]) -> dict[str, float]:
-    top1_pct = max(100 * accuracy, np.finfo(float).tiny)
+def _scores(job: Job, metric: str, value: float, costs: Mapping[str, float]) -> dict[str, float]:
+    value_pct = max(100 * value, np.finfo(float).tiny)
     params_m, macs_g = costs["params"] / 1e6, costs["macs"] / 1e9
     return {
-        "utility": job.utility({"top1": top1_pct, **costs}),
-        "netscore": netscore(top1_pct, params_m, macs_g),
-        "information_density": information_density(top1_pct, params_m),
+        "utility": job.utility({metric: value_pct, **costs}),
+        "netscore": netscore(value_pct, params_m, macs_g),
+        "information_density": information_density(value_pct, params_m),
     }
 
 
 def ratios_of(
-    prototype: Mapping[str, Any], card: Mapping[str, Any], latency: dict[str, float] | None
+    prototype: Mapping[str, Any], card: Mapping[str, Any], latency: Mapping[str, float] | None
 ) -> dict[str, Any]:
     """Return how a card's figures stand to the prototype's card."""
     before, after = prototype["scores"], card["scores"]

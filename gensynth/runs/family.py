@@ -1,33 +1,42 @@
 """More networks of a learned generator, without a new search.
 
 A seed's graph follows from generator.json and the prototype's graph alone, byte for byte.
-Each network stands in RUN/generated/SEED, and is not made twice. `distilled` trains them.
+Each network stands in RUN/generated/SEED, and is not made twice. `family_training` trains them.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from gensynth.atomic_files import json_bytes
 from gensynth.config_file import read
 from gensynth.errors import PrototypeError, RunError
 from gensynth.goals.certificate import Certificate
 from gensynth.goals.requirements import Requirement, parse_all
-from gensynth.goals.verdicts import Verdict, judge_range
+from gensynth.goals.score import Score
+from gensynth.goals.verdicts import Verdict, judge_all
+from gensynth.graph.files import GRAPH_FILE
 from gensynth.graph.graph import Graph
-from gensynth.progress import SILENT, Watch
-from gensynth.runs import full_distillation, state_files
+from gensynth.progress import SILENT, Listener
+from gensynth.run_files import (
+    GENERATED,
+    GENERATOR_FILE,
+    INQUISITOR_FILE,
+    PROTOTYPE,
+    RUN_FILE,
+    is_finished,
+)
 from gensynth.runs.folder import RunFolder
-from gensynth.runs.result import RESULT_FILE
+from gensynth.search.cycle import Interval
 from gensynth.search.evolution import median_distance
 from gensynth.search.generator import Generator
-from gensynth.search.inquisitor import Inquisitor
+from gensynth.search.inquisitor import FULL, Inquisitor
 from gensynth.space.coupling import couple
-from gensynth.space.points import COSTS, Points
+from gensynth.space.points import Points
 from gensynth.space.space import Space
+from gensynth.tasks import open_task
 
-GENERATED = "generated"
 DRAWN_FILE = "drawn.json"
 
 
@@ -39,24 +48,22 @@ class Drawn:
         seed: s.
         folder: its files.
         graph_sha256: of graph.json.
-        params, macs: exact.
-        predicted_top1_pct: (low, mean, high) after full distillation, at 95 %.
-        verdicts: by requirement; of predicted accuracy, or certified once it is distilled.
+        costs: by name.
+        predicted: score after full distillation.
+        verdicts: by requirement; of the predicted score, or certified once it is distilled.
         certificate: of the test split; None before it is distilled.
-        search_correct, search_n: on the search split; None before it is distilled.
+        search_score: on the search split; None before it is distilled.
         point_verdicts: by requirement, of the point values; None before it is distilled.
     """
 
     seed: int
     folder: Path
     graph_sha256: str
-    params: int
-    macs: int
-    predicted_top1_pct: tuple[float, float, float]
+    costs: Mapping[str, float]
+    predicted: Interval
     verdicts: Mapping[str, Verdict]
     certificate: Certificate | None = None
-    search_correct: int | None = None
-    search_n: int | None = None
+    search_score: Score | None = None
     point_verdicts: Mapping[str, Verdict] | None = None
 
 
@@ -84,13 +91,13 @@ class Family:
     share_lower_bound: float | None = None
 
 
-def generate(path: Path, seeds: Iterable[int], *, watch: Watch = SILENT) -> Family:
+def generate(path: Path, seeds: Iterable[int], *, listener: Listener = SILENT) -> Family:
     """Draw networks from the generator of a finished run.
 
     Args:
         path: of the run folder.
         seeds: one network each; the same seed twice counts once.
-        watch: hears of the progress.
+        listener: hears of the progress.
 
     Raises:
         RunError: if there is no finished run, another process works on it, or its generator
@@ -98,7 +105,7 @@ def generate(path: Path, seeds: Iterable[int], *, watch: Watch = SILENT) -> Fami
         PrototypeError: if the kept prototype graph is damaged.
     """
     with open_finished(path) as run:
-        return draw(run, list(dict.fromkeys(seeds)), watch)
+        return draw(run, list(dict.fromkeys(seeds)), listener)
 
 
 def open_generator(path: Path) -> tuple[Generator, Inquisitor]:
@@ -107,7 +114,7 @@ def open_generator(path: Path) -> tuple[Generator, Inquisitor]:
     Raises:
         RunError, PrototypeError: if a file is absent or damaged.
     """
-    graph_file = path / "prototype" / "graph.json"
+    graph_file = path / PROTOTYPE / GRAPH_FILE
     try:
         graph = Graph.from_json(graph_file.read_text())
     except OSError as error:
@@ -115,11 +122,11 @@ def open_generator(path: Path) -> tuple[Generator, Inquisitor]:
     except ValueError as error:
         raise PrototypeError(f"{graph_file} is damaged: {error}") from error
     try:
-        text = (path / state_files.GENERATOR_FILE).read_text()
+        text = (path / GENERATOR_FILE).read_text()
         document = json.loads(text)
         space = Space(couple(graph), document["align"], tuple(document.get("operators", ())))
-        insight = json.loads((path / state_files.INQUISITOR_FILE).read_text())
-        inquisitor = Inquisitor.from_document(insight["inquisitor"], space)
+        learned = json.loads((path / INQUISITOR_FILE).read_text())
+        inquisitor = Inquisitor.from_document(learned["inquisitor"], space)
         return Generator.from_json(text, space), inquisitor
     except OSError as error:
         raise RunError(f"the generator of {path} cannot be read: {error}") from error
@@ -134,7 +141,7 @@ def open_finished(path: Path) -> RunFolder:
         RunError: if there is none, or another process works on it.
     """
     run = RunFolder.open(path)
-    if not (path / RESULT_FILE).exists():
+    if not is_finished(path):
         run.close()
         raise RunError(
             f"the run in {path} is not finished, so its generator is not; go on with: "
@@ -143,23 +150,26 @@ def open_finished(path: Path) -> RunFolder:
     return run
 
 
-def draw(run: RunFolder, seeds: list[int], watch: Watch) -> Family:
+def draw(run: RunFolder, seeds: list[int], listener: Listener) -> Family:
     """Write the networks of some seeds into a finished run, and return them.
 
     Raises:
         RunError, PrototypeError: as `open_generator`.
     """
-    watch.phase("generate")
+    listener.phase("generate")
     if not seeds:
         return Family(run.path / GENERATED, (), None)
     generator, inquisitor = open_generator(run.path)
-    requirements = parse_all(read(run.path / "run.toml").requirements)
+    config = read(run.path / RUN_FILE)
+    metric, requirements = open_task(config.task).metric, parse_all(config.requirements)
     points = generator.points(seeds)
     drawn = []
     for index, seed in enumerate(seeds):
         graph = generator.graph(points, index, seed)
-        drawn.append(_drawn(run, seed, graph, points.take([index]), inquisitor, requirements))
-        watch.progress("networks", (index + 1) / len(seeds), f"seed {seed}")
+        drawn.append(
+            _drawn(run, seed, graph, points.take([index]), inquisitor, metric, requirements)
+        )
+        listener.progress("networks", (index + 1) / len(seeds), f"seed {seed}")
     distance = median_distance(generator, points) if len(seeds) > 1 else None
     return Family(run.path / GENERATED, tuple(drawn), distance)
 
@@ -170,29 +180,28 @@ def _drawn(
     graph: Graph,
     point: Points,
     inquisitor: Inquisitor,
+    metric: str,
     requirements: tuple[Requirement, ...],
 ) -> Drawn:
     """Write a network's graph and what is known of it, if it is not there already."""
-    low, mean, high = full_distillation.interval(inquisitor, point)
-    counts = inquisitor.space.costs(point)[0]
-    costs = {name: int(counts[i]) for i, name in enumerate(COSTS)}
+    predicted = inquisitor.interval(point, FULL)
+    costs = inquisitor.space.named_costs(point)
     drawn = Drawn(
         seed=seed,
         folder=run.path / GENERATED / str(seed),
         graph_sha256=graph.sha256,
-        params=costs["params"],
-        macs=costs["macs"],
-        predicted_top1_pct=(100 * low, 100 * mean, 100 * high),
-        verdicts=judge_range(requirements, (low, high), costs),
+        costs=costs,
+        predicted=predicted,
+        verdicts=judge_all(requirements, {metric: (predicted[0], predicted[2])}, costs),
     )
     document = {
         "seed": seed,
         "graph_sha256": graph.sha256,
         **costs,
-        "predicted_top1_pct": list(drawn.predicted_top1_pct),
+        f"predicted_{metric}_pct": [100 * p for p in predicted],
         "verdicts": drawn.verdicts,
     }
-    files = {"graph.json": graph.to_json().encode(), DRAWN_FILE: json_bytes(document)}
+    files = {GRAPH_FILE: graph.to_json().encode(), DRAWN_FILE: json_bytes(document)}
     if not has_files(drawn.folder, files):
         run.write_folder(f"{GENERATED}/{seed}", files)
     return drawn
@@ -204,8 +213,3 @@ def has_files(folder: Path, files: Mapping[str, bytes]) -> bool:
         (folder / name).exists() and (folder / name).read_bytes() == content
         for name, content in files.items()
     )
-
-
-def json_bytes(value: Any) -> bytes:
-    """Return what is written of a document about a network."""
-    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()

@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from gensynth import atomic_files
 from gensynth.errors import RunError
+from gensynth.run_files import ENVIRONMENT_FILE, FORMAT_FILE, RUN_FILE
 from gensynth.runs.journal import History
 
 FORMAT = "gensynth run 1"
@@ -64,12 +65,12 @@ class RunFolder:
         try:
             building.mkdir(parents=True)
             lock = _take_lock(building)
-            atomic_files.write_bytes(building / "run.toml", run_toml.encode())
+            atomic_files.write_bytes(building / RUN_FILE, run_toml.encode())
             facts = json.dumps(environment, allow_nan=False, ensure_ascii=False, indent=1) + "\n"
-            atomic_files.write_bytes(building / "environment.json", facts.encode())
+            atomic_files.write_bytes(building / ENVIRONMENT_FILE, facts.encode())
             (building / "state").mkdir()
             (building / "finalists").mkdir()
-            atomic_files.write_bytes(building / "FORMAT", f"{FORMAT}\n".encode())
+            atomic_files.write_bytes(building / FORMAT_FILE, f"{FORMAT}\n".encode())
             building.rename(new)
             atomic_files.sync_folder(new.parent)
         except BaseException as error:
@@ -108,7 +109,7 @@ class RunFolder:
                 or what it holds is damaged beyond the last good state.
         """
         try:
-            found = (path / "FORMAT").read_text(errors="replace").strip()
+            found = (path / FORMAT_FILE).read_text(errors="replace").strip()
         except OSError as error:
             what = "is not a run folder: it has no FORMAT file" if path.exists() else "is absent"
             raise RunError(f"the run folder {path} {what}") from error

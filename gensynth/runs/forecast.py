@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from gensynth.goals.score import Score
 from gensynth.network.module import Network
 from gensynth.probing.operator_probe import switching_nats
 from gensynth.probing.probe import Probe
-from gensynth.search.cycle import Plan
+from gensynth.search.cycle import Settings
 from gensynth.space.coupling import Coupling
 from gensynth.space.inspection import inspection
 from gensynth.space.operator_choices import Sites
-from gensynth.space.points import COSTS, Points
+from gensynth.space.points import Points
 from gensynth.space.space import Space
 from gensynth.space.width_step import WidthStep
-from gensynth.training.evaluator import Workshop
+from gensynth.training.evaluator import Evaluator
 from gensynth.training.fit import Recipe, Teacher
 
 TIMED_STEPS = 6
@@ -33,11 +34,11 @@ class Forecast:
 
     Attributes:
         prototype, data: their names.
-        macs, params: of (the smallest network of the space, the prototype).
+        costs: of (the smallest network of the space, the prototype), by name.
         limits: largest allowed cost by name.
         requirements: as written.
-        search_top1_pct, search_n: of the prototype on the search split, measured; None for a
-            prototype that is to be trained first.
+        search_score: of the prototype on the search split, measured; None for a prototype that
+            is to be trained first.
         seen_search: whether the prototype was trained on these images.
         frozen_macs_share: share of the prototype's MACs, in [0, 1], in vertices that no
             generated network can change.
@@ -51,12 +52,10 @@ class Forecast:
 
     prototype: str
     data: str
-    macs: tuple[int, int]
-    params: tuple[int, int]
+    costs: dict[str, tuple[float, float]]
     limits: dict[str, int]
     requirements: tuple[str, ...]
-    search_top1_pct: float | None
-    search_n: int
+    search_score: Score | None
     seen_search: bool
     frozen_macs_share: float
     groups: tuple[tuple[str, int], ...]
@@ -90,23 +89,29 @@ class Pace:
     switch_s: float
 
     def seconds(
-        self, plan: Plan, recipe: Recipe, workshop: Workshop, *, full_networks: int, count: int
+        self,
+        settings: Settings,
+        recipe: Recipe,
+        evaluator: Evaluator,
+        *,
+        full_networks: int,
+        count: int,
     ) -> tuple[float, float, float, float]:
         """Return forecasts of (initialisation, a cycle, a finalist, all), in seconds."""
         train, search, test = (
-            len(workshop.dataset.train), len(workshop.dataset.search), len(workshop.dataset.test)
+            len(evaluator.dataset.train), len(evaluator.dataset.search), len(evaluator.dataset.test)
         )  # fmt: skip
-        batch_share = plan.recipe.batch / recipe.batch
-        short_steps = plan.recipe.epochs * (train // plan.recipe.batch)
+        batch_share = settings.recipe.batch / recipe.batch
+        short_steps = settings.recipe.epochs * (train // settings.recipe.batch)
         full_steps = recipe.epochs * (train // recipe.batch)
         short = short_steps * self.step_s * batch_share
-        fresh = short_steps * self.teach_s * batch_share if plan.absorb else 0.0
-        initialise = self.probe_s + self.switch_s + plan.warmup * (short + fresh)
+        fresh = short_steps * self.teach_s * batch_share if settings.reptile_rate else 0.0
+        initialise = self.probe_s + self.switch_s + settings.warmup * (short + fresh)
         cycle = short + fresh + search * self.image_s + self.probe_s
         finalist = full_steps * self.step_s + (search + test) * self.image_s
         taught = full_steps * self.teach_s  # once: every student sees the same views
-        networks = count + min(full_networks, plan.cycles)
-        total = initialise + plan.cycles * cycle + taught + networks * finalist
+        networks = count + min(full_networks, settings.search.cycles)
+        total = initialise + settings.search.cycles * cycle + taught + networks * finalist
         return initialise, cycle, finalist, total
 
 
@@ -121,28 +126,29 @@ def point_at_limits(space: Space, limits: dict[str, int]) -> Points:
 
     Without limits the goal is half of the prototype's MACs.
     """
-    goal = limits or {"macs": int(space.prototype[COSTS.index("macs")]) // 2}
-    bits = space.whole(1).bits
+    whole, first = space.whole(1), space.names[0]
+    goal = limits or {first: int(space.named_costs(whole)[first]) // 2}
     for share in (step / 32 for step in range(32, 0, -1)):
-        widths = space.sizes * share // space.align * space.align
-        points = Points(widths.astype(int)[None].clip(space.floors, space.sizes), bits)
-        costs = space.costs(points)[0]
-        if all(costs[COSTS.index(name)] <= limit for name, limit in goal.items()):
+        widths = space.sizes * share // space.round_to * space.round_to
+        narrow = widths.astype(int)[None].clip(space.floors, space.sizes)
+        points = Points(narrow, whole.kept_blocks)
+        costs = space.named_costs(points)
+        if all(costs[name] <= limit for name, limit in goal.items()):
             return points
     return space.smallest()
 
 
 def pace(
-    workshop: Workshop, probe: Probe, space: Space, limits: dict[str, int], recipe: Recipe
+    evaluator: Evaluator, probe: Probe, space: Space, limits: dict[str, int], recipe: Recipe
 ) -> Pace:
     """Time a few steps of a network at the limits, on this machine as it is now."""
-    views = workshop.views
+    views = evaluator.views
     aside = replace(
-        workshop, teacher=Teacher(workshop.prototype.network(), views, workshop.compute)
+        evaluator, teacher=Teacher(evaluator.prototype.network(), views, evaluator.compute)
     )
     batches = list(views.epoch(0, recipe.batch, limit=TIMED_STEPS))
     teach_s = _timed(
-        lambda: [aside.teacher.logits(0, batch.images, batch.places) for batch in batches]
+        lambda: [aside.teacher.answers(0, batch.images, batch.places) for batch in batches]
     )
     network = _network(aside, space, limits)
     epochs = len(batches) / max(1, len(views) // recipe.batch)
@@ -157,11 +163,11 @@ def pace(
     count = len(batches)
     return Pace(
         step_s, teach_s / count, image_s / len(images), probe_s,
-        _switching(workshop, probe, space),
+        _switching(evaluator, probe, space),
     )  # fmt: skip
 
 
-def _step_s(workshop: Workshop, network: Network, recipe: Recipe, steps: int) -> float:
+def _step_s(evaluator: Evaluator, network: Network, recipe: Recipe, steps: int) -> float:
     """Return the seconds of one training step, compilation left out.
 
     A trainer of one's own says nothing of its steps; it is timed as a whole.
@@ -171,24 +177,24 @@ def _step_s(workshop: Workshop, network: Network, recipe: Recipe, steps: int) ->
     def stepped(done: float, loss: float) -> None:
         ends.append(time.perf_counter())
 
-    whole_s = _timed(lambda: workshop.distil(network, recipe, progress=stepped))
+    whole_s = _timed(lambda: evaluator.distil(network, recipe, progress=stepped))
     return float(np.median(np.diff(ends))) if len(ends) > 1 else whole_s / steps
 
 
-def _switching(workshop: Workshop, probe: Probe, space: Space) -> float:
+def _switching(evaluator: Evaluator, probe: Probe, space: Space) -> float:
     """Return the seconds that all operators take, from the first of them."""
     words = space.sites.words
     if not words:
         return 0.0
     first = Sites(space.coupling.graph, words[:1])
-    return len(words) * _timed(lambda: switching_nats(workshop, probe, first, seed=0))
+    return len(words) * _timed(lambda: switching_nats(evaluator, probe, first, seed=0))
 
 
-def _network(workshop: Workshop, space: Space, limits: dict[str, int]) -> Network:
+def _network(evaluator: Evaluator, space: Space, limits: dict[str, int]) -> Network:
     points = point_at_limits(space, limits)
     ranking = [np.arange(size) for size in space.sizes]
     graph = space.coupling.apply(space.selection(points, 0, ranking))
-    return workshop.inherit(graph, workshop.prototype.weights)
+    return evaluator.inherit(graph, evaluator.prototype.weights)
 
 
 def _timed(work: Callable[[], object]) -> float:

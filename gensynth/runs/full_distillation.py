@@ -3,7 +3,7 @@
     attempts/NAME/          graph, weights, the generator it came from, and attempt.json
     checkpoints/NAME...     stands in for it while it is being distilled
 
-What is counted here is counted on the search split; the test split is not touched.
+What is scored here is scored on the search split; the test split is not touched.
 """
 
 import hashlib
@@ -13,152 +13,130 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from safetensors.torch import load, save
 from torch import Tensor
 
-from gensynth.goals.intervals import wilson
-from gensynth.goals.verdicts import Verdict, judge_range
+from gensynth.atomic_files import json_bytes
+from gensynth.goals.score import Score, in_percent, read_score
+from gensynth.goals.verdicts import Verdict, judge_all
+from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
 from gensynth.graph.graph import Graph
 from gensynth.network.module import Network, build
-from gensynth.progress import Watch
+from gensynth.progress import Listener
+from gensynth.run_files import GENERATOR_FILE
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.prepare import Job
-from gensynth.search.cycle import State
+from gensynth.search.cycle import Candidate, Interval, State
 from gensynth.search.inquisitor import FULL, Inquisitor, Observation
-from gensynth.search.regression import sigmoid
-from gensynth.space.points import COSTS, Points
+from gensynth.space.points import Point, Points
 
 ATTEMPTS = "attempts"
 CHECKPOINTS = "checkpoints"
+ATTEMPT_FILE = "attempt.json"
 
 
 @dataclass(frozen=True)
-class Attempt:
+class FullDistillation:
     """A network that was distilled fully, and what it reached on the search split.
 
     Attributes:
-        name: of its folder among the attempts.
+        name: of its folder.
         seed: s.
         generator_sha256: of the generator file whose network of this seed it is.
         graph: N.
-        widths, bits: N as a point of the space.
-        predicted: (low, mean, high) accuracy in [0, 1] at 95 %, said before it was distilled.
-        correct, n: on the search split.
+        point: N as a point of the space.
+        predicted: its score, said before it was distilled.
+        score: on the search split.
         seconds: wall time of its training and evaluation, here or before the run was resumed.
-        operators: of N's convolutions; none where the space has no sites.
     """
 
     name: str
     seed: int
     generator_sha256: str
     graph: Graph
-    widths: tuple[int, ...]
-    bits: tuple[bool, ...]
-    predicted: tuple[float, float, float]
-    correct: int
-    n: int
+    point: Point
+    predicted: Interval
+    score: Score
     seconds: Mapping[str, float]
-    operators: tuple[int, ...] = ()
-
-    @property
-    def accuracy(self) -> float:
-        """Share of the search split that is right."""
-        return self.correct / self.n
-
-    @property
-    def point(self) -> Points:
-        """N as a point of the space."""
-        return Points.of((self.widths, self.bits, self.operators))
 
     def observation(self) -> Observation:
         """Return what the inquisitor learns from it."""
-        return Observation(self.widths, self.bits, FULL, self.correct, self.n, self.operators)
+        return Observation(self.point, FULL, self.score)
 
-    def costs(self, job: Job) -> dict[str, int]:
-        """Return its exact costs by name."""
-        return named_costs(job, self.point)
+    def points(self, job: Job) -> Points:
+        """Return N as arrays."""
+        return job.space.points([self.point])
+
+    def costs(self, job: Job) -> dict[str, float]:
+        """Return its costs by name."""
+        return job.space.named_costs(self.points(job))
 
     def utility(self, job: Job) -> float:
-        """Return U at its accuracy on the search split."""
-        accuracy = max(self.correct, 1) / self.n
-        return job.utility({"top1": 100 * accuracy, **self.costs(job)})
+        """Return U at its score on the search split; at one right image where none was."""
+        value = max(self.score.value, 1 / self.score.n)
+        return job.utility({self.score.metric: 100 * value, **self.costs(job)})
 
     def missed(self, job: Job) -> list[str]:
-        """Return what the run aims at and its point value on the search split does not reach."""
-        verdicts = judge_range(job.aims, (self.accuracy,) * 2, self.costs(job))
-        return [aim.text for aim in job.aims if verdicts[aim.text] is Verdict.VIOLATED]
+        """Return what the search is to meet and its point value does not reach."""
+        sought = job.search_requirements
+        exactly = {self.score.metric: (self.score.value,) * 2}
+        verdicts = judge_all(sought, exactly, self.costs(job))
+        return [one.text for one in sought if verdicts[one.text] is Verdict.VIOLATED]
 
     def accepted(self, job: Job) -> bool:
-        """Return whether it misses nothing that the run aims at."""
+        """Return whether it misses nothing that the search is to meet."""
         return not self.missed(job)
 
     def to_document(self, job: Job) -> dict[str, Any]:
-        """Return the record of the attempt as JSON values; the graph stands beside it."""
+        """Return the record as JSON values; the graph stands beside it."""
+        metric = self.score.metric
         return {
             "seed": self.seed,
             "generator_sha256": self.generator_sha256,
             "graph_sha256": self.graph.sha256,
-            "widths": list(self.widths),
-            "bits": list(self.bits),
-            **({"operators": list(self.operators)} if self.operators else {}),
+            "widths": list(self.point.widths),
+            "bits": list(self.point.kept_blocks),
+            **({"operators": list(self.point.operators)} if self.point.operators else {}),
             **self.costs(job),
-            "predicted_top1_pct": [100 * p for p in self.predicted],
+            "metric": metric,
+            f"predicted_{metric}_pct": [100 * p for p in self.predicted],
             "predicted": list(self.predicted),
-            "correct": self.correct,
-            "n": self.n,
+            **in_percent(self.score),
             "split": "search",
-            "top1_pct": 100 * self.accuracy,
-            "interval_pct": [100 * bound for bound in wilson(self.correct, self.n)],
             "utility": self.utility(job),
             "accepted": self.accepted(job),
             "seconds": {phase: round(s, 3) for phase, s in self.seconds.items()},
         }
 
 
-def named_costs(job: Job, point: Points) -> dict[str, int]:
-    """Return the exact costs of one point by name."""
-    costs = job.space.costs(point)[0]
-    return {name: int(costs[i]) for i, name in enumerate(COSTS)}
-
-
-def interval(inquisitor: Inquisitor, point: Points) -> tuple[float, float, float]:
-    """Return (low, mean, high) predicted accuracy after full distillation, at 95 %."""
-    mean, sd = inquisitor.predict(point, FULL)
-    low, middle, high = sigmoid(mean[0] + sd[0] * np.array([-1.96, 0.0, 1.96]))
-    return float(low), float(middle), float(high)
-
-
-def read_attempt(run: RunFolder, name: str) -> Attempt | None:
-    """Return an attempt that the run folder keeps, or None."""
+def read(run: RunFolder, name: str) -> FullDistillation | None:
+    """Return a distillation that the run folder keeps, or None."""
     folder = run.path / ATTEMPTS / name
     if not folder.exists():
         return None
-    entry = json.loads((folder / "attempt.json").read_text())
-    return Attempt(
+    entry = json.loads((folder / ATTEMPT_FILE).read_text())
+    kept = (tuple(entry["widths"]), tuple(entry["bits"]), tuple(entry.get("operators", ())))
+    return FullDistillation(
         name=name,
         seed=entry["seed"],
         generator_sha256=entry["generator_sha256"],
-        graph=Graph.from_json((folder / "graph.json").read_text()),
-        widths=tuple(entry["widths"]),
-        bits=tuple(entry["bits"]),
-        operators=tuple(entry.get("operators", ())),
+        graph=Graph.from_json((folder / GRAPH_FILE).read_text()),
+        point=Point(*kept),
         predicted=(entry["predicted"][0], entry["predicted"][1], entry["predicted"][2]),
-        correct=entry["correct"],
-        n=entry["n"],
+        score=read_score(entry),
         seconds=entry["seconds"],
     )
 
 
-def read_network(run: RunFolder, name: str, job: Job) -> tuple[Network, bytes]:
-    """Return an attempt's network, placed, and the bytes of its weights file."""
+def read_network(run: RunFolder, name: str, job: Job) -> Network:
+    """Return the network of a distillation that is kept, placed, in evaluation mode."""
     folder = run.path / ATTEMPTS / name
-    graph = Graph.from_json((folder / "graph.json").read_text())
-    weights = (folder / "weights.safetensors").read_bytes()
-    network = build(graph, load(weights), opaque=job.prototype.opaque)
-    job.workshop.compute.place(network)
+    graph = Graph.from_json((folder / GRAPH_FILE).read_text())
+    weights = load((folder / WEIGHTS_FILE).read_bytes())
+    network = build(graph, weights, opaque=job.prototype.opaque)
+    job.evaluator.compute.place(network)
     network.eval()
-    return network, weights
+    return network
 
 
 def distil(
@@ -168,24 +146,27 @@ def distil(
     weights: Mapping[str, Tensor],
     *,
     name: str,
-    watch: Watch,
-) -> tuple[Network, int, dict[str, float]]:
-    """Distil a network fully from shared weights and count on the search split.
+    listener: Listener,
+) -> tuple[Network, Score, dict[str, float]]:
+    """Distil a network fully from shared weights and score it on the search split.
 
-    Its checkpoint in the run folder takes every epoch; `forget` it once the result is kept.
+    Its checkpoint in the run folder takes every epoch; `forget_checkpoint` once the result is
+    kept.
 
     Returns:
-        (network, images of the search split it classifies correctly, seconds by phase).
+        (network, its score on the search split, seconds by phase).
     """
     checkpoint = run.path / CHECKPOINTS / f"{name}.safetensors"
     checkpoint.parent.mkdir(exist_ok=True)
     start = time.perf_counter()
-    network = job.workshop.inherit(graph, weights)
-    job.workshop.distil(network, job.recipe, checkpoint=checkpoint, progress=_steps(watch, name))
+    network = job.evaluator.inherit(graph, weights)
+    job.evaluator.distil(
+        network, job.recipe, checkpoint=checkpoint, progress=_steps(listener, name)
+    )
     trained = time.perf_counter()
-    correct = job.workshop.correct(network, job.dataset.search)
+    score = job.evaluator.score(network, job.dataset.search)
     seconds = {"train": trained - start, "evaluate": time.perf_counter() - trained}
-    return network, correct, seconds
+    return network, score, seconds
 
 
 def forget_checkpoint(run: RunFolder, name: str) -> None:
@@ -194,50 +175,58 @@ def forget_checkpoint(run: RunFolder, name: str) -> None:
 
 
 def network_files(network: Network) -> dict[str, bytes]:
-    """Return graph.json and weights.safetensors of a network."""
+    """Return graph and weights of a network as files."""
     tensors = {key: t.detach().cpu().contiguous() for key, t in network.state_dict().items()}
-    return {"graph.json": network.graph.to_json().encode(), "weights.safetensors": save(tensors)}
+    return {GRAPH_FILE: network.graph.to_json().encode(), WEIGHTS_FILE: save(tensors)}
 
 
-def attempt(
+def distil_once(
     run: RunFolder,
     job: Job,
     state: State,
     inquisitor: Inquisitor,
-    point: Points,
-    graph: Graph,
-    seed: int,
+    candidate: Candidate,
     *,
     name: str,
-    watch: Watch,
-) -> Attempt:
-    """Distil one network fully and keep what it reached, unless the run folder has it."""
-    kept = read_attempt(run, name)
+    listener: Listener,
+) -> FullDistillation:
+    """Distil one network fully and keep what it reached, unless the run folder has it.
+
+    Args:
+        run: where it is kept.
+        job: the run.
+        state: whose generator gave the network, and whose weights it inherits.
+        inquisitor: that predicts its score.
+        candidate: the network.
+        name: of its folder.
+        listener: hears of the progress.
+    """
+    kept = read(run, name)
     if kept is None:
-        network, correct, seconds = distil(run, job, graph, state.weights, name=name, watch=watch)
-        widths, bits, operators = point.rows()[0]
-        kept = Attempt(
+        graph = candidate.graph
+        network, score, seconds = distil(
+            run, job, graph, state.weights, name=name, listener=listener
+        )
+        generator = state.generator.to_json().encode()
+        kept = FullDistillation(
             name=name,
-            seed=seed,
-            generator_sha256=hashlib.sha256(state.generator.to_json().encode()).hexdigest(),
+            seed=candidate.seed,
+            generator_sha256=hashlib.sha256(generator).hexdigest(),
             graph=graph,
-            widths=widths,
-            bits=bits,
-            operators=operators,
-            predicted=interval(inquisitor, point),
-            correct=correct,
-            n=len(job.dataset.search),
+            point=candidate.points[0],
+            predicted=inquisitor.interval(candidate.points, FULL),
+            score=score,
             seconds=seconds,
         )
         files = network_files(network)
-        files["attempt.json"] = (json.dumps(kept.to_document(job), indent=1) + "\n").encode()
-        files["generator.json"] = state.generator.to_json().encode()
+        files[ATTEMPT_FILE] = json_bytes(kept.to_document(job))
+        files[GENERATOR_FILE] = generator
         run.write_folder(f"{ATTEMPTS}/{name}", files)
     forget_checkpoint(run, name)
     return kept
 
 
-def _steps(watch: Watch, name: str) -> Callable[[float, float], None]:
+def _steps(listener: Listener, name: str) -> Callable[[float, float], None]:
     """Pass on a training's progress a hundred times, not at every step."""
     last = -1
 
@@ -245,6 +234,6 @@ def _steps(watch: Watch, name: str) -> Callable[[float, float], None]:
         nonlocal last
         if int(100 * share) > last:
             last = int(100 * share)
-            watch.progress(name, share, f"loss {loss:.3f}")
+            listener.progress(name, share, f"loss {loss:.3f}")
 
     return tell

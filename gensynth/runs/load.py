@@ -5,8 +5,10 @@ from pathlib import Path
 from torch import nn
 
 from gensynth.errors import RunError
+from gensynth.graph.files import GRAPH_FILE
 from gensynth.graph.graph import Graph
-from gensynth.network.module import GRAPH_FILE, Network, load_network, opaque_modules
+from gensynth.network.module import Network, load_network, opaque_modules
+from gensynth.run_files import FINALISTS, is_run
 
 
 def load(path: str | Path, *, prototype: nn.Module | None = None) -> Network:
@@ -26,8 +28,8 @@ def load(path: str | Path, *, prototype: nn.Module | None = None) -> Network:
         PrototypeError: if a file is damaged, or the prototype is needed and not given.
     """
     folder = Path(path)
-    if (folder / "FORMAT").exists():
-        names = sorted(p.name for p in (folder / "finalists").glob("*") if p.is_dir())
+    if is_run(folder):
+        names = sorted(p.name for p in (folder / FINALISTS).glob("*") if p.is_dir())
         which = f"name one of {', '.join(names)}" if names else "it has no finalists yet"
         raise RunError(f"{folder} is a whole run; load a network of {folder}/finalists: {which}")
     opaque = None

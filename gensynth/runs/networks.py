@@ -14,21 +14,26 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from gensynth.config import TaskConfig
 from gensynth.config_file import read
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.errors import GensynthError, RunError
 from gensynth.export.sensitivity import CALIBRATION_IMAGES
 from gensynth.export.source import Reading, Source
-from gensynth.goals.ledger import split_sha256
 from gensynth.goals.requirements import parse_all
+from gensynth.graph.files import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE
 from gensynth.graph.graph import Graph
-from gensynth.network.module import GRAPH_FILE, load_network, opaque_modules
-from gensynth.progress import SILENT, Watch
+from gensynth.network.module import load_network, opaque_modules
+from gensynth.progress import SILENT, Listener
 from gensynth.prototypes import create
 from gensynth.randomness import stream
+from gensynth.run_files import INPUTS_FILE, RUN_FILE, is_run, run_of
 from gensynth.runs.folder import RunFolder
-from gensynth.runs.result import CARD_FILE, read_result
+from gensynth.runs.objects import NOTHING
+from gensynth.runs.result import read_result
+from gensynth.tasks import open_task
+from gensynth.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -36,16 +41,17 @@ class _Images:
     """The run's data set, or why there is none."""
 
     dataset: Dataset | None
+    task: Task
     colour: str
     why_not: str | None
 
 
-def sources(path: Path, *, watch: Watch = SILENT) -> list[Source]:
+def sources(path: Path, *, listener: Listener = SILENT) -> list[Source]:
     """Return the networks of a run's finalists, or one network, and what to compare them on.
 
     Args:
         path: of a finished run, or of a network's folder with its card.
-        watch: hears why there are no images, where there are none.
+        listener: hears why there are no images, where there are none.
 
     Raises:
         GensynthError: if there is no such network.
@@ -53,24 +59,17 @@ def sources(path: Path, *, watch: Watch = SILENT) -> list[Source]:
     folders, run = _networks(path), run_of(path)
     images = _images(run)
     if images.why_not is not None:
-        watch.note(f"compared on random pixels, and no accuracy: {images.why_not}")
+        listener.note(f"compared on random pixels, and no accuracy: {images.why_not}")
     return [_source(folder, run, images) for folder in folders]
-
-
-def run_of(path: Path) -> Path | None:
-    """Return the run that a path is or is in; None for a network by itself."""
-    if (path / "FORMAT").exists():
-        return path
-    return next((p for p in path.resolve().parents[:2] if (p / "FORMAT").exists()), None)
 
 
 def _networks(path: Path) -> list[Path]:
     """Return the folders of the networks."""
-    if (path / "FORMAT").exists():
+    if is_run(path):
         return [finalist.folder for finalist in read_result(path).finalists]
-    if not (path / "graph.json").is_file():
+    if not (path / GRAPH_FILE).is_file():
         raise RunError(f"{path} is neither a run nor the folder of a network")
-    if not (path / "weights.safetensors").is_file():
+    if not (path / WEIGHTS_FILE).is_file():
         seed = path.name
         raise RunError(
             f"{path} has no weights; distil it first: gensynth generate {run_of(path) or 'RUN'} "
@@ -81,17 +80,20 @@ def _networks(path: Path) -> list[Path]:
 
 def _images(run: Path | None) -> _Images:
     if run is None:
-        return _Images(None, "rgb", "the network does not stand in a run, which names its data")
+        why_not = "the network does not stand in a run, which names its data"
+        return _Images(None, open_task(TaskConfig()), "rgb", why_not)
     RunFolder.open(run, lock=False)
-    config = read(run / "run.toml").data
+    config = read(run / RUN_FILE)
+    task, colour = open_task(config.task), config.data.colour
     try:
-        dataset = open_dataset(config)
+        NOTHING.check(config)
+        dataset = open_dataset(config.data)
     except GensynthError as error:
-        return _Images(None, config.colour, f"the data set cannot be opened: {error}")
-    known = json.loads((run / "inputs.json").read_bytes())["data"]
-    if split_sha256(dataset.search) != known["search_sha256"]:
-        return _Images(None, config.colour, "the search split is not what the run began with")
-    return _Images(dataset, config.colour, None)
+        return _Images(None, task, colour, f"the data set cannot be opened: {error}")
+    known = json.loads((run / INPUTS_FILE).read_bytes())["data"]
+    if dataset.search.sha256 != known["search_sha256"]:
+        return _Images(None, task, colour, "the search split is not what the run began with")
+    return _Images(dataset, task, colour, None)
 
 
 def _source(folder: Path, run: Path | None, images: _Images) -> Source:
@@ -111,13 +113,12 @@ def _source(folder: Path, run: Path | None, images: _Images) -> Source:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{card_file} is damaged: {error!r}") from error
-    search = None if images.dataset is None else images.dataset.search
     return Source(
         name=name or "network",
         network=network,
         reading=reading,
-        images=None if search is None else search.images,
-        labels=None if search is None else search.labels,
+        task=images.task,
+        search=None if images.dataset is None else images.dataset.search,
         why_not=images.why_not,
         card=card,
         calibration=None if images.dataset is None else _calibration(images.dataset),
@@ -141,7 +142,7 @@ def _opaque(folder: Path, run: Path | None) -> dict[str, nn.Module]:
         )
     classes = graph[graph.outputs[0]].shape[0]
     channels = graph[graph.inputs[0].name].shape[0]
-    prototype = create(read(run / "run.toml").prototype.network, classes=classes, channels=channels)
+    prototype = create(read(run / RUN_FILE).prototype.network, classes=classes, channels=channels)
     return opaque_modules(graph, prototype)
 
 

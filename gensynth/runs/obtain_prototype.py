@@ -1,27 +1,25 @@
 """The prototype of a run: kept, given, shipped with gensynth, or trained here.
 
-Before any training, a prototype without freedom is refused, and so are limits that no network
-of its space can reach.
+Before any training, a prototype that does not suit the task is refused, and so are limits that no
+network of its space can reach.
 """
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
+from torch import nn
 
 from gensynth.config import RunConfig
 from gensynth.data.dataset import Dataset
 from gensynth.errors import PrototypeError
 from gensynth.goals.requirements import Requirement, cost_limits
 from gensynth.network.compute import Compute
-from gensynth.progress import Watch
+from gensynth.progress import Listener
 from gensynth.prototypes import create, shipped
 from gensynth.runs.plan import step_of
-from gensynth.search.generator import Generator
-from gensynth.search.theta import initial_theta
 from gensynth.space.prototype import Prototype, load_weights, read_prototype
 from gensynth.space.space import Space
+from gensynth.tasks.task import Task
 from gensynth.training.pretrain import train_prototype
 
 
@@ -29,37 +27,46 @@ def prototype_of(
     config: RunConfig,
     requirements: tuple[Requirement, ...],
     dataset: Dataset,
+    task: Task,
     compute: Compute,
-    watch: Watch,
+    listener: Listener,
     kept: Path | None,
     training: Callable[[str], Path] | None,
+    module: nn.Module | None = None,
 ) -> tuple[Prototype, dict[str, bytes]]:
     """Return the trained prototype, and the record of its training if that was done here.
 
     Args:
-        config, requirements, dataset, compute: of the run.
-        watch: hears of the training.
+        config, requirements, dataset, task, compute: of the run.
+        listener: hears of the training.
         kept: weights that a run folder keeps, in place of the run file's.
         training: as `gensynth.runs.prepare.prepare` is given it.
+        module: the prototype itself, in place of the run file's name.
 
     Raises:
         PrototypeError: if there are no weights, they do not fit, or nothing can be changed.
         UnreachableError: if no network of the space meets the limits on cost.
     """
     asked = config.prototype
-    network = create(asked.network, classes=len(dataset.classes), channels=dataset.shape[0])
-    network.eval()
-    read = functools.partial(
-        read_prototype, shape=dataset.shape, name=asked.network, classes=len(dataset.classes)
+
+    def read(network: nn.Module) -> Prototype:
+        prototype = read_prototype(network, dataset.shape, name=asked.network)
+        task.check(prototype.graph, dataset)
+        step = step_of(config, prototype.coupling)
+        space = Space(prototype.coupling, step.channels, config.search.operators)
+        space.check_reachable({k: float(v) for k, v in cost_limits(requirements).items()})
+        return prototype
+
+    network = module or create(
+        asked.network, classes=len(dataset.classes), channels=dataset.shape[0]
     )
-    weights = kept or asked.weights or shipped(asked.network, dataset.name)
+    network.eval()
     if kept is None and asked.train:
         untrained = read(network)
-        _check_reachable(untrained, config, requirements)
         if training is None:
             return untrained, {}
         folder = training(dataset.name)
-        watch.phase("train prototype")
+        listener.phase("train prototype")
         trained = train_prototype(
             asked.network,
             dataset,
@@ -67,41 +74,19 @@ def prototype_of(
             checkpoint=folder / "checkpoint.safetensors",
             seed=config.seed,
             compute=compute,
-            progress=lambda share, loss: watch.progress("prototype", share, f"loss {loss:.3f}"),
+            task=task,
+            progress=lambda share, loss: listener.progress("prototype", share, f"loss {loss:.3f}"),
         )
-        watch.phase("prepare")
+        listener.phase("prepare")
         return read(trained.cpu()), {"training.json": next(folder.glob("*.json")).read_bytes()}
-    if weights is None:
-        raise PrototypeError(
-            f"no trained weights of '{asked.network}' for {dataset.name} ship with gensynth; "
-            "name a safetensors file by --weights, or train it first by --train-prototype"
-        )
-    load_weights(network, weights, name=asked.network)
-    prototype = read(network)
-    _check_reachable(prototype, config, requirements)
-    return prototype, {}
-
-
-def _check_reachable(
-    prototype: Prototype, config: RunConfig, requirements: tuple[Requirement, ...]
-) -> None:
-    """Refuse a prototype without freedom, and limits below its smallest network.
-
-    Raises:
-        PrototypeError, UnreachableError: accordingly.
-    """
-    coupling = prototype.coupling
-    if not coupling.groups:
-        raise PrototypeError(
-            f"prototype '{config.prototype.network}' has no channels that can be removed: all of "
-            "them reach its input, its output or a part that cannot be looked into"
-        )
-    step = step_of(config, coupling)
-    space = Space(coupling, step.channels, config.search.operators)
-    zeros = tuple(np.zeros(size) for size in space.sizes)
-    theta = initial_theta(
-        space, zeros, np.ones(len(coupling.blocks)), seed=0, directions=1, spread=0.0,
-        budget=(0.0, 0.0),
-    )  # fmt: skip
-    limits: dict[str, float] = dict(cost_limits(requirements))
-    Generator(space, theta, limits)  # knows what no network of the space can reach
+    weights = kept or asked.weights
+    if weights is None and module is None:
+        weights = shipped(asked.network, dataset.name)
+        if weights is None:
+            raise PrototypeError(
+                f"no trained weights of '{asked.network}' for {dataset.name} ship with gensynth; "
+                "name a safetensors file by --weights, or train it first by --train-prototype"
+            )
+    if weights is not None:
+        load_weights(network, weights, name=asked.network)
+    return read(network), {}

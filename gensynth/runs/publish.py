@@ -1,6 +1,6 @@
 """The end of a run: finalists certified, exported, timed beside the prototype, described.
 
-    certify     each network once on the test split, through the ledger
+    certify     each network scored once on the test split, through the ledger
     export      ONNX, compared with the network's own outputs
     latency     all files in turns in one session
     cards       one a network, then the networks' folders, then result.json
@@ -9,42 +9,43 @@ The order matters: names and choice are settled on the search split before the t
 touched, and `result.json` appears last, so a run that has one is whole.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from gensynth.atomic_files import file_sha256, json_bytes
 from gensynth.bench.latency import Latency, measure, ratio
 from gensynth.data.views import normaliser
 from gensynth.errors import DeviceError, ExportError
 from gensynth.export import export_network
 from gensynth.goals.certificate import Certificate, certify
-from gensynth.goals.ledger import Ledger, split_sha256, weights_sha256
-from gensynth.progress import Watch
-from gensynth.runs.cards import Entrant, card_of, ratios_of, setting_of
+from gensynth.goals.ledger import Ledger
+from gensynth.graph.files import CARD_FILE, GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
+from gensynth.network.module import Network
+from gensynth.progress import Listener
+from gensynth.run_files import FINALISTS, LATENCY_FILE, PROTOTYPE, RESULT_FILE
+from gensynth.runs.cards import Entrant, Origin, card_of, ratios_of, setting_of
 from gensynth.runs.folder import RunFolder
-from gensynth.runs.full_distillation import ATTEMPTS, Attempt, read_network
+from gensynth.runs.full_distillation import ATTEMPTS, FullDistillation, read_network
 from gensynth.runs.prepare import Job
-from gensynth.runs.result import CARD_FILE, RESULT_FILE
 
 PARITY_IMAGES = 64
-PROTOTYPE = "prototype"
-ONNX_FILE = "network.onnx"
-LATENCY_FILE = "latency.json"
 
 
-def entrants(run: RunFolder, job: Job, chosen: list[Attempt]) -> list[Entrant]:
+def entrants(run: RunFolder, job: Job, chosen: list[FullDistillation]) -> list[Entrant]:
     """Return the prototype and the finalists, named in the order in which they were chosen."""
     network = job.prototype.network()
-    job.workshop.compute.place(network).eval()
+    job.evaluator.compute.place(network).eval()
     name = job.config.prototype.network
-    found = [Entrant(name, PROTOTYPE, network, job.search_correct, None)]
+    found = [Entrant(name, PROTOTYPE, network, job.search_score, None)]
     for index, one in enumerate(chosen):
-        network, _ = read_network(run, one.name, job)
-        source = f"{ATTEMPTS}/{one.name}"
-        found.append(Entrant(f"FermiNet-{letters(index)}", source, network, one.correct, one))
+        network = read_network(run, one.name, job)
+        origin = Origin(one.seed, one.generator_sha256, one.name, one.predicted)
+        name, source = f"FermiNet-{letters(index)}", f"{ATTEMPTS}/{one.name}"
+        found.append(Entrant(name, source, network, one.score, origin))
     return found
 
 
@@ -55,32 +56,45 @@ def letters(index: int) -> str:
 
 
 def certify_all(run: RunFolder, job: Job, found: list[Entrant]) -> list[Certificate]:
-    """Count every network on the test split, each at most once in the run's life."""
-    ledger, test = Ledger(run.ledger), job.dataset.test
-    digest = split_sha256(test)
-    certificates = []
-    for entrant in found:
-        weights = run.path / entrant.source / "weights.safetensors"
-        correct = ledger.count(
-            weights_sha256(weights),
-            digest,
-            lambda network=entrant.network: job.workshop.correct(network, test),  # type: ignore[misc]
-            n=len(test),
-        )
-        certificates.append(
-            certify(correct, len(test), job.requirements, sharing=max(1, len(found) - 1))
-        )
-    return certificates
+    """Score every network on the test split, each at most once in the run's life."""
+    sharing = max(1, len(found) - 1)
+    return [
+        certificate_of(run, job, one.network, run.path / one.source / WEIGHTS_FILE, sharing)
+        for one in found
+    ]
+
+
+def certificate_of(
+    run: RunFolder, job: Job, network: Network, weights: Path, sharing: int
+) -> Certificate:
+    """Score one network on the test split through the run's ledger, and certify it.
+
+    Args:
+        run: whose ledger.
+        job: the run.
+        network: placed.
+        weights: its weights file, whose hash is the network's name in the ledger.
+        sharing: networks certified together.
+    """
+    test = job.dataset.test
+    score = Ledger(run.ledger).score(
+        file_sha256(weights),
+        test.sha256,
+        lambda: job.evaluator.score(network, test),
+        metric=job.task.metric,
+        n=len(test),
+    )
+    return certify(score, job.requirements, sharing=sharing)
 
 
 def export_all(
-    run: RunFolder, job: Job, found: list[Entrant], watch: Watch
+    run: RunFolder, job: Job, found: list[Entrant], listener: Listener
 ) -> dict[str, dict[str, Any] | None]:
     """Write each network's ONNX file beside its weights; return parity by name.
 
     Parts that cannot be looked into are written by torch's exporter. Where it cannot write one of
     them, or what it writes does not compute the same, the run has no ONNX files: None for every
-    network, and the watch hears why.
+    network, and the listener hears why.
 
     Raises:
         ExportError: if a network without such parts cannot be written, or a file not stored.
@@ -96,7 +110,7 @@ def export_all(
             opaque = any(vertex.op == "opaque" for vertex in entrant.network.graph.vertices)
             if not opaque or isinstance(error.__cause__, OSError):
                 raise ExportError(f"{entrant.name}: {error}") from error
-            watch.note(f"no ONNX files: {entrant.name}: {error}")
+            listener.note(f"no ONNX files: {entrant.name}: {error}")
             for file in files.values():
                 file.unlink(missing_ok=True)
             return dict.fromkeys(files)
@@ -105,7 +119,7 @@ def export_all(
 
 
 def time_all(
-    run: RunFolder, job: Job, found: list[Entrant], watch: Watch
+    run: RunFolder, job: Job, found: list[Entrant], listener: Listener
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]:
     """Time all ONNX files in turns and keep every run of them in the run folder.
 
@@ -124,7 +138,7 @@ def time_all(
     except DeviceError as error:
         if not job.prototype.opaque:
             raise
-        watch.note(f"no latency: {error}")
+        listener.note(f"no latency: {error}")
         return {}, {}
     records = {
         entrant.name: {**latency.record(), "network": entrant.name}
@@ -134,7 +148,7 @@ def time_all(
         entrant.name: _ratio(measured[0], latency)
         for entrant, latency in zip(found[1:], measured[1:], strict=True)
     }
-    run.write_text(LATENCY_FILE, _json({"networks": records, "ratios": ratios}))
+    run.write_bytes(LATENCY_FILE, json_bytes({"networks": records, "ratios": ratios}))
     return records, ratios
 
 
@@ -158,35 +172,30 @@ def write_all(
         card |= setting
         card["parity"] = parities[entrant.name]
         card["sha256"] = {
-            file: weights_sha256(folder / file)
-            for file in ("graph.json", "weights.safetensors", ONNX_FILE)
+            file: file_sha256(folder / file)
+            for file in (GRAPH_FILE, WEIGHTS_FILE, ONNX_FILE)
             if (folder / file).exists()
         }
-        card["ratios"] = None
         if first is None:
             first = card
-            run.write_text(f"{PROTOTYPE}/{CARD_FILE}", _json(card))
+            run.write_bytes(f"{PROTOTYPE}/{CARD_FILE}", json_bytes(card))
             continue
         card["ratios"] = ratios_of(first, card, ratios.get(entrant.name))
         files = {file: (folder / file).read_bytes() for file in card["sha256"]}
-        files[CARD_FILE] = _json(card).encode()
-        run.write_folder(f"finalists/{entrant.name}", files)
+        files[CARD_FILE] = json_bytes(card)
+        run.write_folder(f"{FINALISTS}/{entrant.name}", files)
 
 
 def finish(run: RunFolder, job: Job, found: list[Entrant], seconds: Mapping[str, float]) -> None:
     """Write result.json, which says that the run is whole."""
     document = {
-        "finalists": [entrant.name for entrant in found if entrant.attempt is not None],
+        "finalists": [entrant.name for entrant in found if entrant.origin is not None],
         "requirements": [r.text for r in job.requirements],
         "seconds": {phase: round(s, 3) for phase, s in seconds.items()},
     }
-    run.write_text(RESULT_FILE, _json(document))
+    run.write_bytes(RESULT_FILE, json_bytes(document))
 
 
 def _ratio(prototype: Latency, network: Latency) -> dict[str, float]:
     found = ratio(prototype, network)
     return {"value": found.value, "low": found.low, "high": found.high}
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, allow_nan=False) + "\n"

@@ -13,12 +13,13 @@ from typing import Any
 from gensynth.errors import RunError
 from gensynth.goals.certificate import Certificate
 from gensynth.goals.requirements import parse
+from gensynth.goals.score import Score, read_score
 from gensynth.goals.verdicts import Verdict
+from gensynth.graph.files import CARD_FILE
+from gensynth.run_files import FINALISTS, PROTOTYPE, RESULT_FILE, is_finished
 from gensynth.runs.folder import RunFolder
 
 CARD_FORMAT = 1
-CARD_FILE = "card.json"
-RESULT_FILE = "result.json"
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ class Finalist:
         name: "FermiNet-A", "-B", ... by utility on the search split; the prototype's own.
         folder: its files.
         seed: s; None for the prototype.
-        params, macs: exact.
+        costs: exact ones by name.
         certificate: of the test split.
-        search_correct, search_n: on the search split.
+        search_score: on the search split.
         utility, information_density, netscore: at the certificate's point value.
         latency: None where it was not measured.
         ratios: to the prototype; None for the prototype itself.
@@ -84,11 +85,9 @@ class Finalist:
     name: str
     folder: Path
     seed: int | None
-    params: int
-    macs: int
+    costs: Mapping[str, float]
     certificate: Certificate
-    search_correct: int
-    search_n: int
+    search_score: Score
     utility: float
     information_density: float
     netscore: float
@@ -96,6 +95,16 @@ class Finalist:
     ratios: Ratios | None
     verdicts: Mapping[str, Verdict]
     point_verdicts: Mapping[str, Verdict]
+
+    @property
+    def params(self) -> int:
+        """Parameters, exactly."""
+        return int(self.costs["params"])
+
+    @property
+    def macs(self) -> int:
+        """MACs, exactly."""
+        return int(self.costs["macs"])
 
 
 @dataclass(frozen=True)
@@ -126,14 +135,14 @@ def read_result(path: Path) -> Result:
         RunError: if there is no run, it is not finished, or a card of it is damaged.
     """
     run = RunFolder.open(path, lock=False)
-    if not (path / RESULT_FILE).exists():
+    if not is_finished(path):
         raise RunError(f"{path} has no finalists yet; go on with: gensynth synth --resume {path}")
     document = _read(path / RESULT_FILE)
     try:
         return Result(
             path=path,
-            prototype=read_finalist(path / "prototype"),
-            finalists=tuple(read_finalist(path / "finalists" / n) for n in document["finalists"]),
+            prototype=read_finalist(path / PROTOTYPE),
+            finalists=tuple(read_finalist(path / FINALISTS / n) for n in document["finalists"]),
             requirements=tuple(document["requirements"]),
             journal=tuple(entry for entry in run.read_journal() if entry["cycle"] > 0),
             seconds=document["seconds"],
@@ -160,11 +169,9 @@ def read_finalist(folder: Path) -> Finalist:
             name=card["name"],
             folder=folder,
             seed=card["seed"],
-            params=card["costs"]["params"],
-            macs=card["costs"]["macs"],
+            costs={k: v for k, v in card["costs"].items() if not isinstance(v, str)},
             certificate=read_certificate(card["certificate"]),
-            search_correct=card["search"]["correct"],
-            search_n=card["search"]["n"],
+            search_score=read_score(card["search"], card["certificate"]["metric"]),
             utility=card["scores"]["utility"],
             information_density=card["scores"]["information_density"],
             netscore=card["scores"]["netscore"],
@@ -178,17 +185,13 @@ def read_finalist(folder: Path) -> Finalist:
 
 
 def read_certificate(document: Mapping[str, Any]) -> Certificate:
-    """Read a certificate that `Certificate.to_json` wrote; bounds are worked out again."""
+    """Read a certificate that `Certificate.to_document` wrote; bounds are worked out again."""
     text = document["requirement"]
     return Certificate(
-        correct=document["correct"],
-        n=document["n"],
+        score=read_score(document, document["metric"]),
         requirement=None if text is None else parse(text),
         confidence=document["confidence"],
         sharing=document["sharing"],
-        metric=document["metric"],
-        split=document["split"],
-        provenance=document["provenance"],
     )
 
 

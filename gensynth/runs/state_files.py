@@ -1,7 +1,7 @@
 """A synthesis's state as files, and back: what a run folder keeps after every cycle.
 
     generator.json        G_k with theta_G, and the limits it obeys
-    inquisitor.json       theta_I, the price mu, and theta_G,0 from which drift is penalised
+    inquisitor.json       theta_I, the penalty mu, and theta_G,0 from which drift is penalised
     weights.safetensors   W
 
 A run always goes on from what it read back, not from what it had in memory, so that going
@@ -13,28 +13,26 @@ from pathlib import Path
 
 from safetensors.torch import load, save
 
+from gensynth.graph.files import WEIGHTS_FILE
+from gensynth.run_files import GENERATOR_FILE, INQUISITOR_FILE
 from gensynth.search.cycle import State
 from gensynth.search.generator import Generator
 from gensynth.search.inquisitor import Inquisitor
 from gensynth.space.space import Space
-
-GENERATOR_FILE = "generator.json"
-INQUISITOR_FILE = "inquisitor.json"
-WEIGHTS_FILE = "weights.safetensors"
 
 
 def dump(state: State) -> dict[str, bytes]:
     """Return the files of a state by name; the same state gives the same bytes."""
     generator = state.generator
     anchor = Generator(generator.space, state.anchor, generator.limits)
-    insight = {
+    learned = {
         "inquisitor": state.inquisitor.to_document(),
-        "price": state.price,
+        "price": state.penalty,
         "anchor": json.loads(anchor.to_json()),
     }
     return {
         GENERATOR_FILE: generator.to_json().encode(),
-        INQUISITOR_FILE: (json.dumps(insight, sort_keys=True) + "\n").encode(),
+        INQUISITOR_FILE: (json.dumps(learned, sort_keys=True) + "\n").encode(),
         WEIGHTS_FILE: save({key: t.contiguous() for key, t in state.weights.items()}),
     }
 
@@ -50,14 +48,14 @@ def restore(cycle: int, files: dict[str, bytes], space: Space) -> State:
     Raises:
         ValueError: if it belongs to another prototype.
     """
-    insight = json.loads(files[INQUISITOR_FILE])
+    learned = json.loads(files[INQUISITOR_FILE])
     return State(
         cycle=cycle,
         generator=Generator.from_json(files[GENERATOR_FILE].decode(), space),
-        inquisitor=Inquisitor.from_document(insight["inquisitor"], space),
+        inquisitor=Inquisitor.from_document(learned["inquisitor"], space),
         weights=load(files[WEIGHTS_FILE]),
-        price=insight["price"],
-        anchor=Generator.from_json(json.dumps(insight["anchor"]), space).theta,
+        penalty=learned["price"],
+        anchor=Generator.from_json(json.dumps(learned["anchor"]), space).theta,
     )
 
 

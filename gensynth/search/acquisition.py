@@ -7,40 +7,50 @@ one is trained.
 import numpy as np
 
 from gensynth.randomness import stream
-from gensynth.search.cycle import Plan, State
+from gensynth.search.cycle import Candidate, Settings, State
 from gensynth.search.inquisitor import Inquisitor
 from gensynth.search.regression import sigmoid
 from gensynth.space.points import Points
 
 
-def shortlist(plan: Plan, state: State) -> tuple[list[int], Points]:
-    """Return the seeds whose untrained networks are probed, and their points.
+def shortlist(settings: Settings, state: State) -> list[Candidate]:
+    """Return the seeds whose untrained networks are probed, and their networks.
 
     Thompson sampling: for each place of the list one draw of the inquisitor's models is
     believed, and the best of `candidates` fresh seeds under it that is not on the list yet
-    is put there. In the first cycle seeds are taken as they come.
+    is put there. In the first cycle, when nothing is known, four times as many seeds are taken
+    as they come.
     """
-    random = stream(plan.seed, "choose", state.cycle)
-    seeds = [int(s) for s in random.integers(0, 2**31, plan.candidates)]
+    search, objective, generator = settings.search, settings.objective, state.generator
+    random = stream(settings.seed, "choose", state.cycle)
+    seeds = [int(s) for s in random.integers(0, 2**31, search.candidates)]
     if state.cycle == 0:
-        seeds = seeds[: 4 * plan.shortlist]
-        return seeds, state.generator.points(seeds)
-    points = state.generator.points(seeds)
-    costs = state.generator.space.costs(points)
-    scatter = np.full(len(seeds), state.inquisitor.posterior.scatter)
+        seeds = seeds[: 4 * search.shortlist]
+        return _candidates(state, seeds, generator.points(seeds))
+    points = generator.points(seeds)
+    costs = generator.space.costs(points)
+    residual_sd = np.full(len(seeds), state.inquisitor.posterior.residual_sd)
     chosen: list[int] = []
-    for _ in range(min(plan.shortlist, len(seeds))):
+    for _ in range(min(search.shortlist, len(seeds))):
         normal = random.standard_normal(state.inquisitor.width)
-        logits = state.inquisitor.draw(points, plan.aim.fidelity, normal)
-        value = plan.aim.utilities(sigmoid(logits), costs)
-        value = value - state.price * plan.aim.violation(logits, scatter)
+        logits = state.inquisitor.draw(points, objective.fidelity, normal)
+        value = objective.utilities(sigmoid(logits), costs)
+        value = value - state.penalty * objective.violation(logits, residual_sd)
         value[chosen] = -np.inf
         chosen.append(int(value.argmax()))
-    return [seeds[i] for i in chosen], points.take(chosen)
+    return _candidates(state, [seeds[i] for i in chosen], points.take(chosen))
 
 
-def worth(plan: Plan, state: State, inquisitor: Inquisitor, points: Points) -> np.ndarray:
+def worth(settings: Settings, state: State, inquisitor: Inquisitor, points: Points) -> np.ndarray:
     """Return each network's predicted utility, less mu a unit of probability of violation."""
-    mean, sd = inquisitor.predict(points, plan.aim.fidelity)
-    costs = state.generator.space.costs(points)
-    return plan.aim.utilities(sigmoid(mean), costs) - state.price * plan.aim.violation(mean, sd)
+    objective = settings.objective
+    mean, sd = inquisitor.predict(points, objective.fidelity)
+    utilities = objective.utilities(sigmoid(mean), state.generator.space.costs(points))
+    return utilities - state.penalty * objective.violation(mean, sd)
+
+
+def _candidates(state: State, seeds: list[int], points: Points) -> list[Candidate]:
+    return [
+        Candidate(seed, state.generator.graph(points, i, seed), points.take([i]))
+        for i, seed in enumerate(seeds)
+    ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gensynth.search.theta import Draw, Theta, grid
-from gensynth.space.points import COSTS, Points
+from gensynth.space.points import Points
 from gensynth.space.space import Space
 
 
@@ -22,23 +22,25 @@ class Targets:
     """What must hold before the descent stops.
 
     Attributes:
-        limits: (len(COSTS),) inclusive; inf where a cost is free.
-        log_cost: (networks,) the mean log cost relative to the prototype.
+        limits: (costs,) inclusive; inf where a cost is free.
+        log_cost: (networks,) the mean log of the exact costs relative to the prototype.
+        exact: (costs,) bool, which costs the mean is over.
     """
 
     limits: np.ndarray
     log_cost: np.ndarray
+    exact: np.ndarray
 
     def unmet(self, costs: np.ndarray, prototype: np.ndarray) -> np.ndarray:
-        """Return which costs must still fall: (networks, len(COSTS)), bool."""
-        mean = np.log(costs / prototype).mean(axis=-1)
+        """Return which costs must still fall: (networks, costs), bool."""
+        mean = np.log(costs / prototype)[..., self.exact].mean(axis=-1)
         target = self.log_cost.reshape(-1, *[1] * (costs.ndim - 2))
-        return (costs > self.limits) | (mean > target)[..., None]
+        return (costs > self.limits) | ((mean > target)[..., None] & self.exact)
 
     def excess(self, costs: np.ndarray, prototype: np.ndarray) -> np.ndarray:
         """Return by how much the worst cost must still fall: (networks,), a log ratio."""
         over_limit = (np.log(costs) - np.log(self.limits)).max(axis=1)
-        over_budget = np.log(costs / prototype).mean(axis=1) - self.log_cost
+        over_budget = np.log(costs / prototype)[:, self.exact].mean(axis=1) - self.log_cost
         return np.maximum(np.maximum(over_limit, over_budget), 0.0)
 
 
@@ -94,7 +96,7 @@ class Descent:
     def __init__(self, space: Space, gains: Gains, targets: Targets) -> None:
         self.space, self.gains, self.targets = space, gains, targets
         whole = space.whole(len(gains.values))
-        self.widths, self.bits = whole.widths, whole.bits
+        self.widths, self.kept_blocks = whole.widths, whole.kept_blocks
         self.operators = space.chosen(whole).copy()
         self._excess = targets.excess(space.costs(whole), space.prototype)
 
@@ -107,7 +109,9 @@ class Descent:
         return self._points()
 
     def _points(self) -> Points:
-        return Points(self.widths, self.bits, self.operators if len(self.space.sites) else None)
+        return Points(
+            self.widths, self.kept_blocks, self.operators if len(self.space.sites) else None
+        )
 
     def _descend(self) -> bool:
         """Make the cheapest moves of every network that still costs too much.
@@ -124,46 +128,46 @@ class Descent:
         saved = np.concatenate([width_saved, block_saved], axis=1) @ urgency[:, :, None]
         lost = self.gains.at(self.widths) - self.gains.at(self.widths - steps)
         lost = np.concatenate([lost, self._block_losses(points)], axis=1)
-        prices = _prices(lost, saved[:, :, 0])  # (networks, groups + blocks)
+        ratios = _ratios(lost, saved[:, :, 0])  # (networks, groups + blocks)
         switched = self.operators
         if len(space.sites):
             switched, switching = self._switches(points, urgency)
-            prices = np.concatenate([prices, switching], axis=1)  # sites behind
+            ratios = np.concatenate([ratios, switching], axis=1)  # sites behind
             # Grouped convolutions cost the same at several widths: over such steps for nothing.
-            stuck = ~np.isfinite(prices).any(axis=1)
+            stuck = ~np.isfinite(ratios).any(axis=1)
             onward = stuck[:, None] & (steps > 0) & space.living(points)
-            prices[:, : steps.shape[1]][onward] = lost[:, : steps.shape[1]][onward]
+            ratios[:, : steps.shape[1]][onward] = lost[:, : steps.shape[1]][onward]
         self._excess = self.targets.excess(costs, space.prototype)
-        count = np.maximum(1, (self._excess * prices.shape[1] / 4).astype(int))
-        ranks = prices.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+        count = np.maximum(1, (self._excess * ratios.shape[1] / 4).astype(int))
+        ranks = ratios.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
         unfinished = np.asarray(unmet.any(axis=1))[:, None]
-        chosen = (ranks < count[:, None]) & np.isfinite(prices) & unfinished
+        chosen = (ranks < count[:, None]) & np.isfinite(ratios) & unfinished
         ends = np.cumsum([len(space.sizes), len(space.coupling.blocks)])
         narrowed, removed, replaced = np.split(chosen, ends, axis=1)
         self.widths = self.widths - steps * narrowed
-        self.bits = self.bits & ~removed
-        gone = (~self.bits[:, None, :] & space.site_owners).any(axis=2)
+        self.kept_blocks = self.kept_blocks & ~removed
+        gone = (~self.kept_blocks[:, None, :] & space.site_owners).any(axis=2)
         self.operators = np.where(gone, 0, np.where(replaced, switched, self.operators))
         return bool(chosen.any())
 
     def _switches(self, points: Points, urgency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the best other operator of every site, and its price: (networks, sites) each."""
+        """Return the best other operator of every site, and its ratio: (networks, sites) each."""
         saved = self.space.operator_savings(points)
         saved = np.where(np.isfinite(saved), saved, 0.0) @ urgency[:, None, :, None]
         lost = self.gains.losses - self.gains.lost(self.operators)[:, :, None]
-        prices = _prices(lost, saved[..., 0])  # (networks, sites, 1 + words)
-        return prices.argmin(axis=2).astype(np.int8), prices.min(axis=2)
+        ratios = _ratios(lost, saved[..., 0])  # (networks, sites, 1 + words)
+        return ratios.argmin(axis=2).astype(np.int8), ratios.min(axis=2)
 
     def _narrowing(self) -> np.ndarray:
         """Return how many channels the next move takes away from each group."""
-        align, sizes = self.space.align, self.space.sizes
-        steps = np.maximum(1, (self._excess[:, None] * sizes / (8 * align)).astype(np.int64))
-        narrower = ((self.widths - 1) // align - (steps - 1)) * align
+        step, sizes = self.space.round_to, self.space.sizes
+        steps = np.maximum(1, (self._excess[:, None] * sizes / (8 * step)).astype(np.int64))
+        narrower = ((self.widths - 1) // step - (steps - 1)) * step
         return self.widths - np.maximum(narrower, self.space.floors)
 
     def _widening(self) -> np.ndarray:
-        align = self.space.align
-        wider = np.minimum((self.widths // align + 1) * align, self.space.sizes)
+        step = self.space.round_to
+        wider = np.minimum((self.widths // step + 1) * step, self.space.sizes)
         return wider - self.widths
 
     def _block_losses(self, points: Points) -> np.ndarray:
@@ -189,7 +193,9 @@ class Descent:
             options = -space.operator_savings(points)
             better = self.gains.lost(self.operators)[:, :, None] - self.gains.losses
             better = np.where(space.sites.allowed, better, 0.0)
-            added = np.concatenate([added, options.reshape(len(points), -1, len(COSTS))], axis=1)
+            added = np.concatenate(
+                [added, options.reshape(len(points), -1, len(space.names))], axis=1
+            )
             gained = np.concatenate([gained, better.reshape(len(points), -1)], axis=1)
         fits = ~self.targets.unmet(space.costs(points)[:, None] + added, space.prototype).any(
             axis=2
@@ -208,6 +214,6 @@ class Descent:
         return True
 
 
-def _prices(lost: np.ndarray, saved: np.ndarray) -> np.ndarray:
+def _ratios(lost: np.ndarray, saved: np.ndarray) -> np.ndarray:
     """Return gain lost per cost saved; infinite where nothing is saved."""
     return np.divide(lost, saved, out=np.full_like(lost, np.inf), where=saved > 0)

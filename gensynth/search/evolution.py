@@ -5,8 +5,8 @@ The objective looks at a family and not at one network:
     J(theta) = mean_s U(G(s)) - mu * (mean_s P(violation) - delta) + beta * log det(I + K)
                - SAMENESS * (repeats + max(0, 1 - distance / LEAST_DISTANCE))
 
-U from pessimistic predicted accuracy and exact cost, P the predicted probability that a
-seed's network violates the accuracy requirement, K a Gaussian kernel on the relative
+U from pessimistic predicted score and cost, P the predicted probability that a
+seed's network violates the requirement on it, K a Gaussian kernel on the relative
 widths of the seeds, `repeats` the share of seeds that give no network of their own, and
 `distance` the median between two. All of it is predicted: no network is built or trained here.
 """
@@ -22,7 +22,7 @@ from gensynth.search.generator import Generator
 from gensynth.search.inquisitor import Inquisitor
 from gensynth.search.regression import sigmoid
 from gensynth.search.theta import Theta
-from gensynth.space.points import COSTS, Points
+from gensynth.space.points import Points
 
 LEAST_DISTANCE = 0.08
 """Median distance of relative widths that a few seeds must keep; 0.05 is promised of many."""
@@ -41,34 +41,38 @@ PESSIMISM = 0.5
 
 
 @dataclass(frozen=True)
-class Aim:
+class Objective:
     """What the family is asked for.
 
     Attributes:
         utility: U.
-        accuracy: least accuracy in [0, 1], or None where it is not required.
-        fidelity: at which accuracy is meant.
-        risk: delta, the share of seeds that may violate the accuracy requirement.
+        metric: the task's, that scores are of.
+        costs: names of the costs, in the order of the space's.
+        least_score: in [0, 1], or None where none is required.
+        fidelity: at which the score is meant.
+        risk: delta, the share of seeds that may violate the requirement on the score.
         diversity: beta.
     """
 
     utility: Utility
-    accuracy: float | None
+    metric: str
+    costs: tuple[str, ...]
+    least_score: float | None
     fidelity: int
     risk: float = 0.1
     diversity: float = 0.02
 
-    def utilities(self, accuracy: np.ndarray, costs: np.ndarray) -> np.ndarray:
-        """Return U of many networks from accuracies in [0, 1] and exact costs."""
-        named = {name: costs[..., i] for i, name in enumerate(COSTS)}
-        values: np.ndarray = np.asarray(self.utility({"top1": 100 * accuracy, **named}))
+    def utilities(self, scores: np.ndarray, costs: np.ndarray) -> np.ndarray:
+        """Return U of many networks from scores in [0, 1] and costs."""
+        named = {name: costs[..., i] for i, name in enumerate(self.costs)}
+        values: np.ndarray = np.asarray(self.utility({self.metric: 100 * scores, **named}))
         return values
 
     def violation(self, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-        """Return the probability that accuracy is below the requirement."""
-        if self.accuracy is None:
+        """Return the probability that the score is below the requirement."""
+        if self.least_score is None:
             return np.zeros_like(mean)
-        least = min(max(self.accuracy, 1e-9), 1 - 1e-9)  # 0 and 1 have no logit
+        least = min(max(self.least_score, 1e-9), 1 - 1e-9)  # 0 and 1 have no logit
         limit = np.log(least / (1 - least))
         cdf = np.vectorize(NormalDist().cdf, otypes=[float])
         return np.asarray(cdf((limit - mean) / sd))
@@ -80,23 +84,23 @@ class Outlook:
 
     Attributes:
         utility: mean predicted utility of its seeds.
-        violation: mean probability of violating the accuracy requirement.
+        violation: mean probability of violating the requirement on the score.
         distance: median pairwise distance of relative widths.
-        objective: J.
+        worth: J.
     """
 
     utility: float
     violation: float
     distance: float
-    objective: float
+    worth: float
 
 
-def change(
+def improve(
     generator: Generator,
     inquisitor: Inquisitor,
-    aim: Aim,
+    objective: Objective,
     *,
-    multiplier: float,
+    penalty: float,
     anchor: Theta,
     seed: int,
     cycle: int,
@@ -114,19 +118,19 @@ def change(
     Args:
         generator: to be changed; it is not modified.
         inquisitor: whose predictions count.
-        aim: what the family is asked for.
-        multiplier: mu, the price of violating the requirement.
+        objective: what the family is asked for.
+        penalty: mu, the price of violating the requirement.
         anchor: parameters from which a drift is penalised, as a normal prior of spread 1.
         seed: of the run.
         cycle: of the run; the draws depend on both.
         steps, offspring, family: of the evolution strategy; networks a step are their product.
     """
-    theta = replace(generator.theta, u=inquisitor.insight.log_saliency())
+    theta = replace(generator.theta, u=inquisitor.importance.log_saliency())
     random = stream(seed, "evolution", cycle)
     seeds = [int(s) for s in random.integers(0, 2**31, family)]
 
     def judge(thetas: list[Theta]) -> list[Outlook]:
-        return _outlooks(generator, inquisitor, aim, thetas, seeds, multiplier, anchor)
+        return _outlooks(generator, inquisitor, objective, thetas, seeds, penalty, anchor)
 
     best = judge([theta])[0]
     centre = theta.vector()
@@ -139,15 +143,15 @@ def change(
     for _ in range(steps):
         draws = random.standard_normal((half, len(centre)))
         draws = np.concatenate([draws, -draws]) * sigma
-        if aim.accuracy is None or generator.theta.budget == (0.0, 0.0):
+        if objective.least_score is None or generator.theta.budget == (0.0, 0.0):
             draws[:, -1] = 0.0
         trials = [theta.with_vector(centre + d) for d in draws]
         outlooks = judge(trials)
-        order = np.argsort([-o.objective for o in outlooks], kind="stable")[:half]
+        order = np.argsort([-o.worth for o in outlooks], kind="stable")[:half]
         moved = theta.with_vector(centre + weights @ draws[order])
         outlook = judge([moved])[0]
         diverse = outlook.distance >= min(LEAST_DISTANCE, best.distance)
-        if outlook.objective > best.objective and diverse:
+        if outlook.worth > best.worth and diverse:
             best, centre, theta = outlook, moved.vector(), moved
         else:
             sigma = sigma * 0.6
@@ -157,18 +161,18 @@ def change(
 def _outlooks(
     generator: Generator,
     inquisitor: Inquisitor,
-    aim: Aim,
+    objective: Objective,
     thetas: list[Theta],
     seeds: list[int],
-    multiplier: float,
+    penalty: float,
     anchor: Theta,
 ) -> list[Outlook]:
     """Judge a family of the same seeds for each of many parameters, as one batch."""
     repeated = [theta for theta in thetas for _ in seeds]
     points = generator.points_of(repeated, seeds * len(thetas))
-    mean, sd = inquisitor.predict(points, aim.fidelity)
-    utilities = aim.utilities(sigmoid(mean - PESSIMISM * sd), generator.space.costs(points))
-    violations = aim.violation(mean, sd)
+    mean, sd = inquisitor.predict(points, objective.fidelity)
+    utilities = objective.utilities(sigmoid(mean - PESSIMISM * sd), generator.space.costs(points))
+    violations = objective.violation(mean, sd)
     relative = generator.space.relative(points)
     outlooks = []
     for index, theta in enumerate(thetas):
@@ -178,14 +182,14 @@ def _outlooks(
         drift = theta.vector() - anchor.vector()
         distance = float(np.median(distances[np.triu_indices(len(seeds), 1)]))
         repeats = 1 - len(np.unique(relative[rows], axis=0)) / len(seeds)
-        objective = (
+        worth = (
             utility
-            - multiplier * (violation - aim.risk)
-            + aim.diversity * _log_det(distances)
+            - penalty * (violation - objective.risk)
+            + objective.diversity * _log_det(distances)
             - SAMENESS * (repeats + max(0.0, 1 - distance / LEAST_DISTANCE))
             - DRIFT * float(drift @ drift)
         )
-        outlooks.append(Outlook(utility, violation, distance, objective))
+        outlooks.append(Outlook(utility, violation, distance, worth))
     return outlooks
 
 

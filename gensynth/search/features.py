@@ -1,12 +1,12 @@
 """What the inquisitor's regressions see of a network: its shape, its cost, what it lacks.
 
-Everything is a function of a point of the space and of the insight, so that networks nobody
+Everything is a function of a point of the space and of the importance, so that networks nobody
 has built can be judged, hundreds at a time.
 """
 
 import numpy as np
 
-from gensynth.search.importance import FLOOR_NATS, Insight
+from gensynth.search.importance import FLOOR_NATS, Importance
 from gensynth.space.points import Points
 from gensynth.space.space import Space
 
@@ -28,18 +28,18 @@ class Features:
     NAMES = ("one", "macs", "params", "width", "removed", "kept", "rank", "blocks")
     WITH_SITES = (*NAMES, "operators")
 
-    def __init__(self, space: Space, insight: Insight) -> None:
+    def __init__(self, space: Space, importance: Importance) -> None:
         self.space = space
         self.names = self.WITH_SITES if len(space.sites) else self.NAMES
-        self._insight = insight
+        self._importance = importance
         self._removed = []
         self._log_kept = []
-        for nats in insight.channel_nats:
+        for nats in importance.channel_nats:
             best_first = np.sort(nats)[::-1]
             kept = np.concatenate([[0.0], np.cumsum(best_first)])
             self._removed.append(kept[-1] - kept)
             self._log_kept.append(np.log(np.maximum(kept, FLOOR_NATS) / max(kept[-1], FLOOR_NATS)))
-        totals = np.array([nats.sum() for nats in insight.channel_nats])
+        totals = np.array([nats.sum() for nats in importance.channel_nats])
         self._weight = np.sqrt(totals) / max(np.sqrt(totals).sum(), FLOOR_NATS)
 
     @property
@@ -56,26 +56,26 @@ class Features:
 
     def __call__(self, points: Points) -> np.ndarray:
         """Return (networks, features)."""
-        space, insight = self.space, self._insight
+        space, importance = self.space, self._importance
         alive = space.living(points)
         groups = range(len(space.sizes))
         removed = np.stack([self._removed[g][points.widths[:, g]] for g in groups], axis=1)
         kept = np.stack([self._log_kept[g][points.widths[:, g]] for g in groups], axis=1)
-        deficit = np.maximum(0.0, np.log(insight.dimension / points.widths))
+        deficit = np.maximum(0.0, np.log(importance.effective_rank / points.widths))
         width = np.where(alive, np.log(points.widths / space.sizes), 0.0)
         lost, has = self._operators(points)
         return np.column_stack(
             [
                 np.ones(len(points)),
-                np.log(space.costs(points) / space.prototype),
+                np.log(space.costs(points) / space.prototype)[:, space.exact],
                 width.mean(axis=1),
                 np.log1p((removed * alive).sum(axis=1)),
                 (kept * alive) @ self._weight,
                 (deficit * alive).mean(axis=1),
-                np.log1p(~points.bits @ insight.block_nats),
+                np.log1p(~points.kept_blocks @ importance.block_nats),
                 *lost,
                 width,
-                ~points.bits,
+                ~points.kept_blocks,
                 *has,
             ]
         )
@@ -87,5 +87,5 @@ class Features:
             return [], []
         chosen = self.space.chosen(points)
         is_word = chosen[:, :, None] == np.arange(1, 1 + len(sites.words))  # (., sites, words)
-        lost = (is_word * self._insight.operator_nats).sum(axis=(1, 2))
+        lost = (is_word * self._importance.operator_nats).sum(axis=(1, 2))
         return [np.log1p(lost)], [is_word.mean(axis=1), chosen > 0]

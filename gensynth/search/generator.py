@@ -25,11 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from gensynth.errors import UnreachableError
 from gensynth.graph.graph import Graph
 from gensynth.search.descent import Descent, Gains, Targets
 from gensynth.search.theta import GRID, Theta, draw, grid
-from gensynth.space.points import COSTS, Points
+from gensynth.space.points import Points
 from gensynth.space.space import Space
 
 FORMAT = 1
@@ -42,7 +41,7 @@ class Generator:
     Attributes:
         space: the networks it can express.
         theta: its parameters.
-        limits: largest allowed cost, by name in `COSTS`; costs not named are free.
+        limits: largest allowed cost by name, see `Space.names`; costs not named are free.
     """
 
     space: Space
@@ -50,14 +49,7 @@ class Generator:
     limits: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        floor = self.space.costs(self.space.smallest())[0]
-        for name, limit in self.limits.items():
-            if floor[COSTS.index(name)] > limit:
-                raise UnreachableError(
-                    f"no network of this prototype has {name} <= {limit:,.0f}: the smallest "
-                    f"has {floor[COSTS.index(name)]:,.0f} and the prototype "
-                    f"{self.space.prototype[COSTS.index(name)]:,.0f}; relax the requirement"
-                )
+        self.space.check_reachable(dict(self.limits))
 
     def points(self, seeds: list[int] | range, theta: Theta | None = None) -> Points:
         """Return the networks of many seeds at once, as points of the space."""
@@ -97,7 +89,7 @@ class Generator:
         document: dict[str, Any] = {
             "format": FORMAT,
             "prototype": self.space.coupling.graph.sha256,
-            "align": self.space.align,
+            "align": self.space.round_to,
             "limits": dict(self.limits),
             "u": {n: u.tolist() for n, u in zip(names, theta.u, strict=True)},
             "offset": theta.offset.tolist(),
@@ -153,10 +145,12 @@ class Generator:
         )
 
     def _targets(self, thetas: list[Theta], seeds: list[int]) -> "Targets":
-        limits = np.array([self.limits.get(name, np.inf) for name in COSTS])
+        limits = self.space.limits_of(dict(self.limits))
         shares = [
             min(0.0, t.budget[0] + t.budget[1] * draw(t, s).budget)
             for t, s in zip(thetas, seeds, strict=True)
         ]
-        floor = np.log(self.space.costs(self.space.smallest())[0] / self.space.prototype).mean()
-        return Targets(limits, np.maximum(grid(np.array(shares)), floor + GRID))
+        exact = self.space.exact
+        smallest = self.space.costs(self.space.smallest())[0]
+        floor = np.log(smallest / self.space.prototype)[exact].mean()
+        return Targets(limits, np.maximum(grid(np.array(shares)), floor + GRID), exact)

@@ -23,13 +23,13 @@ CURVE_WEIGHT = 4.0
 
 
 @dataclass(frozen=True)
-class Insight:
+class Importance:
     """What responses taught: theta_I without the regression, which follows from it.
 
     Attributes:
         channel_nats: for each group (size,) the information of its channels.
         block_nats: (blocks,) the information of the residual branches.
-        dimension: (groups,) effective dimension in the prototype.
+        effective_rank: (groups,) of what each group carries in the prototype.
         curvature: exponent by which a channel's information grows as its group shrinks.
         networks: how many networks have taught it, the prototype included.
         operator_nats: (sites, words) the information that each operator loses at each
@@ -38,7 +38,7 @@ class Insight:
 
     channel_nats: tuple[np.ndarray, ...]
     block_nats: np.ndarray
-    dimension: np.ndarray
+    effective_rank: np.ndarray
     curvature: float
     networks: int = 1
     operator_nats: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
@@ -48,18 +48,20 @@ class Insight:
         return tuple(np.log(np.maximum(nats, FLOOR_NATS)) for nats in self.channel_nats)
 
 
-def first_insight(responses: Responses) -> Insight:
-    """Return the insight of the prototype's own responses."""
-    return Insight(
+def first_importance(responses: Responses) -> Importance:
+    """Return the importance of the prototype's own responses."""
+    return Importance(
         channel_nats=tuple(np.nan_to_num(nats) for nats in responses.channel_nats),
         block_nats=np.nan_to_num(responses.block_nats),
-        dimension=np.nan_to_num(responses.dimension, nan=1.0),
+        effective_rank=np.nan_to_num(responses.effective_rank, nan=1.0),
         curvature=1.0,
     )
 
 
-def consolidate(insight: Insight, space: Space, points: Points, responses: Responses) -> Insight:
-    """Return the insight after one generated network's responses.
+def consolidate(
+    importance: Importance, space: Space, points: Points, responses: Responses
+) -> Importance:
+    """Return the importance after one generated network's responses.
 
     In a narrower network every channel carries more. With r = n_g / k_g,
 
@@ -70,29 +72,29 @@ def consolidate(insight: Insight, space: Space, points: Points, responses: Respo
     the share `LEARNING_RATE`. Channels that the network does not have stay as they are.
 
     Args:
-        insight: so far.
+        importance: so far.
         space: of the prototype.
         points: one point, the network that answered.
         responses: its.
     """
-    known = insight.log_saliency()
+    known = importance.log_saliency()
     seen = [np.log(np.maximum(nats, FLOOR_NATS)) for nats in responses.channel_nats]
     present = [np.isfinite(values) for values in seen]
     groups = [g for g, mask in enumerate(present) if mask.any()]
     if not groups:
-        return insight
+        return importance
     shrink = np.array([np.log(space.sizes[g] / points.widths[0, g]) for g in groups])
     shift = np.array([(seen[g] - known[g])[present[g]].mean() for g in groups])
     centred = shrink - shrink.mean()
     evidence = float(centred @ centred)
     # A ridge toward the curvature so far: a network that is narrow everywhere tells little.
-    weight = CURVE_WEIGHT * insight.networks / 10
+    weight = CURVE_WEIGHT * importance.networks / 10
     curvature = float(
-        np.clip((centred @ shift + weight * insight.curvature) / (evidence + weight), 0.0, 3.0)
+        np.clip((centred @ shift + weight * importance.curvature) / (evidence + weight), 0.0, 3.0)
     )
     level = float((shift - curvature * shrink).mean())
     updated = []
-    for g, nats in enumerate(insight.channel_nats):
+    for g, nats in enumerate(importance.channel_nats):
         values = nats.copy()
         if present[g].any():
             at = present[g]
@@ -102,12 +104,12 @@ def consolidate(insight: Insight, space: Space, points: Points, responses: Respo
         updated.append(values)
     alive = np.isfinite(responses.block_nats)
     scale = np.exp(-level)
-    blocks = insight.block_nats.copy()
+    blocks = importance.block_nats.copy()
     blocks[alive] += LEARNING_RATE * (scale * responses.block_nats[alive] - blocks[alive])
     return replace(
-        insight,
+        importance,
         channel_nats=tuple(updated),
         block_nats=blocks,
         curvature=curvature,
-        networks=insight.networks + 1,
+        networks=importance.networks + 1,
     )

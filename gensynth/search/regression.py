@@ -1,8 +1,8 @@
-"""Bayesian linear regression of logit accuracy, with exact uncertainty.
+"""Bayesian linear regression of the logit of a score, with exact uncertainty.
 
-Accuracies are proportions of few thousand images, and networks number in the tens; so the
-model is linear, the posterior is exact, and the two scales that matter (how far unnamed
-effects may reach, how much accuracy scatters beyond counting noise) are averaged over by
+Scores are measured on a few thousand images, and networks number in the tens; so the
+model is linear, the posterior is exact, and the two scales that matter (how large unnamed
+effects may be, how far a score lies from the model beyond sampling noise) are averaged over by
 their marginal likelihood. To take the likeliest pair alone promises too much: with two dozen
 networks its 95 % intervals hold 92 %.
 """
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-REACHES = np.geomspace(0.02, 0.6, 6)
+EFFECT_SDS = np.geomspace(0.02, 0.6, 6)
 """Prior standard deviations tried for the effects of single groups and blocks, in logits."""
 
-SCATTERS = np.geomspace(0.01, 1.0, 7)
-"""Standard deviations tried for the scatter of a network around the model, in logits.
+RESIDUAL_SDS = np.geomspace(0.01, 1.0, 7)
+"""Standard deviations tried for the residual_sd of a network around the model, in logits.
 
-Up to what a short training's luck can be: too small a scatter is taken for an effect."""
+Up to what a short training's luck can be: too small a residual_sd is taken for an effect."""
 
 NEGLIGIBLE = 1e-6
 """Weight below which a pair of scales is left out of the average."""
@@ -31,36 +31,24 @@ class Posterior:
     Attributes:
         mean: (features,).
         factor: (features, features); its product with its transpose is the covariance.
-        scatter: standard deviation of a network around the model, in logits.
-        reach: prior standard deviation of the small effects, as the evidence has it.
+        residual_sd: standard deviation of a network around the model, in logits.
+        effect_sd: prior standard deviation of the small effects, as the evidence has it.
     """
 
     mean: np.ndarray
     factor: np.ndarray
-    scatter: float
-    reach: float
+    residual_sd: float
+    effect_sd: float
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of logit accuracy: (networks,) each."""
-        spread = np.square(features @ self.factor).sum(axis=1) + self.scatter**2
+        spread = np.square(features @ self.factor).sum(axis=1) + self.residual_sd**2
         return features @ self.mean, np.sqrt(spread)
 
     def draw(self, normal: np.ndarray) -> np.ndarray:
         """Return one draw of the weights from a standard normal draw: (features,)."""
         drawn: np.ndarray = self.mean + self.factor @ normal
         return drawn
-
-
-def logit(correct: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return empirical logit accuracy and its counting variance.
-
-        y = log((correct + 1/2) / (n - correct + 1/2)),  var = 1 / (n p (1 - p))
-
-    with p shrunk in the same way, so that 0 and n have finite values (Haldane 1956,
-    Anscombe 1956).
-    """
-    p = (correct + 0.5) / (n + 1.0)
-    return np.log(p / (1 - p)), 1 / (n * p * (1 - p))
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -78,33 +66,33 @@ def fit(
     prior_sd: np.ndarray,
     small: np.ndarray,
 ) -> Posterior:
-    """Return the posterior of w in  logits = features @ w + scatter + counting noise.
+    """Return the posterior of w in  logits = features @ w + residual_sd + counting noise.
 
     Args:
         features: (networks, features).
         logits, variances: (networks,) observed logit accuracy and its counting variance.
         prior_mean, prior_sd: (features,) of the normal prior of w.
-        small: (features,) bool; the prior of these is normal(0, reach) instead.
+        small: (features,) bool; the prior of these is normal(0, effect_sd) instead.
 
-    Every pair (reach, scatter) of the grid gives a normal posterior; what is returned has
+    Every pair (effect_sd, residual_sd) of the grid gives a normal posterior; what is returned has
     mean and covariance of their mixture, each weighing as much as its marginal likelihood.
     Without an observation the posterior is the prior at the middle of the grid.
     """
-    middle = float(REACHES[len(REACHES) // 2]), float(SCATTERS[len(SCATTERS) // 2])
+    middle = float(EFFECT_SDS[len(EFFECT_SDS) // 2]), float(RESIDUAL_SDS[len(RESIDUAL_SDS) // 2])
     scales = np.array([middle])
     weights = np.ones(1)
     if len(logits):
-        scales = np.array(list(itertools.product(REACHES, SCATTERS)))
+        scales = np.array(list(itertools.product(EFFECT_SDS, RESIDUAL_SDS)))
         evidence = np.array(
             [
                 _evidence(
                     features,
                     logits,
-                    variances + scatter**2,
+                    variances + residual_sd**2,
                     prior_mean,
-                    np.where(small, reach, prior_sd),
+                    np.where(small, effect_sd, prior_sd),
                 )
-                for reach, scatter in scales
+                for effect_sd, residual_sd in scales
             ]
         )
         weights = np.exp(evidence - evidence.max())
@@ -115,18 +103,18 @@ def fit(
         _normal(
             features,
             logits,
-            variances + scatter**2,
+            variances + residual_sd**2,
             prior_mean,
-            np.where(small, reach, prior_sd),
+            np.where(small, effect_sd, prior_sd),
         )
-        for reach, scatter in scales
+        for effect_sd, residual_sd in scales
     ]
     means = np.stack([mean for mean, _ in parts])
     mean = weights @ means
     rest = (means - mean) * np.sqrt(weights)[:, None]
     covariance = np.tensordot(weights, np.stack([c for _, c in parts]), 1) + rest.T @ rest
-    reach, scatter = np.sqrt(weights @ scales**2)
-    return Posterior(mean, np.linalg.cholesky(covariance), float(scatter), float(reach))
+    effect_sd, residual_sd = np.sqrt(weights @ scales**2)
+    return Posterior(mean, np.linalg.cholesky(covariance), float(residual_sd), float(effect_sd))
 
 
 def _normal(

@@ -2,18 +2,17 @@
 
     G_0, I_0 from phi, U, 1_r                          `initialise`
     for k = 0, 1, 2, ...                               `synthesise`
-        s_k      the best of some promising seeds, untrained networks probed      `choose`
-        N        = G_k(s_k)                            `Generator.generate`
-        U, 1_r   of N, after a short distillation      `Workshop`
-        Y        responses of N's vertices and edges   `Probe`
-        I_k+1    from Y, U and 1_r                     `Inquisitor`
-        G_k+1    = G_k + Delta theta_G(I_k+1)          `evolution.change`
+        s_k      the best of some promising seeds, untrained networks probed
+        N        = G_k(s_k)
+        U, 1_r   of N, after a short distillation
+        Y        responses of N's vertices and edges
+        I_k+1    from Y, U and 1_r
+        G_k+1    = G_k + Delta theta_G(I_k+1)
 
 A `State` is everything that a cycle changes. It is kept after every cycle, and the next one
 depends on it and on counter-based randomness alone, so a killed run resumes to the same end.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -24,166 +23,121 @@ from gensynth.probing.probe import Probe
 from gensynth.randomness import stream
 from gensynth.search import evolution
 from gensynth.search.acquisition import shortlist, worth
-from gensynth.search.cycle import Cycle, Plan, State
+from gensynth.search.cycle import Cycle, Laps, Settings, State, record
 from gensynth.search.generator import Generator
-from gensynth.search.importance import first_insight
-from gensynth.search.inquisitor import FULL, SHORT, Inquisitor, Observation
-from gensynth.search.regression import sigmoid
+from gensynth.search.importance import first_importance
+from gensynth.search.inquisitor import SHORT, Inquisitor, Observation
 from gensynth.search.theta import initial_theta
-from gensynth.space.points import COSTS
 from gensynth.space.space import Space
-from gensynth.training.evaluator import Workshop
+from gensynth.training.evaluator import Evaluator
 
-TILT = 0.9
-"""First spread of a seed's tilt of a log-gain."""
+DIRECTION_SCALE = 0.9
+"""First spread of what a seed's directions add to a log-gain."""
 
-PRICE = 20.0
-"""First price mu of violating the requirement, in units of U a unit of probability."""
-
-PRICE_STEP = 20.0
+FIRST_PENALTY = 20.0
+"""First mu of violating the requirement, in units of U a unit of probability."""
 
 
-def initialise(plan: Plan, workshop: Workshop, probe: Probe, space: Space) -> State:
+def initialise(settings: Settings, evaluator: Evaluator, probe: Probe, space: Space) -> State:
     """Return G_0, I_0 and W_0 from the prototype, the utility and the requirements."""
-    network = workshop.prototype.network()
-    workshop.compute.place(network)
-    insight = first_insight(probe(network, seed=_number(plan.seed, "draws", 0)))
+    network = evaluator.prototype.network()
+    evaluator.compute.place(network)
+    seed = _number(settings.seed, "draws", 0)
+    importance = first_importance(probe(network, seed=seed))
     operator_loss = None
     if len(space.sites):
-        seed = _number(plan.seed, "draws", 0)
-        operator_loss = switching_nats(workshop, probe, space.sites, seed)
-        insight = replace(insight, operator_nats=operator_loss)
-    limits = np.array([plan.limits.get(name, np.inf) for name in COSTS])
-    share = float(np.log(np.minimum(1.0, limits / space.prototype)).mean())
-    budget = (0.0, 0.0)
-    if plan.free_budget:
-        budget = (share if np.isfinite(limits).any() else float(np.log(0.5)), 0.1)
+        operator_loss = switching_nats(evaluator, probe, space.sites, seed)
+        importance = replace(importance, operator_nats=operator_loss)
     theta = initial_theta(
         space,
-        insight.log_saliency(),
-        insight.block_nats,
-        seed=plan.seed,
-        directions=plan.directions,
-        spread=TILT,
-        budget=budget,
+        importance.log_saliency(),
+        importance.block_nats,
+        seed=settings.seed,
+        directions=settings.search.directions,
+        spread=DIRECTION_SCALE,
+        budget=_first_budget(settings, space),
         operator_loss=operator_loss,
     )
-    generator = Generator(space, theta, plan.limits)
-    weights = dict(workshop.prototype.weights)
-    state = State(0, generator, Inquisitor(space, insight), weights, PRICE, theta)
-    for round_ in range(plan.warmup):
-        seed = _number(plan.seed, "warm-up", round_)
-        network = workshop.inherit(generator.generate(seed), state.weights)
-        workshop.distil(network, plan.recipe, first_epoch=round_)
-        state = replace(state, weights=workshop.absorb(state.weights, network, plan.absorb))
+    generator = Generator(space, theta, settings.limits)
+    weights = dict(evaluator.prototype.weights)
+    state = State(0, generator, Inquisitor(space, importance), weights, FIRST_PENALTY, theta)
+    for round_ in range(settings.warmup):
+        seed = _number(settings.seed, "warm-up", round_)
+        network = evaluator.inherit(generator.generate(seed), state.weights)
+        evaluator.distil(network, settings.recipe, first_epoch=round_)
+        absorbed = evaluator.absorb(state.weights, network, settings.reptile_rate)
+        state = replace(state, weights=absorbed)
     return state
 
 
 def synthesise(
-    plan: Plan,
-    workshop: Workshop,
+    settings: Settings,
+    evaluator: Evaluator,
     probe: Probe,
     state: State,
     *,
-    keep: Callable[[State, State, Cycle], State],
+    keep: Callable[[State, Cycle], State],
 ) -> State:
     """Run the cycles that are left, and return the state after the last.
 
     Args:
-        plan: what is asked.
-        workshop: that trains and counts.
+        settings: what is asked.
+        evaluator: that trains and scores.
         probe: that observes.
         state: from `initialise`, or the last that was kept.
-        keep: called after every cycle with the states before and after it and its record;
-            returns the state to go on from, which may know more than the cycle did.
+        keep: called after every cycle with the state before it and its record; returns the
+            state to go on from, which may know more than the cycle did.
     """
-    while state.cycle < plan.cycles:
-        after, cycle = turn(plan, workshop, probe, state)
-        state = keep(state, after, cycle)
+    while state.cycle < settings.search.cycles:
+        state = keep(state, run_cycle(settings, evaluator, probe, state))
     return state
 
 
-def turn(plan: Plan, workshop: Workshop, probe: Probe, state: State) -> tuple[State, Cycle]:
-    """Run one cycle."""
-    clock = _Clock()
-    seeds, points = shortlist(plan, state)
-    graphs = [state.generator.graph(points, i, seed) for i, seed in enumerate(seeds)]
-    clock.lap("generate")
-    nats = [probe.shift(workshop.inherit(graph, state.weights)) for graph in graphs]
-    inquisitor = state.inquisitor.shifted(points, nats, state.cycle)
-    clock.lap("probe")
-    best = int(worth(plan, state, inquisitor, points).argmax())
-    seed, graph, points = seeds[best], graphs[best], points.take([best])
-    predicted = _interval(*inquisitor.predict(points, SHORT))
-    clock.lap("generate")
+def run_cycle(settings: Settings, evaluator: Evaluator, probe: Probe, state: State) -> Cycle:
+    """Run one cycle; its record holds the state that it leaves."""
+    laps, space = Laps(), state.generator.space
+    candidates = shortlist(settings, state)
+    points = space.points([c.points[0] for c in candidates])
+    laps.lap("generate")
+    nats = [probe.divergence(evaluator.inherit(c.graph, state.weights)) for c in candidates]
+    inquisitor = state.inquisitor.hear(points, nats, state.cycle)
+    laps.lap("probe")
+    chosen = candidates[int(worth(settings, state, inquisitor, points).argmax())]
+    predicted = inquisitor.interval(chosen.points, SHORT)
+    laps.lap("generate")
 
-    network = workshop.inherit(graph, state.weights)
-    epoch = plan.warmup + state.cycle if plan.absorb else 0
-    workshop.distil(network, plan.recipe, first_epoch=epoch)
-    clock.lap("train")
-    correct = workshop.correct(network, workshop.dataset.search)
-    clock.lap("evaluate")
-    responses = probe(network, seed=_number(plan.seed, "draws", state.cycle + 1))
-    clock.lap("probe")
+    network = evaluator.inherit(chosen.graph, state.weights)
+    evaluator.distil(network, settings.recipe, first_epoch=settings.first_epoch(state.cycle))
+    laps.lap("train")
+    score = evaluator.score(network, evaluator.dataset.search)
+    laps.lap("evaluate")
+    responses = probe(network, seed=_number(settings.seed, "draws", state.cycle + 1))
+    laps.lap("probe")
 
-    widths, bits, operators = points.rows()[0]
-    observed = Observation(widths, bits, SHORT, correct, len(workshop.dataset.search), operators)
-    inquisitor = inquisitor.observe(observed).consolidate(points, responses)
-    theta, outlook = evolution.change(
-        state.generator,
-        inquisitor,
-        plan.aim,
-        multiplier=state.price,
-        anchor=state.anchor,
-        seed=plan.seed,
-        cycle=state.cycle,
-    )
-    price = max(0.0, state.price + PRICE_STEP * (outlook.violation - plan.aim.risk))
-    weights = state.weights
-    if plan.absorb:
-        weights = workshop.absorb(weights, network, plan.absorb)
-    clock.lap("learn")
-    costs = state.generator.space.costs(points)
-    accuracy = max(correct, 1) / observed.n
-    cycle = Cycle(
-        number=state.cycle + 1,
-        seed=seed,
-        graph=graph,
-        costs={name: int(costs[0, i]) for i, name in enumerate(COSTS)},
-        utility=float(plan.aim.utilities(np.array([accuracy]), costs)[0]),
-        predicted=predicted,
-        promised=_interval(*inquisitor.predict(points, FULL)),
-        correct=correct,
-        n=observed.n,
-        responses=responses,
-        outlook=outlook,
-        scatter=inquisitor.posterior.scatter,
-        reach=inquisitor.posterior.reach,
-        curvature=inquisitor.insight.curvature,
-        price=price,
-        seconds=clock.laps,
-    )
-    generator = replace(state.generator, theta=theta)
-    return State(state.cycle + 1, generator, inquisitor, weights, price, state.anchor), cycle
+    inquisitor = inquisitor.observe(Observation(chosen.points[0], SHORT, score))
+    inquisitor = inquisitor.consolidate(chosen.points, responses)
+    theta, outlook = evolution.improve(
+        state.generator, inquisitor, settings.objective, penalty=state.penalty,
+        anchor=state.anchor, seed=settings.seed, cycle=state.cycle,
+    )  # fmt: skip
+    weights = evaluator.absorb(state.weights, network, settings.reptile_rate)
+    after = State(
+        state.cycle + 1, replace(state.generator, theta=theta), inquisitor, weights,
+        settings.next_penalty(state.penalty, outlook.violation), state.anchor,
+    )  # fmt: skip
+    laps.lap("learn")
+    return record(settings, chosen, predicted, score, responses, outlook, after, laps.seconds)
 
 
-def _interval(mean: np.ndarray, sd: np.ndarray) -> tuple[float, float, float]:
-    low, middle, high = sigmoid(np.array([mean[0] - 1.96 * sd[0], mean[0], mean[0] + 1.96 * sd[0]]))
-    return float(low), float(middle), float(high)
+def _first_budget(settings: Settings, space: Space) -> tuple[float, float]:
+    """Return mean and spread of the seeds' log cost at first: the limits', or a half without."""
+    if not settings.free_budget:
+        return 0.0, 0.0
+    limits = space.limits_of(settings.limits)[space.exact]
+    if not np.isfinite(limits).any():
+        return float(np.log(0.5)), 0.1
+    return float(np.log(np.minimum(1.0, limits / space.prototype[space.exact])).mean()), 0.1
 
 
 def _number(seed: int, purpose: str, index: int) -> int:
     return int(stream(seed, purpose, index).integers(0, 2**31))
-
-
-class _Clock:
-    """Wall time by phase."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, phase: str) -> None:
-        now = time.perf_counter()
-        self.laps[phase] = self.laps.get(phase, 0.0) + now - self._last
-        self._last = now

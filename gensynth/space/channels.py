@@ -1,8 +1,8 @@
-"""A label for every position of every channel axis, and which labels are one.
+"""An identifier for every position of every channel axis, and which ids are one.
 
-A convolution's output brings new labels, what works channel by channel passes labels on, and
+A convolution's output brings new ids, what works channel by channel passes ids on, and
 wherever two positions can only be removed together (the operands of an addition, the groups
-of a grouped convolution) their labels are tied. Labels that reach an input, an output or
+of a grouped convolution) their ids are tied. Labels that reach an input, an output or
 anything we cannot look into are frozen, and the reason is kept. What is made of them is in
 `coupling`.
 """
@@ -18,8 +18,8 @@ class Ties:
     """Labels that have become one, as a union-find forest.
 
     Attributes:
-        parent: of every label; a root is its own.
-        frozen: labels that stay, with the first reason found.
+        parent: of every identifier; a root is its own.
+        frozen: ids that stay, with the first reason found.
     """
 
     def __init__(self) -> None:
@@ -27,21 +27,21 @@ class Ties:
         self.frozen: dict[int, str] = {}
 
     def fresh(self, count: int) -> np.ndarray:
-        """Return new labels."""
+        """Return new ids."""
         start = len(self.parent)
         self.parent.extend(range(start, start + count))
         return np.arange(start, start + count)
 
-    def root(self, label: int) -> int:
-        """Return the label that stands for all it is tied to."""
-        while self.parent[label] != label:
-            self.parent[label] = self.parent[self.parent[label]]
-            label = self.parent[label]
-        return label
+    def root(self, identifier: int) -> int:
+        """Return the identifier that stands for all it is tied to."""
+        while self.parent[identifier] != identifier:
+            self.parent[identifier] = self.parent[self.parent[identifier]]
+            identifier = self.parent[identifier]
+        return identifier
 
-    def roots(self, labels: np.ndarray) -> np.ndarray:
-        """Return the root of each label."""
-        return np.array([self.root(int(label)) for label in labels], dtype=np.int64)
+    def roots(self, ids: np.ndarray) -> np.ndarray:
+        """Return the root of each identifier."""
+        return np.array([self.root(int(identifier)) for identifier in ids], dtype=np.int64)
 
     def tie(self, first: np.ndarray, second: np.ndarray) -> None:
         """Make one of each pair."""
@@ -50,25 +50,25 @@ class Ties:
             self.parent[high] = low
 
     def tie_columns(self, table: np.ndarray) -> None:
-        """Make one of each column: (rows, columns) labels."""
+        """Make one of each column: (rows, columns) ids."""
         for row in table[1:]:
             self.tie(table[0], row)
 
-    def freeze(self, labels: np.ndarray, reason: str) -> None:
+    def freeze(self, ids: np.ndarray, reason: str) -> None:
         """Keep these channels in every network."""
-        for label in labels:
-            self.frozen.setdefault(int(label), reason)
+        for identifier in ids:
+            self.frozen.setdefault(int(identifier), reason)
 
 
-def label_channels(graph: Graph) -> tuple[dict[str, np.ndarray], Ties]:
-    """Return for every vertex the label of each position of its channel axis, and their ties."""
+def identify_channels(graph: Graph) -> tuple[dict[str, np.ndarray], Ties]:
+    """Return every vertex's channel identifiers, position by position, and their ties."""
     ties = Ties()
-    labels: dict[str, np.ndarray] = {}
+    ids: dict[str, np.ndarray] = {}
     first_use: dict[str, tuple[np.ndarray | None, ...]] = {}
     for vertex in graph.vertices:
-        sources = [labels[name] for name in vertex.inputs]
-        labels[vertex.name] = _propagate(vertex, sources, ties)
-        for tensor, axes in tensor_axes(vertex, labels).items():
+        sources = [ids[name] for name in vertex.inputs]
+        ids[vertex.name] = _propagate(vertex, sources, ties)
+        for tensor, axes in tensor_axes(vertex, ids).items():
             twin = first_use.setdefault(vertex.tensor_key(tensor), axes)
             for one, other in zip(twin, axes, strict=True):  # a shared tensor keeps one shape
                 if one is not None and other is not None:
@@ -78,12 +78,12 @@ def label_channels(graph: Graph) -> tuple[dict[str, np.ndarray], Ties]:
                     if axis is not None:
                         ties.freeze(axis, f"{vertex.module} is also called where it must be whole")
     for name in graph.outputs:
-        ties.freeze(labels[name], "output")
-    return {name: ties.roots(positions) for name, positions in labels.items()}, ties
+        ties.freeze(ids[name], "output")
+    return {name: ties.roots(positions) for name, positions in ids.items()}, ties
 
 
 def _propagate(vertex: Vertex, sources: list[np.ndarray], ties: Ties) -> np.ndarray:
-    """Return the labels of a vertex's output, tying what it couples."""
+    """Return the ids of a vertex's output, tying what it couples."""
     attributes = vertex.attributes
     match vertex.op:
         case "input":
@@ -120,15 +120,15 @@ def _propagate(vertex: Vertex, sources: list[np.ndarray], ties: Ties) -> np.ndar
             return sources[0]
         case "opaque":
             fresh = ties.fresh(vertex.shape[0])
-            for labels in (*sources, fresh):
-                ties.freeze(labels, f"{vertex.name} is opaque")
+            for ids in (*sources, fresh):
+                ties.freeze(ids, f"{vertex.name} is opaque")
             return fresh
         case _ if len(sources[0]) == vertex.shape[0]:  # channel by channel
             return sources[0]
         case _:  # one channel that a constant or a tensor spreads over several
             spread = ties.fresh(vertex.shape[0])
-            for labels in (sources[0], spread):
-                ties.freeze(labels, f"{vertex.name} spreads one channel over several")
+            for ids in (sources[0], spread):
+                ties.freeze(ids, f"{vertex.name} spreads one channel over several")
             return spread
 
 
@@ -158,7 +158,7 @@ def tensor_axes(
 
     Args:
         vertex: whose tensors.
-        channels: for each vertex its channel axis: labels, or which positions stay.
+        channels: for each vertex its channel axis: ids, or which positions stay.
     """
     if not vertex.tensors:
         return {}

@@ -1,8 +1,8 @@
 """Which channels of a network must live and die together, and which branches can go.
 
-Every position of every vertex's channel axis carries a label (`labels`); positions with one
-label are a coupled channel. Those channels that appear in the same vertices, equally often,
-form a *group*, whose width is free.
+Every position of every vertex's channel axis carries an identifier (`channel_ids`); positions
+with one identifier are a coupled channel. Those channels that appear in the same vertices,
+equally often, form a *group*, whose width is free.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ import numpy as np
 
 from gensynth.graph.graph import Graph, Selection, Vertex
 from gensynth.space.blocks import Block, find_blocks
-from gensynth.space.channels import Ties, label_channels, shuffle_order, tensor_axes
+from gensynth.space.channels import Ties, identify_channels, shuffle_order, tensor_axes
 from gensynth.space.placement import substitute
 
 Indices = tuple[np.ndarray | None, ...]
@@ -30,7 +30,7 @@ class Group:
 
     Attributes:
         name: the first vertex in which they appear.
-        channels: their labels, in the order of that vertex.
+        channels: their ids, in the order of that vertex.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Frozen:
 
     Attributes:
         vertex: the first in which they appear.
-        channels: their labels, in its order.
+        channels: their ids, in its order.
         reasons: why they stay; one is enough to hold them.
     """
 
@@ -63,14 +63,14 @@ class Coupling:
 
     Attributes:
         graph: the prototype's.
-        labels: for each vertex, the label of every position of its channel axis.
+        channel_ids: for each vertex, the identifier of every position of its channel axis.
         groups: coupled channels that can be resized.
         blocks: residual branches that can be removed.
         frozen: all other channels.
     """
 
     graph: Graph
-    labels: Mapping[str, np.ndarray]
+    channel_ids: Mapping[str, np.ndarray]
     groups: tuple[Group, ...]
     blocks: tuple[Block, ...]
     frozen: tuple[Frozen, ...]
@@ -85,7 +85,7 @@ class Coupling:
         Raises:
             ValueError: if the selection names what does not exist, or empties a group.
         """
-        alive = np.ones(1 + max(int(labels.max()) for labels in self.labels.values()), bool)
+        alive = np.ones(1 + max(int(ids.max()) for ids in self.channel_ids.values()), bool)
         groups = {group.name: group for group in self.groups}
         for name, kept in selection.kept.items():
             if name not in groups:
@@ -98,7 +98,7 @@ class Coupling:
             channels = np.array(groups[name].channels)
             alive[channels] = False
             alive[channels[list(kept)]] = True
-        return {name: alive[labels] for name, labels in self.labels.items()}
+        return {name: alive[ids] for name, ids in self.channel_ids.items()}
 
     def apply(self, selection: Selection) -> Graph:
         """Return the graph of the network that a selection leaves."""
@@ -148,52 +148,54 @@ class Coupling:
 
 def couple(graph: Graph) -> Coupling:
     """Find coupling groups and removable blocks of a network."""
-    labels, ties = label_channels(graph)
-    groups = _groups(graph, labels, ties)
-    return Coupling(graph, labels, groups, find_blocks(graph), _frozen(graph, labels, ties, groups))
+    ids, ties = identify_channels(graph)
+    groups = _groups(graph, ids, ties)
+    return Coupling(graph, ids, groups, find_blocks(graph), _frozen(graph, ids, ties, groups))
 
 
-def _groups(graph: Graph, labels: Mapping[str, np.ndarray], ties: Ties) -> tuple[Group, ...]:
-    frozen = {ties.root(label) for label in ties.frozen}
+def _groups(graph: Graph, ids: Mapping[str, np.ndarray], ties: Ties) -> tuple[Group, ...]:
+    frozen = {ties.root(identifier) for identifier in ties.frozen}
     appearances: dict[int, list[tuple[str, int]]] = defaultdict(list)
     for vertex in graph.vertices:
-        for label, count in zip(*np.unique(labels[vertex.name], return_counts=True), strict=True):
-            if int(label) not in frozen:
-                appearances[int(label)].append((vertex.name, int(count)))
+        for identifier, count in zip(*np.unique(ids[vertex.name], return_counts=True), strict=True):
+            if int(identifier) not in frozen:
+                appearances[int(identifier)].append((vertex.name, int(count)))
     members: dict[tuple[tuple[str, int], ...], list[int]] = defaultdict(list)
-    for label, where in appearances.items():
-        members[tuple(where)].append(label)
+    for identifier, where in appearances.items():
+        members[tuple(where)].append(identifier)
     place = {vertex.name: number for number, vertex in enumerate(graph.vertices)}
     found: list[tuple[int, list[tuple[int, int]]]] = []
     for places, channels in members.items():
         if len(channels) == 1:
             continue  # the last channel of a group always stays
         first = places[0][0]
-        order = {int(label): i for i, label in reversed(list(enumerate(labels[first])))}
-        found.append((place[first], sorted((order[label], label) for label in channels)))
+        order = {int(identifier): i for i, identifier in reversed(list(enumerate(ids[first])))}
+        found.append(
+            (place[first], sorted((order[identifier], identifier) for identifier in channels))
+        )
     groups: dict[str, Group] = {}
     for number, ordered in sorted(found):
         name, again = graph.vertices[number].name, 0
         while name in groups or (again and name in place):
             again += 1
             name = f"{graph.vertices[number].name}#{again}"
-        groups[name] = Group(name, tuple(label for _, label in ordered))
+        groups[name] = Group(name, tuple(identifier for _, identifier in ordered))
     return tuple(groups.values())
 
 
 def _frozen(
-    graph: Graph, labels: Mapping[str, np.ndarray], ties: Ties, groups: tuple[Group, ...]
+    graph: Graph, ids: Mapping[str, np.ndarray], ties: Ties, groups: tuple[Group, ...]
 ) -> tuple[Frozen, ...]:
     reasons: dict[int, dict[str, None]] = defaultdict(dict)
-    for label, reason in ties.frozen.items():
-        reasons[ties.root(label)][reason] = None
+    for identifier, reason in ties.frozen.items():
+        reasons[ties.root(identifier)][reason] = None
     seen = {channel for group in groups for channel in group.channels}
     parts: dict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
     for vertex in graph.vertices:
-        for label in dict.fromkeys(labels[vertex.name].tolist()):
-            if label not in seen:
-                seen.add(label)
-                parts[vertex.name, tuple(reasons[label]) or (LAST,)].append(label)
+        for identifier in dict.fromkeys(ids[vertex.name].tolist()):
+            if identifier not in seen:
+                seen.add(identifier)
+                parts[vertex.name, tuple(reasons[identifier]) or (LAST,)].append(identifier)
     return tuple(Frozen(name, tuple(found), why) for (name, why), found in parts.items())
 
 

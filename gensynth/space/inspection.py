@@ -92,11 +92,11 @@ def inspect(
 
 def inspection(coupling: Coupling) -> Inspection:
     """Return the freedom and the cost of every part of a network."""
-    graph, labels = coupling.graph, coupling.labels
-    group_of = {label: group.name for group in coupling.groups for label in group.channels}
+    graph, ids = coupling.graph, coupling.channel_ids
+    group_of = {channel: group.name for group in coupling.groups for channel in group.channels}
     written = {
         name: tuple(dict.fromkeys(group_of[n] for n in found.tolist() if n in group_of))
-        for name, found in labels.items()
+        for name, found in ids.items()
     }
     removable = {name for block in coupling.blocks for name in (block.name, *block.vertices)}
     changeable = frozenset(

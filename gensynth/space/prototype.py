@@ -40,28 +40,19 @@ class Prototype:
         return build(self.graph, self.weights, opaque=self.opaque)
 
 
-def read_prototype(
-    module: nn.Module, shape: tuple[int, int, int], *, name: str, classes: int
-) -> Prototype:
+def read_prototype(module: nn.Module, shape: tuple[int, int, int], *, name: str) -> Prototype:
     """Read a trained module as a prototype.
 
     Args:
         module: left as it is.
         shape: (channels, height, width) of its images.
         name: what to call it.
-        classes: how many logits it must give.
 
     Raises:
-        PrototypeError: if it cannot be traced, does not take such images, does not give
-            one logit a class, or has no width that could be another.
+        PrototypeError: if it cannot be traced, does not take such images, or has no width that
+            could be another.
     """
     graph = trace(module, torch.zeros(1, *shape), name=name)
-    if len(graph.outputs) != 1 or graph[graph.outputs[0]].shape != (classes,):
-        shapes = [graph[output].shape for output in graph.outputs]
-        raise PrototypeError(
-            f"prototype '{name}' must give one logit for each of {classes} classes, got outputs "
-            f"of shape {', '.join(map(str, shapes))}"
-        )
     coupling = couple(graph)
     if not coupling.groups:
         raise PrototypeError(

@@ -1,6 +1,6 @@
-"""What a graph is worth: inherit the shared weights, distil, count on a split.
+"""What a graph is worth: inherit the shared weights, distil, score on a split.
 
-`inherit`, `distil` and `correct` are the three steps of every evaluation: within a cycle,
+`inherit`, `distil` and `score` are the three steps of every evaluation: within a cycle,
 for a finalist, and in the experiments. Given the same graph, weights, recipe and epochs the
 result is the same, so a resumed run repeats nothing and changes nothing.
 """
@@ -14,15 +14,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gensynth.config import TaskConfig
 from gensynth.data.dataset import Dataset, Split
-from gensynth.data.views import Views
+from gensynth.data.views import Views, normaliser
+from gensynth.errors import ConfigError
+from gensynth.goals.score import Score
 from gensynth.graph.graph import Graph
 from gensynth.network.compute import Compute
 from gensynth.network.module import Network, build
+from gensynth.references import import_object
 from gensynth.space.prototype import Prototype
 from gensynth.space.substitutes import SUBSTITUTES
+from gensynth.tasks.task import Task
 from gensynth.training import fit
-from gensynth.training.fit import HardLoss, Recipe, Teacher
+from gensynth.training.fit import Recipe, Teacher
 from gensynth.training.substitute_weights import FITTED_IMAGES, fit_all
 
 CALIBRATION_BATCHES = 2
@@ -33,7 +38,7 @@ Trainer = Callable[[nn.Module, Views, Recipe, Teacher], None]
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Evaluator:
     """All that evaluating networks of one prototype needs.
 
     Attributes:
@@ -42,7 +47,7 @@ class Workshop:
         views: what training sees of the train split.
         teacher: the prototype's answers to these views.
         compute: device, precision, compilation.
-        hard_loss: the task's loss on labels.
+        task: what they are trained and scored for.
         trainer: the user's own training function, or None for ours.
     """
 
@@ -51,7 +56,7 @@ class Workshop:
     views: Views
     teacher: Teacher
     compute: Compute
-    hard_loss: HardLoss = torch.nn.functional.cross_entropy
+    task: Task
     trainer: Trainer | None = None
 
     def calibration(self) -> list[Tensor]:
@@ -102,9 +107,9 @@ class Workshop:
             self.views,
             recipe,
             self.compute,
+            self.task,
             teacher=self.teacher,
             first_epoch=first_epoch,
-            hard_loss=self.hard_loss,
             checkpoint=checkpoint,
             progress=progress,
         )
@@ -118,8 +123,10 @@ class Workshop:
 
         (Reptile: Nichol, Achiam and Schulman, arXiv:1803.02999).
         """
-        slices = self.prototype.coupling.slices(network.graph.selection)
         moved = dict(weights)
+        if share == 0:
+            return moved
+        slices = self.prototype.coupling.slices(network.graph.selection)
         for key, parameter in network.named_parameters():
             if key not in slices:
                 continue  # within an opaque module, which all networks share
@@ -133,9 +140,42 @@ class Workshop:
             moved[key] = whole
         return moved
 
-    def correct(self, network: nn.Module, split: Split) -> int:
-        """Return how many images of a split a network classifies correctly."""
-        return fit.correct(network, self.dataset, split, self.compute)
+    def score(self, network: nn.Module, split: Split) -> Score:
+        """Return a network's score on a split."""
+        return score(network, self.dataset, split, self.compute, self.task)
+
+
+def open_trainer(config: TaskConfig) -> Trainer | None:
+    """Return the user's own training function, if the run file names one.
+
+    Raises:
+        ConfigError: if what it names is no function.
+    """
+    if config.train is None:
+        return None
+    trainer = import_object(config.train, "training function")
+    if not callable(trainer):
+        raise ConfigError(
+            f"train in [task] must name a function of (network, views, recipe, teacher), "
+            f"got '{config.train}', which is a {type(trainer).__name__}"
+        )
+    return trainer
+
+
+@torch.no_grad()
+def score(
+    network: nn.Module, dataset: Dataset, split: Split, compute: Compute, task: Task
+) -> Score:
+    """Return a network's score on a split of a data set; it is left in evaluation mode."""
+    compute.place(network).eval()
+    normalise = normaliser(dataset, compute.device)
+
+    def answer(images: Tensor) -> Tensor:
+        with compute.precision():
+            outputs: Tensor = network(normalise(images.to(compute.device)))
+        return outputs
+
+    return task.evaluate(answer, split)
 
 
 def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:

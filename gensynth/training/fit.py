@@ -1,8 +1,8 @@
-"""Training a network, alone or by distillation, and measuring its accuracy.
+"""Training a network, alone or by distillation.
 
-Nothing here knows where a network came from: a prototype, a candidate within a cycle and
-a finalist are trained by the same function with another `Recipe`. Budgets are images,
-never seconds, so the result does not depend on how fast the machine was.
+Nothing here knows where a network came from or what it is for: a prototype, a candidate within
+a cycle and a finalist are trained by the same function with another `Recipe`, for the `Task`.
+Budgets are images, never seconds, so the result does not depend on how fast the machine was.
 """
 
 import contextlib
@@ -11,21 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save
 from torch import nn
 
 from gensynth import atomic_files
-from gensynth.data.dataset import Dataset, Split
-from gensynth.data.views import Views, normaliser
+from gensynth.data.views import Views
 from gensynth.errors import DataError, RunError
 from gensynth.network.compute import Compute
 from gensynth.randomness import stream
-
-HardLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""(logits, labels) -> scalar."""
+from gensynth.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -41,8 +36,8 @@ class Recipe:
         warmup: share of steps before the peak.
         weight_decay: L2 penalty on weights of two or more dimensions; norms and biases have none.
         temperature: softening T of teacher and student in distillation.
-        hard_weight: share of the cross-entropy with labels beside the teacher's
-            distribution, in [0, 1]. Without a teacher it is 1.
+        hard_weight: share of the loss with the targets beside the divergence from the
+            teacher, in [0, 1]. Without a teacher it is 1.
         compiled: whether compiling this network pays for the time it takes.
     """
 
@@ -81,8 +76,8 @@ class Teacher:
         self._compute = compute
         self._answers: dict[tuple[int, int, int], torch.Tensor] = {}
 
-    def logits(self, epoch: int, images: torch.Tensor, places: slice) -> torch.Tensor:
-        """Return (batch, classes) logits, float32, for one batch of one epoch."""
+    def answers(self, epoch: int, images: torch.Tensor, places: slice) -> torch.Tensor:
+        """Return the outputs, float32, for one batch of one epoch."""
         key = (epoch, places.start, places.stop)
         if key not in self._answers:
             with torch.no_grad(), self._compute.precision():
@@ -95,29 +90,30 @@ def fit(
     views: Views,
     recipe: Recipe,
     compute: Compute,
+    task: Task,
     *,
     teacher: Teacher | None = None,
     first_epoch: int = 0,
-    hard_loss: HardLoss = F.cross_entropy,
     checkpoint: Path | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> None:
     """Train a network in place.
 
-    Without a teacher the loss is the cross-entropy with the labels. With one it is
+    Without a teacher the loss is the task's loss with the targets. With one it is
 
-        (1 - h) T^2 KL(softmax(teacher / T) || softmax(student / T)) + h CE(student, label)
+        (1 - h) T^2 KL(teacher || student, both softened by T) + h loss(student, targets)
 
-    with temperature T and hard weight h of the recipe (Hinton et al., arXiv:1503.02531).
+    with temperature T and hard weight h of the recipe (Hinton et al., arXiv:1503.02531), the
+    divergence being the task's.
 
     Args:
         network: trained in place, left in evaluation mode.
         views: the training images.
         recipe: how long and how.
         compute: device, precision, compilation.
+        task: what for.
         teacher: whose views must be `views`.
         first_epoch: number of the first epoch, for other views than those of epoch 0.
-        hard_loss: (logits, labels) -> scalar, in place of the cross-entropy.
         checkpoint: a file that takes weights and momentum after every epoch; if it exists,
             training goes on from it, to the same end as without the interruption.
         progress: called with (share of steps done, mean loss of the last 50 steps or fewer).
@@ -156,13 +152,14 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = recipe.rate(step, steps)
                 with compute.precision():
-                    logits = forward(batch.images).float()
+                    outputs = forward(batch.images).float()
+                hard = task.loss(outputs, batch.targets)
                 if teacher is None:
-                    loss = hard_loss(logits, batch.labels)
+                    loss = hard
                 else:
-                    answers = teacher.logits(epoch, batch.images, batch.places)
-                    soft = _soft_loss(logits, answers, recipe.temperature)
-                    hard = hard_loss(logits, batch.labels)
+                    answers = teacher.answers(epoch, batch.images, batch.places)
+                    divergence = task.divergence(outputs, answers, recipe.temperature)
+                    soft = recipe.temperature**2 * divergence
                     loss = (1 - recipe.hard_weight) * soft + recipe.hard_weight * hard
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -183,37 +180,6 @@ def _dropout_of(seed: int, epoch: int) -> Iterator[None]:
     with torch.random.fork_rng(devices):
         torch.manual_seed(int(stream(seed, "dropout", epoch).integers(2**62)))
         yield
-
-
-@torch.no_grad()
-def predict(
-    network: nn.Module, dataset: Dataset, split: Split, compute: Compute, batch: int = 500
-) -> np.ndarray:
-    """Return the class a network assigns to every image of a split: (n,), int64."""
-    compute.place(network).eval()
-    normalise = normaliser(dataset, compute.device)
-    classes = []
-    for start in range(0, len(split), batch):
-        images = torch.from_numpy(split.images[start : start + batch]).to(compute.device)
-        with compute.precision():
-            classes.append(network(normalise(images)).argmax(dim=1).cpu().numpy())
-    return np.concatenate(classes)
-
-
-def correct(network: nn.Module, dataset: Dataset, split: Split, compute: Compute) -> int:
-    """Return how many images of a split a network classifies correctly (top-1)."""
-    return int((predict(network, dataset, split, compute) == split.labels).sum())
-
-
-def _soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Return T^2 KL(teacher || student), both softened by T, mean over the batch."""
-    divergence = F.kl_div(
-        F.log_softmax(student / temperature, dim=1),
-        F.log_softmax(teacher / temperature, dim=1),
-        log_target=True,
-        reduction="batchmean",
-    )
-    return temperature**2 * divergence
 
 
 def _keep(path: Path, network: nn.Module, optimizer: torch.optim.SGD, step: int) -> None:

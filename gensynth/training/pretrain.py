@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -26,12 +25,15 @@ from gensynth.data.dataset import Dataset
 from gensynth.data.views import Views
 from gensynth.environment import environment
 from gensynth.errors import RunError
-from gensynth.goals.intervals import wilson
+from gensynth.goals.score import in_percent
 from gensynth.network.compute import Compute, detect
 from gensynth.network.module import build, opaque_modules
 from gensynth.prototypes import create
+from gensynth.tasks.classification import Classification
+from gensynth.tasks.task import Task
 from gensynth.trace import trace
-from gensynth.training.fit import Recipe, correct, fit
+from gensynth.training.evaluator import score
+from gensynth.training.fit import Recipe, fit
 
 # The recipe of the prototype that ships; 30 passes over 6,000 images.
 QUICKSTART = Recipe(epochs=30, batch=128, peak_lr=0.2, weight_decay=1e-3)
@@ -50,12 +52,13 @@ def train_prototype(
     seed: int = 0,
     compute: Compute | None = None,
     command: str | None = None,
+    task: Task | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> nn.Module:
     """Train a prototype and leave its weights and record in a folder.
 
-    `NAME-DATA.safetensors` holds the weights, `NAME-DATA.json` the recipe, the seed, top-1
-    on the search split with its two-sided 95 % Wilson interval, versions, machine and wall
+    `NAME-DATA.safetensors` holds the weights, `NAME-DATA.json` the recipe, the seed, the score
+    on the search split with its two-sided 95 % interval, versions, machine and wall
     time (null after an interruption). On the same machine, versions and threads the weights
     are the same byte for byte.
 
@@ -69,6 +72,7 @@ def train_prototype(
         seed: of the first weights and of the views.
         compute: where to compute; what this machine does best if None.
         command: what a person types to repeat it, for the record.
+        task: what for; to tell classes if None.
         progress: called with (share of steps done, mean loss of the last 50 steps).
 
     Returns:
@@ -81,7 +85,7 @@ def train_prototype(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"there is no folder {folder} for the trained prototype: {error}") from error
-    compute = compute or detect()
+    compute, task = compute or detect(), task or Classification()
     recipe = recipe or RECIPES.get(dataset.name, LONG)
     channels = dataset.shape[0]
     with torch.random.fork_rng():
@@ -92,10 +96,11 @@ def train_prototype(
     rebuilt = build(graph, network.state_dict(), opaque=opaque_modules(graph, network))
     resumed = checkpoint is not None and checkpoint.exists()
     start = time.perf_counter()
-    views = Views(dataset, dataset.train, seed, compute.device)
-    fit(rebuilt, views, recipe, compute, checkpoint=checkpoint, progress=progress)
+    targets = task.targets(dataset.train, compute.device)
+    views = Views(dataset, dataset.train, seed, compute.device, targets)
+    fit(rebuilt, views, recipe, compute, task, checkpoint=checkpoint, progress=progress)
     train_s = time.perf_counter() - start
-    right = correct(rebuilt, dataset, dataset.search, compute)
+    reached = score(rebuilt, dataset, dataset.search, compute, task)
     trained = {k: v.detach().cpu().contiguous() for k, v in rebuilt.state_dict().items()}
     network.load_state_dict(trained, strict=False)  # but for num_batches_tracked
     weights = save(trained)
@@ -111,7 +116,7 @@ def train_prototype(
         "recipe": asdict(recipe),
         "train_images": len(dataset.train),
         "train_s": None if resumed else round(train_s, 1),
-        "search": _accuracy(right, len(dataset.search)),
+        "search": {**in_percent(reached), "interval": "two-sided 95 %"},
         "sha256": hashlib.sha256(weights).hexdigest(),
         "environment": environment(
             device=compute.device, autocast=str(compute.autocast), threads=compute.threads
@@ -125,17 +130,6 @@ def train_prototype(
     except OSError as error:
         raise RunError(f"the trained prototype could not be kept in {folder}: {error}") from error
     return network
-
-
-def _accuracy(right: int, n: int) -> dict[str, Any]:
-    lower, upper = wilson(right, n)
-    return {
-        "top1_pct": round(100 * right / n, 2),
-        "correct": right,
-        "n": n,
-        "interval_pct": [round(100 * lower, 2), round(100 * upper, 2)],
-        "interval": "two-sided 95 % Wilson",
-    }
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from gensynth.bench.store import Store
 from gensynth.bench.subjects import find, read
 from gensynth.devices.registry import LOCAL, Device
 from gensynth.errors import DeviceFault
-from gensynth.progress import SILENT, Watch
+from gensynth.progress import SILENT, Listener
 from tests.fakes.agent_results import AgentResult
 from tests.onnx_files.written import convolution
 
@@ -98,7 +98,9 @@ class Desk:
         subjects = tuple(read(source) for source in find([self.file]))
         return Request(options.pop("device", TX2), subjects, find_grade("quick"), **options)
 
-    def measure(self, asked: Request, watch: Watch) -> tuple[dict[str, Any], dict[str, bytes]]:
+    def measure(
+        self, asked: Request, listener: Listener
+    ) -> tuple[dict[str, Any], dict[str, bytes]]:
         self.measured.append(asked)
         return self._record(asked, f"reference-{len(self.measured)}", self.takes_ms, self.status)
 
@@ -179,9 +181,9 @@ def test_one_slow_point_that_a_repeat_does_not_confirm_changes_nothing(desk: Des
     once = iter([2.2, 2.0])
     measure = desk.measure
 
-    def hiccup(asked: Request, watch: Watch) -> tuple[dict[str, Any], dict[str, bytes]]:
+    def hiccup(asked: Request, listener: Listener) -> tuple[dict[str, Any], dict[str, bytes]]:
         desk.takes_ms = next(once)
-        return measure(asked, watch)
+        return measure(asked, listener)
 
     desk.measure = hiccup  # type: ignore[method-assign]
     assert desk.bench() is not None
@@ -243,9 +245,11 @@ def test_a_repeat_that_cannot_be_used_confirms_nothing_and_lets_nothing_through(
     measure, ends = desk.measure, iter(["ok", "throttled"])
     desk.takes_ms = 2.2
 
-    def then_throttled(asked: Request, watch: Watch) -> tuple[dict[str, Any], dict[str, bytes]]:
+    def then_throttled(
+        asked: Request, listener: Listener
+    ) -> tuple[dict[str, Any], dict[str, bytes]]:
         desk.status = next(ends)
-        return measure(asked, watch)
+        return measure(asked, listener)
 
     desk.measure = then_throttled  # type: ignore[method-assign]
     with pytest.raises(DeviceFault, match="let it cool") as refused:
@@ -271,7 +275,7 @@ def test_a_change_in_one_power_mode_says_nothing_of_another(desk: Desk) -> None:
 
 
 def test_a_reference_that_cannot_be_measured_says_that_it_is_not_yours(desk: Desk) -> None:
-    def fails(asked: Request, watch: Watch) -> tuple[dict[str, Any], dict[str, bytes]]:
+    def fails(asked: Request, listener: Listener) -> tuple[dict[str, Any], dict[str, bytes]]:
         raise DeviceFault("oom", "memory ran out")
 
     desk.measure = fails  # type: ignore[method-assign]

@@ -52,7 +52,7 @@ def request(*files: Path, device: Device = LOCAL, grade: Grade = SHORT, **option
 
 
 class Heard:
-    """A watch that notes the phases."""
+    """A listener that notes the phases."""
 
     def __init__(self) -> None:
         self.phases: list[str] = []
@@ -107,7 +107,7 @@ def test_the_same_request_is_answered_from_the_store_unless_fresh(
 
 def test_whoever_waits_hears_what_goes_on(tmp_path: Path, store: Store) -> None:
     heard = Heard()
-    answer(request(convolution(tmp_path / "net.onnx")), store=store, watch=heard)
+    answer(request(convolution(tmp_path / "net.onnx")), store=store, listener=heard)
     assert heard.phases[:2] == ["reach", "load"]
     assert set(heard.phases[2:]) == {"measure"}
     assert heard.told[-1] == "latency 8 of 8"
@@ -189,7 +189,9 @@ def test_two_measurements_of_one_device_do_not_disturb_each_other(
     heard = Heard()
     grade = Grade("quick", WARMUP, rounds=8, round_s=0.5, energy=None)
     asked = request(convolution(tmp_path / "net.onnx"), grade=grade)
-    first = threading.Thread(target=answer, args=(asked,), kwargs={"store": store, "watch": heard})
+    first = threading.Thread(
+        target=answer, args=(asked,), kwargs={"store": store, "listener": heard}
+    )
     first.start()
     deadline = time.monotonic() + 60
     while "measure" not in heard.phases:
@@ -251,7 +253,7 @@ def test_a_board_behind_ssh_measures_the_same_way(
 ) -> None:
     asked = request(convolution(tmp_path / "net.onnx"), device=board.device)
     heard = Heard()
-    record = answer(asked, store=store, watch=heard)
+    record = answer(asked, store=store, listener=heard)
     assert record["status"] == "ok"
     assert record["device"]["alias"] == board.device.alias
     assert answer(asked, store=store)["from_store"]
@@ -294,7 +296,7 @@ def test_a_lost_board_is_asked_again_for_the_same_job(
     heard = Cutting(board)
     grade = Grade("quick", WARMUP, rounds=8, round_s=0.1, energy=None)
     asked = request(convolution(tmp_path / "net.onnx"), device=board.device, grade=grade)
-    record = answer(asked, store=store, watch=heard)
+    record = answer(asked, store=store, listener=heard)
     assert record["status"] == "ok"
     assert heard.has_cut
     assert any("asking for the same job again" in text for text in heard.told)

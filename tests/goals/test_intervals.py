@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensynth.goals.intervals import lower_bound, shared, upper_bound, wilson
+from gensynth.goals.intervals import bonferroni, lower_bound, upper_bound, wilson
 
 
 def test_wilson_of_8_in_10() -> None:
@@ -76,8 +76,8 @@ def test_one_sided_coverage_on_2000_images_is_as_the_docstring_says(
 
 
 def test_five_finalists_share_five_percent_as_one_percent_each() -> None:
-    assert shared(0.95, 5) == pytest.approx(0.99)
-    assert shared(0.95, 1) == pytest.approx(0.95)
+    assert bonferroni(0.95, 5) == pytest.approx(0.99)
+    assert bonferroni(0.95, 1) == pytest.approx(0.95)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_five_finalists_share_five_percent_as_one_percent_each() -> None:
         lambda: wilson(0, 0),
         lambda: wilson(5, 10, 95),
         lambda: wilson(5, 10, sided=3),
-        lambda: shared(0.95, 0),
-        lambda: shared(1.0, 2),
+        lambda: bonferroni(0.95, 0),
+        lambda: bonferroni(1.0, 2),
     ],
 )
 def test_impossible_counts_and_confidences_are_refused(call) -> None:  # type: ignore[no-untyped-def]

@@ -11,7 +11,6 @@ from gensynth.goals.requirements import (
     Requirement,
     accuracy_limit,
     cost_limits,
-    device_limits,
     parse,
     parse_all,
 )

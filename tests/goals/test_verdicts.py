@@ -3,7 +3,7 @@
 import pytest
 
 from gensynth.goals.requirements import parse, parse_all
-from gensynth.goals.verdicts import Verdict, combine, judge, judge_accuracy, judge_cost, judge_range
+from gensynth.goals.verdicts import Verdict, combine, judge, judge_accuracy, judge_all, judge_cost
 
 COSTS = {"params": 1e6, "macs": 1e9}
 
@@ -64,7 +64,7 @@ def test_a_predicted_range_decides_only_where_it_lies_on_one_side(
     low: float, high: float, verdict: Verdict
 ) -> None:
     requirements = parse_all(["top1 >= 89%", "macs <= 1G", "params < 1M"])
-    assert judge_range(requirements, (low, high), COSTS) == {
+    assert judge_all(requirements, (low, high), COSTS) == {
         "top1 >= 89%": verdict,
         "macs <= 1G": Verdict.SATISFIED,
         "params < 1M": Verdict.VIOLATED,
@@ -86,12 +86,12 @@ def test_a_score_is_bounded_by_the_accuracies_bounds(
 ) -> None:
     # With 1 M parameters and 1 G MACs NetScore is 20 log10(a^2): 76.1 at 80 %, 78.2 at 90 %.
     (requirement,) = parse_all(["netscore >= 77"])
-    assert judge_range([requirement], (low, high), COSTS) == {"netscore >= 77": verdict}
+    assert judge_all([requirement], (low, high), COSTS) == {"netscore >= 77": verdict}
 
 
 def test_what_a_device_did_not_measure_is_unknown() -> None:
     requirements = parse_all(["latency_ms@local <= 5"])
     text = "latency_ms@local <= 5"
-    assert judge_range(requirements, (0.9, 0.9), COSTS) == {text: Verdict.UNKNOWN}
+    assert judge_all(requirements, (0.9, 0.9), COSTS) == {text: Verdict.UNKNOWN}
     measured = {"latency_ms@local": (4.0, 4.9)}
-    assert judge_range(requirements, (0.9, 0.9), COSTS, measured) == {text: Verdict.SATISFIED}
+    assert judge_all(requirements, (0.9, 0.9), COSTS, measured) == {text: Verdict.SATISFIED}

@@ -18,7 +18,7 @@ from gensynth.probing.probe import Probe
 from gensynth.space.operator_choices import Sites
 from gensynth.space.prototype import Prototype, load_weights, read_prototype
 from gensynth.space.substitutes import SUBSTITUTES, inner_channels
-from gensynth.training.evaluator import Workshop, recalibrate
+from gensynth.training.evaluator import Evaluator, recalibrate
 from gensynth.training.fit import Teacher
 from gensynth.training.patch_moments import patches
 from gensynth.training.substitute_weights import centred, fit
@@ -37,21 +37,21 @@ def prototype(tmp_path_factory: pytest.TempPathFactory) -> Prototype:
 
 
 @pytest.fixture(scope="module")
-def workshop(prototype: Prototype) -> Workshop:
+def evaluator(prototype: Prototype) -> Evaluator:
     data, compute = tiny.bars(), Compute()
     views = Views(data, data.train, 0)
-    return Workshop(prototype, data, views, Teacher(prototype.network(), views, compute), compute)
+    return Evaluator(prototype, data, views, Teacher(prototype.network(), views, compute), compute)
 
 
 @pytest.fixture(scope="module")
-def images(workshop: Workshop) -> Tensor:
-    return normaliser(workshop.dataset)(torch.from_numpy(workshop.dataset.train.images))
+def images(evaluator: Evaluator) -> Tensor:
+    return normaliser(evaluator.dataset)(torch.from_numpy(evaluator.dataset.train.images))
 
 
 @pytest.fixture(scope="module")
-def probe(workshop: Workshop, images: Tensor) -> Probe:
-    labels = torch.from_numpy(workshop.dataset.train.labels)
-    return Probe(workshop.prototype.coupling, images, labels, workshop.prototype.network().eval())
+def probe(evaluator: Evaluator, images: Tensor) -> Probe:
+    labels = torch.from_numpy(evaluator.dataset.train.labels)
+    return Probe(evaluator.prototype.coupling, images, labels, evaluator.prototype.network().eval())
 
 
 def log_p(network: Network, images: Tensor, **gates: Tensor) -> Tensor:
@@ -60,11 +60,11 @@ def log_p(network: Network, images: Tensor, **gates: Tensor) -> Tensor:
         return F.log_softmax(network.eval()(images, gates=named), dim=1).double()
 
 
-def two_answers(workshop: Workshop, word: str) -> Network:
+def two_answers(evaluator: Evaluator, word: str) -> Network:
     """Return a network that has an operator beside each convolution, by the definition."""
-    prototype = workshop.prototype
+    prototype = evaluator.prototype
     graph, weights = prototype.graph, dict(prototype.weights)
-    read = patches(prototype.network().eval(), workshop.calibration()[0][:128], SITES)
+    read = patches(prototype.network().eval(), evaluator.calibration()[0][:128], SITES)
     for name in SITES:
         dense = weights[f"{name}.weight"]
         found = fit(SUBSTITUTES[word], dense, read[name], centred=centred(graph, graph[name]))
@@ -75,12 +75,12 @@ def two_answers(workshop: Workshop, word: str) -> Network:
 
 @pytest.mark.parametrize("word", ["separable", "grouped_2", "smaller_kernel"])
 def test_what_a_switch_loses_is_the_divergence_of_a_small_step_toward_it(
-    workshop: Workshop, probe: Probe, images: Tensor, word: str
+    evaluator: Evaluator, probe: Probe, images: Tensor, word: str
 ) -> None:
     # KL(p || p_step) = step^2 * nats + O(step^3), from outputs alone; draws are averaged.
-    sites = Sites(workshop.prototype.graph, (word,))
-    nats = np.mean([switching_nats(workshop, probe, sites, seed) for seed in range(40)], axis=0)
-    both, step = two_answers(workshop, word), 0.05
+    sites = Sites(evaluator.prototype.graph, (word,))
+    nats = np.mean([switching_nats(evaluator, probe, sites, seed) for seed in range(40)], axis=0)
+    both, step = two_answers(evaluator, word), 0.05
     for name, lost in zip(sites.names, nats[:, 0], strict=True):
         gates = {site: torch.zeros(len(images), 1) for site in SITES}
         whole = log_p(both, images, **gates)
@@ -93,67 +93,69 @@ def test_what_a_switch_loses_is_the_divergence_of_a_small_step_toward_it(
 
 
 def test_an_operator_that_is_not_allowed_loses_nothing_that_counts(
-    workshop: Workshop, probe: Probe
+    evaluator: Evaluator, probe: Probe
 ) -> None:
-    sites = Sites(workshop.prototype.graph, ("separable", "grouped_4"))
+    sites = Sites(evaluator.prototype.graph, ("separable", "grouped_4"))
     assert sites.allowed[sites.names.index("stem")].tolist() == [True, True, False]  # grey image
-    nats = switching_nats(workshop, probe, sites, 0)
+    nats = switching_nats(evaluator, probe, sites, 0)
     assert (nats > 0).tolist() == sites.allowed[:, 1:].tolist()
 
 
-def test_a_network_beside_itself_computes_the_same(workshop: Workshop, images: Tensor) -> None:
-    both = two_answers(workshop, "separable")
+def test_a_network_beside_itself_computes_the_same(evaluator: Evaluator, images: Tensor) -> None:
+    both = two_answers(evaluator, "separable")
     zeros = {site: torch.zeros(len(images), 1) for site in SITES}
-    alone = log_p(workshop.prototype.network(), images)
+    alone = log_p(evaluator.prototype.network(), images)
     assert torch.equal(log_p(both, images, **zeros), alone)
 
 
-def test_without_operators_a_network_inherits_as_before(workshop: Workshop, images: Tensor) -> None:
-    prototype = workshop.prototype
+def test_without_operators_a_network_inherits_as_before(
+    evaluator: Evaluator, images: Tensor
+) -> None:
+    prototype = evaluator.prototype
     selection = Selection({"stem": (0, 2, 3, 5)})
     coupling = prototype.coupling
     expected = build(coupling.apply(selection), prototype.weights, coupling.slices(selection))
-    workshop.compute.place(expected)
-    recalibrate(expected, workshop.calibration())
-    found = workshop.inherit(coupling.apply(selection), prototype.weights)
+    evaluator.compute.place(expected)
+    recalibrate(expected, evaluator.calibration())
+    found = evaluator.inherit(coupling.apply(selection), prototype.weights)
     assert torch.equal(log_p(found, images), log_p(expected, images))
 
 
 @pytest.mark.parametrize("word", SUBSTITUTES)
 def test_inherited_weights_answer_nearer_than_random_ones(
-    workshop: Workshop, probe: Probe, word: str
+    evaluator: Evaluator, probe: Probe, word: str
 ) -> None:
-    prototype = workshop.prototype
+    prototype = evaluator.prototype
     selection = Selection({"stem": (0, 1, 3, 5, 6, 7)}, (), {"narrow": word})
     graph = prototype.coupling.apply(selection)
-    fitted = workshop.inherit(graph, prototype.weights)
-    dense = workshop.inherit(
+    fitted = evaluator.inherit(graph, prototype.weights)
+    dense = evaluator.inherit(
         prototype.coupling.apply(replace(selection, operators={})), prototype.weights
     )
-    random = workshop.inherit(graph, prototype.weights)
+    random = evaluator.inherit(graph, prototype.weights)
     generator = torch.Generator().manual_seed(0)
     for name, parameter in random.named_parameters():
         if name.startswith("narrow.") and name.endswith("weight"):
             parameter.data = torch.randn(parameter.shape, generator=generator)
-    recalibrate(random, workshop.calibration())
-    assert probe.shift(fitted) < 0.75 * probe.shift(random)
+    recalibrate(random, evaluator.calibration())
+    assert probe.divergence(fitted) < 0.75 * probe.divergence(random)
     assert torch.equal(fitted.state_dict()["stem.weight"], dense.state_dict()["stem.weight"])
 
 
 def test_a_network_of_substitutes_that_compute_the_same_responds_the_same(
-    workshop: Workshop, images: Tensor
+    evaluator: Evaluator, images: Tensor
 ) -> None:
     # Convolutions that are separable already are given back, so every channel is worth the
     # same to whoever reads it: within a depthwise convolution a channel is still itself.
-    prototype = workshop.prototype
+    prototype = evaluator.prototype
     weights = dict(prototype.weights)
     for name in ("inner", "narrow"):
         weight = weights[f"{name}.weight"]
         area = weight[:, :, :, 1:2] @ torch.tensor([[0.5, 1.0, 0.7]])
         weights[f"{name}.weight"] = weight[:, :, 1:2, 1:2] * area[:1] / area[:1].abs().mean()
     own = replace(prototype, weights=weights)
-    shop = replace(workshop, prototype=own)
-    labels = torch.from_numpy(workshop.dataset.train.labels)
+    shop = replace(evaluator, prototype=own)
+    labels = torch.from_numpy(evaluator.dataset.train.labels)
     probe = Probe(prototype.coupling, images, labels, own.network().eval())
     dense = shop.inherit(prototype.graph, weights)
     words = {"inner": "separable", "narrow": "separable"}
@@ -166,32 +168,32 @@ def test_a_network_of_substitutes_that_compute_the_same_responds_the_same(
 
 @pytest.mark.parametrize("word", SUBSTITUTES)
 def test_substituted_networks_respond_and_give_their_weights_back(
-    workshop: Workshop, probe: Probe, word: str
+    evaluator: Evaluator, probe: Probe, word: str
 ) -> None:
-    prototype = workshop.prototype
+    prototype = evaluator.prototype
     selection = Selection({"stem": (0, 2, 3, 5, 7)}, (), {"inner": word, "narrow": word})
-    network = workshop.inherit(prototype.coupling.apply(selection), prototype.weights)
+    network = evaluator.inherit(prototype.coupling.apply(selection), prototype.weights)
     responses = probe(network, seed=0)
     kept = np.isfinite(responses.channel_nats[0])
     names = [group.name for group in prototype.coupling.groups]
     assert names[0] == "stem"
     assert np.flatnonzero(kept).tolist() == [0, 2, 3, 5, 7]
     assert np.isfinite(responses.block_nats).all()
-    absorbed = workshop.absorb(prototype.weights, network, 0.5)
+    absorbed = evaluator.absorb(prototype.weights, network, 0.5)
     assert absorbed.keys() == prototype.weights.keys()
     for name in ("inner", "narrow"):  # none of theirs is the prototype's
         assert torch.equal(absorbed[f"{name}.weight"], prototype.weights[f"{name}.weight"])
 
 
 def test_a_substituted_network_reads_back_without_the_prototype(
-    workshop: Workshop, images: Tensor, tmp_path: Path
+    evaluator: Evaluator, images: Tensor, tmp_path: Path
 ) -> None:
-    prototype = workshop.prototype
+    prototype = evaluator.prototype
     selection = Selection({}, (), {"inner": "low_rank_2", "narrow": "grouped_4"})
-    network = workshop.inherit(prototype.coupling.apply(selection), prototype.weights)
+    network = evaluator.inherit(prototype.coupling.apply(selection), prototype.weights)
     save_network(network, tmp_path)
     again = load_network(tmp_path)
-    workshop.compute.place(again)  # channels last, as it was inherited
+    evaluator.compute.place(again)  # channels last, as it was inherited
     assert again.graph.selection == selection
     assert torch.equal(log_p(again, images), log_p(network, images))
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gensynth.graph.graph import Graph, Selection, Vertex
 from gensynth.network.module import Network, build, opaque_modules
-from gensynth.probing.information import effective_dimension, label_information
+from gensynth.probing.information import effective_rank, label_information
 from gensynth.probing.probe import Probe
 from gensynth.space.coupling import Coupling, couple
 from gensynth.trace import trace
@@ -107,7 +107,7 @@ def test_fisher_information_is_the_curvature_of_the_divergence(group: str) -> No
         for label in coupling.groups[index].channels:
             gates = {
                 (u, v.name): torch.from_numpy(
-                    1 - step * (coupling.labels[u] == label).astype(float)
+                    1 - step * (coupling.channel_ids[u] == label).astype(float)
                 ).expand(len(few), -1)
                 for v in coupling.graph.vertices
                 if v.op in MIXING
@@ -152,13 +152,13 @@ def test_a_knock_out_is_the_divergence_from_the_network_without_the_block() -> N
 
 def test_a_shift_is_the_divergence_from_the_prototype() -> None:
     module, coupling, network, probe = resnet_probe()
-    assert probe.shift(network) == pytest.approx(0.0, abs=1e-6)
+    assert probe.divergence(network) == pytest.approx(0.0, abs=1e-6)
     selection = Selection({"conv1": tuple(range(7)), "stage3.0.conv1": (1, 5, 60)})
     part = build(coupling.apply(selection), module.state_dict(), coupling.slices(selection)).eval()
     with torch.no_grad():
         expected = divergence(network(images_of(24)), part(images_of(24)))
     assert expected > 1e-4
-    assert probe.shift(part) == pytest.approx(expected, rel=1e-3)
+    assert probe.divergence(part) == pytest.approx(expected, rel=1e-3)
 
 
 def test_what_a_network_does_not_have_gives_no_number() -> None:
@@ -177,7 +177,7 @@ def test_what_a_network_does_not_have_gives_no_number() -> None:
     assert present["stage3.0.conv1"] == list(range(64))
     assert np.isnan(responses.block_nats).tolist() == [True, False, False]
     inner = [group.name for group in coupling.groups].index("stage1.0.conv1")
-    assert np.flatnonzero(np.isnan(responses.dimension)).tolist() == [inner]
+    assert np.flatnonzero(np.isnan(responses.effective_rank)).tolist() == [inner]
 
 
 def test_the_same_seed_gives_the_same_responses() -> None:
@@ -207,10 +207,10 @@ def test_every_family_and_its_parts_answer(name: str) -> None:
             assert np.isnan(np.delete(nats, kept)).all()
             assert np.isfinite(nats[list(kept)]).all() or np.isnan(nats).all()
         widths = [len(selection.kept.get(g.name, g.channels)) for g in coupling.groups]
-        known = np.isfinite(responses.dimension)
-        assert (responses.dimension[known] >= 1 - 1e-9).all()
-        assert (responses.dimension[known] <= np.array(widths)[known] + 1e-9).all()
-        assert all(nats >= 0 for nats in responses.label_nats.values())
+        known = np.isfinite(responses.effective_rank)
+        assert (responses.effective_rank[known] >= 1 - 1e-9).all()
+        assert (responses.effective_rank[known] <= np.array(widths)[known] + 1e-9).all()
+        assert all(nats >= 0 for nats in responses.target_nats.values())
         assert responses.images == 12
 
 
@@ -230,12 +230,12 @@ def test_logits_that_are_a_sum_and_nested_branches_answer() -> None:
 def test_equal_spread_in_all_directions_has_the_dimension_of_the_channels() -> None:
     # Plus and minus each unit vector: the covariance is a multiple of the identity.
     values = torch.cat([torch.eye(6), -torch.eye(6)])
-    assert effective_dimension(values) == pytest.approx(6.0)
+    assert effective_rank(values) == pytest.approx(6.0)
 
 
 def test_one_direction_has_dimension_one() -> None:
     values = torch.randn(50, 1) @ torch.tensor([[1.0, -2.0, 0.5, 3.0]])
-    assert effective_dimension(values) == pytest.approx(1.0, abs=1e-4)
+    assert effective_rank(values) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_dimension_is_the_exponential_of_the_spectrums_entropy() -> None:
@@ -243,17 +243,17 @@ def test_dimension_is_the_exponential_of_the_spectrums_entropy() -> None:
     values = torch.zeros(4, 5)
     values[0, 1], values[1, 1] = 3.0**0.5, -(3.0**0.5)
     values[2, 4], values[3, 4] = 1.0, -1.0
-    assert effective_dimension(values) == pytest.approx(1.7548, abs=1e-4)
+    assert effective_rank(values) == pytest.approx(1.7548, abs=1e-4)
 
 
 def test_dimension_counts_positions_as_so_many_more_images() -> None:
     values = torch.randn(4, 3, 5, 2, generator=torch.Generator().manual_seed(0))
     flat = values.permute(0, 2, 3, 1).reshape(-1, 3)
-    assert effective_dimension(values) == pytest.approx(effective_dimension(flat))
+    assert effective_rank(values) == pytest.approx(effective_rank(flat))
 
 
 def test_what_never_changes_has_dimension_one() -> None:
-    assert effective_dimension(torch.full((8, 3), 2.5)) == 1.0
+    assert effective_rank(torch.full((8, 3), 2.5)) == 1.0
 
 
 def test_the_label_itself_tells_nearly_all_of_the_label() -> None:

@@ -121,9 +121,9 @@ def test_distilled_networks_are_certified_together_and_nothing_is_done_twice(
     finished: Result,
 ) -> None:
     with pytest.raises(Interrupted, match="stopped after 1 of 2 networks"):
-        distil(finished.path, [100, 101], watch=StopAfter())
+        distil(finished.path, [100, 101], listener=StopAfter())
     rest = Trained()
-    family = distil(finished.path, [100, 101], watch=rest)
+    family = distil(finished.path, [100, 101], listener=rest)
     assert rest.heard == {"seed-101"}
     for drawn in family.drawn:
         assert drawn.certificate is not None
@@ -142,7 +142,7 @@ def test_distilled_networks_are_certified_together_and_nothing_is_done_twice(
     if all(met):  # One-sided 95 % Wilson of 2 of 2: 2 / (2 + 1.645^2)
         assert family.share_lower_bound == pytest.approx(2 / (2 + 1.6449**2), abs=1e-4)
     looked = Trained()
-    assert distil(finished.path, [100, 101], watch=looked) == family
+    assert distil(finished.path, [100, 101], listener=looked) == family
     assert looked.heard == set()
     ledger = map(json.loads, (finished.path / "ledger.jsonl").read_text().splitlines())
     results = [entry["network"] for entry in ledger if entry["event"] == "result"]
@@ -161,7 +161,7 @@ def test_two_seeds_of_one_network_share_its_training(finished: Result) -> None:
         seeds.setdefault(drawn.graph_sha256, []).append(drawn.seed)
     one, other, third = next(same for same in seeds.values() if len(same) > 2)[:3]
     heard = Trained()
-    family = distil(finished.path, [one, other], watch=heard)
+    family = distil(finished.path, [one, other], listener=heard)
     assert heard.heard == {f"seed-{one}"}
     card = json.loads((family.drawn[1].folder / "card.json").read_text())
     assert card["search"]["trained_as_seed"] == one
@@ -170,8 +170,8 @@ def test_two_seeds_of_one_network_share_its_training(finished: Result) -> None:
     assert first.certificate == second.certificate
     assert first.search_correct == second.search_correct
     again = Trained()
-    assert distil(finished.path, [other, one], watch=again).drawn == (second, first)
-    distil(finished.path, [third], watch=again)  # nor in a later call
+    assert distil(finished.path, [other, one], listener=again).drawn == (second, first)
+    distil(finished.path, [third], listener=again)  # nor in a later call
     assert again.heard == set()
 
 
@@ -182,7 +182,7 @@ def test_a_family_needs_a_finished_run(finished: Result, tmp_path: Path) -> None
 
     config = tiny.config(finished.path / "prototype" / "weights.safetensors", tmp_path / "run")
     with pytest.raises(Interrupted):
-        synth(config, watch=Stop())
+        synth(config, listener=Stop())
     with pytest.raises(RunError, match="is not finished"):
         generate(tmp_path / "run", [0])
 

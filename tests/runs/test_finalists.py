@@ -31,12 +31,12 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 @pytest.fixture(scope="module")
 def state(job: Job) -> State:
-    return initialise(job.plan, job.workshop, job.probe, job.space)
+    return initialise(job.settings, job.evaluator, job.probe, job.space)
 
 
 @pytest.fixture(scope="module")
 def ranking(job: Job, state: State) -> Ranking:
-    return Ranking(job, state.generator, state.price)
+    return Ranking(job, state.generator, state.penalty)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def attempt(job: Job, ranking: Ranking, place: int, correct: int = 100) -> Attem
         generator_sha256="",
         graph=ranking.graph(place),
         widths=tuple(int(w) for w in point.widths[0]),
-        bits=tuple(bool(b) for b in point.bits[0]),
+        bits=tuple(bool(b) for b in point.kept_blocks[0]),
         predicted=(0.1, 0.5, 0.9),
         correct=correct,
         n=150,
@@ -73,8 +73,8 @@ def test_worth_is_cautious_and_pays_for_the_risk(job: Job, state: State, ranking
     # NetScore by its formula at one standard deviation below the mean, MACs first.
     cautious_pct = 100 * sigmoid(mean - sd)
     netscore = 20 * np.log10(cautious_pct**2 / np.sqrt(costs[:, 1] / 1e6 * costs[:, 0] / 1e9))
-    risk = job.plan.aim.violation(mean, sd)
-    assert ranking.worth(state.inquisitor) == pytest.approx(netscore - state.price * risk)
+    risk = job.settings.objective.violation(mean, sd)
+    assert ranking.worth(state.inquisitor) == pytest.approx(netscore - state.penalty * risk)
 
 
 def test_the_best_seed_is_the_one_of_greatest_worth(state: State, ranking: Ranking) -> None:
@@ -99,7 +99,7 @@ def test_no_seed_is_left_where_all_are_taken(job: Job, state: State, ranking: Ra
 def test_enough_networks_that_meet_the_requirements_end_the_search(
     job: Job, state: State, run: RunFolder
 ) -> None:
-    chosen, made, inquisitor = choose(run, job, state, [], watch=Silent())
+    chosen, made, inquisitor = choose(run, job, state, [], listener=Silent())
     assert len(chosen) == job.config.finalists.count
     assert all(a.accepted(job) for a in chosen)
     assert [a.utility(job) for a in chosen] == sorted(
@@ -122,7 +122,7 @@ def test_a_run_that_aims_at_certificates_keeps_only_what_may_get_one(
     assert certify(correct, 180, cautious.requirements, sharing=2).verdict is Verdict.SATISFIED
     assert certify(correct - 1, 180, cautious.requirements, sharing=2).verdict is Verdict.UNKNOWN
     assert cautious.plan.aim.accuracy == aimed.limit / 100
-    assert cautious.plan.limits == job.plan.limits
+    assert cautious.plan.limits == job.settings.limits
     between = attempt(job, ranking, 0, correct=round(150 * (required.limit + 4) / 100))
     assert between.accepted(job)
     assert between.missed(cautious) == [aimed.text]
@@ -140,8 +140,8 @@ def test_networks_that_miss_are_replaced_at_most_as_often_as_there_are_finalists
 ) -> None:
     # 99.9 % of 150 images is all of them, which such noise does not allow.
     hard = prepare(replace(job.config, requirements=("top1 >= 99.9%",)))
-    free = initialise(hard.plan, hard.workshop, hard.probe, hard.space)
-    chosen, made, _ = choose(run, hard, free, [], watch=Silent())
+    free = initialise(hard.plan, hard.evaluator, hard.probe, hard.space)
+    chosen, made, _ = choose(run, hard, free, [], listener=Silent())
     assert len(made) == 4  # two finalists, twice as many attempts
     assert not any(a.accepted(hard) for a in made)
     best = sorted((a.correct for a in made), reverse=True)[:2]
@@ -153,7 +153,7 @@ def test_a_network_that_is_distilled_already_and_better_costs_no_training(
     job: Job, state: State, ranking: Ranking, run: RunFolder
 ) -> None:
     perfect = attempt(job, ranking, 0, correct=150)
-    chosen, made, _ = choose(run, job, state, [perfect], watch=Silent())
+    chosen, made, _ = choose(run, job, state, [perfect], listener=Silent())
     assert perfect.name in {a.name for a in chosen}
     assert len([a for a in made if a.name != perfect.name]) == len(chosen) - 1
 
@@ -162,19 +162,19 @@ def test_a_network_that_is_distilled_already_and_worse_waits(
     job: Job, state: State, ranking: Ranking, run: RunFolder
 ) -> None:
     failed = attempt(job, ranking, 0, correct=1)
-    chosen, made, _ = choose(run, job, state, [failed], watch=Silent())
+    chosen, made, _ = choose(run, job, state, [failed], listener=Silent())
     assert failed.name not in {a.name for a in chosen}
     assert failed.name in {a.name for a in made}  # but it is on record
 
 
 def test_what_is_kept_is_not_distilled_again(job: Job, state: State, run: RunFolder) -> None:
-    first, _, _ = choose(run, job, state, [], watch=Silent())
+    first, _, _ = choose(run, job, state, [], listener=Silent())
 
     class Never(Silent):
         def progress(self, what: str, share: float, text: str) -> None:
             raise AssertionError(f"{what} is trained again")
 
-    again, _, _ = choose(run, job, state, [], watch=Never())
+    again, _, _ = choose(run, job, state, [], listener=Never())
     assert [a.correct for a in again] == [a.correct for a in first]
     assert [a.graph for a in again] == [a.graph for a in first]
 

@@ -24,7 +24,7 @@ SEEDS = range(100, 106)
 
 def config(weights: Path, out: Path) -> gensynth.config.RunConfig:
     search = SearchConfig(
-        cycles=2, warmup_images=256, images=256, probe_images=60, candidates=48, align=1,
+        cycles=2, warmup_images=256, images=256, probe_images=60, candidates=48, round_to=1,
         operators=WORDS,
     )  # fmt: skip
     return tiny.config(weights, out, search=search, requirements=("top1 >= 40%", "macs <= 30k"))
@@ -68,7 +68,7 @@ def test_a_stopped_run_ends_with_the_same_bytes(
 ) -> None:
     out = tmp_path / "run"
     with pytest.raises(Interrupted):
-        synth(config(weights, out), watch=stop)
+        synth(config(weights, out), listener=stop)
     resume(out)
     assert networks(out) == networks(finished.path)
 

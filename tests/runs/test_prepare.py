@@ -133,7 +133,7 @@ def test_a_run_folder_that_is_taken_is_refused_before_the_prototype_is_trained(
 
 
 def test_the_plan_says_what_the_run_file_says(job: Job) -> None:
-    plan = job.plan
+    plan = job.settings
     assert plan.limits == {"macs": 60_000}
     assert plan.aim.accuracy == 0.40
     assert plan.aim.fidelity == FULL
@@ -226,17 +226,17 @@ def test_what_is_paid_once_a_network_is_no_part_of_a_forecast_step(
     monkeypatch.setattr(Compute, "compiled", compiled)
     monkeypatch.setattr(time, "perf_counter", lambda: real_s() + once_s * len(compilations))
     recipe = dataclasses.replace(job.recipe, compiled=True)
-    found = pace(job.workshop, job.probe, job.space, {"macs": 60_000}, recipe)
+    found = pace(job.evaluator, job.probe, job.space, {"macs": 60_000}, recipe)
     assert compilations
     assert 0 < found.step_s < once_s / TIMED_STEPS
 
 
 def test_a_forecast_leaves_nothing_that_the_run_would_find(job: Job) -> None:
     before = {key: tensor.clone() for key, tensor in job.prototype.weights.items()}
-    answers = dict(job.workshop.teacher._answers)
+    answers = dict(job.evaluator.teacher._answers)
     job.forecast()
     assert all(torch.equal(before[key], job.prototype.weights[key]) for key in before)
-    assert job.workshop.teacher._answers == answers
+    assert job.evaluator.teacher._answers == answers
 
 
 def test_the_timed_network_is_the_widest_that_meets_the_limits(job: Job) -> None:

@@ -168,7 +168,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_end_is_the_same(
 ) -> None:
     out = tmp_path / "run"
     with pytest.raises(Interrupted) as stopped:
-        synth(tiny.config(weights, out), watch=stop)
+        synth(tiny.config(weights, out), listener=stop)
     assert str(stopped.value) == f"stopped {done}; go on with: gensynth synth --resume {out}"
     result = resume(out)
     assert networks(out) == networks(finished.path)
@@ -177,7 +177,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_end_is_the_same(
 
 def test_ctrl_c_before_the_run_leaves_nothing(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(Interrupted, match="nothing is kept"):
-        synth(tiny.config(weights, tmp_path / "run"), watch=Stop(phase="prepare"))
+        synth(tiny.config(weights, tmp_path / "run"), listener=Stop(phase="prepare"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -271,7 +271,7 @@ def test_a_finished_run_is_only_read(finished: Result) -> None:
 def test_a_run_that_another_process_works_on_is_left_alone(weights: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(Interrupted):
-        synth(tiny.config(weights, out), watch=Stop(cycle=1))
+        synth(tiny.config(weights, out), listener=Stop(cycle=1))
     with (
         RunFolder.open(out),
         pytest.raises(RunError, match=f"in use by process {os.getpid()}"),
@@ -284,7 +284,7 @@ def test_another_data_set_than_the_run_began_with_is_refused(
 ) -> None:
     out = tmp_path / "run"
     with pytest.raises(Interrupted):
-        synth(tiny.config(weights, out), watch=Stop(cycle=1))
+        synth(tiny.config(weights, out), listener=Stop(cycle=1))
     noisy: Dataset = tiny.bars(noise=70.0)
     monkeypatch.setattr(tiny, "bars", lambda: noisy)
     with pytest.raises(RunError, match="the data set of .* train_sha256 differs"):
@@ -294,7 +294,7 @@ def test_another_data_set_than_the_run_began_with_is_refused(
 def test_a_changed_prototype_is_refused(weights: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(Interrupted):
-        synth(tiny.config(weights, out), watch=Stop(cycle=1))
+        synth(tiny.config(weights, out), listener=Stop(cycle=1))
     kept = out / "prototype" / "weights.safetensors"
     content = bytearray(kept.read_bytes())
     content[-1] ^= 1
@@ -310,7 +310,7 @@ def test_a_run_goes_on_without_the_weights_file_it_was_given(
     copy.write_bytes(weights.read_bytes())
     out = tmp_path / "run"
     with pytest.raises(Interrupted):
-        synth(tiny.config(copy, out), watch=Stop(cycle=1))
+        synth(tiny.config(copy, out), listener=Stop(cycle=1))
     copy.unlink()
     resume(out)
     assert networks(out) == networks(finished.path)
@@ -322,7 +322,7 @@ def test_a_part_that_cannot_be_looked_into_is_in_the_onnx_files(tmp_path: Path) 
     )
     config = tiny.config(tmp_path, tmp_path / "run", prototype=prototype)
     with pytest.raises(Interrupted):
-        synth(config, watch=Stop(cycle=1))
+        synth(config, listener=Stop(cycle=1))
     result = resume(tmp_path / "run")
     for finalist in result.finalists:
         assert finalist.latency is not None
@@ -351,7 +351,7 @@ def test_a_part_that_onnx_has_no_word_for_costs_only_the_onnx_files(
     prototype = PrototypeConfig(network="tests.runs.tiny:wordless", weights=weights)
     config = tiny.config(tmp_path, tmp_path / "run", prototype=prototype)
     heard = Heard()
-    result = synth(config, watch=heard)
+    result = synth(config, listener=heard)
     assert any("no ONNX files" in note and "i0e" in note for note in heard.notes)
     assert not list(result.path.rglob("network.onnx"))
     assert all(finalist.latency is None for finalist in result.finalists)
@@ -374,7 +374,7 @@ def test_what_cannot_be_timed_on_noise_ends_without_a_latency(tmp_path: Path) ->
     prototype = PrototypeConfig(network="tests.runs.tiny:logarithmic", weights=weights)
     heard = Heard()
     config = tiny.config(tmp_path, tmp_path / "run", prototype=prototype)
-    result = synth(config, watch=heard)
+    result = synth(config, listener=heard)
     assert any("no latency" in note and "not finite" in note for note in heard.notes)
     for finalist in result.finalists:
         assert (finalist.folder / "network.onnx").exists()
@@ -388,14 +388,14 @@ def test_a_state_reads_back_as_it_was_written(finished: Result) -> None:
     folder = finished.path / "state" / "0002"
     graph = Graph.from_json((finished.path / "prototype" / "graph.json").read_text())
     files = state_files.read_files(folder)
-    state = state_files.restore(2, files, Space(couple(graph), align=1))
+    state = state_files.restore(2, files, Space(couple(graph), round_to=1))
     assert state_files.dump(state) == files
 
 
 def test_an_unfinished_run_has_no_result(weights: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(Interrupted):
-        synth(tiny.config(weights, out), watch=Stop(cycle=1))
+        synth(tiny.config(weights, out), listener=Stop(cycle=1))
     with pytest.raises(RunError, match="has no finalists yet"):
         read_result(out)
 
@@ -430,7 +430,7 @@ def test_an_interrupted_training_of_the_prototype_goes_on_to_the_same_run(
 ) -> None:
     whole = synth(training(tmp_path / "whole"))
     with pytest.raises(Interrupted, match="before the first cycle; go on with: .* --resume"):
-        synth(training(tmp_path / "run"), watch=Stop(progress="prototype"))
+        synth(training(tmp_path / "run"), listener=Stop(progress="prototype"))
     checkpoint = tmp_path / "run" / "training" / "checkpoint.safetensors"
     with safe_open(checkpoint, framework="np") as file:
         assert int(file.metadata()["step"]) > 0
@@ -444,7 +444,7 @@ def test_an_interrupted_training_of_the_prototype_goes_on_to_the_same_run(
 
 
 def test_a_plan_trains_no_prototype(training: Callable[[Path], RunConfig], tmp_path: Path) -> None:
-    forecast = prepare(training(tmp_path / "run"), watch=Stop(progress="prototype")).forecast()
+    forecast = prepare(training(tmp_path / "run"), listener=Stop(progress="prototype")).forecast()
     assert forecast.search_top1_pct is None
     assert forecast.macs[0] < forecast.macs[1]
     assert not (tmp_path / "run").exists()
@@ -459,7 +459,7 @@ class Kill(Silent):
 
 def test_the_time_of_a_killed_session_is_counted(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemError):
-        synth(tiny.config(weights, tmp_path / "run"), watch=Kill())
+        synth(tiny.config(weights, tmp_path / "run"), listener=Kill())
     seconds = json.loads((tmp_path / "run" / "phases.json").read_text())
     (entry,) = (
         e for e in RunFolder.open(tmp_path / "run", lock=False).read_journal() if e["cycle"]
@@ -475,7 +475,7 @@ def test_the_default_folder_is_the_first_free_one(
     stop = Stop(phase="initialise")
     for name in ("net-bars-3", "net-bars-3.2"):
         with pytest.raises(Interrupted, match=f"--resume runs/{name}$"):
-            synth(tiny.config(weights, None), watch=stop)
+            synth(tiny.config(weights, None), listener=stop)
 
 
 def test_a_data_config_of_the_run_is_the_one_in_the_folder(finished: Result) -> None:

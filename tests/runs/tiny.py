@@ -152,7 +152,7 @@ def config(weights: Path, out: Path | None, **changes: object) -> RunConfig:
         "prototype": PrototypeConfig(network="tests.runs.tiny:net", weights=weights),
         "data": DataConfig(source="tests.runs.tiny:bars"),
         "search": SearchConfig(
-            cycles=2, warmup_images=256, images=256, probe_images=60, candidates=48, align=1
+            cycles=2, warmup_images=256, images=256, probe_images=60, candidates=48, round_to=1
         ),
         "finalists": FinalistsConfig(count=2, epochs=3, batch=32),
         "latency": LatencyConfig(repeats=20),

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from gensynth.prototypes.resnet import ResNet
-from gensynth.search.importance import Insight
+from gensynth.search.importance import Importance
 from gensynth.search.inquisitor import SHORT, Inquisitor, Observation
 from gensynth.space.coupling import couple
 from gensynth.space.points import Points
@@ -21,9 +21,9 @@ def space() -> Space:
     return Space(couple(trace(module, torch.zeros(1, 1, 8, 8), name="small")))
 
 
-def insight(seed: int = 0) -> Insight:
+def insight(seed: int = 0) -> Importance:
     random = np.random.default_rng(seed)
-    return Insight(
+    return Importance(
         channel_nats=tuple(np.exp(random.normal(-4, 1, size)) for size in space().sizes),
         block_nats=np.array([0.5, 0.2, 0.1]),
         dimension=np.array([3.0, 2.0, 4.0, 2.0, 5.0, 3.0]),
@@ -46,7 +46,9 @@ def planted_logit(points: Points) -> np.ndarray:
     relative = space().relative(points)
     alive = space().living(points)
     wide = np.where(alive, np.log(np.maximum(relative, 1e-9)), 0.0)
-    return 2.5 + 0.3 * wide[:, 5] + 0.15 * wide.mean(axis=1) - 0.2 * (~points.bits).sum(axis=1)
+    return (
+        2.5 + 0.3 * wide[:, 5] + 0.15 * wide.mean(axis=1) - 0.2 * (~points.kept_blocks).sum(axis=1)
+    )
 
 
 def observe(
@@ -57,7 +59,7 @@ def observe(
     for i, value in enumerate(planted_logit(points) + gain):
         observation = Observation(
             tuple(int(w) for w in points.widths[i]),
-            tuple(bool(b) for b in points.bits[i]),
+            tuple(bool(b) for b in points.kept_blocks[i]),
             fidelity,
             int(random.binomial(4000, 1 / (1 + np.exp(-value)))),
             4000,
@@ -70,4 +72,4 @@ def observe(
 def learned() -> Inquisitor:
     points = random_points(60, seed=1)
     shifts = np.exp(0.5 - 2 * planted_logit(points))  # the worse, the farther
-    return observe(Inquisitor(space(), insight()).shifted(points, shifts.tolist(), 0), points, 2)
+    return observe(Inquisitor(space(), insight()).hear(points, shifts.tolist(), 0), points, 2)

@@ -99,7 +99,7 @@ def test_nothing_that_still_fits_is_left_out() -> None:
         for group in np.flatnonzero(space.living(points)[index]):
             widths = points.widths[index : index + 1].copy()
             widths[0, group] += 1
-            wider = space.costs(Points(widths, points.bits[index : index + 1]))[0]
+            wider = space.costs(Points(widths, points.kept_blocks[index : index + 1]))[0]
             assert widths[0, group] > space.sizes[group] or (wider > bounds).any()
 
 
@@ -117,7 +117,7 @@ def test_a_wider_limit_costs_no_gain() -> None:
 
 def documented_gain(space: Space, theta: Theta, points: Points) -> float:
     """Return sum_g f_g(k_g) and the blocks' gains, of a seed that tilts nothing."""
-    total = float(np.exp(theta.block)[points.bits[0]].sum())
+    total = float(np.exp(theta.block)[points.kept_blocks[0]].sum())
     for g in np.flatnonzero(space.living(points)[0]):
         rank = np.arange(1, space.sizes[g] + 1)
         steps = np.exp(theta.sharpness * -np.sort(-theta.u[g]))
@@ -180,7 +180,7 @@ def test_many_seeds_at_once_are_each_seed_alone() -> None:
     for seed in range(12):
         alone = generator.points([seed])
         assert alone.widths[0].tolist() == together.widths[seed].tolist()
-        assert alone.bits[0].tolist() == together.bits[seed].tolist()
+        assert alone.kept_blocks[0].tolist() == together.kept_blocks[seed].tolist()
 
 
 def test_parameters_of_each_network_are_its_own() -> None:

@@ -1,4 +1,4 @@
-"""Insight and predictions, against planted truths and sums by hand."""
+"""Importance and predictions, against planted truths and sums by hand."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ import pytest
 
 from gensynth.probing.probe import Responses
 from gensynth.search.features import Features
-from gensynth.search.importance import FLOOR_NATS, LEARNING_RATE, consolidate, first_insight
+from gensynth.search.importance import FLOOR_NATS, LEARNING_RATE, consolidate, first_importance
 from gensynth.search.inquisitor import FULL, SHORT, Inquisitor
 from gensynth.space.points import Points
 from tests.search.planted import (
@@ -34,18 +34,18 @@ def answers(
             width = points.widths[0, g]
             answer[:width] = gain * values[:width]
         seen.append(answer)
-    blocks = np.where(points.bits[0], gain * block_nats, np.nan)
+    blocks = np.where(points.kept_blocks[0], gain * block_nats, np.nan)
     return Responses(tuple(seen), {}, np.ones(len(nats)), blocks, {}, 100)
 
 
 WHOLE = points_at(6, 6, 8, 8, 10, 10)
 
 
-def test_the_first_insight_is_what_the_prototype_answered() -> None:
+def test_the_first_importance_is_what_the_prototype_answered() -> None:
     known = insight()
     responses = answers(known.channel_nats, WHOLE, known.block_nats)
-    responses.dimension[2] = np.nan  # nobody reads it
-    first = first_insight(responses)
+    responses.effective_rank[2] = np.nan  # nobody reads it
+    first = first_importance(responses)
     for found, told in zip(first.channel_nats, known.channel_nats, strict=True):
         assert found.tolist() == told.tolist()
     assert first.block_nats.tolist() == known.block_nats.tolist()
@@ -154,7 +154,7 @@ def test_a_planted_accuracy_is_predicted_with_honest_intervals() -> None:
 def test_a_planted_shift_is_predicted() -> None:
     unseen = random_points(100, seed=4)
     truth = 0.5 - 2 * planted_logit(unseen)
-    mean, sd = learned().predict_shift(unseen)
+    mean, sd = learned().predict_divergence(unseen)
     assert np.corrcoef(mean, truth)[0, 1] > 0.97
     assert (np.abs(mean - truth) < 1.96 * sd).mean() > 0.9
 
@@ -169,16 +169,16 @@ def test_full_distillation_has_its_own_accuracy() -> None:
 def test_a_network_that_was_probed_is_judged_by_its_own_shift() -> None:
     # The same network, said to have answered like the prototype, or not at all like it.
     point = random_points(1, seed=8)
-    near = learned().shifted(point, [1e-3], 1)
-    far = learned().shifted(point, [3.0], 1)
+    near = learned().hear(point, [1e-3], 1)
+    far = learned().hear(point, [3.0], 1)
     assert near.predict(point, SHORT)[0] > far.predict(point, SHORT)[0]
 
 
 def test_a_shift_as_predicted_leaves_less_doubt() -> None:
     point = random_points(1, seed=8)
-    (mean,), (doubt,) = learned().predict_shift(point)
-    told = learned().shifted(point, [float(np.exp(mean))], 0)
-    assert told.predict_shift(point)[1][0] < doubt
+    (mean,), (doubt,) = learned().predict_divergence(point)
+    told = learned().hear(point, [float(np.exp(mean))], 0)
+    assert told.predict_divergence(point)[1][0] < doubt
     assert told.predict(point, SHORT)[1][0] < learned().predict(point, SHORT)[1][0]
 
 
@@ -211,7 +211,7 @@ def test_nothing_that_was_heard_changes_an_older_inquisitor() -> None:
     start = Inquisitor(space(), insight())
     before = json.dumps(start.to_document())
     points = random_points(2, seed=11)
-    start.shifted(points, [0.1, 0.2], 0)
+    start.hear(points, [0.1, 0.2], 0)
     observe(start, points, 0)
     start.consolidate(WHOLE, answers(insight(3).channel_nats, WHOLE, np.ones(3)))
     assert json.dumps(start.to_document()) == before

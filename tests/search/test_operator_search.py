@@ -141,12 +141,10 @@ def test_without_operators_an_inquisitor_is_that_of_before(
         "one": (1.0, 2.0), "macs": (0.2, 0.5), "params": (0.2, 0.5), "width": (0.2, 0.3),
         "removed": (-0.2, 0.3), "kept": (0.2, 0.3), "rank": (-0.1, 0.3), "blocks": (-0.1, 0.3),
     }  # fmt: skip
-    monkeypatch.setattr(
-        "gensynth.search.inquisitor._ACCURACY_PRIOR", {**named, "operators": (0, 1)}
-    )
+    monkeypatch.setattr("gensynth.search.inquisitor._SCORE_PRIOR", {**named, "operators": (0, 1)})
     extra = ((-0.5, 0.4), (1.0, 0.7), (0.2, 0.2))
     monkeypatch.setattr("gensynth.search.inquisitor._EXTRA_PRIOR", extra)
-    monkeypatch.setattr("gensynth.search.regression.SCATTERS", np.geomspace(0.01, 0.3, 6))
+    monkeypatch.setattr("gensynth.search.regression.RESIDUAL_SDS", np.geomspace(0.01, 0.3, 6))
     monkeypatch.setattr("gensynth.search.regression.NEGLIGIBLE", 1e-4)
     inquisitor = planted.learned.__wrapped__()  # not one that has predicted by other priors
     mean, _ = inquisitor.predict(planted.random_points(3, 9), FULL)
@@ -182,13 +180,13 @@ def test_nothing_that_still_fits_is_left_out() -> None:
         for group in np.flatnonzero(space.living(points)[index]):
             widths = one.widths.copy()
             widths[0, group] += 1
-            wider = space.costs(Points(widths, one.bits, one.operators))[0]
+            wider = space.costs(Points(widths, one.kept_blocks, one.operators))[0]
             assert widths[0, group] > space.sizes[group] or (wider > bounds).any()
-        gone = (~one.bits[0] & space.site_owners).any(axis=1)
+        gone = (~one.kept_blocks[0] & space.site_owners).any(axis=1)
         for site in np.flatnonzero(points.operators[index] * ~gone):  # back to dense loses nothing
             operators = points.operators[index : index + 1].copy()
             operators[0, site] = 0
-            dense = space.costs(Points(one.widths, one.bits, operators))[0]
+            dense = space.costs(Points(one.widths, one.kept_blocks, operators))[0]
             assert (dense > bounds).any()
 
 
@@ -196,7 +194,7 @@ def test_a_removed_block_has_no_operators() -> None:
     space = free_space("resnet8")
     points = Generator(space, free_theta(space), limits_of(space, 0.02, None)).points(range(20))
     assert points.operators is not None
-    gone = (~points.bits[:, None, :] & space.site_owners).any(axis=2)
+    gone = (~points.kept_blocks[:, None, :] & space.site_owners).any(axis=2)
     assert gone.any()
     assert not points.operators[gone].any()
 
@@ -289,11 +287,11 @@ def observer() -> tuple[Space, Inquisitor, Points]:
         random.integers(0, 3, (60, len(space.sites))),
         0,
     )
-    points = Points(plain.widths, plain.bits, chosen.astype(np.int8))
+    points = Points(plain.widths, plain.kept_blocks, chosen.astype(np.int8))
     inquisitor = Inquisitor(space, insight)
     worse = np.asarray(points.operators == 1).mean(axis=1)
     shifts = np.exp(-1 + 2 * worse)
-    inquisitor = inquisitor.shifted(points, shifts.tolist(), 0)
+    inquisitor = inquisitor.hear(points, shifts.tolist(), 0)
     for (widths, bits, operators), harm in zip(points.rows(), worse, strict=True):
         share = 1 / (1 + np.exp(-(2.5 - 2 * harm)))
         correct = int(random.binomial(4000, share))
@@ -309,7 +307,7 @@ def test_an_inquisitor_learns_which_operator_does_harm() -> None:
     means = []
     for operator in (0, 1, 2):
         chosen = np.where(space.sites.allowed[:, 1:].all(axis=1), operator, 0)[None]
-        point = Points(one.widths, one.bits, chosen.astype(np.int8))
+        point = Points(one.widths, one.kept_blocks, chosen.astype(np.int8))
         mean, _ = inquisitor.predict(point, SHORT)
         means.append(float(mean[0]))
     dense, separable, low_rank = means

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from gensynth.search import regression
-from gensynth.search.regression import REACHES, SCATTERS, Posterior, fit, logit, sigmoid
+from gensynth.search.regression import EFFECT_SDS, RESIDUAL_SDS, Posterior, fit, logit, sigmoid
 
 RANDOM = np.random.default_rng(0)
 
@@ -15,8 +15,8 @@ RANDOM = np.random.default_rng(0)
 @pytest.fixture
 def one_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave no choice of scales: reach 0.3, scatter 0.1."""
-    monkeypatch.setattr(regression, "REACHES", np.array([0.3]))
-    monkeypatch.setattr(regression, "SCATTERS", np.array([0.1]))
+    monkeypatch.setattr(regression, "EFFECT_SDS", np.array([0.3]))
+    monkeypatch.setattr(regression, "RESIDUAL_SDS", np.array([0.1]))
 
 
 @pytest.mark.usefixtures("one_scale")
@@ -77,7 +77,7 @@ def test_scales_are_averaged_by_their_marginal_likelihood() -> None:
     # The mixture sampled: a pair by scipy's density of the data, then weights given the pair.
     features, logits, variances = problem(9, seed=2)
     found = fit(features, logits, variances, **PRIOR)
-    pairs = list(itertools.product(REACHES, SCATTERS))
+    pairs = list(itertools.product(EFFECT_SDS, RESIDUAL_SDS))
     log_p, samples = [], []
     random = np.random.default_rng(0)
     for reach, scatter in pairs:
@@ -103,8 +103,8 @@ def test_without_an_observation_the_prior_is_left() -> None:
     found = fit(np.zeros((0, 3)), np.zeros(0), np.zeros(0), **PRIOR)
     assert found.mean == pytest.approx(PRIOR["prior_mean"])
     assert np.sqrt(np.diag(found.factor @ found.factor.T))[:2] == pytest.approx([1.0, 0.5])
-    assert found.reach == pytest.approx(REACHES[len(REACHES) // 2])
-    assert found.scatter == pytest.approx(SCATTERS[len(SCATTERS) // 2])
+    assert found.reach == pytest.approx(EFFECT_SDS[len(EFFECT_SDS) // 2])
+    assert found.scatter == pytest.approx(RESIDUAL_SDS[len(RESIDUAL_SDS) // 2])
 
 
 def test_planted_weights_are_found() -> None:

@@ -50,9 +50,9 @@ def check_moves(space: Space, points: Points, steps: np.ndarray) -> None:
             after = exact(space, replace(points, widths=widths), i)
             assert by_width[i, g] == pytest.approx(costs[i] - after, abs=1e-6)
         for b in range(len(space.coupling.blocks)):
-            bits = points.bits.copy()
+            bits = points.kept_blocks.copy()
             bits[i, b] = False
-            after = exact(space, replace(points, bits=bits), i)
+            after = exact(space, replace(points, kept_blocks=bits), i)
             assert by_block[i, b].tolist() == (costs[i] - after).tolist()
 
 
@@ -107,7 +107,7 @@ def with_operators(space: Space, points: Points, seed: int) -> Points:
     random = np.random.default_rng(seed)
     scores = random.random((len(points), *space.sites.allowed.shape))
     chosen = np.where(space.sites.allowed, scores, -1).argmax(axis=2).astype(np.int8)
-    return Points(points.widths, points.bits, chosen)
+    return Points(points.widths, points.kept_blocks, chosen)
 
 
 def check_operator_savings(space: Space, points: Points) -> None:
@@ -119,6 +119,6 @@ def check_operator_savings(space: Space, points: Points) -> None:
         for site, option in zip(*np.nonzero(space.sites.allowed), strict=True):
             operators = points.operators.copy()
             operators[i, site] = option
-            after = exact(space, Points(points.widths, points.bits, operators), i)
+            after = exact(space, Points(points.widths, points.kept_blocks, operators), i)
             assert saved[i, site, option].tolist() == np.subtract(now, after).tolist()
     assert (saved[:, ~space.sites.allowed] == -np.inf).all()

@@ -195,7 +195,7 @@ def test_a_channel_that_multiplies_all_others_stays() -> None:
     )
     assert groups_of(graph) == {"a": 7}
     (group,) = couple(graph).groups
-    assert couple(graph).labels["one"][0] not in group.channels
+    assert couple(graph).channel_ids["one"][0] not in group.channels
 
 
 def test_a_convolution_to_one_channel_narrows_with_what_it_reads() -> None:
@@ -288,7 +288,7 @@ def test_every_channel_of_a_group_is_labelled_once() -> None:
         coupling = couple(compose(seed))
         channels = [label for group in coupling.groups for label in group.channels]
         assert len(channels) == len(set(channels))
-        present = np.unique(np.concatenate(list(coupling.labels.values())))
+        present = np.unique(np.concatenate(list(coupling.channel_ids.values())))
         assert set(channels) <= set(present.tolist())
 
 

@@ -135,7 +135,7 @@ def test_a_channel_without_another_of_its_kind_stays() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_every_channel_is_free_or_frozen_with_a_reason(seed: int) -> None:
     coupling = couple(compose(seed))
-    present = {label for labels in coupling.labels.values() for label in labels.tolist()}
+    present = {label for labels in coupling.channel_ids.values() for label in labels.tolist()}
     free = [channel for group in coupling.groups for channel in group.channels]
     frozen = [channel for part in coupling.frozen for channel in part.channels]
     assert sorted(free + frozen) == sorted(present)

@@ -233,7 +233,7 @@ def test_a_selection_with_operators_and_its_point_are_inverse() -> None:
     for index in range(len(points)):
         selection = space.selection(points, index, first_channels(space))
         again = space.point(selection)
-        gone = (~points.bits[index] & space.site_owners).any(axis=1)
+        gone = (~points.kept_blocks[index] & space.site_owners).any(axis=1)
         assert again.operators is not None
         assert again.operators[0].tolist() == np.where(gone, 0, points.operators[index]).tolist()
         assert space.costs(again)[0].tolist() == exact(space, points, index)

@@ -52,9 +52,9 @@ def test_savings_sum_over_all_blocks_of_a_residual_network() -> None:
     # Blocks side by side: removing all saves the sum of what removing each saves.
     space = space_of("resnet")
     points = random_points(space, 3, seed=3)
-    points.bits[:] = True
+    points.kept_blocks[:] = True
     costs, _, by_block = space.moves(points, np.zeros_like(points.widths))
-    without = space.costs(Points(points.widths, np.zeros_like(points.bits)))
+    without = space.costs(Points(points.widths, np.zeros_like(points.kept_blocks)))
     assert (costs - by_block.sum(axis=1)).tolist() == without.tolist()
 
 
@@ -65,7 +65,7 @@ def test_a_group_lives_where_some_vertex_has_it() -> None:
         graph = space.coupling.apply(space.selection(points, 0, first_channels(space)))
         names = {vertex.name for vertex in graph.vertices}
         present = [
-            any(group.channels[0] in space.coupling.labels[name] for name in names)
+            any(group.channels[0] in space.coupling.channel_ids[name] for name in names)
             for group in space.coupling.groups
         ]
         assert space.living(points)[0].tolist() == present
@@ -74,7 +74,7 @@ def test_a_group_lives_where_some_vertex_has_it() -> None:
 def test_a_group_that_went_with_its_block_has_no_relative_width() -> None:
     space = space_of("resnet")
     points = space.whole(1)
-    points.bits[0, 0] = False  # stage1.0, whose inner width begins in stage1.0.conv1
+    points.kept_blocks[0, 0] = False  # stage1.0, whose inner width begins in stage1.0.conv1
     inner = [group.name for group in space.coupling.groups].index("stage1.0.conv1")
     relative = space.relative(points)[0]
     assert relative[inner] == 0.0
@@ -88,7 +88,7 @@ def test_selection_and_point_are_inverse_where_groups_live() -> None:
         again = space.point(space.selection(points, index, first_channels(space)))
         alive = space.living(points)[index]
         assert (again.widths[0] == points.widths[index])[alive].all()
-        assert again.bits[0].tolist() == points.bits[index].tolist()
+        assert again.kept_blocks[0].tolist() == points.kept_blocks[index].tolist()
 
 
 def test_a_selection_keeps_the_first_of_the_ranking() -> None:
@@ -104,9 +104,9 @@ def test_a_selection_keeps_the_first_of_the_ranking() -> None:
 
 
 def test_widths_do_not_fall_below_the_alignment() -> None:
-    space = Space(space_of("resnet").coupling, align=8)
+    space = Space(space_of("resnet").coupling, round_to=8)
     assert space.floors.tolist() == [8] * 6
-    narrow = Space(couple(narrow_graph()), align=8)
+    narrow = Space(couple(narrow_graph()), round_to=8)
     assert narrow.floors.tolist() == [min(8, int(size)) for size in narrow.sizes]
 
 
@@ -118,7 +118,7 @@ def test_many_networks_are_costed_as_one_batch() -> None:
     space = space_of("resnet")
     points = random_points(space, 30, seed=5)
     one_by_one = [
-        space.costs(Points(points.widths[i : i + 1], points.bits[i : i + 1]))[0]
+        space.costs(Points(points.widths[i : i + 1], points.kept_blocks[i : i + 1]))[0]
         for i in range(len(points))
     ]
     assert np.array_equal(space.costs(points), np.array(one_by_one))

@@ -40,7 +40,7 @@ def test_the_block_is_halved_until_half_of_the_groups_have_two_of_it() -> None:
 
 def test_what_a_run_file_asks_for_is_taken_as_it_is() -> None:
     assert width_step((8, 8), block=16, asked=16).channels == 16
-    config = RunConfig(search=SearchConfig(align=3))
+    config = RunConfig(search=SearchConfig(round_to=3))
     assert step_of(config, coupling()).channels == 3
 
 

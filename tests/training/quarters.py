@@ -9,7 +9,7 @@ from gensynth.data.views import Views
 from gensynth.network.compute import Compute
 from gensynth.prototypes.resnet import ResNet
 from gensynth.space.prototype import Prototype, read_prototype
-from gensynth.training.evaluator import Workshop
+from gensynth.training.evaluator import Evaluator
 from gensynth.training.fit import Teacher
 
 
@@ -36,7 +36,7 @@ def prototype_of(module: nn.Module) -> Prototype:
     return read_prototype(module.eval(), (1, 8, 8), name="small", classes=4)
 
 
-def workshop_of(module: nn.Module) -> Workshop:
+def workshop_of(module: nn.Module) -> Evaluator:
     data, compute, prototype = quarters(), Compute(), prototype_of(module)
     views = Views(data, data.train, seed=3)
-    return Workshop(prototype, data, views, Teacher(prototype.network(), views, compute), compute)
+    return Evaluator(prototype, data, views, Teacher(prototype.network(), views, compute), compute)

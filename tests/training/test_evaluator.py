@@ -15,7 +15,7 @@ from gensynth.network.compute import Compute
 from gensynth.network.module import Network, build
 from gensynth.prototypes.resnet import ResNet
 from gensynth.trace import trace
-from gensynth.training.evaluator import Workshop, recalibrate
+from gensynth.training.evaluator import Evaluator, recalibrate
 from gensynth.training.fit import Recipe, Teacher, fit
 from tests.training.quarters import prototype_of, quarters, small_resnet, workshop_of
 
@@ -163,18 +163,18 @@ def test_recalibration_needs_a_batch() -> None:
         recalibrate(network, [])
 
 
-def evaluate(workshop: Workshop, recipe: Recipe, **options: object) -> Network:
-    graph = workshop.prototype.coupling.apply(SELECTION)
-    network = workshop.inherit(graph, workshop.prototype.weights)
-    workshop.distil(network, recipe, **options)  # type: ignore[arg-type]
+def evaluate(evaluator: Evaluator, recipe: Recipe, **options: object) -> Network:
+    graph = evaluator.prototype.coupling.apply(SELECTION)
+    network = evaluator.inherit(graph, evaluator.prototype.weights)
+    evaluator.distil(network, recipe, **options)  # type: ignore[arg-type]
     return network
 
 
 def test_inheriting_takes_slices_and_fresh_statistics() -> None:
-    workshop = workshop_of(small_resnet())
-    graph = workshop.prototype.coupling.apply(SELECTION)
-    network = workshop.inherit(graph, workshop.prototype.weights)
-    own, whole = network.state_dict(), workshop.prototype.weights
+    evaluator = workshop_of(small_resnet())
+    graph = evaluator.prototype.coupling.apply(SELECTION)
+    network = evaluator.inherit(graph, evaluator.prototype.weights)
+    own, whole = network.state_dict(), evaluator.prototype.weights
     assert torch.equal(own["conv1.weight"], whole["conv1.weight"][[0, 2, 3]])
     expected = whole["stage2.0.conv1.weight"][[1, 4, 5, 6]][:, [0, 2, 3]]
     assert torch.equal(own["stage2.0.conv1.weight"], expected)
@@ -192,16 +192,16 @@ def test_what_another_network_did_before_does_not_matter() -> None:
     # The teacher's answers are kept, and torch's own random state is somewhere else.
     recipe = Recipe(epochs=1.5, batch=32, peak_lr=0.05)
     alone = evaluate(workshop_of(small_resnet()), recipe)
-    workshop = workshop_of(small_resnet())
-    evaluate(workshop, Recipe(epochs=2, batch=32, peak_lr=0.1))
+    evaluator = workshop_of(small_resnet())
+    evaluate(evaluator, Recipe(epochs=2, batch=32, peak_lr=0.1))
     torch.rand(7)
-    assert bits(evaluate(workshop, recipe)) == bits(alone)
+    assert bits(evaluate(evaluator, recipe)) == bits(alone)
 
 
 def test_distilling_from_another_epoch_sees_other_images() -> None:
     recipe = Recipe(epochs=1, batch=32, peak_lr=0.05)
-    workshop = workshop_of(small_resnet())
-    assert bits(evaluate(workshop, recipe)) != bits(evaluate(workshop, recipe, first_epoch=5))
+    evaluator = workshop_of(small_resnet())
+    assert bits(evaluate(evaluator, recipe)) != bits(evaluate(evaluator, recipe, first_epoch=5))
 
 
 class Interrupted(Exception):
@@ -243,11 +243,11 @@ def test_a_training_that_was_interrupted_ends_with_the_same_bits(
 
 
 def test_training_learns_what_is_easy() -> None:
-    workshop = workshop_of(small_resnet())
-    network = workshop.prototype.network()
-    before = workshop.correct(network, workshop.dataset.search)
-    fit(network, workshop.views, Recipe(epochs=12, batch=16, peak_lr=0.05), Compute())
-    assert workshop.correct(network, workshop.dataset.search) > max(before, 55)
+    evaluator = workshop_of(small_resnet())
+    network = evaluator.prototype.network()
+    before = evaluator.correct(network, evaluator.dataset.search)
+    fit(network, evaluator.views, Recipe(epochs=12, batch=16, peak_lr=0.05), Compute())
+    assert evaluator.correct(network, evaluator.dataset.search) > max(before, 55)
 
 
 def test_one_step_of_distillation_by_hand() -> None:
@@ -296,10 +296,10 @@ def test_only_weights_of_several_dimensions_decay() -> None:
 
 
 def test_absorbing_moves_the_slice_and_nothing_else() -> None:
-    workshop = workshop_of(small_resnet())
-    weights = workshop.prototype.weights
-    network = evaluate(workshop, Recipe(epochs=1, batch=32, peak_lr=0.05))
-    moved = workshop.absorb(weights, network, 0.25)
+    evaluator = workshop_of(small_resnet())
+    weights = evaluator.prototype.weights
+    network = evaluate(evaluator, Recipe(epochs=1, batch=32, peak_lr=0.05))
+    moved = evaluator.absorb(weights, network, 0.25)
     before, after = weights["conv1.weight"], moved["conv1.weight"]
     tuned = network.state_dict()["conv1.weight"]
     kept = [0, 2, 3]
@@ -311,20 +311,20 @@ def test_absorbing_moves_the_slice_and_nothing_else() -> None:
 
 
 def test_training_of_ones_own_takes_the_place_of_ours() -> None:
-    workshop = workshop_of(small_resnet())
+    evaluator = workshop_of(small_resnet())
     seen: list[tuple[nn.Module, Recipe]] = []
 
     def own(network: nn.Module, views: Views, recipe: Recipe, teacher: Teacher) -> None:
-        assert views is workshop.views
-        assert teacher is workshop.teacher
+        assert views is evaluator.views
+        assert teacher is evaluator.teacher
         seen.append((network, recipe))
 
-    mine = Workshop(
-        workshop.prototype,
-        workshop.dataset,
-        workshop.views,
-        workshop.teacher,
-        workshop.compute,
+    mine = Evaluator(
+        evaluator.prototype,
+        evaluator.dataset,
+        evaluator.views,
+        evaluator.teacher,
+        evaluator.compute,
         trainer=own,
     )
     recipe = Recipe(epochs=1, batch=32)
