@@ -85,9 +85,9 @@ def finalists(run: Path) -> dict[str, tuple[Network, tuple[Tensor, ...]]]:
     """Return the finalists of a run, and images for each, by name."""
     found: dict[str, tuple[Network, tuple[Tensor, ...]]] = {}
     for source in networks.sources(run):
-        if source.images is None:
+        if source.search is None:
             raise SystemExit(f"{run} is compared on its own data: {source.why_not}")
-        read = source.reading(source.images[:RUN_IMAGES])
+        read = source.reading(source.search.images[:RUN_IMAGES])
         found[source.name] = (source.network.eval(), (torch.from_numpy(read),))
     return found
 

@@ -115,9 +115,10 @@ class Ledger:
 
 def _entry(line: bytes) -> dict[str, Any]:
     entry: dict[str, Any] = json.loads(line)
+    is_result = entry["event"] == "result"
     needed = {"network", "split", "n"}
     if not needed <= entry.keys():
         raise KeyError(", ".join(needed - entry.keys()))
-    if entry["event"] == "result":
-        read_score(entry, "")
+    if is_result:
+        read_score(entry)
     return entry

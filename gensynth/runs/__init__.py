@@ -1,6 +1,7 @@
 """From a run file to a folder of certified networks, and back.
 
 prepare, plan, obtain_prototype    a run made ready before anything is written
+objects                            a prototype and data given as Python objects
 run                                synth and resume
 folder, journal, state_files       what a run keeps while it goes on
 finalists, full_distillation       the networks that a run ends with

@@ -10,7 +10,8 @@ substitutes        what may stand for a dense convolution, as graphs
 placement          a substitute in the place of a convolution
 resolution         the input resized, for the network as a whole
 operator_choices   where which substitute may stand, and what it costs there
-bilinear_cost      costs as coefficients of neighbouring widths
+cost_model         what a cost is: names, and every vertex from the channels it reads and writes
+bilinear_cost      exact parameters and MACs, as coefficients of neighbouring widths
 points             many networks as arrays
 space              Space: their costs, and what the next moves save
 width_step         how many channels a width changes by at a time

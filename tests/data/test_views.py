@@ -55,7 +55,7 @@ def test_an_epoch_shows_each_image_once_with_its_label() -> None:
     read = normaliser(data)
     seen = []
     for batch in views.epoch(0, 8):
-        for image, label in zip(batch.images, batch.labels, strict=True):
+        for image, label in zip(batch.images, batch.targets, strict=True):
             places = [
                 place
                 for place, original in enumerate(data.train.images)

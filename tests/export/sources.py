@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from gensynth.data.dataset import Split
 from gensynth.export.source import Reading, Source
 from gensynth.network.module import build
+from gensynth.tasks.classification import Classification
 from tests.networks.single import small
 
 
@@ -18,7 +20,8 @@ def source() -> Source:
     images = np.random.default_rng(1).integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
     reading = Reading((3, 8, 8), (0.5, 0.4, 0.3), (0.2, 0.2, 0.25), "rgb", tuple("abcde"))
     labels = np.arange(40, dtype=np.int64) % 5
-    return Source("toy", network.eval(), reading, images, labels, None, None)
+    search = Split("search", images, labels)
+    return Source("toy", network.eval(), reading, Classification(), search, None, None)
 
 
 def alter(folder: Path, **changes: Any) -> None:

@@ -63,7 +63,7 @@ def test_the_manifest_says_what_the_run_says(
     assert gensynth("export", str(network), "--target", "x86-cpu", "--out", "out")[0] == 0
     found, card = manifest(here / "out" / name), json.loads((network / "card.json").read_text())
     accuracy = found["accuracy"]
-    assert (accuracy["before"], accuracy["n"]) == (card["search"]["correct"], card["search"]["n"])
+    assert accuracy["before"] == {key: card["search"][key] for key in ("correct", "n")}
     assert accuracy["after"] == accuracy["before"]
     assert (found["batch"], found["opset"], found["precision"]) == (None, 17, "fp32")
     assert found["classes"] == ["a", "b", "c", "d"]
@@ -83,8 +83,9 @@ def test_the_example_runs_alone_and_sees_what_the_network_sees(tmp_path: Path, c
     one = replace(one, reading=replace(one.reading, colour=colour))
     made = make(one, find_target("raspberry-pi"), precision="fp32", batch=None)
     write(made, tmp_path / "toy")
-    assert one.images is not None
-    shown = one.images[3] if colour == "rgb" else one.images[3][::-1]
+    assert one.search is not None
+    image = one.search.images[3]
+    shown = image if colour == "rgb" else image[::-1]
     Image.fromarray(np.ascontiguousarray(shown.transpose(1, 2, 0))).save(tmp_path / "other.png")
     # -I: neither this folder nor the user's packages are on the path.
     done = subprocess.run(
@@ -93,7 +94,7 @@ def test_the_example_runs_alone_and_sees_what_the_network_sees(tmp_path: Path, c
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     mean, std = (torch.tensor(v)[:, None, None] for v in (one.reading.mean, one.reading.std))
-    read = (torch.from_numpy(one.images[3]).float() / 255 - mean) / std
+    read = (torch.from_numpy(image).float() / 255 - mean) / std
     with torch.no_grad():
         shares = load_network(tmp_path / "toy").eval()(read[None])[0].softmax(0)
     seen = one.reading.classes[int(shares.argmax())]

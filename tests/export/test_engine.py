@@ -124,7 +124,9 @@ def test_an_artefact_is_verified_on_a_device(
 def test_a_file_for_onnx_runtime_is_run_by_the_agent_as_it_is(
     agent_home: Home, tmp_path: Path, precision: str, allowed: float
 ) -> None:
-    one = replace(source(), calibration=source().images)
+    one = source()
+    assert one.search is not None
+    one = replace(one, calibration=one.search.images)
     write(make(one, find_target("x86-cpu"), precision=precision, batch=None), tmp_path / "toy")
     parity, simulated = engine.verify_on(tmp_path / "toy", "local")
     assert (parity.images, simulated) == (8, False)

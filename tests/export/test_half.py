@@ -102,7 +102,7 @@ def test_an_artefact_in_fp16_verifies_and_counts_its_own_accuracy(tmp_path: Path
     made = make(source(), find_target("nvidia-gpu"), precision="fp16", batch=None)
     assert made.parity.tolerance == TOLERANCE
     assert made.accuracy is not None
-    assert made.accuracy.n == 40
+    assert made.accuracy.after.n == 40
     assert is_half(made.files["network.onnx"])
     write(made, tmp_path / "toy")
     assert 0 < verify(tmp_path / "toy").parity.relative <= TOLERANCE

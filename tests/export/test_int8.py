@@ -15,6 +15,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from experiments.export import int8, table
+from gensynth.data.dataset import Split
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import inspect
 from gensynth.export.artefact import make, write
@@ -26,8 +27,10 @@ from gensynth.export.source import Source
 from gensynth.export.targets import find_target, names
 from gensynth.export.verify import verify
 from gensynth.goals.requirements import parse_all
+from gensynth.goals.score import Proportion, Score
 from gensynth.graph.graph import Graph, Vertex
 from gensynth.network.module import build
+from gensynth.tasks.classification import Classification
 from tests.export.sources import alter, finalists, manifest, source
 from tests.onnx_files.readers import parser_errors
 from tests.runs import toybox
@@ -56,8 +59,8 @@ def file_of(graph: Graph, weights: dict[str, np.ndarray], target: str = "jetson-
 
 
 def with_images(one: Source, *requirements: str) -> Source:
-    assert one.images is not None
-    return replace(one, calibration=one.images[:20], requirements=parse_all(requirements))
+    assert one.search is not None
+    return replace(one, calibration=one.search.images[:20], requirements=parse_all(requirements))
 
 
 def test_int8_is_refused_where_the_gpu_has_no_units_for_it() -> None:
@@ -208,31 +211,39 @@ def spoiled() -> tuple[Graph, dict[str, np.ndarray], np.ndarray, np.ndarray]:
     return graph, weights, images, labels
 
 
-def counter(images: np.ndarray, labels: np.ndarray) -> Callable[[bytes], int]:
-    return lambda content: int((run_all(content, [images])[0].argmax(1) == labels).sum())
+def right(correct: int, n: int = 64) -> Score:
+    return Proportion("top1", correct, n)
+
+
+def counter(images: np.ndarray, labels: np.ndarray) -> Callable[[bytes], Score]:
+    def measure(content: bytes) -> Score:
+        (found,) = run_all(content, [images])
+        return right(int((found.argmax(1) == labels).sum()))
+
+    return measure
 
 
 def test_the_layer_that_int8_breaks_stays_in_fp32() -> None:
     graph, weights, images, labels = spoiled()
     content = file_of(graph, weights, "x86-cpu")
-    count = counter(images, labels)
-    assert count(content) == 64
+    measure = counter(images, labels)
+    assert measure(content) == right(64)
     quantizer = Quantizer(content, images, "tensorrt")
     found = mix(
         quantizer,
-        count=count,
-        fallen=lambda correct: () if correct >= 60 else ("top1 >= 94%",),
+        measure=measure,
+        fallen=lambda score: () if score.value >= 60 / 64 else ("top1 >= 94%",),
         exact=content,
         read=images,
         rounding="as_written",
     )
     assert found.kept == ("fc1",)
-    assert (found.correct, count(found.content)) == (64, 64)
+    assert found.score == measure(found.content) == right(64)
     assert found.fallen == ("top1 >= 94%",)
     assert next(iter(found.damage)) == "fc1"
     assert found.damage["fc1"] > 0.5 > 0.05 > found.damage["fc0"]
-    assert dict(found.tried) == {0: count(quantizer.write()), 1: 64}
-    assert dict(found.tried)[0] < 32
+    assert dict(found.tried) == {0: measure(quantizer.write()), 1: right(64)}
+    assert dict(found.tried)[0].value < 0.5
 
 
 def test_nothing_is_kept_where_nothing_falls() -> None:
@@ -240,8 +251,8 @@ def test_nothing_is_kept_where_nothing_falls() -> None:
     content = file_of(graph, weights, "x86-cpu")
     found = mix(
         Quantizer(content, images, "tensorrt"),
-        count=counter(images, labels),
-        fallen=lambda correct: (),
+        measure=counter(images, labels),
+        fallen=lambda score: (),
         exact=content,
         read=images,
         rounding="as_written",
@@ -256,8 +267,8 @@ def test_a_requirement_that_no_layer_in_int8_leaves_is_an_error() -> None:
     with pytest.raises(ExportError, match="in INT8 top1 >= 100% would not hold as before"):
         mix(
             Quantizer(content, images, "tensorrt"),
-            count=counter(images, labels),
-            fallen=lambda correct: ("top1 >= 100%",),
+            measure=counter(images, labels),
+            fallen=lambda score: ("top1 >= 100%",),
             exact=content,
             read=images,
             rounding="as_written",
@@ -269,7 +280,8 @@ def test_a_requirement_falls_with_its_bounds_or_its_point_value() -> None:
     costs = {"params": 10.0, "macs": 20.0}
 
     def fell(before: int, after: int) -> tuple[str, ...]:
-        return fallen_requirements(limits, costs, before=before, after=after, n=1000)
+        scores = {"before": right(before, 1000), "after": right(after, 1000)}
+        return fallen_requirements(limits, costs, **scores)
 
     # One-sided 95 % Wilson bounds by hand: 917/1000 gives 0.9014 and 915/1000 0.8993; 884 gives
     # at most 0.8995 and 886 0.9014.
@@ -280,7 +292,8 @@ def test_a_requirement_falls_with_its_bounds_or_its_point_value() -> None:
     assert fell(899, 886) == ()
     assert fell(899, 884) == ("top1 >= 90%",)
     assert fell(884, 100) == ()
-    assert fallen_requirements((), costs, before=950, after=0, n=1000) == ()
+    nothing = fallen_requirements((), costs, before=right(950, 1000), after=right(0, 1000))
+    assert nothing == ()
 
 
 @pytest.mark.parametrize("name", WITH_INT8)
@@ -295,14 +308,14 @@ def test_an_int8_artefact_says_how_it_was_made_and_verifies(tmp_path: Path, name
     flags = {"jetson-xavier", "jetson-orin-jp5", "jetson-orin-jp6"}
     assert found["builder_flags"] == (["INT8", "FP16"] if name in flags else [])
     assert found["accuracy"]["n"] == 40
-    assert found["accuracy"]["after"] == found["int8"]["tried"][0]["correct"]
+    assert found["accuracy"]["after"]["correct"] == found["int8"]["tried"][0]["correct"]
     alter(tmp_path / "toy", precision="fp32")
     with pytest.raises(ExportError, match="is not in the precision 'fp32'"):
         verify(tmp_path / "toy")
 
 
 def test_int8_without_images_is_refused_with_the_reason() -> None:
-    one = replace(source(), images=None, labels=None, why_not="the data set cannot be opened: gone")
+    one = replace(source(), search=None, why_not="the data set cannot be opened: gone")
     with pytest.raises(ExportError, match="there are none: the data set cannot be opened: gone"):
         make(one, find_target("x86-cpu"), precision="int8", batch=None)
 
@@ -318,7 +331,7 @@ def test_the_command_writes_a_trained_network_in_int8(
     for name in finalists(run):
         found: dict[str, Any] = manifest(here / "out" / name)
         card = json.loads((here / "out" / name / "card.json").read_text())
-        before, after = found["accuracy"]["before"], found["accuracy"]["after"]
+        before, after = (found["accuracy"][when]["correct"] for when in ("before", "after"))
         assert before == card["search"]["correct"]
         assert after >= 0.6 * found["accuracy"]["n"]  # what the run requires
         assert (
@@ -339,14 +352,15 @@ def test_a_network_of_a_spoiled_layer_is_exported_with_it_in_fp32() -> None:
     pixels = np.round(255 * np.clip(images / 1.3, 0, 1)).astype(np.uint8)
     reading = replace(source().reading, shape=(4, 1, 1), mean=(0.0,) * 4, std=(1.0,) * 4,
                       classes=tuple("abcd"))  # fmt: skip
-    one = Source("spoiled", network.eval(), reading, pixels, labels, None, None, pixels,
+    search = Split("search", pixels, labels.astype(np.int64))
+    one = Source("spoiled", network.eval(), reading, Classification(), search, None, None, pixels,
                  parse_all(["top1 >= 90%"]))  # fmt: skip
     made = make(one, find_target("jetson-xavier"), precision="int8", batch=None)
     assert made.mixed is not None
     assert made.accuracy is not None
     assert made.mixed.fallen == ("top1 >= 90%",)
     assert made.mixed.kept == ("fc1",)
-    assert (made.accuracy.before, made.accuracy.after) == (64, 64)
+    assert made.accuracy.before == made.accuracy.after == right(64)
     said = json.loads(made.files["manifest.json"])["int8"]
     assert said["kept_in_fp32"] == list(made.mixed.kept)
     assert said["kept_for"] == ["top1 >= 90%"]

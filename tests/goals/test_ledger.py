@@ -1,6 +1,7 @@
 """The ledger against kills, torn files and second looks."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gensynth.atomic_files import file_sha256
 from gensynth.data.dataset import Split
 from gensynth.errors import RunError
-from gensynth.goals.ledger import Ledger, split_sha256, weights_sha256
+from gensynth.goals.ledger import Ledger
+from gensynth.goals.score import Proportion, Score
 
 
 class Eye:
@@ -20,25 +23,37 @@ class Eye:
         self.correct = correct
         self.looks = 0
 
-    def __call__(self) -> int:
+    def __call__(self) -> Score:
         self.looks += 1
-        return self.correct
+        return Proportion("top1", self.correct, 100)
+
+
+def count(ledger: Ledger, network: str, split: str, look: Callable[[], Score]) -> Score:
+    return ledger.score(network, split, look, metric="top1", n=100)
+
+
+def recorded(ledger: Ledger, network: str, split: str) -> Score | None:
+    return ledger.recorded(network, split, "top1")
+
+
+def right(correct: int) -> Score:
+    return Proportion("top1", correct, 100)
 
 
 def test_a_network_is_counted_once_and_then_answered_from_the_record(tmp_path: Path) -> None:
     eye = Eye(90)
-    assert Ledger(tmp_path / "ledger.jsonl").count("net", "test", eye, n=100) == 90
+    assert count(Ledger(tmp_path / "ledger.jsonl"), "net", "test", eye) == right(90)
     again = Eye(55)
-    assert Ledger(tmp_path / "ledger.jsonl").count("net", "test", again, n=100) == 90
+    assert count(Ledger(tmp_path / "ledger.jsonl"), "net", "test", again) == right(90)
     assert (eye.looks, again.looks) == (1, 0)
-    assert Ledger(tmp_path / "ledger.jsonl").recorded("net", "test") == (90, 100)
+    assert recorded(Ledger(tmp_path / "ledger.jsonl"), "net", "test") == right(90)
 
 
 def test_another_network_or_another_split_is_another_touch(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    assert ledger.count("a", "test", Eye(90), n=100) == 90
-    assert ledger.count("b", "test", Eye(80), n=100) == 80
-    assert ledger.count("a", "other", Eye(70), n=100) == 70
+    assert count(ledger, "a", "test", Eye(90)) == right(90)
+    assert count(ledger, "b", "test", Eye(80)) == right(80)
+    assert count(ledger, "a", "other", Eye(70)) == right(70)
     events = [(e["event"], e["network"], e["split"]) for e in ledger.entries()]
     assert events == [
         ("touch", "a", "test"), ("result", "a", "test"),
@@ -50,14 +65,14 @@ def test_another_network_or_another_split_is_another_touch(tmp_path: Path) -> No
 def test_the_touch_is_on_disk_before_the_images_are_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
 
-    def look() -> int:
+    def look() -> Score:
         assert json.loads(path.read_bytes())["event"] == "touch"
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Ledger(path).count("net", "test", look, n=100)
-    assert Ledger(path).recorded("net", "test") is None
-    assert Ledger(path).count("net", "test", Eye(90), n=100) == 90
+        count(Ledger(path), "net", "test", look)
+    assert recorded(Ledger(path), "net", "test") is None
+    assert count(Ledger(path), "net", "test", Eye(90)) == right(90)
     assert [e["event"] for e in Ledger(path).entries()] == ["touch", "touch", "result"]
 
 
@@ -67,14 +82,14 @@ def test_a_ledger_torn_at_any_byte_is_mended_and_keeps_its_whole_lines(
 ) -> None:
     path = tmp_path_factory.mktemp("ledger") / "ledger.jsonl"
     ledger = Ledger(path)
-    ledger.count("a", "test", Eye(90), n=100)
-    ledger.count("b", "test", Eye(80), n=100)
+    count(ledger, "a", "test", Eye(90))
+    count(ledger, "b", "test", Eye(80))
     content = path.read_bytes()[:cut]
     path.write_bytes(content)
     assert len(ledger.entries()) == content.count(b"\n")
-    ledger.count("c", "test", Eye(70), n=100)
+    count(ledger, "c", "test", Eye(70))
     assert path.read_bytes().startswith(content[: content.rfind(b"\n") + 1])
-    assert ledger.recorded("c", "test") == (70, 100)
+    assert recorded(ledger, "c", "test") == right(70)
     assert len(ledger.entries()) == content.count(b"\n") + 2
 
 
@@ -85,37 +100,45 @@ def test_a_damaged_line_is_refused_and_the_images_are_not_touched(
     tmp_path: Path, damage: bytes
 ) -> None:
     path = tmp_path / "ledger.jsonl"
-    Ledger(path).count("a", "test", Eye(90), n=100)
+    count(Ledger(path), "a", "test", Eye(90))
     path.write_bytes(damage + path.read_bytes())
     eye = Eye(80)
     with pytest.raises(RunError, match=r"ledger\.jsonl is damaged in line 1"):
-        Ledger(path).count("b", "test", eye, n=100)
+        count(Ledger(path), "b", "test", eye)
     assert eye.looks == 0
 
 
 def test_where_the_touch_cannot_be_recorded_the_images_are_not_touched(tmp_path: Path) -> None:
     eye = Eye(90)
     with pytest.raises(RunError, match="cannot be written: No such file or directory"):
-        Ledger(tmp_path / "absent" / "ledger.jsonl").count("a", "test", eye, n=100)
+        count(Ledger(tmp_path / "absent" / "ledger.jsonl"), "a", "test", eye)
     assert eye.looks == 0
 
 
-def test_a_count_that_cannot_be_is_not_recorded(tmp_path: Path) -> None:
+def test_a_score_of_other_images_than_those_asked_about_is_not_recorded(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    with pytest.raises(ValueError, match=r"correct must be in \[0, 100\], got 101"):
-        ledger.count("a", "test", Eye(101), n=100)
-    assert ledger.recorded("a", "test") is None
+    with pytest.raises(ValueError, match="the score must be of all 200 images, got one of 100"):
+        ledger.score("a", "test", Eye(90), metric="top1", n=200)
+    assert recorded(ledger, "a", "test") is None
+
+
+def test_a_line_of_an_impossible_score_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    count(Ledger(path), "a", "test", Eye(90))
+    path.write_text(path.read_text().replace('"correct": 90', '"correct": 101'))
+    with pytest.raises(RunError, match=r"ledger\.jsonl is damaged in line 2"):
+        Ledger(path).entries()
 
 
 def test_keys_change_with_every_byte_that_matters(tmp_path: Path) -> None:
     images = np.zeros((2, 1, 2, 2), np.uint8)
     labels = np.array([0, 1], np.int64)
-    key = split_sha256(Split("test", images, labels))
-    assert key == split_sha256(Split("again", images.copy(), labels.copy()))
+    key = Split("test", images, labels).sha256
+    assert key == Split("again", images.copy(), labels.copy()).sha256
     one_pixel = images.copy()
     one_pixel[1, 0, 1, 1] = 1
-    assert key != split_sha256(Split("test", one_pixel, labels))
-    assert key != split_sha256(Split("test", images, labels[::-1].copy()))
-    assert key != split_sha256(Split("test", images.reshape(2, 1, 4, 1), labels))
+    assert key != Split("test", one_pixel, labels).sha256
+    assert key != Split("test", images, labels[::-1].copy()).sha256
+    assert key != Split("test", images.reshape(2, 1, 4, 1), labels).sha256
     (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
-    assert weights_sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
+    assert file_sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")

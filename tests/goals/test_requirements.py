@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from gensynth.errors import ConfigError
 from gensynth.goals.requirements import (
     Requirement,
-    accuracy_limit,
     cost_limits,
     parse,
     parse_all,
+    quality_limit,
 )
 
 
@@ -162,6 +162,6 @@ def test_a_cost_limit_is_the_largest_whole_number_allowed(text: str, limit: int)
 def test_limits_are_found_by_kind() -> None:
     requirements = parse_all(["top1 >= 87%", "macs <= 20M", "latency_ms@local < 5"])
     assert cost_limits(requirements) == {"macs": 20_000_000}
-    assert accuracy_limit(requirements) == parse("top1 >= 87%")
-    assert device_limits(requirements) == (parse("latency_ms@local < 5"),)
-    assert accuracy_limit(()) is None
+    assert quality_limit(requirements, "top1") == parse("top1 >= 87%")
+    assert quality_limit(requirements, "other") is None
+    assert quality_limit((), "top1") is None

@@ -18,12 +18,13 @@ from gensynth.probing.probe import Probe
 from gensynth.space.operator_choices import Sites
 from gensynth.space.prototype import Prototype, load_weights, read_prototype
 from gensynth.space.substitutes import SUBSTITUTES, inner_channels
+from gensynth.tasks.classification import Classification
 from gensynth.training.evaluator import Evaluator, recalibrate
 from gensynth.training.fit import Teacher
 from gensynth.training.patch_moments import patches
 from gensynth.training.substitute_weights import centred, fit
 from tests.runs import tiny
-from tests.training.quarters import small_resnet, workshop_of
+from tests.training.quarters import evaluator_of, small_resnet
 
 SITES = ("stem", "inner", "narrow")
 
@@ -33,14 +34,15 @@ def prototype(tmp_path_factory: pytest.TempPathFactory) -> Prototype:
     path = tiny.trained(tmp_path_factory.mktemp("weights"))
     module = tiny.net(3, 1)
     load_weights(module, path, name="tiny")
-    return read_prototype(module.eval(), (1, tiny.SIDE, tiny.SIDE), name="tiny", classes=3)
+    return read_prototype(module.eval(), (1, tiny.SIDE, tiny.SIDE), name="tiny")
 
 
 @pytest.fixture(scope="module")
 def evaluator(prototype: Prototype) -> Evaluator:
     data, compute = tiny.bars(), Compute()
     views = Views(data, data.train, 0)
-    return Evaluator(prototype, data, views, Teacher(prototype.network(), views, compute), compute)
+    teacher = Teacher(prototype.network(), views, compute)
+    return Evaluator(prototype, data, views, teacher, compute, Classification())
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,10 @@ def images(evaluator: Evaluator) -> Tensor:
 @pytest.fixture(scope="module")
 def probe(evaluator: Evaluator, images: Tensor) -> Probe:
     labels = torch.from_numpy(evaluator.dataset.train.labels)
-    return Probe(evaluator.prototype.coupling, images, labels, evaluator.prototype.network().eval())
+    return Probe(
+        evaluator.prototype.coupling, images, labels, Classification(),
+        evaluator.prototype.network().eval(),
+    )  # fmt: skip
 
 
 def log_p(network: Network, images: Tensor, **gates: Tensor) -> Tensor:
@@ -156,7 +161,7 @@ def test_a_network_of_substitutes_that_compute_the_same_responds_the_same(
     own = replace(prototype, weights=weights)
     shop = replace(evaluator, prototype=own)
     labels = torch.from_numpy(evaluator.dataset.train.labels)
-    probe = Probe(prototype.coupling, images, labels, own.network().eval())
+    probe = Probe(prototype.coupling, images, labels, Classification(), own.network().eval())
     dense = shop.inherit(prototype.graph, weights)
     words = {"inner": "separable", "narrow": "separable"}
     graph = prototype.coupling.apply(Selection({}, (), words))
@@ -199,11 +204,12 @@ def test_a_substituted_network_reads_back_without_the_prototype(
 
 
 def test_resolutions_are_switched_and_inherited_too() -> None:
-    shop = workshop_of(small_resnet())
+    shop = evaluator_of(small_resnet())
     prototype, data = shop.prototype, shop.dataset
     images = normaliser(data)(torch.from_numpy(data.train.images))
     whole = prototype.network().eval()
-    probe = Probe(prototype.coupling, images, torch.from_numpy(data.train.labels), whole)
+    labels = torch.from_numpy(data.train.labels)
+    probe = Probe(prototype.coupling, images, labels, Classification(), whole)
     sites = Sites(prototype.graph, ("low_rank_2", "resolution_1_2"))
     image = prototype.graph.inputs[0].name
     assert sites.names[-1] == image

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from gensynth.graph.graph import Graph, Selection, Vertex
 from gensynth.network.module import Network, build, opaque_modules
-from gensynth.probing.information import effective_rank, label_information
+from gensynth.probing.information import effective_rank
 from gensynth.probing.probe import Probe
 from gensynth.space.coupling import Coupling, couple
+from gensynth.tasks.classification import Classification
+from gensynth.tasks.label_information import label_information
 from gensynth.trace import trace
 from tests.networks.compositions import MIXING, random_selection
 from tests.networks.families import FAMILIES, make
@@ -58,7 +60,7 @@ def probe_of(module: nn.Module, images: Tensor, labels: Tensor | None = None) ->
     coupling, network = read(module)
     if labels is None:
         labels = torch.arange(len(images)) % 3
-    return Probe(coupling, images, labels, network)
+    return Probe(coupling, images, labels, Classification(), network)
 
 
 def images_of(count: int, size: int = 16) -> Tensor:
@@ -134,7 +136,12 @@ def resnet_probe() -> tuple[nn.Module, Coupling, Network, Probe]:
     module, _ = make("resnet")
     coupling, network = read(module)
     images = images_of(24)
-    return module, coupling, network, Probe(coupling, images, torch.arange(24) % 4, network)
+    return (
+        module,
+        coupling,
+        network,
+        Probe(coupling, images, torch.arange(24) % 4, Classification(), network),
+    )
 
 
 def test_a_knock_out_is_the_divergence_from_the_network_without_the_block() -> None:
@@ -187,7 +194,7 @@ def test_the_same_seed_gives_the_same_responses() -> None:
     assert (
         np.concatenate(one.channel_nats).tobytes() != np.concatenate(other.channel_nats).tobytes()
     )
-    assert one.label_nats == two.label_nats
+    assert one.target_nats == two.target_nats
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -195,7 +202,7 @@ def test_every_family_and_its_parts_answer(name: str) -> None:
     module, _ = make(name)
     coupling, network = read(module)
     images = images_of(12)
-    probe = Probe(coupling, images, torch.arange(12) % 3, network)
+    probe = Probe(coupling, images, torch.arange(12) % 3, Classification(), network)
     opaque = opaque_modules(coupling.graph, module)
     for seed in range(2):
         selection = random_selection(coupling, seed)
@@ -218,7 +225,7 @@ def test_logits_that_are_a_sum_and_nested_branches_answer() -> None:
     module = Nested()
     coupling, network = read(module)
     images = images_of(12)
-    probe = Probe(coupling, images, torch.arange(12) % 3, network)
+    probe = Probe(coupling, images, torch.arange(12) % 3, Classification(), network)
     assert np.isfinite(probe(network, seed=0).block_nats).all()
     inner, outer = coupling.blocks
     assert inner.vertices < outer.vertices
@@ -303,5 +310,5 @@ def test_unread_parts_of_a_prototype_do_not_disturb() -> None:
     graph = Graph("two heads", vertices, ("fc",))
     weights = {key: torch.ones(shape) for key, shape in graph.tensor_shapes.items()}
     network = build(graph, weights)
-    probe = Probe(couple(graph), images_of(8, 4), torch.arange(8) % 3, network)
+    probe = Probe(couple(graph), images_of(8, 4), torch.arange(8) % 3, Classification(), network)
     assert np.isfinite(probe(network, seed=0).channel_nats[0]).all()

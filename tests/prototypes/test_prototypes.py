@@ -16,8 +16,9 @@ from gensynth.errors import ConfigError, PrototypeError
 from gensynth.graph.cost import cost
 from gensynth.network.compute import Compute
 from gensynth.prototypes import REGISTRY, create, shipped
+from gensynth.tasks.classification import Classification
 from gensynth.trace import trace
-from gensynth.training.fit import correct
+from gensynth.training.evaluator import score
 
 OWN_MODULE = """
 import torch
@@ -139,8 +140,8 @@ def test_the_quickstart_prototype_reaches_its_recorded_search_accuracy() -> None
     search = record["search"]
     assert search["n"] == len(dataset.search)
     # Another processor rounds otherwise: an image or two may fall on the other side.
-    right = correct(network, dataset, dataset.search, Compute())
-    assert right == pytest.approx(search["correct"], abs=2)
+    found = score(network, dataset, dataset.search, Compute(), Classification())
+    assert found.to_document()["correct"] == pytest.approx(search["correct"], abs=2)
 
 
 def test_the_recorded_interval_is_scipys_wilson_interval() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from gensynth.errors import ConfigError
 from gensynth.goals.certificate import Certificate
+from gensynth.goals.score import Proportion
 from gensynth.goals.verdicts import Verdict
 from gensynth.render import figures
 from gensynth.render.cycles import cycle_header, cycle_row
@@ -111,13 +112,11 @@ def drawn(seed: int, **changes: Any) -> Drawn:
         "seed": seed,
         "folder": Path("runs/q/generated") / str(seed),
         "graph_sha256": f"{seed}",
-        "params": 21_404,
-        "macs": 3_979_648,
-        "predicted_top1_pct": (85.02, 87.11, 88.96),
+        "costs": {"macs": 3_979_648, "params": 21_404},
+        "predicted": (0.8502, 0.8711, 0.8896),
         "verdicts": {"top1 >= 87%": OPEN, "macs <= 4M": YES},
         "certificate": None,
-        "search_correct": None,
-        "search_n": None,
+        "search_score": None,
         "point_verdicts": None,
     }
     return Drawn(**(values | changes))
@@ -142,7 +141,7 @@ def test_a_distilled_family_says_which_share_meets_the_requirements() -> None:
     # 2800 of 3200: as above. 11 of 12, one-sided 95 %: scipy's Wilson bound is 0.7018.
     tested = drawn(
         0,
-        certificate=Certificate(2800, 3200),
+        certificate=Certificate(Proportion("top1", 2800, 3200)),
         point_verdicts={"top1 >= 87%": YES, "macs <= 4M": YES},
     )
     text = family(
@@ -165,9 +164,10 @@ networks are in runs/q/generated/SEED"""
 def test_a_forecast_fits_eighty_columns() -> None:
     text = forecast(
         Forecast(
-            prototype="resnet8", data="fashion-mnist-subset", macs=(120_000, 12_500_000),
-            params=(1_200, 78_042), limits={"macs": 4_000_000},
-            requirements=("top1 >= 87%", "macs <= 4M"), search_top1_pct=88.4, search_n=1500,
+            prototype="resnet8", data="fashion-mnist-subset",
+            costs={"macs": (120_000, 12_500_000), "params": (1_200, 78_042)},
+            limits={"macs": 4_000_000}, requirements=("top1 >= 87%", "macs <= 4M"),
+            search_score=Proportion("top1", 1326, 1500),
             seen_search=True, frozen_macs_share=0.0042,
             groups=tuple((f"stage{n}.0.conv1", 16) for n in range(6)),
             step=WidthStep(8, "the run file says so"), blocks=("stage1.0", "stage2.0"),

@@ -6,6 +6,7 @@ from typing import Any
 
 from gensynth.goals.certificate import Certificate
 from gensynth.goals.requirements import parse
+from gensynth.goals.score import Proportion
 from gensynth.goals.verdicts import Verdict
 from gensynth.render.result import result
 from gensynth.runs.result import Finalist, LatencyFigures, Ratios, Result
@@ -19,11 +20,9 @@ def network(name: str, correct: int, params: int, macs: int, **changes: Any) -> 
         "name": name,
         "folder": Path("runs/q/finalists") / name,
         "seed": 5,
-        "params": params,
-        "macs": macs,
-        "certificate": Certificate(correct, 3200, limit, sharing=2),
-        "search_correct": 1300,
-        "search_n": 1500,
+        "costs": {"macs": macs, "params": params},
+        "certificate": Certificate(Proportion("top1", correct, 3200), limit, sharing=2),
+        "search_score": Proportion("top1", 1300, 1500),
         "utility": 80.0,
         "information_density": 1000.0,
         "netscore": 80.0,
@@ -109,7 +108,7 @@ this table again  gensynth show 'runs/my q'"""
 def test_one_network_shares_its_certificate_with_none() -> None:
     alone = network(
         "FermiNet-A", 2800, 19_510, 4_000_000,
-        certificate=Certificate(2800, 3200, parse("top1 >= 87%"), sharing=1),
+        certificate=Certificate(Proportion("top1", 2800, 3200), parse("top1 >= 87%"), sharing=1),
     )  # fmt: skip
     text = result(finished(alone), 80)
     assert "\ncertified: one-sided Wilson bound at 95 %\n" in text
@@ -141,8 +140,14 @@ def test_top1_as_utility_is_not_said_twice() -> None:
 
 
 def test_without_a_requirement_on_accuracy_nothing_is_certified_at_least() -> None:
-    free = network("FermiNet-A", 2800, 19_510, 4_000_000, certificate=Certificate(2800, 3200))
-    bare = replace(PROTOTYPE, certificate=Certificate(2832, 3200))
+    free = network(
+        "FermiNet-A",
+        2800,
+        19_510,
+        4_000_000,
+        certificate=Certificate(Proportion("top1", 2800, 3200)),
+    )
+    bare = replace(PROTOTYPE, certificate=Certificate(Proportion("top1", 2832, 3200)))
     text = result(replace(finished(free), prototype=bare, requirements=()), 80)
     assert "certified" not in text
 

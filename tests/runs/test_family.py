@@ -42,7 +42,7 @@ def test_every_seed_gives_a_network_within_the_costs(family: Family) -> None:
     for drawn in family.drawn:
         graph = Graph.from_json((drawn.folder / "graph.json").read_text())
         counted = cost(graph)
-        assert (drawn.params, drawn.macs) == (counted.params, counted.macs)
+        assert drawn.costs == {"macs": counted.macs, "params": counted.params}
         assert counted.macs <= 60_000
         assert drawn.verdicts["macs <= 60k"] is Verdict.SATISFIED
         assert graph.sha256 == drawn.graph_sha256
@@ -76,11 +76,11 @@ def test_a_finalist_of_the_final_generator_is_its_seeds_network(finished: Result
 
 def test_predictions_are_ranges_that_judge_the_requirements(family: Family) -> None:
     for drawn in family.drawn:
-        low, mean, high = drawn.predicted_top1_pct
-        assert 0 <= low < mean < high <= 100
+        low, mean, high = drawn.predicted
+        assert 0 <= low < mean < high <= 1
         verdict = drawn.verdicts["top1 >= 40%"]
-        assert (verdict is Verdict.SATISFIED) == (low >= 40)
-        assert (verdict is Verdict.VIOLATED) == (high < 40)
+        assert (verdict is Verdict.SATISFIED) == (low >= 0.40)
+        assert (verdict is Verdict.VIOLATED) == (high < 0.40)
 
 
 def test_the_family_is_diverse(family: Family) -> None:
@@ -127,9 +127,9 @@ def test_distilled_networks_are_certified_together_and_nothing_is_done_twice(
     assert rest.heard == {"seed-101"}
     for drawn in family.drawn:
         assert drawn.certificate is not None
-        assert (drawn.certificate.sharing, drawn.certificate.n) == (2, 180)
+        assert (drawn.certificate.sharing, drawn.certificate.score.n) == (2, 180)
         network = gensynth.load(drawn.folder)
-        assert sum(p.numel() for p in network.parameters()) == drawn.params
+        assert sum(p.numel() for p in network.parameters()) == drawn.costs["params"]
         card = json.loads((drawn.folder / "card.json").read_text())
         additions = [vertex.name for vertex in network.graph.vertices if vertex.op == "add"]
         assert len(additions) + len(card["removed_blocks"]) == 1  # the prototype has one
@@ -168,7 +168,7 @@ def test_two_seeds_of_one_network_share_its_training(finished: Result) -> None:
     first, second = family.drawn
     assert (first.seed, second.seed) == (one, other)
     assert first.certificate == second.certificate
-    assert first.search_correct == second.search_correct
+    assert first.search_score == second.search_score
     again = Trained()
     assert distil(finished.path, [other, one], listener=again).drawn == (second, first)
     distil(finished.path, [third], listener=again)  # nor in a later call

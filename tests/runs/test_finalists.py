@@ -10,11 +10,12 @@ import pytest
 from gensynth.environment import environment
 from gensynth.errors import ConfigError
 from gensynth.goals.certificate import certify
+from gensynth.goals.score import Proportion
 from gensynth.goals.verdicts import Verdict
 from gensynth.progress import Silent
 from gensynth.runs.finalists import LEAST_DISTANCE, Ranking, choose
 from gensynth.runs.folder import RunFolder
-from gensynth.runs.full_distillation import Attempt
+from gensynth.runs.full_distillation import FullDistillation
 from gensynth.runs.prepare import Job, prepare
 from gensynth.runs.publish import letters
 from gensynth.search.cycle import State
@@ -45,25 +46,23 @@ def run(tmp_path: Path) -> Iterator[RunFolder]:
         yield folder
 
 
-def attempt(job: Job, ranking: Ranking, place: int, correct: int = 100) -> Attempt:
+def attempt(job: Job, ranking: Ranking, place: int, correct: int = 100) -> FullDistillation:
     """A network of the ranking, as if it had been distilled to a known accuracy."""
-    point = ranking.point(place)
-    return Attempt(
+    candidate = ranking.candidate(place)
+    return FullDistillation(
         name=f"cycle-{place}",
-        seed=ranking.seeds[place],
+        seed=candidate.seed,
         generator_sha256="",
-        graph=ranking.graph(place),
-        widths=tuple(int(w) for w in point.widths[0]),
-        bits=tuple(bool(b) for b in point.kept_blocks[0]),
+        graph=candidate.graph,
+        point=candidate.points[0],
         predicted=(0.1, 0.5, 0.9),
-        correct=correct,
-        n=150,
+        score=Proportion("top1", correct, 150),
         seconds={"train": 0.0, "evaluate": 0.0},
     )
 
 
-def distance(job: Job, one: Attempt, other: Attempt) -> float:
-    relative = [job.space.relative(a.point)[0] for a in (one, other)]
+def distance(job: Job, one: FullDistillation, other: FullDistillation) -> float:
+    relative = [job.space.relative(a.points(job))[0] for a in (one, other)]
     return float(np.abs(relative[0] - relative[1]).mean())
 
 
@@ -82,7 +81,7 @@ def test_the_best_seed_is_the_one_of_greatest_worth(state: State, ranking: Ranki
 
 
 def test_the_next_is_unlike_those_taken(job: Job, state: State, ranking: Ranking) -> None:
-    taken: list[Attempt] = []
+    taken: list[FullDistillation] = []
     for _ in range(3):
         place = ranking.best(state.inquisitor, taken)
         assert place is not None
@@ -105,7 +104,7 @@ def test_enough_networks_that_meet_the_requirements_end_the_search(
     assert [a.utility(job) for a in chosen] == sorted(
         (a.utility(job) for a in chosen), reverse=True
     )
-    assert [o.correct for o in inquisitor.observations] == [a.correct for a in made]
+    assert [o.score for o in inquisitor.observations] == [a.score for a in made]
     assert distance(job, *chosen) >= LEAST_DISTANCE
 
 
@@ -115,14 +114,20 @@ def test_a_run_that_aims_at_certificates_keeps_only_what_may_get_one(
     finalists = replace(job.config.finalists, aim="certificate")
     cautious = prepare(replace(job.config, finalists=finalists))
     (required,) = (one for one in cautious.requirements if one.metric == "top1")
-    (aimed,) = (one for one in cautious.aims if one.metric == "top1")
+    (aimed,) = (one for one in cautious.search_requirements if one.metric == "top1")
     assert aimed.text == f"{required.text} ({aimed.limit:.2f} % for a certificate)"
     # Two networks on 180 test images: 48.9 % is the least whose one-sided bound is 40 %.
     correct = round(aimed.limit * 180 / 100)
-    assert certify(correct, 180, cautious.requirements, sharing=2).verdict is Verdict.SATISFIED
-    assert certify(correct - 1, 180, cautious.requirements, sharing=2).verdict is Verdict.UNKNOWN
-    assert cautious.plan.aim.accuracy == aimed.limit / 100
-    assert cautious.plan.limits == job.settings.limits
+    assert (
+        certify(Proportion("top1", correct, 180), cautious.requirements, sharing=2).verdict
+        is Verdict.SATISFIED
+    )
+    assert (
+        certify(Proportion("top1", correct - 1, 180), cautious.requirements, sharing=2).verdict
+        is Verdict.UNKNOWN
+    )
+    assert cautious.settings.objective.least_score == aimed.limit / 100
+    assert cautious.settings.limits == job.settings.limits
     between = attempt(job, ranking, 0, correct=round(150 * (required.limit + 4) / 100))
     assert between.accepted(job)
     assert between.missed(cautious) == [aimed.text]
@@ -131,7 +136,7 @@ def test_a_run_that_aims_at_certificates_keeps_only_what_may_get_one(
 
 def test_a_certificate_of_nothing_is_refused(job: Job) -> None:
     finalists = replace(job.config.finalists, aim="certificate")
-    with pytest.raises(ConfigError, match="needs a requirement on accuracy"):
+    with pytest.raises(ConfigError, match="needs a requirement on top1"):
         prepare(replace(job.config, finalists=finalists, requirements=("macs <= 60k",)))
 
 
@@ -140,12 +145,12 @@ def test_networks_that_miss_are_replaced_at_most_as_often_as_there_are_finalists
 ) -> None:
     # 99.9 % of 150 images is all of them, which such noise does not allow.
     hard = prepare(replace(job.config, requirements=("top1 >= 99.9%",)))
-    free = initialise(hard.plan, hard.evaluator, hard.probe, hard.space)
+    free = initialise(hard.settings, hard.evaluator, hard.probe, hard.space)
     chosen, made, _ = choose(run, hard, free, [], listener=Silent())
     assert len(made) == 4  # two finalists, twice as many attempts
     assert not any(a.accepted(hard) for a in made)
-    best = sorted((a.correct for a in made), reverse=True)[:2]
-    assert sorted((a.correct for a in chosen), reverse=True) == best
+    best = sorted((a.score.value for a in made), reverse=True)[:2]
+    assert sorted((a.score.value for a in chosen), reverse=True) == best
     assert len(list((run.path / "attempts").iterdir())) == 4  # all of them are on record
 
 
@@ -175,7 +180,7 @@ def test_what_is_kept_is_not_distilled_again(job: Job, state: State, run: RunFol
             raise AssertionError(f"{what} is trained again")
 
     again, _, _ = choose(run, job, state, [], listener=Never())
-    assert [a.correct for a in again] == [a.correct for a in first]
+    assert [a.score for a in again] == [a.score for a in first]
     assert [a.graph for a in again] == [a.graph for a in first]
 
 

@@ -55,7 +55,7 @@ def test_the_files_say_which_operators_there_are(finished: Result) -> None:
     assert generator["operators"] == list(WORDS)
     state = json.loads((finished.path / "inquisitor.json").read_text())["inquisitor"]
     assert len(state["operator_nats"]) == 3  # stem, inner, narrow
-    assert {len(line[-1]) for line in state["shifts"]} == {3}
+    assert {len(line[2]) for line in state["divergences"]} == {3}
     attempt = json.loads((finished.path / "attempts" / "network-1" / "attempt.json").read_text())
     assert len(attempt["operators"]) == 3
 
@@ -78,7 +78,7 @@ def test_generated_graphs_follow_from_the_seed_byte_for_byte(
 ) -> None:
     family = generate(finished.path, SEEDS)
     graphs = [(drawn.folder / "graph.json").read_bytes() for drawn in family.drawn]
-    assert all(drawn.macs <= 30_000 for drawn in family.drawn)
+    assert all(drawn.costs["macs"] <= 30_000 for drawn in family.drawn)
     shutil.copytree(finished.path, tmp_path / "copy", ignore=shutil.ignore_patterns("generated"))
     again = generate(tmp_path / "copy", reversed(SEEDS))
     assert [(d.folder / "graph.json").read_bytes() for d in reversed(again.drawn)] == graphs

@@ -87,7 +87,6 @@ REFUSED = [
         {"task": TaskConfig(class_weights=(1.0, 2.0))}, ConfigError, "each of 3 classes, got 2",
         id="class weights",
     ),
-    pytest.param({"task": TaskConfig(loss="mse")}, ConfigError, "unknown loss 'mse'", id="loss"),
     pytest.param(
         {"finalists": FinalistsConfig(batch=1024)}, DataError, "at least 1024 are needed",
         id="batch",
@@ -133,19 +132,20 @@ def test_a_run_folder_that_is_taken_is_refused_before_the_prototype_is_trained(
 
 
 def test_the_plan_says_what_the_run_file_says(job: Job) -> None:
-    plan = job.settings
-    assert plan.limits == {"macs": 60_000}
-    assert plan.aim.accuracy == 0.40
-    assert plan.aim.fidelity == FULL
-    assert plan.recipe.epochs * len(job.dataset.train) == pytest.approx(256)
-    assert plan.warmup == 1  # 256 images of the warm-up, 256 a network
+    settings = job.settings
+    assert settings.limits == {"macs": 60_000}
+    assert settings.objective.least_score == 0.40
+    assert settings.objective.fidelity == FULL
+    assert settings.recipe.epochs * len(job.dataset.train) == pytest.approx(256)
+    assert settings.warmup == 1  # 256 images of the warm-up, 256 a network
     assert (job.recipe.epochs, job.recipe.batch) == (3, 32)
 
 
 def test_frozen_weights_take_part_in_no_warm_up(weights: Path) -> None:
     search = SearchConfig(learn_weights=False, probe_images=30)
-    plan = prepare(tiny.config(weights, None, search=search)).plan
-    assert (plan.warmup, plan.absorb) == (0, 0.0)
+    settings = prepare(tiny.config(weights, None, search=search)).settings
+    assert (settings.warmup, settings.reptile_rate) == (0, 0.0)
+    assert [settings.first_epoch(cycle) for cycle in range(3)] == [0, 0, 0]
 
 
 def test_the_same_run_file_gives_the_same_stimuli(weights: Path, job: Job) -> None:
@@ -175,10 +175,6 @@ def test_classes_that_have_too_few_images_are_made_up_for_by_the_others() -> Non
     assert 20 in chosen
 
 
-def test_a_margin_is_the_lead_of_the_largest_logit() -> None:
-    assert stimuli.margins(np.array([[1.0, 5.0, 3.0], [2.0, 2.0, -1.0]])).tolist() == [2.0, 0.0]
-
-
 class Skip(nn.Module):
     """x * conv(x) ties the convolution to the image, which cannot be narrowed."""
 
@@ -201,12 +197,12 @@ def test_what_no_group_touches_is_the_frozen_share() -> None:
 
 def test_the_forecast_gives_the_range_that_the_space_has(job: Job) -> None:
     forecast = job.forecast()
-    assert forecast.macs[1] == cost(job.prototype.graph).macs
-    assert forecast.params[1] == cost(job.prototype.graph).params
+    whole = cost(job.prototype.graph)
+    assert [forecast.costs[name][1] for name in ("macs", "params")] == [whole.macs, whole.params]
     smallest = job.space.coupling.apply(
         job.space.selection(job.space.smallest(), 0, [np.arange(s) for s in job.space.sizes])
     )
-    assert forecast.macs[0] == cost(smallest).macs
+    assert forecast.costs["macs"][0] == cost(smallest).macs
     assert forecast.limits == {"macs": 60_000}
     assert forecast.frozen_macs_share == 0
     assert dict(forecast.groups) == {"stem": 8, "narrow": 12}  # inner is added to stem

@@ -24,6 +24,7 @@ from gensynth.config_file import read, to_toml
 from gensynth.data.dataset import Dataset
 from gensynth.data.views import normaliser
 from gensynth.errors import Interrupted, PrototypeError, RunError
+from gensynth.goals.score import Proportion
 from gensynth.goals.verdicts import Verdict
 from gensynth.graph.cost import cost
 from gensynth.graph.graph import Graph
@@ -77,7 +78,7 @@ def test_a_finalists_figures_are_those_of_its_files(finished: Result) -> None:
         with torch.no_grad():
             images = normaliser(data)(torch.from_numpy(data.test.images))
             right = int((network(images).argmax(1).numpy() == data.test.labels).sum())
-        assert finalist.certificate.correct == right
+        assert finalist.certificate.score == Proportion("top1", right, len(data.test))
         session = onnxruntime.InferenceSession(finalist.folder / "network.onnx")
         (logits,) = session.run(None, {"images": images.numpy()})
         assert int((np.asarray(logits).argmax(1) == data.test.labels).sum()) == right
@@ -132,11 +133,11 @@ def test_the_journal_has_a_verdict_for_every_cycle(finished: Result) -> None:
 
 def test_what_full_distillation_reached_is_learned_from(finished: Result) -> None:
     document = json.loads((finished.path / "state" / "0002" / "inquisitor.json").read_text())
-    fidelities = [seen[2] for seen in document["inquisitor"]["observations"]]
+    fidelities = [seen[-2] for seen in document["inquisitor"]["scores"]]
     assert fidelities.count(FULL) == 1  # of the first cycle
     final = json.loads((finished.path / "inquisitor.json").read_text())
     attempts = list((finished.path / "attempts").iterdir())
-    seen = [o[2] for o in final["inquisitor"]["observations"]]
+    seen = [o[-2] for o in final["inquisitor"]["scores"]]
     assert seen.count(FULL) == len(attempts)
 
 
@@ -421,7 +422,7 @@ def test_a_prototype_is_trained_within_the_run_where_that_is_asked(
     result = synth(training(tmp_path / "run"))
     record = json.loads((result.path / "prototype" / "training.json").read_text())
     assert record["recipe"]["epochs"] == 3
-    assert record["search"]["correct"] == result.prototype.search_correct
+    assert record["search"]["correct"] == result.prototype.search_score.to_document()["correct"]
     assert not (result.path / "training").exists()
 
 
@@ -445,8 +446,8 @@ def test_an_interrupted_training_of_the_prototype_goes_on_to_the_same_run(
 
 def test_a_plan_trains_no_prototype(training: Callable[[Path], RunConfig], tmp_path: Path) -> None:
     forecast = prepare(training(tmp_path / "run"), listener=Stop(progress="prototype")).forecast()
-    assert forecast.search_top1_pct is None
-    assert forecast.macs[0] < forecast.macs[1]
+    assert forecast.search_score is None
+    assert forecast.costs["macs"][0] < forecast.costs["macs"][1]
     assert not (tmp_path / "run").exists()
 
 

@@ -24,6 +24,7 @@ from gensynth.config import (
 from gensynth.data.dataset import Augmentation, Dataset, Split
 from gensynth.data.views import Views
 from gensynth.network.compute import Compute
+from gensynth.tasks.classification import Classification
 from gensynth.training.fit import Recipe, fit
 
 SIDE = 12
@@ -136,7 +137,7 @@ def trained(folder: Path, make: Callable[[int, int], Net] = net) -> Path:
         network = make(3, 1)
     fit(
         network, Views(data, data.train, 0), Recipe(epochs=20, batch=32, peak_lr=0.2),
-        Compute(),
+        Compute(), Classification(),
     )  # fmt: skip
     path = folder / "tiny.safetensors"
     save_file({key: t.contiguous() for key, t in network.state_dict().items()}, path)

@@ -132,6 +132,7 @@ def train(folder: Path) -> None:
 
     from gensynth.data.views import Views
     from gensynth.network.compute import Compute
+    from gensynth.tasks.classification import Classification
     from gensynth.training.fit import Recipe, fit
 
     toy = toy_module(folder)
@@ -140,7 +141,7 @@ def train(folder: Path) -> None:
         network = toy.Net()
     data = toy.data()
     recipe = Recipe(epochs=5, batch=32, peak_lr=0.05)
-    fit(network, Views(data, data.train, 0, "cpu"), recipe, Compute())
+    fit(network, Views(data, data.train, 0, "cpu"), recipe, Compute(), Classification())
     save_weights(network, folder / "toy.safetensors")
 
 

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import torch
 
+from gensynth.goals.score import Proportion
 from gensynth.prototypes.resnet import ResNet
 from gensynth.search.importance import Importance
 from gensynth.search.inquisitor import SHORT, Inquisitor, Observation
@@ -21,12 +22,12 @@ def space() -> Space:
     return Space(couple(trace(module, torch.zeros(1, 1, 8, 8), name="small")))
 
 
-def insight(seed: int = 0) -> Importance:
+def importance(seed: int = 0) -> Importance:
     random = np.random.default_rng(seed)
     return Importance(
         channel_nats=tuple(np.exp(random.normal(-4, 1, size)) for size in space().sizes),
         block_nats=np.array([0.5, 0.2, 0.1]),
-        dimension=np.array([3.0, 2.0, 4.0, 2.0, 5.0, 3.0]),
+        effective_rank=np.array([3.0, 2.0, 4.0, 2.0, 5.0, 3.0]),
         curvature=1.0,
     )
 
@@ -57,19 +58,14 @@ def observe(
     """Count correct images of 4,000 for each network."""
     random = np.random.default_rng(seed)
     for i, value in enumerate(planted_logit(points) + gain):
-        observation = Observation(
-            tuple(int(w) for w in points.widths[i]),
-            tuple(bool(b) for b in points.kept_blocks[i]),
-            fidelity,
-            int(random.binomial(4000, 1 / (1 + np.exp(-value)))),
-            4000,
-        )
-        inquisitor = inquisitor.observe(observation)
+        correct = int(random.binomial(4000, 1 / (1 + np.exp(-value))))
+        score = Proportion("top1", correct, 4000)
+        inquisitor = inquisitor.observe(Observation(points[i], fidelity, score))
     return inquisitor
 
 
 @functools.cache
 def learned() -> Inquisitor:
     points = random_points(60, seed=1)
-    shifts = np.exp(0.5 - 2 * planted_logit(points))  # the worse, the farther
-    return observe(Inquisitor(space(), insight()).hear(points, shifts.tolist(), 0), points, 2)
+    nats = np.exp(0.5 - 2 * planted_logit(points))  # the worse, the farther
+    return observe(Inquisitor(space(), importance()).hear(points, nats.tolist(), 0), points, 2)

@@ -10,8 +10,8 @@ from gensynth.graph.cost import cost
 from gensynth.graph.graph import Graph
 from gensynth.prototypes.resnet import resnet8, resnet20, resnet56
 from gensynth.search.theta import Theta, initial_theta
+from gensynth.space.bilinear_cost import NAMES
 from gensynth.space.coupling import couple
-from gensynth.space.points import COSTS
 from gensynth.space.space import Space
 from gensynth.trace import trace
 from tests.networks.families import make
@@ -52,7 +52,7 @@ def limits_of(space: Space, macs: float | None, params: float | None) -> dict[st
     way = space.prototype - smallest
     shares = {"macs": macs, "params": params}
     return {
-        name: float(smallest[COSTS.index(name)] + share * way[COSTS.index(name)])
+        name: float(smallest[NAMES.index(name)] + share * way[NAMES.index(name)])
         for name, share in shares.items()
         if share is not None
     }

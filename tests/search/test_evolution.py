@@ -11,32 +11,33 @@ from gensynth.goals.utility import Utility
 from gensynth.randomness import stream
 from gensynth.search.evolution import (
     LEAST_DISTANCE,
-    Aim,
+    Objective,
     Outlook,
-    change,
+    improve,
     median_distance,
     pairwise,
 )
 from gensynth.search.generator import Generator
 from gensynth.search.inquisitor import SHORT
 from gensynth.search.theta import Theta, grid, initial_theta
-from gensynth.space.points import COSTS, Points
+from gensynth.space.bilinear_cost import NAMES
+from gensynth.space.points import Points
 from tests.search.planted import learned, planted_logit, space
 
-PRICE = 20.0
+PENALTY = 20.0
 
 
-def aim_of(accuracy: float | None = 0.9) -> Aim:
-    return Aim(Utility("netscore"), accuracy, SHORT)
+def objective_of(accuracy: float | None = 0.9) -> Objective:
+    return Objective(Utility("netscore"), "top1", NAMES, accuracy, SHORT)
 
 
 @functools.cache
 def generator() -> Generator:
-    limits = {name: 0.5 * space().prototype[COSTS.index(name)] for name in COSTS}
+    limits = {name: 0.5 * space().prototype[NAMES.index(name)] for name in NAMES}
     theta = initial_theta(
         space(),
-        learned().insight.log_saliency(),
-        learned().insight.block_nats,
+        learned().importance.log_saliency(),
+        learned().importance.block_nats,
         seed=0,
         directions=3,
         spread=0.5,
@@ -45,12 +46,14 @@ def generator() -> Generator:
     return Generator(space(), theta, limits)
 
 
-def stepped(cycle: int = 0, aim: Aim | None = None, **options: int) -> tuple[Theta, Outlook]:
-    return change(
+def stepped(
+    cycle: int = 0, objective: Objective | None = None, **options: int
+) -> tuple[Theta, Outlook]:
+    return improve(
         generator(),
         learned(),
-        aim or aim_of(),
-        multiplier=PRICE,
+        objective or objective_of(),
+        penalty=PENALTY,
         anchor=generator().theta,
         seed=1,
         cycle=cycle,
@@ -62,7 +65,7 @@ def stepped(cycle: int = 0, aim: Aim | None = None, **options: int) -> tuple[The
 def test_a_step_raises_the_objective_and_respects_diversity(cycle: int) -> None:
     _, before = stepped(cycle, steps=0)
     theta, after = stepped(cycle)
-    assert after.objective > before.objective
+    assert after.worth > before.worth
     assert after.distance >= min(LEAST_DISTANCE, before.distance)
     assert theta.vector().tolist() != generator().theta.vector().tolist()
 
@@ -70,7 +73,7 @@ def test_a_step_raises_the_objective_and_respects_diversity(cycle: int) -> None:
 def test_without_a_step_only_saliency_changes() -> None:
     theta, _ = stepped(steps=0)
     assert theta.vector().tolist() == generator().theta.vector().tolist()
-    for found, told in zip(theta.u, learned().insight.log_saliency(), strict=True):
+    for found, told in zip(theta.u, learned().importance.log_saliency(), strict=True):
         assert found.tolist() == grid(told).tolist()
 
 
@@ -93,8 +96,8 @@ def test_a_step_is_a_function_of_seed_and_cycle() -> None:
 def planted_netscore(points: Points) -> np.ndarray:
     accuracy_pct = 100 / (1 + np.exp(-planted_logit(points)))
     costs = space().costs(points)
-    params = costs[:, COSTS.index("params")] / 1e6
-    macs = costs[:, COSTS.index("macs")] / 1e9
+    params = costs[:, NAMES.index("params")] / 1e6
+    macs = costs[:, NAMES.index("macs")] / 1e9
     return 40 * np.log10(accuracy_pct) - 10 * np.log10(params) - 10 * np.log10(macs)
 
 
@@ -104,11 +107,11 @@ def test_many_steps_make_fresh_networks_truly_better() -> None:
     start = dataclasses.replace(generator(), theta=budgetless(generator().theta))
     current = start
     for cycle in range(6):
-        theta, _ = change(
+        theta, _ = improve(
             current,
             learned(),
-            aim_of(),
-            multiplier=PRICE,
+            objective_of(),
+            penalty=PENALTY,
             anchor=start.theta,
             seed=1,
             cycle=cycle,
@@ -117,11 +120,11 @@ def test_many_steps_make_fresh_networks_truly_better() -> None:
     seeds = range(1000, 1040)
     before, after = start.points(seeds), current.points(seeds)
     assert planted_netscore(after).mean() > planted_netscore(before).mean() + 0.5
-    assert (planted_logit(after) < np.log(0.9 / 0.1)).mean() <= aim_of().risk
+    assert (planted_logit(after) < np.log(0.9 / 0.1)).mean() <= objective_of().risk
     assert median_distance(current, after) >= 0.05
     assert distinct(after) > 0.8 * distinct(before)
     costs = space().costs(after)
-    assert all((costs[:, i] <= current.limits[name]).all() for i, name in enumerate(COSTS))
+    assert all((costs[:, i] <= current.limits[name]).all() for i, name in enumerate(NAMES))
 
 
 def distinct(points: Points) -> int:
@@ -135,9 +138,9 @@ def budgetless(theta: Theta) -> Theta:
 def test_the_objective_by_its_formula() -> None:
     # J as the module's docstring has it, and the drift's price, of the family's seeds.
     anchor = generator().theta.with_vector(generator().theta.vector() + 0.1)
-    aim = aim_of(0.93)
-    theta, outlook = change(
-        generator(), learned(), aim, multiplier=3.0, anchor=anchor, seed=5, cycle=2, steps=0
+    objective = objective_of(0.93)
+    theta, outlook = improve(
+        generator(), learned(), objective, penalty=3.0, anchor=anchor, seed=5, cycle=2, steps=0
     )
     seeds = family_seeds(5, 2, 10)
     points = generator().points(seeds, theta)
@@ -145,8 +148,8 @@ def test_the_objective_by_its_formula() -> None:
     costs = space().costs(points)
     accuracy = 1 / (1 + np.exp(-(mean - 0.5 * sd)))
     utility = 40 * np.log10(100 * accuracy) - 10 * np.log10(costs / [1e9, 1e6]).sum(axis=1)
-    assert COSTS == ("macs", "params")
-    violation = aim.violation(mean, sd).mean()
+    assert NAMES == ("macs", "params")
+    violation = objective.violation(mean, sd).mean()
     relative = space().relative(points)
     distances = [[float(np.abs(one - other).mean()) for other in relative] for one in relative]
     kernel = 0.5 ** (np.square(distances) / 0.1**2)
@@ -157,7 +160,7 @@ def test_the_objective_by_its_formula() -> None:
     distinct = len({row.tobytes() for row in relative})
     pairs = [distances[i][j] for i, j in itertools.combinations(range(10), 2)]
     expected -= 10 * (1 - distinct / 10 + max(0.0, 1 - np.median(pairs) / 0.08))
-    assert outlook.objective == pytest.approx(expected)
+    assert outlook.worth == pytest.approx(expected)
     assert outlook.utility == pytest.approx(utility.mean())
     assert outlook.violation == pytest.approx(violation)
     assert outlook.distance == pytest.approx(np.median(pairs))
@@ -169,25 +172,25 @@ def family_seeds(seed: int, cycle: int, count: int) -> list[int]:
 
 def test_the_probability_of_violation_is_the_normal_tail() -> None:
     # By hand: logit 0.9 = 2.1972; at that mean half is below, one sd above it 15.87 %.
-    aim = aim_of(0.9)
-    found = aim.violation(np.array([np.log(9), np.log(9) + 0.3]), np.array([0.3, 0.3]))
+    objective = objective_of(0.9)
+    found = objective.violation(np.array([np.log(9), np.log(9) + 0.3]), np.array([0.3, 0.3]))
     assert found == pytest.approx([0.5, 0.1587], abs=1e-4)
 
 
 def test_no_requirement_is_never_violated_and_an_extreme_one_is_clear() -> None:
     mean, sd = np.array([-2.0, 2.0]), np.array([0.5, 0.5])
-    assert aim_of(None).violation(mean, sd).tolist() == [0.0, 0.0]
-    assert aim_of(0.0).violation(mean, sd) == pytest.approx([0.0, 0.0])
-    assert aim_of(1.0).violation(mean, sd) == pytest.approx([1.0, 1.0])
+    assert objective_of(None).violation(mean, sd).tolist() == [0.0, 0.0]
+    assert objective_of(0.0).violation(mean, sd) == pytest.approx([0.0, 0.0])
+    assert objective_of(1.0).violation(mean, sd) == pytest.approx([1.0, 1.0])
 
 
 def test_a_dearer_violation_is_violated_less() -> None:
     cheap, dear = (
-        change(
+        improve(
             generator(),
             learned(),
-            aim_of(0.92),
-            multiplier=price,
+            objective_of(0.92),
+            penalty=price,
             anchor=generator().theta,
             seed=3,
             cycle=0,
@@ -199,7 +202,7 @@ def test_a_dearer_violation_is_violated_less() -> None:
 
 
 def test_without_an_accuracy_requirement_the_budget_is_not_learned() -> None:
-    theta, _ = stepped(aim=aim_of(None))
+    theta, _ = stepped(objective=objective_of(None))
     assert theta.budget == pytest.approx(generator().theta.budget, abs=2**-20)
     learned_budget, _ = stepped()
     assert abs(learned_budget.budget[0] - theta.budget[0]) > 1e-3

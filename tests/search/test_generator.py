@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from gensynth.errors import UnreachableError
 from gensynth.search.generator import Generator
 from gensynth.search.theta import Theta
+from gensynth.space.bilinear_cost import NAMES
 from gensynth.space.coupling import couple
-from gensynth.space.points import COSTS, Points
+from gensynth.space.points import Points
 from gensynth.space.space import Space
 from tests.networks.compositions import compose
 from tests.search.spaces import RESNETS, counted, limits_of, space_of, theta_of
@@ -71,10 +72,10 @@ def test_nothing_to_save_gives_the_prototype() -> None:
     assert graph == space.coupling.graph
 
 
-@pytest.mark.parametrize("name", COSTS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_limit_below_the_smallest_network_is_unreachable(name: str) -> None:
     space = space_of("resnet8")
-    floor = space.costs(space.smallest())[0][COSTS.index(name)]
+    floor = space.costs(space.smallest())[0][NAMES.index(name)]
     Generator(space, theta_of(space), {name: floor})
     with pytest.raises(UnreachableError, match=f"no network of this prototype has {name} <= "):
         Generator(space, theta_of(space), {name: floor - 1})
@@ -94,7 +95,7 @@ def test_nothing_that_still_fits_is_left_out() -> None:
     space = space_of("resnet8")
     limits = limits_of(space, 0.3, 0.4)
     points = Generator(space, theta_of(space), limits).points(range(10))
-    bounds = np.array([limits[name] for name in COSTS])
+    bounds = np.array([limits[name] for name in NAMES])
     for index in range(10):
         for group in np.flatnonzero(space.living(points)[index]):
             widths = points.widths[index : index + 1].copy()

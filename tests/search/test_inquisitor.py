@@ -12,7 +12,7 @@ from gensynth.search.importance import FLOOR_NATS, LEARNING_RATE, consolidate, f
 from gensynth.search.inquisitor import FULL, SHORT, Inquisitor
 from gensynth.space.points import Points
 from tests.search.planted import (
-    insight,
+    importance,
     learned,
     observe,
     planted_logit,
@@ -42,26 +42,26 @@ WHOLE = points_at(6, 6, 8, 8, 10, 10)
 
 
 def test_the_first_importance_is_what_the_prototype_answered() -> None:
-    known = insight()
+    known = importance()
     responses = answers(known.channel_nats, WHOLE, known.block_nats)
     responses.effective_rank[2] = np.nan  # nobody reads it
     first = first_importance(responses)
     for found, told in zip(first.channel_nats, known.channel_nats, strict=True):
         assert found.tolist() == told.tolist()
     assert first.block_nats.tolist() == known.block_nats.tolist()
-    assert first.dimension.tolist() == [1.0] * 6
+    assert first.effective_rank.tolist() == [1.0] * 6
     assert first.networks == 1
 
 
 def test_saliency_is_log_information_above_a_floor() -> None:
-    told = dataclasses.replace(insight(), channel_nats=(np.array([1.0, 0.0, np.exp(-2)]),))
+    told = dataclasses.replace(importance(), channel_nats=(np.array([1.0, 0.0, np.exp(-2)]),))
     assert told.log_saliency()[0] == pytest.approx([0.0, np.log(FLOOR_NATS), -2.0])
 
 
 def test_channels_that_a_network_does_not_have_stay_as_they_are() -> None:
-    known = insight()
+    known = importance()
     points = points_at(3, 2, 8, 1, 4, 10, bits=(False, True, True))
-    other = insight(seed=5)
+    other = importance(seed=5)
     after = consolidate(known, space(), points, answers(other.channel_nats, points, np.ones(3)))
     alive = space().living(points)[0]
     assert not alive[1]  # the inner width of the first block
@@ -74,7 +74,7 @@ def test_channels_that_a_network_does_not_have_stay_as_they_are() -> None:
 
 
 def test_an_answer_that_is_louder_everywhere_teaches_nothing() -> None:
-    known = insight()
+    known = importance()
     responses = answers(known.channel_nats, WHOLE, known.block_nats, gain=20.0)
     after = consolidate(known, space(), WHOLE, responses)
     for old, new in zip(known.channel_nats, after.channel_nats, strict=True):
@@ -86,7 +86,7 @@ def test_an_answer_that_is_louder_everywhere_teaches_nothing() -> None:
 def test_what_a_channel_says_beyond_the_others_moves_it() -> None:
     # By hand: one of six channels of one group of six is e^2 times as loud. The mean log
     # shift of its group is 2 / 6, of all groups 2 / 36; all widths are whole.
-    known = insight()
+    known = importance()
     louder = tuple(values.copy() for values in known.channel_nats)
     louder[0][3] *= np.exp(2.0)
     after = consolidate(known, space(), WHOLE, answers(louder, WHOLE, known.block_nats))
@@ -98,7 +98,7 @@ def test_what_a_channel_says_beyond_the_others_moves_it() -> None:
 
 def test_a_planted_curvature_is_found() -> None:
     # Every channel of a group cut to k of n carries (n / k)^2 times as much.
-    truth = insight()
+    truth = importance()
     told, random = truth, np.random.default_rng(1)
     for _ in range(60):
         widths = random.integers(1, space().sizes + 1)
@@ -113,14 +113,14 @@ def test_a_planted_curvature_is_found() -> None:
 
 
 def test_the_prototype_has_no_degradation() -> None:
-    told = dataclasses.replace(insight(), dimension=np.ones(6))
+    told = dataclasses.replace(importance(), effective_rank=np.ones(6))
     row = Features(space(), told)(WHOLE)[0]
     assert row.tolist() == [1.0] + [0.0] * (len(row) - 1)
 
 
 def test_features_by_hand() -> None:
-    nats = (np.array([3.0, 1.0, 2.0, 0.5, 0.25, 0.25]), *insight().channel_nats[1:])
-    told = dataclasses.replace(insight(), channel_nats=nats, dimension=np.full(6, 4.0))
+    nats = (np.array([3.0, 1.0, 2.0, 0.5, 0.25, 0.25]), *importance().channel_nats[1:])
+    told = dataclasses.replace(importance(), channel_nats=nats, effective_rank=np.full(6, 4.0))
     features = Features(space(), told)
     points = points_at(2, 6, 8, 8, 10, 10, bits=(True, False, True))
     row = dict(zip(features.NAMES, features(points)[0], strict=False))
@@ -147,7 +147,7 @@ def test_a_planted_accuracy_is_predicted_with_honest_intervals() -> None:
     assert rmse < 0.25 * truth.std()
     assert (np.abs(mean - truth) < 1.96 * sd).mean() > 0.9
     # Before anything was seen the doubt was larger.
-    _, before = Inquisitor(space(), insight()).predict(unseen, SHORT)
+    _, before = Inquisitor(space(), importance()).predict(unseen, SHORT)
     assert sd.mean() < 0.2 * before.mean()
 
 
@@ -198,7 +198,7 @@ def test_draws_scatter_around_the_prediction() -> None:
 
 
 def test_an_inquisitor_reads_back_from_its_text() -> None:
-    known = learned().consolidate(WHOLE, answers(insight(3).channel_nats, WHOLE, np.ones(3)))
+    known = learned().consolidate(WHOLE, answers(importance(3).channel_nats, WHOLE, np.ones(3)))
     text = json.dumps(known.to_document())
     again = Inquisitor.from_document(json.loads(text), space())
     assert json.dumps(again.to_document()) == text
@@ -208,10 +208,10 @@ def test_an_inquisitor_reads_back_from_its_text() -> None:
 
 
 def test_nothing_that_was_heard_changes_an_older_inquisitor() -> None:
-    start = Inquisitor(space(), insight())
+    start = Inquisitor(space(), importance())
     before = json.dumps(start.to_document())
     points = random_points(2, seed=11)
     start.hear(points, [0.1, 0.2], 0)
     observe(start, points, 0)
-    start.consolidate(WHOLE, answers(insight(3).channel_nats, WHOLE, np.ones(3)))
+    start.consolidate(WHOLE, answers(importance(3).channel_nats, WHOLE, np.ones(3)))
     assert json.dumps(start.to_document()) == before

@@ -15,13 +15,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gensynth.goals.score import Proportion
 from gensynth.network.module import build
 from gensynth.search.generator import Generator
 from gensynth.search.inquisitor import FULL, SHORT, Inquisitor, Observation
 from gensynth.search.theta import Theta, initial_theta
+from gensynth.space.bilinear_cost import NAMES
 from gensynth.space.coupling import couple
 from gensynth.space.placement import WORDS
-from gensynth.space.points import COSTS, Points
+from gensynth.space.points import Points
 from gensynth.space.space import Space
 from tests.networks.compositions import compose, random_weights
 from tests.search import planted
@@ -89,16 +91,16 @@ def test_so_does_every_seed_of_a_prototype_composed_at_random(
 
 
 @pytest.mark.parametrize("name", ["resnet8", "inception", "bottleneck"])
-@pytest.mark.parametrize("limited", COSTS)
+@pytest.mark.parametrize("limited", NAMES)
 def test_the_smallest_network_is_reached_past_widths_that_save_nothing(
     name: str, limited: str
 ) -> None:
     # Groups cost the same at several widths, and one limit alone does not see the rest.
     space = free_space(name)
-    floor = space.costs(space.smallest())[0][COSTS.index(limited)]
+    floor = space.costs(space.smallest())[0][NAMES.index(limited)]
     generator = Generator(space, free_theta(space, loss=-8), {limited: float(floor)})
     points = generator.points(range(10))
-    assert space.costs(points)[:, COSTS.index(limited)].tolist() == [floor] * 10
+    assert space.costs(points)[:, NAMES.index(limited)].tolist() == [floor] * 10
 
 
 def test_with_nothing_to_save_every_convolution_stays_dense_bit_for_bit() -> None:
@@ -173,7 +175,7 @@ def test_nothing_that_still_fits_is_left_out() -> None:
     limits = limits_of(space, 0.3, 0.4)
     theta = free_theta(space)
     points = Generator(space, theta, limits).points(range(10))
-    bounds = np.array([limits[name] for name in COSTS])
+    bounds = np.array([limits[name] for name in NAMES])
     assert points.operators is not None
     for index in range(10):
         one = points.take([index])
@@ -219,7 +221,7 @@ def test_many_seeds_at_once_are_each_seed_alone() -> None:
     generator = Generator(space, theta, limits_of(space, 0.4, 0.3))
     together = generator.points(range(12))
     for seed in range(12):
-        assert generator.points([seed]).rows() == together.take([seed]).rows()
+        assert generator.points([seed])[0] == together[seed]
 
 
 @settings(max_examples=10)
@@ -279,7 +281,7 @@ def observer() -> tuple[Space, Inquisitor, Points]:
     """Return a space with operators, and an inquisitor that is told one of them does harm."""
     space = Space(planted.space().coupling, operators=("separable", "low_rank_2"))
     nats = np.full((len(space.sites), 2), 0.3)
-    insight = dataclasses.replace(planted.insight(), operator_nats=nats)
+    importance = dataclasses.replace(planted.importance(), operator_nats=nats)
     plain = planted.random_points(60, seed=1)
     random = np.random.default_rng(2)
     chosen = np.where(
@@ -288,15 +290,15 @@ def observer() -> tuple[Space, Inquisitor, Points]:
         0,
     )
     points = Points(plain.widths, plain.kept_blocks, chosen.astype(np.int8))
-    inquisitor = Inquisitor(space, insight)
+    inquisitor = Inquisitor(space, importance)
     worse = np.asarray(points.operators == 1).mean(axis=1)
-    shifts = np.exp(-1 + 2 * worse)
-    inquisitor = inquisitor.hear(points, shifts.tolist(), 0)
-    for (widths, bits, operators), harm in zip(points.rows(), worse, strict=True):
+    nats = np.exp(-1 + 2 * worse)
+    inquisitor = inquisitor.hear(points, nats.tolist(), 0)
+    for index, harm in enumerate(worse):
         share = 1 / (1 + np.exp(-(2.5 - 2 * harm)))
         correct = int(random.binomial(4000, share))
-        seen = Observation(widths, bits, SHORT, correct, 4000, operators)
-        inquisitor = inquisitor.observe(seen)
+        score = Proportion("top1", correct, 4000)
+        inquisitor = inquisitor.observe(Observation(points[index], SHORT, score))
     return space, inquisitor, points
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from gensynth.goals.score import Proportion
 from gensynth.search import regression
-from gensynth.search.regression import EFFECT_SDS, RESIDUAL_SDS, Posterior, fit, logit, sigmoid
+from gensynth.search.regression import EFFECT_SDS, RESIDUAL_SDS, Posterior, fit, sigmoid
 
 RANDOM = np.random.default_rng(0)
 
@@ -33,7 +34,7 @@ def test_the_posterior_of_one_weight_by_hand() -> None:
     )
     assert found.mean == pytest.approx([84 / 109])
     assert found.factor @ found.factor.T == pytest.approx(np.array([[1 / 109]]))
-    assert (found.reach, found.scatter) == pytest.approx((0.3, 0.1))
+    assert (found.effect_sd, found.residual_sd) == pytest.approx((0.3, 0.1))
 
 
 def problem(networks: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -96,15 +97,17 @@ def test_scales_are_averaged_by_their_marginal_likelihood() -> None:
     assert found.mean == pytest.approx(mean, abs=0.005)
     assert found.factor @ found.factor.T == pytest.approx(covariance, rel=0.05, abs=2e-4)
     mean_square = weight @ np.square(pairs) / weight.sum()
-    assert [found.reach**2, found.scatter**2] == pytest.approx(mean_square.tolist(), rel=1e-2)
+    assert [found.effect_sd**2, found.residual_sd**2] == pytest.approx(
+        mean_square.tolist(), rel=1e-2
+    )
 
 
 def test_without_an_observation_the_prior_is_left() -> None:
     found = fit(np.zeros((0, 3)), np.zeros(0), np.zeros(0), **PRIOR)
     assert found.mean == pytest.approx(PRIOR["prior_mean"])
     assert np.sqrt(np.diag(found.factor @ found.factor.T))[:2] == pytest.approx([1.0, 0.5])
-    assert found.reach == pytest.approx(EFFECT_SDS[len(EFFECT_SDS) // 2])
-    assert found.scatter == pytest.approx(RESIDUAL_SDS[len(RESIDUAL_SDS) // 2])
+    assert found.effect_sd == pytest.approx(EFFECT_SDS[len(EFFECT_SDS) // 2])
+    assert found.residual_sd == pytest.approx(RESIDUAL_SDS[len(RESIDUAL_SDS) // 2])
 
 
 def test_planted_weights_are_found() -> None:
@@ -121,7 +124,7 @@ def test_planted_weights_are_found() -> None:
         small=np.array([False, False, True, True]),
     )
     assert found.mean == pytest.approx(truth, abs=0.03)  # 5 standard errors of 0.11 / 20
-    assert found.scatter == pytest.approx(0.1, rel=0.25)
+    assert found.residual_sd == pytest.approx(0.1, rel=0.25)
 
 
 def test_predicted_intervals_hold_what_they_promise() -> None:
@@ -158,7 +161,7 @@ def test_prediction_and_draws_are_of_one_normal() -> None:
     assert np.cov(draws.T) == pytest.approx(covariance, rel=0.1, abs=1e-4)
     assert found.draw(np.zeros(3)).tolist() == found.mean.tolist()
     mean, sd = found.predict(features[:1])
-    drawn = draws @ features[0] + found.scatter * RANDOM.standard_normal(20_000)
+    drawn = draws @ features[0] + found.residual_sd * RANDOM.standard_normal(20_000)
     assert mean[0] == pytest.approx(drawn.mean(), abs=0.01)
     assert sd[0] == pytest.approx(drawn.std(), rel=0.03)
 
@@ -185,14 +188,15 @@ def uncertainty(posterior: Posterior, features: np.ndarray) -> float:
     ],
 )
 def test_empirical_logits_by_hand(correct: int, n: int, expected: float, variance: float) -> None:
-    found = logit(np.array([correct]), np.array([n]))
-    assert found[0][0] == pytest.approx(expected, abs=1e-4)
-    assert found[1][0] == pytest.approx(variance, rel=1e-4)
+    found = Proportion("top1", correct, n).logit()
+    assert found[0] == pytest.approx(expected, abs=1e-4)
+    assert found[1] == pytest.approx(variance, rel=1e-4)
 
 
 def test_counting_noise_is_as_large_as_said() -> None:
     counts = np.random.default_rng(7).binomial(2000, 0.9, 20_000)
-    logits, variances = logit(counts, np.full(len(counts), 2000))
+    pairs = [Proportion("top1", int(count), 2000).logit() for count in counts]
+    logits, variances = np.array(pairs).T
     assert logits.mean() == pytest.approx(np.log(9), abs=0.005)
     assert logits.var() == pytest.approx(variances.mean(), rel=0.03)
 

@@ -10,9 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from gensynth.graph.cost import cost
 from gensynth.graph.graph import Graph, Selection
 from gensynth.network.module import build
+from gensynth.space.bilinear_cost import NAMES
 from gensynth.space.coupling import Coupling, couple
 from gensynth.space.placement import refusal, sites
-from gensynth.space.points import COSTS, Points
+from gensynth.space.points import Points
 from gensynth.space.space import Space
 from gensynth.space.substitutes import SUBSTITUTES
 from gensynth.trace import trace
@@ -35,7 +36,7 @@ def exact(space: Space, points: Points, index: int = 0) -> list[int]:
     """Count a point's graph vertex by vertex."""
     graph = space.coupling.apply(space.selection(points, index, first_channels(space)))
     counted = cost(graph)
-    return [getattr(counted, name) for name in COSTS]
+    return [getattr(counted, name) for name in NAMES]
 
 
 def check_moves(space: Space, points: Points, steps: np.ndarray) -> None:

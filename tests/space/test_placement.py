@@ -234,6 +234,5 @@ def test_a_selection_with_operators_and_its_point_are_inverse() -> None:
         selection = space.selection(points, index, first_channels(space))
         again = space.point(selection)
         gone = (~points.kept_blocks[index] & space.site_owners).any(axis=1)
-        assert again.operators is not None
-        assert again.operators[0].tolist() == np.where(gone, 0, points.operators[index]).tolist()
-        assert space.costs(again)[0].tolist() == exact(space, points, index)
+        assert list(again.operators) == np.where(gone, 0, points.operators[index]).tolist()
+        assert space.costs(space.points([again]))[0].tolist() == exact(space, points, index)

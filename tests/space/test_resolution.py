@@ -154,7 +154,7 @@ def test_the_smallest_network_with_resolutions_bounds_all_others(name: str) -> N
 def test_only_macs_fall_with_the_resolution() -> None:
     # ResNet-8 at half the side: a quarter of every convolution's positions, the head's one.
     space = Space(coupling_of("resnet"), operators=("resolution_1_2",))
-    options: dict[str, Any] = {"widths": space.sizes[None], "bits": np.ones((1, 3), bool)}
+    options: dict[str, Any] = {"widths": space.sizes[None], "kept_blocks": np.ones((1, 3), bool)}
     whole, half = (
         space.costs(Points(**options, operators=np.array([[n]], np.int8)))[0] for n in (0, 1)
     )

@@ -82,5 +82,5 @@ def test_every_width_of_the_block_is_laid_out_as_it_is_and_others_are_padded(
 def test_a_run_says_its_step_and_takes_this_machines_where_none_is_asked() -> None:
     config = RunConfig()
     step = step_of(config, coupling())
-    asked = dataclasses.replace(config, search=SearchConfig(align=step.channels))
+    asked = dataclasses.replace(config, search=SearchConfig(round_to=step.channels))
     assert step_of(asked, coupling()).channels == step.channels

@@ -9,6 +9,7 @@ from gensynth.data.views import Views
 from gensynth.network.compute import Compute
 from gensynth.prototypes.resnet import ResNet
 from gensynth.space.prototype import Prototype, read_prototype
+from gensynth.tasks.classification import Classification
 from gensynth.training.evaluator import Evaluator
 from gensynth.training.fit import Teacher
 
@@ -33,10 +34,11 @@ def quarters() -> Dataset:
 
 
 def prototype_of(module: nn.Module) -> Prototype:
-    return read_prototype(module.eval(), (1, 8, 8), name="small", classes=4)
+    return read_prototype(module.eval(), (1, 8, 8), name="small")
 
 
-def workshop_of(module: nn.Module) -> Evaluator:
+def evaluator_of(module: nn.Module) -> Evaluator:
     data, compute, prototype = quarters(), Compute(), prototype_of(module)
     views = Views(data, data.train, seed=3)
-    return Evaluator(prototype, data, views, Teacher(prototype.network(), views, compute), compute)
+    teacher = Teacher(prototype.network(), views, compute)
+    return Evaluator(prototype, data, views, teacher, compute, Classification())

@@ -14,11 +14,13 @@ from gensynth.graph.graph import Graph, Selection
 from gensynth.network.compute import Compute
 from gensynth.network.module import Network, build
 from gensynth.prototypes.resnet import ResNet
+from gensynth.tasks.classification import Classification
 from gensynth.trace import trace
 from gensynth.training.evaluator import Evaluator, recalibrate
 from gensynth.training.fit import Recipe, Teacher, fit
-from tests.training.quarters import prototype_of, quarters, small_resnet, workshop_of
+from tests.training.quarters import evaluator_of, prototype_of, quarters, small_resnet
 
+TASK = Classification()
 SELECTION = Selection({"conv1": (0, 2, 3), "stage2.0.conv1": (1, 4, 5, 6)}, ("stage1.0.add",))
 
 
@@ -171,7 +173,7 @@ def evaluate(evaluator: Evaluator, recipe: Recipe, **options: object) -> Network
 
 
 def test_inheriting_takes_slices_and_fresh_statistics() -> None:
-    evaluator = workshop_of(small_resnet())
+    evaluator = evaluator_of(small_resnet())
     graph = evaluator.prototype.coupling.apply(SELECTION)
     network = evaluator.inherit(graph, evaluator.prototype.weights)
     own, whole = network.state_dict(), evaluator.prototype.weights
@@ -183,16 +185,16 @@ def test_inheriting_takes_slices_and_fresh_statistics() -> None:
 
 def test_distilling_twice_gives_the_same_bits() -> None:
     recipe = Recipe(epochs=2, batch=32, peak_lr=0.05)
-    first = evaluate(workshop_of(small_resnet()), recipe)
-    second = evaluate(workshop_of(small_resnet()), recipe)
+    first = evaluate(evaluator_of(small_resnet()), recipe)
+    second = evaluate(evaluator_of(small_resnet()), recipe)
     assert bits(first) == bits(second)
 
 
 def test_what_another_network_did_before_does_not_matter() -> None:
     # The teacher's answers are kept, and torch's own random state is somewhere else.
     recipe = Recipe(epochs=1.5, batch=32, peak_lr=0.05)
-    alone = evaluate(workshop_of(small_resnet()), recipe)
-    evaluator = workshop_of(small_resnet())
+    alone = evaluate(evaluator_of(small_resnet()), recipe)
+    evaluator = evaluator_of(small_resnet())
     evaluate(evaluator, Recipe(epochs=2, batch=32, peak_lr=0.1))
     torch.rand(7)
     assert bits(evaluate(evaluator, recipe)) == bits(alone)
@@ -200,7 +202,7 @@ def test_what_another_network_did_before_does_not_matter() -> None:
 
 def test_distilling_from_another_epoch_sees_other_images() -> None:
     recipe = Recipe(epochs=1, batch=32, peak_lr=0.05)
-    evaluator = workshop_of(small_resnet())
+    evaluator = evaluator_of(small_resnet())
     assert bits(evaluate(evaluator, recipe)) != bits(evaluate(evaluator, recipe, first_epoch=5))
 
 
@@ -228,7 +230,7 @@ def test_a_training_that_was_interrupted_ends_with_the_same_bits(
     def train(checkpoint: Path | None, stop: Callable[[float, float], None] | None) -> nn.Module:
         network = factory()
         views = Views(data, data.train, seed=3)
-        fit(network, views, recipe, Compute(), checkpoint=checkpoint, progress=stop)
+        fit(network, views, recipe, Compute(), TASK, checkpoint=checkpoint, progress=stop)
         return network
 
     through = train(None, None)
@@ -243,11 +245,12 @@ def test_a_training_that_was_interrupted_ends_with_the_same_bits(
 
 
 def test_training_learns_what_is_easy() -> None:
-    evaluator = workshop_of(small_resnet())
+    evaluator = evaluator_of(small_resnet())
     network = evaluator.prototype.network()
-    before = evaluator.correct(network, evaluator.dataset.search)
-    fit(network, evaluator.views, Recipe(epochs=12, batch=16, peak_lr=0.05), Compute())
-    assert evaluator.correct(network, evaluator.dataset.search) > max(before, 55)
+    before = evaluator.score(network, evaluator.dataset.search)
+    fit(network, evaluator.views, Recipe(epochs=12, batch=16, peak_lr=0.05), Compute(), TASK)
+    after = evaluator.score(network, evaluator.dataset.search)
+    assert after.value > max(before.value, 55 / 64)
 
 
 def test_one_step_of_distillation_by_hand() -> None:
@@ -264,9 +267,9 @@ def test_one_step_of_distillation_by_hand() -> None:
     logits = twin(batch.images)
     log_student = torch.log_softmax(logits / 4, 1)
     soft = 16 * (target * (target.log() - log_student)).sum(1).mean()
-    hard = -torch.log_softmax(logits, 1)[torch.arange(128), batch.labels].mean()
+    hard = -torch.log_softmax(logits, 1)[torch.arange(128), batch.targets].mean()
     gradients = torch.autograd.grad(0.75 * soft + 0.25 * hard, list(twin.parameters()))
-    fit(student, views, recipe, compute, teacher=Teacher(teacher, views, compute))
+    fit(student, views, recipe, compute, TASK, teacher=Teacher(teacher, views, compute))
     for (name, trained), start, gradient in zip(
         student.named_parameters(), twin.parameters(), gradients, strict=True
     ):
@@ -286,8 +289,8 @@ def test_only_weights_of_several_dimensions_decay() -> None:
     views = Views(data, data.train, seed=3)
     start, decayed, free = small_resnet(), small_resnet(), small_resnet()
     one_step = Recipe(epochs=0.25, batch=32, peak_lr=0.1, weight_decay=0.1)
-    fit(decayed, views, one_step, Compute())
-    fit(free, views, dataclasses.replace(one_step, weight_decay=0.0), Compute())
+    fit(decayed, views, one_step, Compute(), TASK)
+    fit(free, views, dataclasses.replace(one_step, weight_decay=0.0), Compute(), TASK)
     for name, whole in start.named_parameters():
         gap = free.get_parameter(name) - decayed.get_parameter(name)
         # One step: rate * (1 + 0.9) * decay * weight for kernels, nothing for the rest.
@@ -296,7 +299,7 @@ def test_only_weights_of_several_dimensions_decay() -> None:
 
 
 def test_absorbing_moves_the_slice_and_nothing_else() -> None:
-    evaluator = workshop_of(small_resnet())
+    evaluator = evaluator_of(small_resnet())
     weights = evaluator.prototype.weights
     network = evaluate(evaluator, Recipe(epochs=1, batch=32, peak_lr=0.05))
     moved = evaluator.absorb(weights, network, 0.25)
@@ -311,7 +314,7 @@ def test_absorbing_moves_the_slice_and_nothing_else() -> None:
 
 
 def test_training_of_ones_own_takes_the_place_of_ours() -> None:
-    evaluator = workshop_of(small_resnet())
+    evaluator = evaluator_of(small_resnet())
     seen: list[tuple[nn.Module, Recipe]] = []
 
     def own(network: nn.Module, views: Views, recipe: Recipe, teacher: Teacher) -> None:
@@ -325,6 +328,7 @@ def test_training_of_ones_own_takes_the_place_of_ours() -> None:
         evaluator.views,
         evaluator.teacher,
         evaluator.compute,
+        evaluator.task,
         trainer=own,
     )
     recipe = Recipe(epochs=1, batch=32)
@@ -350,8 +354,8 @@ def test_a_head_that_nothing_returns_survives_a_checkpoint(tmp_path: Path) -> No
     checkpoint = tmp_path / "training.safetensors"
     first, second = TwoHeads(), TwoHeads()
     recipe = Recipe(epochs=1, batch=32, peak_lr=0.05)
-    fit(first, views, recipe, Compute(), checkpoint=checkpoint)
-    fit(second, views, recipe, Compute(), checkpoint=checkpoint)
+    fit(first, views, recipe, Compute(), TASK, checkpoint=checkpoint)
+    fit(second, views, recipe, Compute(), TASK, checkpoint=checkpoint)
     assert bits(first) == bits(second)
 
 
@@ -363,6 +367,6 @@ def test_a_recipe_without_an_image_is_refused() -> None:
 
 
 def test_graphs_of_a_selection_name_it() -> None:
-    graph: Graph = workshop_of(small_resnet()).prototype.coupling.apply(SELECTION)
+    graph: Graph = evaluator_of(small_resnet()).prototype.coupling.apply(SELECTION)
     assert graph.selection == SELECTION
     assert math.prod(graph["conv1"].tensors["weight"]) == 3 * 1 * 9
