@@ -21,9 +21,9 @@ from tests.runs import toybox
 
 __all__ = ["agent_home", "board"]
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Two workers of one thread each; torch and what a test starts read it when they begin.
-    os.environ["OMP_NUM_THREADS"] = "1"
+# The networks here are tiny, two processes share the cores, and a second thread that waits for a
+# core of a busy machine makes all of it six times slower. torch reads this when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The time of one example says nothing on a shared machine; the examples are the same each run.
 settings.register_profile("gensynth", deadline=None, derandomize=True, max_examples=50)

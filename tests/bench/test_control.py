@@ -59,7 +59,7 @@ def test_a_creeping_board_does_not_take_its_limits_along() -> None:
 def test_false_alarms_are_rare_and_a_change_is_found(scatter: float) -> None:
     draws = np.random.default_rng(0)
     beyond = points = confirmed = found = 0
-    charts = 200
+    charts = 100
     for _ in range(charts):
         noise = scatter * draws.normal(size=100)
         deltas = Chart.of(np.exp(noise).tolist()).deltas[FEWEST:]

@@ -21,7 +21,7 @@ LABELS = (
     "95 % interval", "images per second", "times the first's latency", "parameters", "MACs",
 )  # fmt: skip
 
-pytestmark = [pytest.mark.realtime, pytest.mark.usefixtures("agent_home")]
+pytestmark = pytest.mark.usefixtures("agent_home")
 
 
 @pytest.fixture(autouse=True)

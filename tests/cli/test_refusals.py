@@ -372,12 +372,12 @@ def test_seeds_that_cannot_be_meant(gensynth: Command, seeds: str, message: str)
 # --- the world ------------------------------------------------------------------------------
 
 
-def test_a_full_disk_leaves_the_last_good_state_and_a_way_on(toys: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_last_good_state_and_a_way_on(gensynth: Command, here: Path) -> None:
     # No file may grow beyond the limit: the weights fit, a journal of some cycles does not.
-    run = tmp_path / "run"
+    run = here / "run"
     done = toybox.python(
         "-m", "gensynth", "synth", "toy.toml", "--cycles", "20", "--out", str(run),
-        cwd=toys, limit_bytes=(toys / "toy.safetensors").stat().st_size + 2_000,
+        cwd=here, limit_bytes=(here / "toy.safetensors").stat().st_size + 2_000,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
@@ -392,8 +392,8 @@ def test_a_full_disk_leaves_the_last_good_state_and_a_way_on(toys: Path, tmp_pat
     assert 0 < states[-1] < 20
     journal = (run / "journal.jsonl").read_bytes().splitlines()
     assert not [path for path in run.rglob("*") if path.name.startswith(".")]
-    resumed = toybox.python("-m", "gensynth", "synth", "--resume", str(run), cwd=toys)
-    assert resumed.returncode == 0, resumed.stderr
+    code, _, err = gensynth("synth", "--resume", str(run))
+    assert code == 0, err
     later = (run / "journal.jsonl").read_bytes().splitlines()
     assert len(later) == 1 + 20  # and the first state, before any cycle
     assert later[: len(journal)] == journal

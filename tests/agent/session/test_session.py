@@ -23,8 +23,6 @@ from gensynth.errors import DeviceFault
 from tests.fakes.board import Home
 from tests.onnx_files import errands
 
-pytestmark = pytest.mark.realtime
-
 HOSTILE = [
     "; rm -rf ~",
     "$(reboot)",
