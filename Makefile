@@ -29,7 +29,7 @@ AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
 
 avx2: $(VENV)/.installed-dev ## run the tests that arithmetic decides, as a processor with AVX2 alone
 	$(AVX2) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not realtime" \
-	  tests/search tests/tasks tests/probing tests/training tests/runs/test_run.py
+	  tests/search tests/tasks tests/probing tests/export/test_parity.py
 	if command -v qemu-x86_64 >/dev/null; then qemu-x86_64 -cpu Haswell $(BIN)/python -m pytest \
 	  -q -p no:cacheprovider tests/export/test_int8.py -k "rounds or products or stays_in_fp32"; \
 	else echo "INT8 was not tried on an emulated processor: qemu-user is not installed"; fi
