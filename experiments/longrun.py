@@ -43,6 +43,7 @@ class Schedule:
         warmup_epochs: length of the rise.
         weight_decay: L2 penalty on weights of two or more dimensions; norms and biases have none.
         measured_every: epochs from one measurement to the next; the last is always measured.
+        compiled: whether to train through `torch.compile` where there is a C++ compiler.
     """
 
     epochs: int
@@ -51,6 +52,7 @@ class Schedule:
     warmup_epochs: int
     weight_decay: float
     measured_every: int
+    compiled: bool
 
     def rate(self, epochs: float) -> float:
         """Return the learning rate after so many epochs, a fraction within one."""
@@ -88,8 +90,9 @@ def train(
         say: takes a line of progress.
 
     Returns:
-        the learning curve, an entry an epoch: "epoch", mean "loss" of its steps,
-        "train_s", and, where measured, what `measure` gave.
+        the learning curve, an entry an epoch: "epoch", mean "loss" of its steps, wall time
+        "train_s", which other work on the machine and pauses lengthen, the processor time
+        "cpu_s" of all threads, and, where measured, what `measure` gave.
 
     Raises:
         SystemExit: if the state is of another schedule.
@@ -110,12 +113,12 @@ def train(
     if len(curve) == schedule.epochs:
         network.eval()
         return curve
-    if not compute.compiler:
+    if schedule.compiled and not compute.compiler:
         say("no C++ compiler or no headers of Python: training is not compiled, and slower")
-    forward = compute.compiled(network)
+    forward = compute.compiled(network) if schedule.compiled else network
     start, first = time.perf_counter(), len(curve)
     for epoch in range(first, schedule.epochs):
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         network.train()
         total = torch.zeros(())
         for step, (inputs, targets) in enumerate(batches(epoch)):
@@ -132,6 +135,7 @@ def train(
             "epoch": epoch + 1,
             "loss": round(float(total) / steps, 4),
             "train_s": round(time.perf_counter() - began, 1),
+            "cpu_s": round(time.process_time() - cpu_began, 1),
         }
         if (epoch + 1) % schedule.measured_every == 0 or epoch + 1 == schedule.epochs:
             network.eval()

@@ -14,7 +14,13 @@ from experiments.longrun import Schedule, train
 from gensynth.compute import Compute
 
 SCHEDULE = Schedule(
-    epochs=4, batch=8, peak_lr=0.1, warmup_epochs=1, weight_decay=1e-3, measured_every=3
+    epochs=4,
+    batch=8,
+    peak_lr=0.1,
+    warmup_epochs=1,
+    weight_decay=1e-3,
+    measured_every=3,
+    compiled=False,
 )
 
 

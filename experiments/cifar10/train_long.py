@@ -42,7 +42,13 @@ FOLDER = Path(__file__).parent / "prototype"
 COMMAND = "python -m experiments.cifar10.train_long --name {name} --data FOLDER"
 SEED = 0
 SCHEDULE = Schedule(
-    epochs=200, batch=128, peak_lr=0.1, warmup_epochs=5, weight_decay=5e-4, measured_every=5
+    epochs=200,
+    batch=128,
+    peak_lr=0.1,
+    warmup_epochs=5,
+    weight_decay=5e-4,
+    measured_every=5,
+    compiled=True,
 )
 NAMES = ("resnet20", "resnet56")
 
@@ -61,7 +67,7 @@ def main() -> None:
         return
     options.out.mkdir(parents=True, exist_ok=True)
     dataset, compute = cifar10.load(options.data), detect()
-    network, train_s = trained(options.name, dataset, compute, options.out / stem)
+    network, curve = trained(options.name, dataset, compute, options.out / stem)
     weights = save(
         {
             name: tensor.detach().cpu().contiguous()
@@ -80,7 +86,8 @@ def main() -> None:
         "seed": SEED,
         "schedule": asdict(SCHEDULE),
         "train_images": len(dataset.train),
-        "train_s": round(train_s, 1),
+        "train_s": round(sum(entry["train_s"] for entry in curve), 1),
+        "train_cpu_s": round(sum(entry["cpu_s"] for entry in curve), 1),
         "search": top1(network, dataset, dataset.search, compute),
         "test": top1(network, dataset, dataset.test, compute),
         "sha256": hashlib.sha256(weights).hexdigest(),
@@ -93,8 +100,10 @@ def main() -> None:
     print(f"{record}: search {facts['search']}, test {facts['test']}")
 
 
-def trained(name: str, dataset: Dataset, compute: Compute, stem: Path) -> tuple[nn.Module, float]:
-    """Return the network at the end of the schedule, and the seconds its epochs took."""
+def trained(
+    name: str, dataset: Dataset, compute: Compute, stem: Path
+) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """Return the network at the end of the schedule, and its learning curve."""
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         network = create(name, classes=len(dataset.classes), channels=dataset.shape[0])
@@ -121,7 +130,7 @@ def trained(name: str, dataset: Dataset, compute: Compute, stem: Path) -> tuple[
         measure=measure,
         say=lambda line: print(line, flush=True),
     )
-    return network, sum(entry["train_s"] for entry in curve)
+    return network, curve
 
 
 def top1(network: nn.Module, dataset: Dataset, split: Split, compute: Compute) -> dict[str, Any]:
