@@ -19,7 +19,8 @@ demo: $(VENV)/.installed ## install into .venv and run the quickstart (a few min
 	$(BIN)/gensynth synth
 
 test: check ## install what development needs, then lint, check types, run the fast tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not realtime"
+	$(BIN)/python -m pytest -m "realtime and not slow"
 
 check: $(VENV)/.installed-dev ## lint and check types
 	$(BIN)/ruff check .

@@ -49,7 +49,7 @@ def imported_by_help() -> set[str]:
     code = (
         "import sys, contextlib, io\n"
         "sys.argv = ['gensynth', '--help']\n"
-        "from gensynth.cli import main\n"
+        "from gensynth.cli.app import main\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
         "    main()\n"
         "print(*{name.partition('.')[0] for name in sys.modules})\n"

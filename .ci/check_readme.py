@@ -27,7 +27,7 @@ BLOCK = re.compile(
     r"^```(?P<language>bash|python|toml)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-READ = "import pathlib, sys; from gensynth.runfile import read; read(pathlib.Path(sys.argv[1]))"
+READ = "import pathlib, sys; from gensynth.config_file import read; read(pathlib.Path(sys.argv[1]))"
 
 
 @dataclass(frozen=True)

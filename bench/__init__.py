@@ -5,6 +5,7 @@
       request       what is asked of a device                 grades, endtoend
       correctness   whether it computed what it should
       figures       what the times say                        compare, student
+      control       a chart of the reference network of every board    reference
       energy        what the power samples say                samples, integrate
       record        all of it as plain values
       store         every measurement that was ever made here

@@ -28,10 +28,10 @@ from gensynth.bench.reference import reference
 from gensynth.bench.request import Request
 from gensynth.bench.store import Store
 from gensynth.bench.student import quantile
-from gensynth.devices.agent.status import USABLE
+from gensynth.devices.agent.wire.status import USABLE
 from gensynth.devices.registry import Device
 from gensynth.errors import DeviceFault
-from gensynth.watch import Silent, Watch
+from gensynth.progress import Listener, Silent
 
 EVERY = 20
 GRADE = find_grade("quick")
@@ -43,7 +43,7 @@ _CONFIDENCE = 0.9973
 _LEAST_SIGMA = 0.005
 
 Record = Mapping[str, Any]
-Measure = Callable[[Request, Watch], tuple[dict[str, Any], dict[str, bytes]]]
+Measure = Callable[[Request, Listener], tuple[dict[str, Any], dict[str, bytes]]]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _is_beyond(delta: float | None) -> bool:
 
 
 def keep_watch(
-    request: Request, store: Store, measure: Measure, watch: Watch
+    request: Request, store: Store, measure: Measure, listener: Listener
 ) -> dict[str, Any] | None:
     """Measure the reference network if it is time to, before a request is measured.
 
@@ -109,7 +109,7 @@ def keep_watch(
         request: whose board, power mode and clocks count.
         store: holds the chart's points and counts the jobs between them.
         measure: one request on the board, now.
-        watch: hears of it.
+        listener: hears of it.
 
     Returns:
         The last point for the request's record; None for this machine, or where the board
@@ -132,9 +132,9 @@ def keep_watch(
     points = _points(store.under(key))
     if points and not _is_due(points, store):
         return _last(points, key)
-    watch.phase("reference")
+    listener.phase("reference")
     for _ in range(2):
-        record, raw = _measured(asked, measure, watch)
+        record, raw = _measured(asked, measure, listener)
         store.keep(key, record, raw)
         if record["status"] not in USABLE:
             break
@@ -157,23 +157,23 @@ def keep_watch(
 class _Reference(Silent):
     """Passes on what is said of the reference network, but for the phases of its own job."""
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
 
     def progress(self, what: str, share: float, text: str) -> None:
         """Say of what it is."""
-        self._watch.progress(f"reference network, {what}", share, text)
+        self._listener.progress(f"reference network, {what}", share, text)
 
     def note(self, text: str) -> None:
         """Pass it on."""
-        self._watch.note(text)
+        self._listener.note(text)
 
 
 def _measured(
-    asked: Request, measure: Measure, watch: Watch
+    asked: Request, measure: Measure, listener: Listener
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     try:
-        return measure(asked, _Reference(watch))
+        return measure(asked, _Reference(listener))
     except DeviceFault as fault:
         message = f"before your networks, the reference network: {fault.message}"
         raise DeviceFault(fault.status, message, fault.details) from fault

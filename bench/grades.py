@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gensynth.errors import ConfigError
-from gensynth.nearest import did_you_mean
+from gensynth.suggestion import did_you_mean
 
 _RUNS_AT_LEAST = 2
 _LEAST_RUN_S = 300.0

@@ -7,7 +7,7 @@ MACs, for one input (images of a batch cost alike), of the operators that multip
     Gemm, MatMul    output elements * summed dimension
 
 and of their quantised forms; norms, activations and additions are left out, as in
-`gensynth.cost`. Parameters are the elements of the file's constants that a network learns:
+`gensynth.graph.cost`. Parameters are the elements of the file's constants that a network learns:
 weights, biases, scales and shifts, and neither running statistics nor settings such as the
 bounds of a Clip. A file converted with its norms folded has fewer than the network it is of.
 

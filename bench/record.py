@@ -29,7 +29,7 @@ from gensynth.bench.integrate import Window
 from gensynth.bench.request import Request
 from gensynth.bench.samples import Samples, Sensor
 from gensynth.bench.subjects import Subject
-from gensynth.devices.agent.status import USABLE
+from gensynth.devices.agent.wire.status import USABLE
 from gensynth.errors import DeviceFault
 
 SCHEMA = "gensynth.bench/1"

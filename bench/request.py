@@ -18,7 +18,7 @@ import numpy as np
 from gensynth.bench.endtoend import end_to_end
 from gensynth.bench.grades import Grade
 from gensynth.bench.subjects import Subject
-from gensynth.devices.agent.spec import LEASE_S, MAX_NETWORKS
+from gensynth.devices.agent.wire.spec import LEASE_S, MAX_NETWORKS
 from gensynth.devices.profiles import find_profile
 from gensynth.devices.registry import Device, find
 from gensynth.errors import ConfigError

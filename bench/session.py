@@ -29,13 +29,13 @@ from gensynth.bench.record import make, power_mode
 from gensynth.bench.request import Request
 from gensynth.bench.store import Store
 from gensynth.devices import registry
-from gensynth.devices.agent import board
+from gensynth.devices.agent.board import board
 from gensynth.devices.client import connect
 from gensynth.devices.registry import Device
 from gensynth.environment import environment
 from gensynth.errors import ConfigError, DeviceFault
-from gensynth.nearest import did_you_mean
-from gensynth.watch import SILENT, Watch
+from gensynth.progress import SILENT, Listener
+from gensynth.suggestion import did_you_mean
 
 WITH_FIGURES = frozenset(["ok", "degraded", "throttled", "not_steady"])
 PAUSES_S = (2.0, 5.0)
@@ -61,7 +61,7 @@ def measure(
     fresh: bool = False,
     store: Store | None = None,
     command: str | None = None,
-    watch: Watch = SILENT,
+    listener: Listener = SILENT,
 ) -> dict[str, Any]:
     """Measure networks in turns on a device and return the record.
 
@@ -82,7 +82,7 @@ def measure(
         fresh: whether to measure even if the store has an answer.
         store: where measurements are kept; None for the user's own.
         command: to stand in the record; None for that of this process.
-        watch: hears of the progress.
+        listener: hears of the progress.
 
     Returns:
         A record (`gensynth.bench.record`). "from_store" is in it, and true, when it answers an
@@ -113,7 +113,7 @@ def measure(
         end_to_end=end_to_end,
     )
     _check_names(request, shapes, inputs)
-    return answer(request, fresh=fresh, store=store, command=command, watch=watch)
+    return answer(request, fresh=fresh, store=store, command=command, listener=listener)
 
 
 def answer(
@@ -122,7 +122,7 @@ def answer(
     fresh: bool = False,
     store: Store | None = None,
     command: str | None = None,
-    watch: Watch = SILENT,
+    listener: Listener = SILENT,
 ) -> dict[str, Any]:
     """Return a request's record, from the store or measured now; all else is as in `measure`."""
     kept = Store() if store is None else store
@@ -133,8 +133,8 @@ def answer(
     kept.require_writable()
 
     spoken = command or shlex.join(sys.orig_argv)
-    reference = control.keep_watch(request, kept, partial(_measured, spoken), watch)
-    record, raw = _measured(spoken, request, watch)
+    reference = control.keep_watch(request, kept, partial(_measured, spoken), listener)
+    record, raw = _measured(spoken, request, listener)
     if reference is not None and reference["power_mode"] != power_mode(record):
         reference = None  # the mode was changed by hand since that point
     record["reference"] = reference
@@ -143,7 +143,7 @@ def answer(
 
 
 def _measured(
-    command: str, request: Request, watch: Watch
+    command: str, request: Request, listener: Listener
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Ask the device; again, under the same id, if it was reached and then lost."""
     spec, blobs = request.job()
@@ -157,11 +157,11 @@ def _measured(
     reached = False
     for pause_s in (*PAUSES_S, None):
         try:
-            watch.phase("reach")
+            listener.phase("reach")
             with connect(request.device) as connection:
                 reached = True
-                watch.phase("load")
-                result = connection.run(spec, blobs, _Told(watch))
+                listener.phase("load")
+                result = connection.run(spec, blobs, _Told(listener))
                 if result["status"] in WITH_FIGURES:
                     about["agent"] = connection.hello["agent"]
                     return make(request, result, connection.blob, about)
@@ -171,7 +171,7 @@ def _measured(
                 raise _busy(request, fault) from fault
             if fault.status != "device_lost" or not reached or pause_s is None:
                 raise
-            watch.note(f"{fault}; asking for the same job again")
+            listener.note(f"{fault}; asking for the same job again")
             time.sleep(pause_s)
     raise DeviceFault(result["status"], _message(request, result), result["details"])
 
@@ -197,16 +197,16 @@ def _message(request: Request, result: Mapping[str, Any]) -> str:
 
 
 class _Told:
-    """Passes the agent's words on to a watch."""
+    """Passes the agent's words on to a listener."""
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
 
     def __call__(self, said: Mapping[str, Any]) -> None:
         phase, done, total = said.get("phase"), said.get("done", 0), said.get("total", 0)
         if phase in ("warm-up", "latency", "energy") and total:
-            self._watch.phase("measure")
-            self._watch.progress(phase, done / total, f"{done} of {total}")
+            self._listener.phase("measure")
+            self._listener.progress(phase, done / total, f"{done} of {total}")
 
 
 def _place(device: Device) -> str:

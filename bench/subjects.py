@@ -26,10 +26,10 @@ from gensynth.bench.observed import observed_shapes
 from gensynth.bench.onnx_cost import OnnxCost, count, multiplying_values
 from gensynth.bench.structure import structure_sha256
 from gensynth.errors import ConfigError, ExportError, RunError
+from gensynth.graph.files import CARD_FILE, ONNX_FILE
+from gensynth.run_files import FINALISTS, PROTOTYPE, RESULT_FILE, is_finished, is_run
 
-ONNX_FILE = "network.onnx"
 MANIFEST = "manifest.json"
-CARD = "card.json"
 SAMPLES = "samples.npz"
 
 
@@ -190,12 +190,12 @@ def _samples(file: Path, manifest: Mapping[str, Any]) -> np.ndarray:
 def _sources(path: Path) -> list[Source]:
     if path.is_file():
         is_ours = path.name == ONNX_FILE and any(
-            path.with_name(name).is_file() for name in (MANIFEST, CARD)
+            path.with_name(name).is_file() for name in (MANIFEST, CARD_FILE)
         )
         return _sources(path.parent) if is_ours else [Source(path.stem, path)]
     if not path.exists():
         raise ConfigError(f"there is no {path}")
-    if (path / "FORMAT").exists():
+    if is_run(path):
         return _run(path)
     if (path / MANIFEST).is_file():
         manifest = _json(path / MANIFEST)
@@ -209,10 +209,10 @@ def _sources(path: Path) -> list[Source]:
 
 
 def _run(path: Path) -> list[Source]:
-    if not (path / "result.json").is_file():
+    if not is_finished(path):
         raise RunError(f"{path} has no finalists yet; go on with: gensynth synth --resume {path}")
-    names = _json(path / "result.json").get("finalists", [])
-    folders = [path / "prototype", *(path / "finalists" / name for name in names)]
+    names = _json(path / RESULT_FILE).get("finalists", [])
+    folders = [path / PROTOTYPE, *(path / FINALISTS / name for name in names)]
     missing = [folder for folder in folders if not (folder / ONNX_FILE).is_file()]
     if missing:
         raise RunError(
@@ -223,7 +223,7 @@ def _run(path: Path) -> list[Source]:
 
 
 def _card_name(folder: Path) -> str:
-    name = _json(folder / CARD).get("name") if (folder / CARD).is_file() else None
+    name = _json(folder / CARD_FILE).get("name") if (folder / CARD_FILE).is_file() else None
     return re.sub(r"\s+", " ", str(name or folder.absolute().name))
 
 

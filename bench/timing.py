@@ -1,6 +1,6 @@
 """Calls of this process timed in turns, by the project's one timing loop.
 
-The loop is that of `gensynth.devices.agent.timing`, which says how turns go; devices run it in
+The loop is that of `gensynth.devices.agent.wire.timing`, which says how turns go; devices run it in
 the agent. Here it times what is already loaded, without a process of its own.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from gensynth.devices.agent.timing import Clock, Stopwatch, in_turns, now_ns, warm_up
+from gensynth.devices.agent.wire.timing import Clock, Stopwatch, in_turns, now_ns, warm_up
 
 _AGREE_PCT = 2.0
 _BLOCKS = 20  # that fit into the longest warm-up

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gensynth.devices import package
-from gensynth.devices.agent.frames import Frame
-from gensynth.devices.agent.status import STATUSES, Fault, fault_from
+from gensynth.devices.agent.wire.frames import Frame
+from gensynth.devices.agent.wire.status import STATUSES, Fault, fault_from
 from gensynth.devices.link import Link
 from gensynth.devices.package import Agent
 from gensynth.devices.protocol import (
@@ -63,7 +63,7 @@ class Connection:
         """Return the result of a job; the same id is measured once, however often it is asked.
 
         Args:
-            spec: as `gensynth.devices.agent.spec` has it.
+            spec: as `gensynth.devices.agent.wire.spec` has it.
             blobs: every blob that the job needs, by sha256; sent if it is not there.
             on_progress: called with the fields of each message of progress.
 

@@ -1,7 +1,7 @@
 """The way to a machine: the user's own ssh, or a process on this one, with the agent at its end.
 
 Nothing is installed there and no port is opened. Python on the machine reads one line of
-source from its standard input and runs it (`agent/bootstrap.py`); that asks for the agent's
+source from its standard input and runs it (`agent/wire/bootstrap.py`); that asks for the agent's
 file if it is not there yet, and becomes it. All that a shell over there ever sees is the
 constant below and the name of a Python.
 """
@@ -15,10 +15,10 @@ import sys
 import time
 
 from gensynth.devices import ssh
-from gensynth.devices.agent import bootstrap
-from gensynth.devices.agent.channel import CHUNK, Channel, Tail, wait_readable
-from gensynth.devices.agent.frames import NOISE_LIMIT, Frame
-from gensynth.devices.agent.status import Fault
+from gensynth.devices.agent.wire import bootstrap
+from gensynth.devices.agent.wire.channel import CHUNK, Channel, Tail, wait_readable
+from gensynth.devices.agent.wire.frames import NOISE_LIMIT, Frame
+from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.package import Agent
 from gensynth.devices.registry import Device
 from gensynth.errors import DeviceFault

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_PREFIX = "gensynth/devices/agent/"
+_PREFIX = "gensynth/devices/"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip file knows no time before it
-_MAIN = b"from gensynth.devices.agent.main import main\n\nmain()\n"
+_MAIN = b"from gensynth.devices.agent.session.main import main\n\nmain()\n"
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,11 @@ class Agent:
 
 def sources() -> dict[str, bytes]:
     """Return every member of the agent's archive by its path."""
-    folder = Path(__file__).parent / "agent"
-    modules = {_PREFIX + path.name: path.read_bytes() for path in folder.glob("*.py")}
+    here = Path(__file__).parent
+    modules = {
+        _PREFIX + path.relative_to(here).as_posix(): path.read_bytes()
+        for path in (here / "agent").rglob("*.py")
+    }
     empty = {"gensynth/__init__.py": b"", "gensynth/devices/__init__.py": b""}
     return {"__main__.py": _MAIN, **empty, **modules}
 

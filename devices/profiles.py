@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gensynth.errors import ConfigError
-from gensynth.nearest import did_you_mean
+from gensynth.suggestion import did_you_mean
 
 TENSORRT = ("tensorrt-pycuda", "tensorrt-ctypes", "trtexec")
 EVERY_RUNTIME = (*TENSORRT, "onnxruntime")

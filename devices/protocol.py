@@ -3,7 +3,7 @@
 A session is one process on the board: `ssh DESTINATION python3 ...`, or a subprocess for
 `local`. First the bootstrap (`gensynth.devices.link`) puts the agent's file there if its hash
 is not there yet, and becomes it. Then messages go both ways, framed as in
-`gensynth.devices.agent.frames`: a JSON header with a "type", and perhaps a payload.
+`gensynth.devices.agent.wire.frames`: a JSON header with a "type", and perhaps a payload.
 
     host -> agent                           agent -> host
     hello {protocol, agent}                 hello {protocol, agent, python, pid, facts,
@@ -33,13 +33,13 @@ is not there yet, and becomes it. Then messages go both ways, framed as in
   `version_mismatch` and after bytes that are no message. It also ends when the host has said
   nothing for a minute.
 
-The fields of a job's specification are those of `gensynth.devices.agent.spec`, which refuses
-any other; the statuses those of `gensynth.devices.agent.status`. Blobs are known by their
+The fields of a job's specification are those of `gensynth.devices.agent.wire.spec`, which refuses
+any other; the statuses those of `gensynth.devices.agent.wire.status`. Blobs are known by their
 sha256 and jobs by [a-z0-9-]{1,64}: no file's name crosses the wire.
 """
 
-from gensynth.devices.agent.spec import BEAT_S, LEASE_S, PROTOCOL
-from gensynth.devices.agent.upload import BLOB_LIMIT
+from gensynth.devices.agent.wire.spec import BEAT_S, LEASE_S, PROTOCOL
+from gensynth.devices.agent.wire.upload import BLOB_LIMIT
 
 __all__ = [
     "ANSWERS",

@@ -21,11 +21,11 @@ from typing import Any
 
 import platformdirs
 
+from gensynth.atomic_files import write_bytes
 from gensynth.devices.hostkeys import HostKey
 from gensynth.devices.profiles import find_profile
-from gensynth.durable import write_bytes
 from gensynth.errors import ConfigError, DeviceError
-from gensynth.nearest import did_you_mean
+from gensynth.suggestion import did_you_mean
 
 _ALIAS = re.compile(r"[a-z0-9-]{1,64}")
 # What OpenSSH takes as a destination, without anything that it or a shell could read as more.

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from gensynth.devices import registry
-from gensynth.devices.agent.status import Fault
+from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.hostkeys import HostKey
 from gensynth.devices.registry import Device
 

@@ -14,7 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from gensynth.results import read_result
+from gensynth.runs.result import read_result
 
 WORK = ("train", "evaluate", "probe")
 

@@ -5,6 +5,7 @@
     onnx         a graph as an ONNX file, vertex by vertex
     from_torch   a torch network as one, its opaque parts by torch's exporter
     folding      what the file leaves out or puts together; `affine` is how
+    constants    what a file computes from its own constants, computed once
     operators    each word of the vocabulary in ONNX's operators; `spatial` pools and resizes
     writer       nodes, weights and names in the making
     runtime      ONNX Runtime on this processor
@@ -28,14 +29,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gensynth.durable import write_bytes
+from gensynth.atomic_files import write_bytes
 from gensynth.errors import ExportError
 from gensynth.export.parity import TOLERANCE, Parity, check_network
 
 if TYPE_CHECKING:
     import torch
 
-    from gensynth.network import Network
+    from gensynth.network.module import Network
 
 __all__ = ["export_network"]
 

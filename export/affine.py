@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gensynth.export.writer import Array
-from gensynth.graph import Vertex
+from gensynth.graph.graph import Vertex
 
 AFFINE = frozenset({"batch_norm", "scale", "shift", "add_constant", "mul_constant"})
 Combined = tuple[Vertex, dict[str, Array]]

@@ -24,7 +24,7 @@ from onnx import ModelProto
 from PIL import Image
 from safetensors.torch import save
 
-from gensynth.durable import write_bytes, write_folder
+from gensynth.atomic_files import write_bytes, write_folder
 from gensynth.environment import environment
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import Report, inspect
@@ -36,16 +36,18 @@ from gensynth.export.int8 import TOLERANCE as INT8_TOLERANCE
 from gensynth.export.int8 import is_int8
 from gensynth.export.parity import Parity, check
 from gensynth.export.rewrites import rewrites
+from gensynth.export.runtime import Rounding
 from gensynth.export.sensitivity import Mixed, int8_document, mixed_for
 from gensynth.export.source import (
     Accuracy,
     Reading,
     Source,
     compute,
-    correct_in_torch,
-    correct_of_file,
+    score_in_torch,
+    score_of_file,
 )
 from gensynth.export.targets import Target
+from gensynth.graph.files import CARD_FILE, GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.randomness import stream
 
 FORMAT = 1
@@ -113,7 +115,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
     by_flag = precision == "fp16" and target.fp16 == "flag"
     if precision == "fp16" and not by_flag:
         model = to_half(model)
-    before = None if source.images is None else correct_in_torch(source)
+    before = None if source.search is None else score_in_torch(source)
     mixed = mixed_for(source, target, model, before) if precision == "int8" else None
     if mixed is not None:
         model = mixed.content
@@ -122,20 +124,20 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
     images = _parity_images(source)
     read = source.reading(images)
     outputs = compute(source.network, read)
-    parity = compare(model, outputs, read)
+    parity = compare(model, outputs, read, target.rounding)
     files = {
-        "network.onnx": model,
-        "graph.json": graph.to_json().encode(),
-        "weights.safetensors": save({k: t.detach().cpu().contiguous() for k, t in state.items()}),
+        ONNX_FILE: model,
+        GRAPH_FILE: graph.to_json().encode(),
+        WEIGHTS_FILE: save({k: t.detach().cpu().contiguous() for k, t in state.items()}),
         "samples.npz": _npz(images=images[:SAMPLES], outputs=outputs[:SAMPLES]),
         "sample.png": _png(images[0], source.reading),
-        **({} if source.card is None else {"card.json": source.card}),
+        **({} if source.card is None else {CARD_FILE: source.card}),
         **examples(source.name, target),
     }
     accuracy = None
-    if before is not None and source.images is not None:
-        after = correct_of_file(source, model) if mixed is None else mixed.correct
-        accuracy = Accuracy(before, after, len(source.images))
+    if before is not None:
+        after = score_of_file(source, model, target.rounding) if mixed is None else mixed.score
+        accuracy = Accuracy(before, after)
     spelled = rewrites(graph, model, target)
     document = {
         "format": FORMAT,
@@ -146,7 +148,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         "ir": report.ir,
         "batch": size,
         "precision": precision,
-        "precision_is": _precision_in_words(precision, by_flag=by_flag),
+        "precision_is": _precision_in_words(precision, target, by_flag=by_flag),
         "builder_flags": _builder_flags(precision, target),
         "int8": None if mixed is None else int8_document(mixed, source),
         **_interface(model),
@@ -155,7 +157,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         "parity": {
             **asdict(parity),
             "relative": parity.relative,
-            "on": "the search split" if source.images is not None else "random pixels",
+            "on": "the search split" if source.search is not None else "random pixels",
         },
         "accuracy": None if accuracy is None else accuracy.to_document(),
         "no_accuracy_because": source.why_not,
@@ -204,19 +206,25 @@ def write_onnx(artefact: Artefact, path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, artefact.files["network.onnx"])
+        write_bytes(path, artefact.files[ONNX_FILE])
     except OSError as error:
         raise ExportError(f"cannot write {path}: {error.strerror}") from error
 
 
-def compare(model: bytes, outputs: np.ndarray, read: np.ndarray) -> Parity:
+def compare(model: bytes, outputs: np.ndarray, read: np.ndarray, rounding: Rounding) -> Parity:
     """Hold a file's outputs against its network's; an FP16 file's with every value rounded.
+
+    Args:
+        model: the file.
+        outputs: of the network.
+        read: normalised images.
+        rounding: how the file's target computes an INT8 file.
 
     Raises:
         ExportError: if they differ by more than the precision allows.
     """
     if is_int8(model):
-        return check(model, outputs, read, tolerance=INT8_TOLERANCE)
+        return check(model, outputs, read, tolerance=INT8_TOLERANCE, rounding=rounding)
     if not is_half(model):
         return check(model, outputs, read)
     check(model, outputs, read, tolerance=HALF_TOLERANCE)
@@ -224,20 +232,25 @@ def compare(model: bytes, outputs: np.ndarray, read: np.ndarray) -> Parity:
 
 
 def _parity_images(source: Source) -> np.ndarray:
-    if source.images is not None:
-        return source.images[:PARITY_IMAGES]
+    if source.search is not None:
+        return source.search.images[:PARITY_IMAGES]
     shape = (PARITY_IMAGES, *source.reading.shape)
     return stream(0, "export").integers(0, 256, shape, dtype=np.uint8)
 
 
-def _precision_in_words(precision: str, *, by_flag: bool) -> str:
+def _precision_in_words(precision: str, target: Target, *, by_flag: bool) -> str:
     if by_flag:
         return "a flag of TensorRT's builder; the file is FP32, and so are its figures"
     match precision:
         case "fp16":
             return "the file's; figures with every value rounded to FP16, summed in FP32"
         case "int8":
-            return "the file's, where it rounds values to 8 bits; the rest is FP32"
+            how = {"as_written": "rounded where the file says, summed in FP32",
+                   "in_kernels": "by ONNX Runtime's INT8 kernels on this machine"}  # fmt: skip
+            return (
+                "the file's, where it rounds values to 8 bits; the rest is FP32; figures "
+                f"{how[target.rounding]}"
+            )
     return "the file's"
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from gensynth.devices.agent.spec import LEASE_S
+from gensynth.devices.agent.wire.spec import LEASE_S
 from gensynth.devices.client import Connection, connect
 from gensynth.devices.profiles import TENSORRT
 from gensynth.devices.registry import find
@@ -29,6 +29,7 @@ from gensynth.export.artefact import MANIFEST, Artefact
 from gensynth.export.parity import Parity, compare_outputs
 from gensynth.export.source import Reading
 from gensynth.export.targets import find_target
+from gensynth.graph.files import ONNX_FILE
 
 TOLERANCE = {"fp32": 5e-3, "fp16": 2e-2, "int8": 0.5}
 """Allowed difference to the network, relative to the largest output. A GPU from Ampere on may
@@ -124,7 +125,7 @@ def compared(
         device: the board's alias.
 
     Returns:
-        The job's result (`gensynth.devices.agent.job`), and how far the outputs are apart.
+        The job's result (`gensynth.devices.agent.session.job`), and how far the outputs are apart.
 
     Raises:
         DeviceFault, ExportError: as `build`.
@@ -132,7 +133,7 @@ def compared(
     manifest = json.loads(files[MANIFEST])
     with np.load(io.BytesIO(files["samples.npz"]), allow_pickle=False) as samples:
         read, outputs = Reading.of(manifest)(samples["images"]), samples["outputs"]
-    spec, blobs = _job(files["network.onnx"], manifest, read)
+    spec, blobs = _job(files[ONNX_FILE], manifest, read)
     result = connection.run(spec, blobs)
     if result["status"] not in ("ok", "degraded"):
         raise DeviceFault(result["status"], result["message"], result.get("details"))
@@ -164,7 +165,7 @@ def verify_on(folder: Path, device: str) -> tuple[Parity, bool]:
         DeviceFault, ExportError: as `build`.
     """
     board = find(device)
-    names = (MANIFEST, "network.onnx", "samples.npz")
+    names = (MANIFEST, ONNX_FILE, "samples.npz")
     files = {name: (folder / name).read_bytes() for name in names}
     with connect(board) as connection:
         result, parity = compared(files, connection, board.alias)

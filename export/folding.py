@@ -20,7 +20,7 @@ import numpy as np
 
 from gensynth.export.affine import AFFINE, absorb, affine, as_vertex
 from gensynth.export.writer import Array
-from gensynth.graph import Graph, Vertex
+from gensynth.graph.graph import Graph, Vertex
 
 NOT_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "hard_sigmoid", "softmax"})
 PRODUCERS = frozenset({"conv", "conv_transpose", "linear"})

@@ -16,8 +16,8 @@ import torch
 from gensynth.errors import ExportError
 from gensynth.export.constants import fold_constants
 from gensynth.export.onnx import to_onnx
-from gensynth.graph import Graph, Vertex
-from gensynth.network import Network, opaque_modules
+from gensynth.graph.graph import Graph, Vertex
+from gensynth.network.module import Network, opaque_modules
 
 
 def from_network(

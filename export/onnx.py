@@ -20,7 +20,7 @@ from gensynth.errors import ExportError
 from gensynth.export.folding import fold
 from gensynth.export.operators import EMIT, SINCE
 from gensynth.export.writer import Array, Writer
-from gensynth.graph import Graph, Vertex
+from gensynth.graph.graph import Graph, Vertex
 
 IR_VERSIONS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8}
 """IR version that came with each opset (onnx, docs/Versioning.md). At 18 ReduceMean's axes

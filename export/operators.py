@@ -32,7 +32,7 @@ from gensynth.export.spatial import (
     subsample,
 )
 from gensynth.export.writer import Array, Writer
-from gensynth.graph import Vertex
+from gensynth.graph.graph import Vertex
 
 SINCE = {
     "hard_swish": ("HardSwish", 14),
@@ -316,4 +316,4 @@ EMIT: dict[str, Emit] = {
     "softmax": _operator("Softmax", axis=1),
     "opaque": _opaque,
 }
-"""How each word of `gensynth.graph.OPERATORS` is written; an input is no node."""
+"""How each word of `gensynth.graph.graph.OPERATORS` is written; an input is no node."""

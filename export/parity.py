@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gensynth.errors import ExportError
-from gensynth.export.runtime import open_session
+from gensynth.export.runtime import Rounding, open_session
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +65,7 @@ def check(
     images: Array | Sequence[Array],
     *,
     tolerance: float = TOLERANCE,
+    rounding: Rounding = "as_written",
 ) -> Parity:
     """Run a file on images and compare its outputs with the network's.
 
@@ -74,6 +75,7 @@ def check(
         images: (images, channels, height, width), normalised as the network wants them; a
             sequence when it has several inputs.
         tolerance: allowed difference, relative to the largest |reference|.
+        rounding: how the file's target computes an INT8 file.
 
     Raises:
         ExportError: if the file cannot be run on these images, computes values that are not
@@ -87,7 +89,8 @@ def check(
         raise ValueError("parity needs at least one image, got none")
     if not all(np.isfinite(array).all() for array in wanted):
         raise ValueError("the network's own outputs are not finite")
-    return compare_outputs(run_all(model, given), wanted, tolerance=tolerance)
+    found = run_all(model, given, rounding=rounding)
+    return compare_outputs(found, wanted, tolerance=tolerance)
 
 
 def compare_outputs(
@@ -166,7 +169,13 @@ def check_network(
     )
 
 
-def run_all(model: bytes | Path, images: list[Array], *, chunk: int = 256) -> list[Array]:
+def run_all(
+    model: bytes | Path,
+    images: list[Array],
+    *,
+    chunk: int = 256,
+    rounding: Rounding = "as_written",
+) -> list[Array]:
     """Run a file on all images, as many at a time as it takes, and return its outputs.
 
     A file of fixed batch runs its last images together with repeated ones, whose outputs are
@@ -176,11 +185,12 @@ def run_all(model: bytes | Path, images: list[Array], *, chunk: int = 256) -> li
         model: an ONNX file or its bytes.
         images: (images, channels, height, width), normalised, one array an input.
         chunk: images at a time where the batch is free.
+        rounding: how the file's target computes an INT8 file.
 
     Raises:
         ExportError: if the file cannot be run on these images.
     """
-    session = open_session(model)
+    session = open_session(model, rounding=rounding)
     names = [entry.name for entry in session.inputs]
     if len(names) != len(images):
         raise ExportError(f"the file has the inputs {names}, got {len(images)} arrays of images")

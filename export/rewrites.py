@@ -12,7 +12,7 @@ from onnx import ModelProto
 from gensynth.export.acceptance import vertex_of
 from gensynth.export.operators import SINCE
 from gensynth.export.targets import Target
-from gensynth.graph import Graph
+from gensynth.graph.graph import Graph
 
 
 @dataclass(frozen=True)

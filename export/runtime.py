@@ -4,19 +4,31 @@ The one place that opens a session; `gensynth.export.parity` runs files with it 
 `gensynth.bench.latency` times them.
 """
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import onnx
 import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
 
 from gensynth.errors import ExportError
 
 PROVIDER = "CPUExecutionProvider"
+Rounding = Literal["as_written", "in_kernels"]
+"""How a file's pairs QuantizeLinear, DequantizeLinear are computed.
+
+    "as_written"    each value is rounded to 8 bits where its pair stands and the rest is computed
+                    in FP32: what the file says, on every processor, and what TensorRT computes to
+                    within the rounding of a sum
+    "in_kernels"    ONNX Runtime's own INT8 kernels, as its targets compute: on an x86 processor
+                    without VNNI these add pairs of 8-bit products in 16 bits, which saturate
+"""
 _ERRORS_ONLY = 3
 
 
@@ -68,12 +80,15 @@ class Session:
         return outputs
 
 
-def open_session(model: bytes | Path, *, threads: int = 1) -> Session:
+def open_session(
+    model: bytes | Path, *, threads: int = 1, rounding: Rounding = "in_kernels"
+) -> Session:
     """Load an ONNX file for this processor.
 
     Args:
         model: the file or its bytes.
         threads: that one operator may use; operators run one after the other.
+        rounding: how an INT8 file is computed; other files are the same either way.
 
     Raises:
         ExportError: if there is no such file, or it is damaged or not for this runtime.
@@ -90,6 +105,8 @@ def open_session(model: bytes | Path, *, threads: int = 1) -> Session:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
+    if rounding == "as_written":
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         session = onnxruntime.InferenceSession(content, options, providers=[PROVIDER])
     except Exception as error:  # as above
@@ -97,6 +114,33 @@ def open_session(model: bytes | Path, *, threads: int = 1) -> Session:
             f"{source} is damaged or not for this runtime: {_first_line(error)}"
         ) from error
     return Session(session, source)
+
+
+@cache
+def convolution_block() -> int | None:
+    """Return how many channels this processor's convolutions are computed in at once.
+
+    The runtime is asked: it pads the one output of a convolution to a block when it prepares the
+    file (its layout NCHWc; 16 with AVX-512, 8 with AVX2). None if it pads nothing, on processors
+    for which it has no such layout.
+    """
+    weight = numpy_helper.from_array(np.ones((1, 16, 3, 3), np.float32), "weight")
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, 8, 8])
+        for name, channels in (("images", 16), ("answer", 1))
+    ]
+    node = helper.make_node("Conv", ["images", "weight"], ["answer"], pads=[1, 1, 1, 1])
+    graph = helper.make_graph([node], "block", values[:1], values[1:], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY  # it warns that its file suits this machine alone
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        options.optimized_model_filepath = str(prepared)
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[PROVIDER])
+        (padded,) = onnx.load(prepared).graph.initializer
+    outputs = int(padded.dims[0])
+    return outputs if outputs > 1 else None
 
 
 def runtime_name() -> str:

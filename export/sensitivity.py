@@ -7,7 +7,7 @@
         bisection, as if to keep more never did worse; what is returned was itself measured.
 
 A requirement falls if its verdict on the search split does, from satisfied to unknown or
-violated, or from unknown to violated: the verdict of the one-sided 95 % bounds of the accuracy,
+violated, or from unknown to violated: the verdict of the one-sided 95 % bounds of the score,
 or that of the point value.
 """
 
@@ -17,16 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from gensynth.cost import cost
 from gensynth.errors import ExportError
 from gensynth.export.int8 import Quantizer
 from gensynth.export.parity import run_all
-from gensynth.export.source import Source, correct_of_file
+from gensynth.export.runtime import Rounding
+from gensynth.export.source import Source, score_of_file
 from gensynth.export.targets import Target
 from gensynth.export.writer import Array
-from gensynth.intervals import lower_bound, upper_bound
-from gensynth.judgement import Verdict, judge_range
-from gensynth.requirements import Requirement
+from gensynth.goals.requirements import Requirement
+from gensynth.goals.score import Score
+from gensynth.goals.verdicts import Range, Verdict, judge_all
+from gensynth.graph.cost import cost
 
 CALIBRATION_IMAGES = 512
 DAMAGE_IMAGES = 128
@@ -39,60 +40,63 @@ class Mixed:
 
     Attributes:
         content: the file.
-        correct: images of the search split that it classifies correctly.
+        score: on the search split.
         layers: all layers with weights.
         kept: layers in FP32, the most damaging first.
         fallen: requirements that would have fallen with all layers in INT8.
         damage: of every layer alone, the largest first; empty where nothing fell.
-        tried: layers kept in FP32, and how many images were classified correctly then.
+        tried: layers kept in FP32, and the score then.
     """
 
     content: bytes
-    correct: int
+    score: Score
     layers: tuple[str, ...]
     kept: tuple[str, ...]
     fallen: tuple[str, ...]
     damage: Mapping[str, float]
-    tried: tuple[tuple[int, int], ...]
+    tried: tuple[tuple[int, Score], ...]
 
 
 def mix(
     quantizer: Quantizer,
     *,
-    count: Callable[[bytes], int],
-    fallen: Callable[[int], Sequence[str]],
+    measure: Callable[[bytes], Score],
+    fallen: Callable[[Score], Sequence[str]],
     exact: bytes,
     read: Array,
+    rounding: Rounding,
 ) -> Mixed:
     """Return the file with the fewest layers in FP32 for which no requirement falls.
 
     Args:
         quantizer: of the network's FP32 file.
-        count: how many images of the search split a file classifies correctly.
-        fallen: the requirements that fall with so many.
+        measure: a file's score on the search split.
+        fallen: the requirements that fall with such a score.
         exact: the FP32 file.
         read: normalised images that damage is measured on.
+        rounding: how the file's target computes it.
 
     Raises:
         ExportError: if requirements fall with a single layer in INT8.
     """
     content = quantizer.write()
-    correct = count(content)
-    broken = tuple(fallen(correct))
+    score = measure(content)
+    broken = tuple(fallen(score))
     if not broken:
-        return Mixed(content, correct, quantizer.layers, (), (), {}, ((0, correct),))
+        return Mixed(content, score, quantizer.layers, (), (), {}, ((0, score),))
     (wanted,) = run_all(exact, [read])
     damage = {
-        layer: _damage(quantizer.write(only=[layer]), wanted, read) for layer in quantizer.layers
+        layer: _damage(quantizer.write(only=[layer]), wanted, read, rounding)
+        for layer in quantizer.layers
     }
     order = sorted(damage, key=lambda layer: -damage[layer])
-    tried = {0: correct}
-    found: tuple[bytes, int] | None = None
+    tried = {0: score}
+    found: tuple[bytes, Score] | None = None
     low, high = 0, len(order)  # `low` falls; `high` holds, or is the FP32 file
     while high - low > 1:
         kept = (low + high) // 2
         content = quantizer.write(keep=order[:kept])
-        tried[kept] = count(content)
+        tried[kept] = measure(content)
         if fallen(tried[kept]):
             low = kept
         else:
@@ -116,50 +120,49 @@ def fallen_requirements(
     requirements: Sequence[Requirement],
     costs: Mapping[str, float],
     *,
-    before: int,
-    after: int,
-    n: int,
+    before: Score,
+    after: Score,
 ) -> tuple[str, ...]:
     """Return the requirements whose verdict is worse after than before.
 
     Args:
         requirements: of the network.
         costs: its exact "params" and "macs".
-        before, after: images classified correctly.
-        n: images in all.
+        before, after: scores on the same images.
     """
     fell = []
     for of in (_bounds, _point):
-        first, second = (judge_range(requirements, of(c, n), costs) for c in (before, after))
+        first, second = (judge_all(requirements, of(s), costs) for s in (before, after))
         fell += [t for t in first if WORST_FIRST.index(second[t]) < WORST_FIRST.index(first[t])]
     return tuple(dict.fromkeys(fell))
 
 
-def mixed_for(source: Source, target: Target, model: bytes, before: int | None) -> Mixed:
+def mixed_for(source: Source, target: Target, model: bytes, before: Score | None) -> Mixed:
     """Write an FP32 file in INT8, with the layers in FP32 that its requirements need.
 
     Args:
         source: the network.
         target: that the file is for.
         model: the FP32 file.
-        before: images of the search split that the network classifies correctly.
+        before: the network's score on the search split.
 
     Raises:
         ExportError: if there are no images, or INT8 would cost a requirement.
     """
-    if source.calibration is None or source.images is None or before is None:
+    if source.calibration is None or before is None:
         raise ExportError(f"INT8 is measured on images, and there are none: {source.why_not}")
     read = source.reading(source.calibration[:CALIBRATION_IMAGES])
-    counted, n = cost(source.network.graph), len(source.images)
+    counted = cost(source.network.graph)
     costs = {"params": counted.params, "macs": counted.macs}
     return mix(
         Quantizer(model, read, "tensorrt" if target.tensorrt else "processor"),
-        count=lambda content: correct_of_file(source, content),
+        measure=lambda content: score_of_file(source, content, target.rounding),
         fallen=lambda after: fallen_requirements(
-            source.requirements, costs, before=before, after=after, n=n
+            source.requirements, costs, before=before, after=after
         ),
         exact=model,
         read=read[:DAMAGE_IMAGES],
+        rounding=target.rounding,
     )
 
 
@@ -176,20 +179,20 @@ def int8_document(mixed: Mixed, source: Source) -> dict[str, Any]:
         "kept_for": list(mixed.fallen),
         "damage": dict(mixed.damage),
         "damage_is": "mean |change of the logits|^2 / |logits|^2 with this layer alone in INT8",
-        "tried": [{"kept": kept, "correct": correct} for kept, correct in mixed.tried],
+        "tried": [{"kept": kept, **score.to_document()} for kept, score in mixed.tried],
     }
 
 
-def _bounds(correct: int, n: int) -> tuple[float, float]:
-    return lower_bound(correct, n), upper_bound(correct, n)
+def _bounds(score: Score) -> dict[str, Range]:
+    return {score.metric: score.bounds(sided=1)}
 
 
-def _point(correct: int, n: int) -> tuple[float, float]:
-    return correct / n, correct / n
+def _point(score: Score) -> dict[str, Range]:
+    return {score.metric: (score.value, score.value)}
 
 
-def _damage(content: bytes, wanted: Array, read: Array) -> float:
-    (found,) = run_all(content, [read])
+def _damage(content: bytes, wanted: Array, read: Array, rounding: Rounding) -> float:
+    (found,) = run_all(content, [read], rounding=rounding)
     axes = tuple(range(1, wanted.ndim))
     error = np.square(found - wanted).sum(axis=axes)
     size = np.square(wanted).sum(axis=axes)

@@ -1,16 +1,20 @@
-"""A network to export, how it reads images, and how many of the search split it gets right."""
+"""A network to export, how it reads images, and its score on the search split."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from gensynth.data.dataset import Split
 from gensynth.export.half import is_half, rounded
 from gensynth.export.parity import run_all
-from gensynth.network import Network
-from gensynth.requirements import Requirement
+from gensynth.export.runtime import Rounding
+from gensynth.goals.requirements import Requirement
+from gensynth.goals.score import Score
+from gensynth.network.module import Network
+from gensynth.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ class Source:
         name: of the artefact's folder.
         network: in evaluation mode, on the processor.
         reading: how it reads images.
-        images, labels: of the search split; None where the data set cannot be opened.
+        task: what it is scored for.
+        search: the search split; None where the data set cannot be opened.
         why_not: why it cannot.
         card: card.json's bytes, None without one.
         calibration: of the training split, for INT8; None where there is no data set.
@@ -76,8 +81,8 @@ class Source:
     name: str
     network: Network
     reading: Reading
-    images: np.ndarray | None
-    labels: np.ndarray | None
+    task: Task
+    search: Split | None
     why_not: str | None
     card: bytes | None
     calibration: np.ndarray | None = None
@@ -86,25 +91,25 @@ class Source:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Top-1 of the network and of its file on the same images.
+    """Scores of the network and of its file on the search split.
 
     Attributes:
-        before, after: classified correctly by the torch network, by the ONNX file.
-        n: images of the search split.
+        before, after: of the torch network, of the ONNX file.
     """
 
-    before: int
-    after: int
-    n: int
+    before: Score
+    after: Score
 
     def to_document(self) -> dict[str, Any]:
         """Return it as the manifest has it."""
         return {
-            "metric": "top1",
+            "metric": self.before.metric,
             "split": "search",
-            **asdict(self),
-            "before_pct": 100 * self.before / self.n,
-            "after_pct": 100 * self.after / self.n,
+            "n": self.before.n,
+            "before": self.before.to_document(),
+            "after": self.after.to_document(),
+            "before_pct": 100 * self.before.value,
+            "after_pct": 100 * self.after.value,
         }
 
 
@@ -116,32 +121,25 @@ def compute(network: Network, read: np.ndarray) -> np.ndarray:
     return np.concatenate([part.float().numpy() for part in parts])
 
 
-def _batches(source: Source) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Normalised images and labels of the search split, some at a time."""
-    assert source.images is not None
-    assert source.labels is not None
-    parts = _parts(source.images)
-    for images, labels in zip(
-        np.array_split(source.images, parts), np.array_split(source.labels, parts), strict=True
-    ):
-        yield source.reading(images), labels
-
-
-def correct_in_torch(source: Source) -> int:
-    """Return how many images of the search split the network classifies correctly."""
-    return sum(
-        int((compute(source.network, read).argmax(1) == labels).sum())
-        for read, labels in _batches(source)
+def score_in_torch(source: Source) -> Score:
+    """Return the network's score on the search split."""
+    assert source.search is not None
+    return source.task.evaluate(
+        lambda images: torch.from_numpy(compute(source.network, source.reading(images.numpy()))),
+        source.search,
     )
 
 
-def correct_of_file(source: Source, model: bytes) -> int:
-    """Return how many an ONNX file does; an FP16 file's with every value rounded."""
-    shown, correct = rounded(model) if is_half(model) else model, 0
-    for read, labels in _batches(source):
-        (found,) = run_all(shown, [read])
-        correct += int((found.argmax(1) == labels).sum())
-    return correct
+def score_of_file(source: Source, model: bytes, rounding: Rounding) -> Score:
+    """Return an ONNX file's; an FP16 file's with every value rounded."""
+    assert source.search is not None
+    shown = rounded(model) if is_half(model) else model
+
+    def answer(images: torch.Tensor) -> torch.Tensor:
+        (found,) = run_all(shown, [source.reading(images.numpy())], rounding=rounding)
+        return torch.from_numpy(found)
+
+    return source.task.evaluate(answer, source.search)
 
 
 def _parts(read: np.ndarray) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from gensynth.errors import ExportError
 from gensynth.export.writer import Array, Writer
-from gensynth.graph import Vertex
+from gensynth.graph.graph import Vertex
 
 Reads = tuple[str, ...]
 

@@ -21,7 +21,8 @@ from importlib import resources
 from typing import Any
 
 from gensynth.errors import ConfigError
-from gensynth.nearest import did_you_mean
+from gensynth.export.runtime import Rounding
+from gensynth.suggestion import did_you_mean
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -76,6 +77,11 @@ class Target:
     def tensorrt(self) -> bool:
         """Whether engines are built for it."""
         return self.runtime == "TensorRT"
+
+    @property
+    def rounding(self) -> Rounding:
+        """How it computes the pairs of an INT8 file, and so how a file for it is judged."""
+        return "as_written" if self.tensorrt else "in_kernels"
 
     @property
     def jetson(self) -> bool:

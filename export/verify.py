@@ -25,9 +25,11 @@ from gensynth.export.acceptance import inspect
 from gensynth.export.artefact import FORMAT, MANIFEST, compare
 from gensynth.export.int8 import is_int8
 from gensynth.export.parity import Parity
+from gensynth.export.runtime import Rounding
 from gensynth.export.source import Reading, compute
 from gensynth.export.targets import find_target
-from gensynth.network import load_network
+from gensynth.graph.files import GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
+from gensynth.network.module import load_network
 
 RECORDED_TOLERANCE = 1e-3
 """Between outputs computed now and those recorded, which another machine may have computed."""
@@ -71,10 +73,10 @@ def verify(folder: Path) -> Verified:
 
 def _verify(folder: Path, manifest: Mapping[str, Any]) -> Verified:
     faults = _hash_faults(folder, manifest["files"])
-    missing = [f for f in ("network.onnx", "samples.npz") if not (folder / f).is_file()]
+    missing = [f for f in (ONNX_FILE, "samples.npz") if not (folder / f).is_file()]
     if missing:
         raise ExportError("\n".join(faults))
-    content = (folder / "network.onnx").read_bytes()
+    content = (folder / ONNX_FILE).read_bytes()
     parity = None
     try:
         target = find_target(manifest["target"])
@@ -89,7 +91,7 @@ def _verify(folder: Path, manifest: Mapping[str, Any]) -> Verified:
             faults.append(f"network.onnx is not in the precision {manifest['precision']!r}")
         faults += _interface_faults(content, manifest)
         if not report.refusals and not faults:
-            parity = _parity(folder, manifest, content)
+            parity = _parity(folder, manifest, content, target.rounding)
     except ConfigError as error:
         faults.append(f"{MANIFEST}: {error}")
     except GensynthError as error:
@@ -124,7 +126,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _hash_faults(folder: Path, files: Mapping[str, str]) -> list[str]:
-    needed = {"network.onnx", "graph.json", "weights.safetensors", "samples.npz"}
+    needed = {ONNX_FILE, GRAPH_FILE, WEIGHTS_FILE, "samples.npz"}
     faults = [f"{MANIFEST} does not list {name}" for name in needed - set(files)]
     for name, expected in files.items():
         path = folder / name
@@ -156,14 +158,16 @@ def _interface_faults(content: bytes, manifest: Mapping[str, Any]) -> list[str]:
     return faults
 
 
-def _parity(folder: Path, manifest: Mapping[str, Any], content: bytes) -> Parity:
+def _parity(
+    folder: Path, manifest: Mapping[str, Any], content: bytes, rounding: Rounding
+) -> Parity:
     with np.load(folder / "samples.npz", allow_pickle=False) as samples:
         images, recorded = samples["images"], samples["outputs"]
     read = Reading.of(manifest)(images)
     if manifest["opaque"]:  # only the prototype's own code computes these parts
-        return compare(content, recorded, read)
+        return compare(content, recorded, read, rounding)
     outputs = compute(load_network(folder), read)
-    parity = compare(content, outputs, read)
+    parity = compare(content, outputs, read, rounding)
     worst = float(np.abs(outputs - recorded).max()) / max(float(np.abs(recorded).max()), 1e-30)
     if not worst <= RECORDED_TOLERANCE:
         raise ExportError(

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from gensynth.errors import ExportError
-from gensynth.graph import Graph, Vertex
+from gensynth.graph.graph import Graph, Vertex
 
 Array = np.ndarray[Any, Any]
 

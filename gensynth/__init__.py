@@ -1,22 +1,27 @@
 """Learn to generate small neural networks that meet a stated requirement.
 
-    run.toml        what is asked                                    config, requirements, utility
+    run.toml        what is asked                                    config_file, goals
        |
-    data + prototype phi                                             data, prototypes, pretrain
-       |  read as a graph, its channels coupled                      trace, graph, coupling, cost
+    data + prototype phi                                             data, prototypes, training
+       |  read as a graph, its channels coupled                      trace, graph, space
        v
-    generator G(s) ----> network N ----> probe Y ----> inquisitor I  generator, network, probe,
-       ^                                                   |         inquisitor, regression
-       +------------- Delta theta_G, cycle by cycle -------+         synthesis, evolution
+    generator G(s) ----> network N ----> probe Y ----> inquisitor I  search, network, probing
+       ^                                                   |
+       +------------- Delta theta_G, cycle by cycle -------+
        |
        |  seeds, ranked by what I predicts of them
        v
-    finalists: distilled, certified, exported, timed                 finalists, train, certify,
-       |                                                             export, bench, publish
-       v
-    run folder: journal, generator, networks and their cards         run, record, results
+    finalists: distilled, certified, exported, timed                 runs, training, export, bench
        |
-       +--> more networks from the same generator                    family
+       v
+    run folder: journal, generator, networks and their cards         runs, render
+       |
+       +--> more networks from the same generator                    runs.family
+
+The rooms, the lower never importing the higher; each opens with a map of itself:
+
+    graph < network < trace, prototypes < space, data < goals < tasks < training < probing < search
+      < export, bench, devices < runs < render < cli
 
 From Python:
 
@@ -37,10 +42,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from gensynth.api import load
     from gensynth.config import RunConfig
-    from gensynth.family import generate
-    from gensynth.run import resume, synth
+    from gensynth.runs.family import generate
+    from gensynth.runs.load import load
+    from gensynth.runs.run import resume, synth
 
 __all__ = ["RunConfig", "generate", "load", "resume", "synth"]
 
@@ -50,10 +55,10 @@ explain_lost_links(__path__[0])
 
 _HOMES = {
     "RunConfig": "gensynth.config",
-    "generate": "gensynth.family",
-    "load": "gensynth.api",
-    "resume": "gensynth.run",
-    "synth": "gensynth.run",
+    "generate": "gensynth.runs.family",
+    "load": "gensynth.runs.load",
+    "resume": "gensynth.runs.run",
+    "synth": "gensynth.runs.run",
 }
 
 

@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run the command line; Ctrl-C is exit code 130 within its imports already."""
     try:
-        from gensynth.cli import main as run
+        from gensynth.cli.app import main as run
 
         run()
     except KeyboardInterrupt:  # outside of a command, so there is nothing to say

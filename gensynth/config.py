@@ -87,12 +87,12 @@ class TaskConfig:
     """What a network is trained to do.
 
     Attributes:
-        loss: "cross_entropy".
+        kind: "classification", one class an image.
         class_weights: weight of each class in the loss, in label order; None weighs all alike.
         train: "module:function" of one's own training function in place of ours.
     """
 
-    loss: str = "cross_entropy"
+    kind: Literal["classification"] = "classification"
     class_weights: tuple[Above0, ...] | None = None
     train: str | None = None
 
@@ -114,14 +114,15 @@ class SearchConfig:
         shortlist: seeds whose untrained networks are probed before a cycle picks one; four
             times as many in the first cycle.
         directions: independent ways in which a seed tilts a network.
-        align: channels that are kept or removed together, the block a device computes at once.
-        absorb: share of a cycle's fine-tuned weights that the shared weights take over.
+        round_to: channels that are kept or removed together; None takes the block that this
+            machine computes convolutions in, see `gensynth.space.width_step`.
+        reptile_rate: share of a cycle's fine-tuned weights that the shared weights take over.
         diversity: weight of the family's spread in the objective; in units of utility.
         risk: share of seeds, in [0, 1], that may be predicted to violate a requirement.
         learn_weights: whether the shared weights learn at all; if not, neither the warm-up nor
             the absorption takes place.
         operators: what may stand for a dense convolution, such as "separable" or
-            "low_rank_2", see `gensynth.substitutes`, and resolutions of the input such as
+            "low_rank_2", see `gensynth.space.substitutes`, and resolutions of the input such as
             "resolution_3_4"; none leaves all as it is.
     """
 
@@ -134,8 +135,8 @@ class SearchConfig:
     candidates: Positive = 256
     shortlist: Positive = 6
     directions: Positive = 4
-    align: Positive = 2
-    absorb: Share = 0.3
+    round_to: Positive | None = None
+    reptile_rate: Share = 0.3
     diversity: Annotated[float, Field(ge=0)] = 0.05
     risk: Share = 0.1
     learn_weights: bool = True
@@ -185,9 +186,9 @@ class RunConfig:
     """A whole run.
 
     Attributes:
-        requirements: inequalities such as "top1 >= 87%", see `gensynth.requirements`.
+        requirements: inequalities such as "top1 >= 87%", see `gensynth.goals.requirements`.
         utility: "netscore", "information_density" or arithmetic over metrics, see
-            `gensynth.utility`.
+            `gensynth.goals.utility`.
         seed: of the run; all of its randomness follows from it.
         out: the run folder; None leaves the choice to the command.
     """

@@ -59,7 +59,7 @@ class DeviceFault(DeviceError):
     """A machine that did not answer, or whose agent could not do what was asked.
 
     Attributes:
-        status: a key of `gensynth.devices.agent.status.STATUSES`.
+        status: a key of `gensynth.devices.agent.wire.status.STATUSES`.
         message: what must hold, what came, what to do.
         details: JSON values for a program, such as the owner of a busy board.
     """

@@ -16,10 +16,14 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests import toybox
-from tests.board import agent_home, board
+from tests.fakes.board import NO_SSH, agent_home, board
+from tests.runs import toybox
 
 __all__ = ["agent_home", "board"]
+
+# The networks here are tiny, two processes share the cores, and a second thread that waits for a
+# core of a busy machine makes all of it six times slower. torch reads this when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The time of one example says nothing on a shared machine; the examples are the same each run.
 settings.register_profile("gensynth", deadline=None, derandomize=True, max_examples=50)
@@ -63,6 +67,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("GENSYNTH_TEST_DEVICE names no board")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests an ssh server would have let run, and how to get one."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    without = sum(NO_SSH in str(report.longrepr) for report in skipped)
+    if without:
+        terminalreporter.write_line(
+            f"{without} tests of boards behind ssh were skipped: they start an ssh server of their "
+            "own, and none is installed here; on Debian and Ubuntu: apt-get install openssh-server"
+        )
+
+
 @pytest.fixture(scope="session")
 def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the toy module, its trained weights and its run file."""
@@ -91,12 +106,12 @@ def gensynth(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> toybox.Command:
     """The command: its arguments -> exit code, stdout, stderr."""
-    from gensynth import cli
+    from gensynth.cli import app
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["gensynth", *arguments])
         with pytest.raises(SystemExit) as stopped:
-            cli.main()
+            app.main()
         written = capsys.readouterr()
         assert isinstance(stopped.value.code, int)
         return stopped.value.code, written.out, written.err

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gensynth.config import DataConfig, FinalistsConfig, RunConfig, SearchConfig
+from gensynth.config_file import read, to_toml
 from gensynth.errors import ConfigError
-from gensynth.runfile import read, to_toml
 
 EXAMPLE = """
 requirements = ["top1 >= 89%", "macs <= 20M"]
@@ -261,5 +261,5 @@ def test_every_key_is_explained_in_its_tables_docstring() -> None:
 
 
 def test_reading_a_run_file_does_not_import_torch() -> None:
-    code = "import sys, gensynth.runfile as r; r.read(); sys.exit('torch' in sys.modules)"
+    code = "import sys, gensynth.config_file as r; r.read(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,9 +1,11 @@
 """The package is laid out as CONTRIBUTING.md says: links, one-way imports, small modules."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,30 +13,37 @@ import pytest
 
 import gensynth
 from gensynth.links import LINKED, Explainer
+from tests.places import ROOT, TESTS
 
-ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gensynth"
 
-# Lower never imports higher; within a level imports are free.
-LEVELS = (
-    "errors randomness links durable environment importing intervals nearest watch",
-    "config runfile compute",
-    "data tasks prototypes",
-    "graph",
-    "trace blocks labels resolution substitutes substitution coupling cost operators",
-    "requirements utility sites points coefficients space judgement",
-    "theta descent generator network prototype inspection",
-    "probe information stimuli patches fitting",
-    "insight features inquisitor regression evolution",
-    "export bench devices",
-    "train history record pretrain evaluation switching losses ledger certify",
-    "cycle choice planning synthesis states forecast provision job",
-    "attempts finalists cards publish results phases run family distilled",
-    "api sources artefacts",
-    "report render",
-    "cli cli_synth cli_bench cli_devices reported __main__",
+# Lower never imports higher; within a room, and between rooms of one place, imports are free.
+ROOMS = (
+    ("",),  # the files at the top
+    ("graph",),
+    ("network",),
+    ("trace", "prototypes"),
+    ("space", "data"),
+    ("goals",),
+    ("tasks",),
+    ("training",),
+    ("probing",),
+    ("search",),
+    ("export", "bench", "devices"),
+    ("runs",),
+    ("render",),
+    ("cli",),
 )
-LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
+PLACE = {room: place for place, rooms in enumerate(ROOMS) for room in rooms}
+AGENT_ROOMS = ("__init__", "wire", "power", "board", "runtimes", "measuring", "session")
+AT_THE_TOP = {"__init__", "__main__"}
+"""They stand for the whole package: what they import, they import late."""
+
+MOST_FILES, MOST_FILES_AT_THE_TOP = 28, 15
+
+# Beside the rooms of what they test: networks, stand-ins for devices and tools, ONNX files.
+TEST_ROOMS = {"agent", "networks", "fakes", "onnx_files"}
+TEST_FILES = sorted(TESTS.rglob("*.py"))
 
 
 def modules() -> dict[str, Path]:
@@ -151,19 +160,39 @@ def test_the_package_itself_imports_none_of_its_parts() -> None:
     }
 
 
+def room(parts: list[str]) -> str:
+    """The room of a module, whose dotted name without "gensynth" is split in parts."""
+    return parts[0] if parts[0] in PLACE else ""
+
+
 @pytest.mark.parametrize(
     "module",
-    [n for n in MODULES if not n.startswith(AGENT) and n != "gensynth.__init__"],
+    [n for n in MODULES if not n.startswith(AGENT) and n.split(".")[1] not in AT_THE_TOP],
 )
 def test_imports_go_one_way(module: str) -> None:
-    own = module.split(".")[1]
-    assert own in LEVEL, f"give {own} a level in the list above"
+    own = room(module.split(".")[1:])
     for line, imported in imports(ast.parse(MODULES[module].read_text())):
         top, _, rest = imported.partition(".")
         if top == "gensynth" and rest not in ("", "__version__"):
-            target = rest.split(".")[0]
-            assert target in LEVEL, f"line {line}: {imported} is not a module's name"
-            assert LEVEL[target] <= LEVEL[own], f"line {line}: {own} imports {target}"
+            target = room(rest.split("."))
+            assert PLACE[target] <= PLACE[own], f"line {line}: {own} imports {imported}"
+
+
+def test_every_folder_is_a_room_that_says_what_is_in_it() -> None:
+    folders = {p.parent for p in PACKAGE.rglob("*.py")} | {PACKAGE / name for name in LINKED}
+    rooms = {folder.relative_to(PACKAGE).parts[0] for folder in folders if folder != PACKAGE}
+    assert rooms == PLACE.keys() - {""}
+    for name in sorted(rooms | {f"devices/agent/{name}" for name in AGENT_ROOMS[1:]}):
+        described = ast.get_docstring(ast.parse((PACKAGE / name / "__init__.py").read_text()))
+        for file in (PACKAGE / name).glob("*.py"):
+            assert file.stem == "__init__" or file.stem in str(described), f"{name}: {file.stem}"
+
+
+def test_no_folder_is_too_full_to_see() -> None:
+    tracked = [path.relative_to(ROOT) for path in MODULES.values()]
+    counts = Counter(path.parent for path in tracked)
+    assert counts.pop(Path("gensynth")) <= MOST_FILES_AT_THE_TOP
+    assert {str(folder): n for folder, n in counts.items() if n > MOST_FILES} == {}
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith(AGENT)])
@@ -176,11 +205,20 @@ def test_the_agent_imports_the_standard_library_alone(module: str) -> None:
                 assert standard or imported.startswith(AGENT), f"line {line}: {imported}"
     own = [name for _, name in imports(tree) if name.split(".")[0] == "gensynth"]
     assert [name for name in own if not name.startswith(AGENT)] == []
+    place = AGENT_ROOMS.index(module.removeprefix(AGENT).split(".")[0])
+    rooms = [name.removeprefix(AGENT).split(".")[0] for name in own]
+    assert [room for room in rooms if AGENT_ROOMS.index(room) > place] == []
 
 
 @pytest.mark.parametrize(
     "module",
-    ["gensynth", "gensynth.graph", "gensynth.runfile", "gensynth.cost", "gensynth.cli"],
+    [
+        "gensynth",
+        "gensynth.graph.graph",
+        "gensynth.config_file",
+        "gensynth.graph.cost",
+        "gensynth.cli.app",
+    ],
 )
 def test_importing_does_not_import_torch(module: str) -> None:
     done = run(f"import sys, {module}; print(sorted({{'torch', 'onnx'}} & set(sys.modules)))")
@@ -195,7 +233,7 @@ def test_a_module_is_small_and_says_what_it_is(module: str) -> None:
     assert not {"utils", "helpers", "common", "misc", "base"} & set(module.split("."))
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name != "gensynth.cli"])
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "gensynth.cli.app"])
 def test_only_the_command_line_prints(module: str) -> None:
     lines = [
         node.lineno
@@ -210,7 +248,22 @@ def test_only_the_command_line_prints(module: str) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments").rglob("*.py")), ids=str)
 def test_an_experiment_imports_no_test(path: Path) -> None:
     names = [name for _, name in imports(ast.parse(path.read_text()))]
-    assert [name for name in names if name.startswith("tests.test_")] == []
+    assert [name for name in names if ".test_" in name] == []
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: str(path.relative_to(TESTS)))
+def test_a_test_imports_no_other_test_module(path: Path) -> None:
+    names = [name for _, name in imports(ast.parse(path.read_text()))]
+    assert [name for name in names if re.match(r"tests\.(.*\.)?(test_|conftest)", name)] == []
+
+
+def test_tests_stand_in_the_rooms_of_what_they_test() -> None:
+    counts = Counter(path.parent.relative_to(TESTS) for path in TEST_FILES)
+    rooms = {str(folder) for folder in counts if len(folder.parts) == 1}
+    assert rooms <= PLACE.keys() | TEST_ROOMS
+    agents = {folder.name for folder in counts if folder.parts[:1] == ("agent",)} - {"agent"}
+    assert agents <= set(AGENT_ROOMS)
+    assert {str(folder): n for folder, n in counts.items() if n > MOST_FILES} == {}
 
 
 def test_the_version_is_a_plain_number() -> None:

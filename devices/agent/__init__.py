@@ -1,20 +1,13 @@
 """What runs on a board: Python 3.6 grammar, its standard library, and nothing of ours outside.
 
-    bootstrap   what runs first: gets this file onto the board, and becomes it
-    main        the file's entry: one role a process (`serve`, `work`, `survey`, `sample`)
-    serve       one session with a host: hello, blobs, one job at a time
-    job         a job from the request to the stored result; its lease and its limits
-    work        the measuring itself, in a child: latency by `timing`, energy by `windows`
-    runtimes    what runs a network: `tensorrt_`, `trtexec`, `onnxruntime_`
-    spool       the folder on the board: blobs, engines, results, the journal
-    lock        one job a board, and who holds it
-    child       a process for one piece of work, and its guard
-    channel     frames over two descriptors, with time limits
-    frames      the bytes of a message
-    spec        what a job may ask for
-    status      every outcome, and the exception that carries one
-    board       facts about the board; `meters` its power, `clocks` its speed
+    wire        what passes between host and board, and where the board keeps it
+    power       what the board draws, by whatever tells it
+    board       what the board is, how warm, how fast its clocks
+    runtimes    what runs a network: TensorRT, trtexec, ONNX Runtime
+    measuring   one job's measuring: latency by turns, energy by windows
+    session     the file's entry; one session with a host, one job at a time
 
-The host imports some of it too; all of it runs from a zip file on the board, in which
-`gensynth` and `gensynth.devices` are empty packages.
+The rooms stand in the order of their imports; the lower never imports the higher. The host imports
+some of it too; all of it runs from a zip file on the board, in which `gensynth` and
+`gensynth.devices` are empty packages.
 """

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gensynth.durable import write_bytes
-from gensynth.intervals import wilson
+from gensynth.atomic_files import write_bytes
+from gensynth.goals.intervals import wilson
 
 Trial = dict[str, Any]
 LOOP_PCT = 3.0

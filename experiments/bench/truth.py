@@ -38,6 +38,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from experiments.bench.report import write_report
+from gensynth.atomic_files import append
 from gensynth.bench.compare import paired_ratio
 from gensynth.bench.grades import Grade, Warmup, find_grade
 from gensynth.bench.request import Request
@@ -46,9 +47,8 @@ from gensynth.bench.store import Store
 from gensynth.bench.subjects import Subject, find, read
 from gensynth.devices.local import facts
 from gensynth.devices.registry import LOCAL
-from gensynth.durable import append
 from gensynth.environment import environment
-from gensynth.watch import SILENT
+from gensynth.progress import SILENT
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -266,7 +266,7 @@ class Bench:
             for place, subject in enumerate(subjects)
         ]
         request = Request(LOCAL, tuple(named), grade)
-        return answer(request, fresh=True, store=self._store, watch=SILENT)
+        return answer(request, fresh=True, store=self._store, listener=SILENT)
 
     def _ours(self, grade: Grade, subject: Subject) -> list[float]:
         record = self._measure(grade, subject)

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from gensynth.data import cifar10
-from gensynth.pretrain import train_prototype
+from gensynth.training.pretrain import train_prototype
 
 HERE = Path(__file__).parent
 

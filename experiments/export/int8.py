@@ -33,10 +33,12 @@ from gensynth.export.runtime import open_session
 from gensynth.export.sensitivity import CALIBRATION_IMAGES
 from gensynth.export.source import Reading, Source
 from gensynth.export.targets import find_target
-from gensynth.network import build
+from gensynth.goals.requirements import parse_all
+from gensynth.goals.score import Score
+from gensynth.network.module import build
 from gensynth.prototypes import create
 from gensynth.randomness import stream
-from gensynth.requirements import parse_all
+from gensynth.tasks.classification import Classification
 from gensynth.trace import trace
 
 HERE = Path(__file__).resolve().parent
@@ -59,8 +61,8 @@ def source(data: Dataset, requirements: tuple[str, ...]) -> Source:
         name="resnet20-cifar10",
         network=build(graph, module.state_dict(), {}).eval(),
         reading=Reading(data.shape, data.mean, data.std, "rgb", data.classes),
-        images=data.search.images,
-        labels=data.search.labels,
+        task=Classification(),
+        search=data.search,
         why_not=None,
         card=None,
         calibration=data.train.images[np.sort(chosen)],
@@ -79,9 +81,9 @@ def row(data: Dataset, target: str, requirements: tuple[str, ...]) -> dict[str, 
     assert made.accuracy is not None
     fp32 = make(source(data, ()), found, precision="fp32", batch=1)
     return {
-        "before": made.accuracy.before,
-        "after": made.accuracy.after,
-        "n": made.accuracy.n,
+        "before": correct(made.accuracy.before),
+        "after": correct(made.accuracy.after),
+        "n": made.accuracy.after.n,
         "bytes": [len(one.files["network.onnx"]) for one in (fp32, made)],
         "latency": None if found.tensorrt else latency(fp32, made),
         "difference": made.parity.relative,
@@ -89,8 +91,13 @@ def row(data: Dataset, target: str, requirements: tuple[str, ...]) -> dict[str, 
         "kept": list(made.mixed.kept),
         "fallen": list(made.mixed.fallen),
         "damage": {layer: float(f"{value:.3g}") for layer, value in made.mixed.damage.items()},
-        "tried": [list(one) for one in made.mixed.tried],
+        "tried": [[kept, correct(score)] for kept, score in made.mixed.tried],
     }
+
+
+def correct(score: Score) -> int:
+    """Return how many images are right."""
+    return int(score.to_document()["correct"])
 
 
 def latency(fp32: Artefact, made: Artefact) -> dict[str, Any]:

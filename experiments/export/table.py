@@ -9,11 +9,12 @@ writes experiments/export/targets.json (the record) and targets.md. A cell is
     rewritten   the same, with so many vertices spelled out because the target lacks an operator
     refused     no file, and the reason
 
-The rows are the families of tests/families.py and networks composed at random of all operators
-(tests/compositions.py), each cut down at random; the trained prototype of experiments/cifar10;
-and the finalists of each finished run that is named, on 64 images of its search split. Runs that
-are not named again stay in the record. With tensorrt-rtx installed, TensorRT's own
-parser reads every file for a TensorRT target too, and what it says against one is recorded.
+The rows are the families of tests/networks/families.py and networks composed at random of all
+operators (tests/networks/compositions.py), each cut down at random; the trained prototype of
+experiments/cifar10; and the finalists of each finished run that is named, on 64 images of its
+search split. Runs that are not named again stay in the record. With tensorrt-rtx installed,
+TensorRT's own parser reads every file for a TensorRT target too, and what it says against one is
+recorded.
 """
 
 import argparse
@@ -25,8 +26,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gensynth import sources
-from gensynth.coupling import couple
 from gensynth.environment import environment
 from gensynth.errors import ExportError
 from gensynth.export.acceptance import inspect
@@ -34,11 +33,13 @@ from gensynth.export.from_torch import from_network
 from gensynth.export.parity import check_network
 from gensynth.export.rewrites import rewrites
 from gensynth.export.targets import Target, find_target, names
-from gensynth.network import Network, build, opaque_modules
+from gensynth.network.module import Network, build, opaque_modules
 from gensynth.prototypes import create
+from gensynth.runs import networks
+from gensynth.space.coupling import couple
 from gensynth.trace import trace
-from tests.compositions import compose, random_selection, random_weights
-from tests.families import FAMILIES, make
+from tests.networks.compositions import compose, random_selection, random_weights
+from tests.networks.families import FAMILIES, make
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -83,10 +84,10 @@ def prototype() -> tuple[Network, tuple[Tensor, ...]]:
 def finalists(run: Path) -> dict[str, tuple[Network, tuple[Tensor, ...]]]:
     """Return the finalists of a run, and images for each, by name."""
     found: dict[str, tuple[Network, tuple[Tensor, ...]]] = {}
-    for source in sources.sources(run):
-        if source.images is None:
+    for source in networks.sources(run):
+        if source.search is None:
             raise SystemExit(f"{run} is compared on its own data: {source.why_not}")
-        read = source.reading(source.images[:RUN_IMAGES])
+        read = source.reading(source.search.images[:RUN_IMAGES])
         found[source.name] = (source.network.eval(), (torch.from_numpy(read),))
     return found
 

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from gensynth.graph import Graph
+from gensynth.graph.graph import Graph
 from gensynth.prototypes import create
-from tests.families import FAMILIES
-from tests.further import FURTHER, make_any
+from tests.networks.families import FAMILIES
+from tests.networks.further import FURTHER, make_any
 
 FULL_SIZE = ("resnet20", "resnet56", "mobilenet", "shufflenet")
 NAMES = (*FAMILIES, *FURTHER, *FULL_SIZE)

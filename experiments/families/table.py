@@ -28,15 +28,15 @@ from torch import Tensor
 
 from experiments.families import rival
 from experiments.families.networks import NAMES, network
-from gensynth.cost import cost
-from gensynth.coupling import Coupling, couple
 from gensynth.environment import environment
-from gensynth.graph import Selection
-from gensynth.inspection import inspection
-from gensynth.network import build, opaque_modules
+from gensynth.graph.cost import cost
+from gensynth.graph.graph import Selection
+from gensynth.network.module import build, opaque_modules
 from gensynth.render.figures import count
+from gensynth.space.coupling import Coupling, couple
+from gensynth.space.inspection import inspection
 from gensynth.trace import trace
-from tests.compositions import masking_gates, outputs
+from tests.networks.compositions import masking_gates, outputs
 
 HERE = Path(__file__).parent
 RUNS = 5

@@ -1,6 +1,6 @@
 """Make the tables and curves of the learning experiment from its recorded evaluations.
 
-    python experiments/learning/report.py
+    python -m experiments.learning.report
 
 reads results/*.jsonl and writes results/learning.md, results/learning.json and, where
 matplotlib is installed (the `report` extra), results/learning.svg. Nothing is computed that
@@ -15,9 +15,19 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr, t
-from setting import ABSORB, EVALUATIONS, FAMILY, FIXED, HERE, WARMUP, Record, requirement
 
-from gensynth.regression import fit, logit, sigmoid
+from experiments.learning.setting import (
+    ABSORB,
+    EVALUATIONS,
+    FAMILY,
+    FIXED,
+    HERE,
+    WARMUP,
+    Record,
+    requirement,
+)
+from gensynth.goals.score import Proportion
+from gensynth.search.regression import fit, sigmoid
 
 BESIDE = "W learns family"
 """Of one seed, and no arm of the comparison."""
@@ -141,7 +151,9 @@ def _macs(lines: list[dict[str, Any]]) -> np.ndarray:
 def _fitted(seen: list[dict[str, Any]]) -> np.ndarray:
     """Return level and slope of logit accuracy over log MACs, with the inquisitor's regression."""
     right = np.array([line["decide"] for line in seen], dtype=float)
-    logits, variances = logit(right, np.array([line["n"] for line in seen], dtype=float))
+    counts = zip(right, (line["n"] for line in seen), strict=True)
+    pairs = [Proportion("top1", int(count), n).logit() for count, n in counts]
+    logits, variances = np.array(pairs).T
     mean, sd = MACS_PRIOR.T
     return fit(
         _macs(seen), logits, variances, prior_mean=mean, prior_sd=sd, small=np.zeros(2, bool)
@@ -264,7 +276,7 @@ def main() -> None:
         "",
         introduction,
         "",
-        "Made by `python experiments/learning/report.py` from the records beside it.",
+        "Made by `python -m experiments.learning.report` from the records beside it.",
         "",
         "| paired difference over seeds, positive is better | mean, 95 % interval, signs |",
         "|---|---|",

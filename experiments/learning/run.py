@@ -1,6 +1,6 @@
 """Run one search seed of the learning experiment, every arm, resumably.
 
-    python experiments/learning/run.py --data FOLDER --seed 0
+    python -m experiments.learning.run --data FOLDER --seed 0
 
 appends to experiments/learning/results/seed-0.jsonl; started again it goes on where it was
 stopped. `report.py` makes the tables and curves. Arms, 24 evaluations each unless said:
@@ -32,7 +32,9 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from setting import (
+from torch import Tensor
+
+from experiments.learning.setting import (
     ABSORB,
     EVALUATIONS,
     FAMILY,
@@ -46,20 +48,18 @@ from setting import (
     open_setting,
     score,
 )
-from torch import Tensor
-
-from gensynth.cycle import State
-from gensynth.evolution import pairwise
-from gensynth.generator import Generator
-from gensynth.graph import Graph
-from gensynth.inquisitor import SHORT, Inquisitor
-from gensynth.network import Network
-from gensynth.points import Points
-from gensynth.probe import Probe, Responses
+from gensynth.graph.graph import Graph
+from gensynth.network.module import Network
+from gensynth.probing.probe import Probe, Responses
 from gensynth.randomness import stream
-from gensynth.regression import sigmoid
-from gensynth.synthesis import initialise, turn
-from gensynth.theta import Theta
+from gensynth.search.cycle import State
+from gensynth.search.evolution import pairwise
+from gensynth.search.generator import Generator
+from gensynth.search.inquisitor import SHORT, Inquisitor
+from gensynth.search.regression import sigmoid
+from gensynth.search.synthesis import initialise, run_cycle
+from gensynth.search.theta import Theta
+from gensynth.space.points import Points
 
 FIXED_SEED = 10_000
 HELD_OUT = 1_000_000
@@ -71,9 +71,9 @@ class PermutedProbe:
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
 
-    def shift(self, network: Network) -> float:
-        """Pass a network's shift on: it is no response of a channel."""
-        return self._probe.shift(network)
+    def divergence(self, network: Network) -> float:
+        """Pass a network's divergence on: it is no response of a channel."""
+        return self._probe.divergence(network)
 
     def __call__(self, network: Network, seed: int) -> Responses:
         """Probe, and give each channel of a group another's answer."""
@@ -90,34 +90,39 @@ class PermutedProbe:
 def run_loop(setting: Setting, record: Record, arm: str, probe: Any) -> State:
     """Run the cycles that the record does not have yet, and return the last state."""
     keep = record.path.with_name(f"{record.path.stem}-{arm.replace(' ', '-')}.state.json")
-    state = initialise(setting.plan, setting.workshop, probe, setting.space)
+    state = initialise(setting.settings, setting.evaluator, probe, setting.space)
     first = state
     if keep.exists():
         state = _state(json.loads(keep.read_text()), state, setting)
-        if setting.plan.absorb:
+        if setting.settings.reptile_rate:
             kept = load_file(keep.with_suffix(f".{state.cycle}.safetensors"))
             state = replace(state, weights=kept)
     while state.cycle < EVALUATIONS:
         before = state
         networks: list[Network] = []
-        workshop = _Remembering(setting.workshop, networks)
-        state, cycle = turn(setting.plan, workshop, probe, state)
+        evaluator: Any = _Remembering(setting.evaluator, networks)
+        cycle = run_cycle(setting.settings, evaluator, probe, state)
+        state = cycle.after
         known = record.of(arm)[before.cycle :]
         if not known:
             line = score(setting, networks[-1])  # those before it were probed only, untrained
-            if line["decide"] != cycle.correct:
+            if line["decide"] != cycle.score.to_document()["correct"]:
                 raise RuntimeError(f"cycle {cycle.number} scored another network than it trained")
-            mean, sd = before.inquisitor.predict(setting.space.point(cycle.graph.selection), SHORT)
-            line |= {"cycle": cycle.number, "seed": cycle.seed, "utility": cycle.utility}
+            mean, sd = before.inquisitor.predict(cycle.chosen.points, SHORT)
+            line |= {"cycle": cycle.number, "seed": cycle.chosen.seed, "utility": cycle.utility}
             line |= {"logit": float(mean[0]), "sd": float(sd[0]), "seconds": cycle.seconds}
-            line |= {"family_utility": cycle.outlook.utility, "curvature": cycle.curvature}
+            line |= {"family_utility": cycle.outlook.utility}
+            line |= {"curvature": cycle.after.inquisitor.importance.curvature}
             for unseen in ("fixed", "far"):
                 line[unseen] = _predictions(setting, state.inquisitor, unseen)
             record.add(arm, line)
-        elif (known[0]["graph"], known[0]["decide"]) != (cycle.graph.sha256, cycle.correct):
+        elif (known[0]["graph"], known[0]["decide"]) != (
+            cycle.chosen.graph.sha256,
+            cycle.score.to_document()["correct"],
+        ):
             # Recorded by a job that was killed before it kept the state.
             raise RuntimeError(f"cycle {cycle.number} is not what {record.path} has of it")
-        if setting.plan.absorb:  # before the state that names them
+        if setting.settings.reptile_rate:  # before the state that names them
             save_file(state.weights, keep.with_suffix(f".{state.cycle}.safetensors"))
         partial = keep.with_suffix(".partial")
         partial.write_text(json.dumps(_document(state)))
@@ -151,11 +156,11 @@ def run_graphs(setting: Setting, record: Record, arm: str, graphs: list[Graph]) 
 
 def delivered(setting: Setting, state: State) -> list[int]:
     """Return the seeds a loop delivers: best lower confidence bound, all distinct."""
-    seeds = [int(s) for s in stream(setting.plan.seed, "delivered").integers(0, 2**31, 256)]
+    seeds = [int(s) for s in stream(setting.settings.seed, "delivered").integers(0, 2**31, 256)]
     points = state.generator.points(seeds)
     mean, sd = state.inquisitor.predict(points, SHORT)
     costs = setting.space.costs(points)
-    utility = setting.plan.aim.utilities(sigmoid(mean - sd), costs)
+    utility = setting.settings.objective.utilities(sigmoid(mean - sd), costs)
     distances = pairwise(setting.space.relative(points))
     chosen: list[int] = []
     for index in np.argsort(-utility, kind="stable"):
@@ -190,7 +195,7 @@ def random_graphs(
             sharpness=0.0,
             curvature=1.0,
         )
-        yield Generator(space, theta, setting.plan.limits).generate(index)
+        yield Generator(space, theta, setting.settings.limits).generate(index)
 
 
 def magnitudes(setting: Setting) -> tuple[np.ndarray, ...]:
@@ -199,7 +204,7 @@ def magnitudes(setting: Setting) -> tuple[np.ndarray, ...]:
     The norms themselves lie so close together that what breaks a generator's near ties would
     shuffle them.
     """
-    prototype = setting.workshop.prototype
+    prototype = setting.evaluator.prototype
     keys = [prototype.graph[group.name].tensor_key("weight") for group in prototype.coupling.groups]
     return tuple(
         prototype.weights[key].abs().flatten(1).sum(dim=1).argsort().argsort().double().numpy()
@@ -217,16 +222,16 @@ def _predictions(setting: Setting, inquisitor: Inquisitor, arm: str) -> list[flo
 
 
 class _Remembering:
-    """A workshop that also keeps the network it trained, to score it."""
+    """An evaluator that also keeps the network it trained, to score it."""
 
-    def __init__(self, workshop: Any, networks: list[Network]) -> None:
-        self._workshop, self._networks = workshop, networks
+    def __init__(self, evaluator: Any, networks: list[Network]) -> None:
+        self._evaluator, self._networks = evaluator, networks
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._workshop, name)
+        return getattr(self._evaluator, name)
 
     def inherit(self, graph: Graph, weights: Any) -> Network:
-        network = self._workshop.inherit(graph, weights)
+        network = self._evaluator.inherit(graph, weights)
         self._networks.append(network)
         return network
 
@@ -236,7 +241,7 @@ def _document(state: State) -> dict[str, Any]:
         "cycle": state.cycle,
         "generator": state.generator.to_json(),
         "inquisitor": state.inquisitor.to_document(),
-        "price": state.price,
+        "price": state.penalty,
     }
 
 
@@ -246,7 +251,7 @@ def _state(document: dict[str, Any], first: State, setting: Setting) -> State:
         cycle=document["cycle"],
         generator=Generator.from_json(document["generator"], setting.space),
         inquisitor=Inquisitor.from_document(document["inquisitor"], setting.space),
-        price=document["price"],
+        penalty=document["price"],
     )
 
 
@@ -257,7 +262,8 @@ def evaluate_fixed(folder: Path) -> None:
         return
     setting = open_setting(folder, FIXED_SEED)
     add_environment(record)
-    generator = initialise(setting.plan, setting.workshop, setting.probe, setting.space).generator
+    first = initialise(setting.settings, setting.evaluator, setting.probe, setting.space)
+    generator = first.generator
     run_seeds(setting, record, "fixed", generator, list(range(EVALUATIONS)))
     # The far ones are recorded with draws of this purpose.
     far = list(random_graphs(setting, FIXED_SEED, "fixed", generator.theta.u))
@@ -294,7 +300,9 @@ def main() -> None:
     run_seeds(setting, record, "permuted family", permuted.generator, delivered(setting, permuted))
     if not options.learn_weights:
         return
-    setting = replace(setting, plan=replace(setting.plan, absorb=ABSORB, warmup=WARMUP))
+    search = replace(setting.settings.search, learn_weights=True, reptile_rate=ABSORB)
+    learning = replace(setting.settings, search=search, warmup=WARMUP)
+    setting = replace(setting, settings=learning)
     state = run_loop(setting, record, "W learns", setting.probe)
     seeds = delivered(setting, state)
     run_seeds(setting, record, "W learns family", state.generator, seeds, state.weights)

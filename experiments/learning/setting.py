@@ -24,24 +24,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gensynth.compute import detect
-from gensynth.cycle import Plan
+from gensynth.config import SearchConfig
 from gensynth.data import cifar10
 from gensynth.data.dataset import Dataset, Split
 from gensynth.data.views import Views
-from gensynth.evaluation import Workshop
-from gensynth.evolution import Aim
-from gensynth.graph import Graph
-from gensynth.inquisitor import SHORT
-from gensynth.job import make_probe
-from gensynth.network import Network
-from gensynth.probe import Probe
-from gensynth.prototype import load_weights, read_prototype
+from gensynth.goals.utility import Utility
+from gensynth.graph.graph import Graph
+from gensynth.network.compute import detect
+from gensynth.network.module import Network
+from gensynth.probing.probe import Probe
 from gensynth.prototypes import create
 from gensynth.randomness import stream
-from gensynth.space import Space
-from gensynth.train import Recipe, Teacher
-from gensynth.utility import Utility
+from gensynth.runs.prepare import make_probe
+from gensynth.search.cycle import Settings
+from gensynth.search.evolution import Objective
+from gensynth.search.inquisitor import SHORT
+from gensynth.space.prototype import load_weights, read_prototype
+from gensynth.space.space import Space
+from gensynth.tasks.classification import Classification
+from gensynth.training.evaluator import Evaluator
+from gensynth.training.fit import Recipe, Teacher
 
 HERE = Path(__file__).parent
 FIXED = HERE / "results" / "fixed.jsonl"
@@ -64,10 +66,10 @@ class Setting:
     """What an arm works with."""
 
     dataset: Dataset
-    workshop: Workshop
+    evaluator: Evaluator
     probe: Probe
     space: Space
-    plan: Plan
+    settings: Settings
 
 
 def open_setting(folder: Path, seed: int) -> Setting:
@@ -83,22 +85,21 @@ def open_setting(folder: Path, seed: int) -> Setting:
     compute = detect()
     module = create("resnet20", classes=10, channels=3)
     load_weights(module, WEIGHTS, name="resnet20")
-    prototype = read_prototype(module.eval(), whole.shape, name="resnet20", classes=10)
+    prototype = read_prototype(module.eval(), whole.shape, name="resnet20")
     views = Views(whole, whole.train, 0, compute.device)
     teacher = Teacher(prototype.network(), views, compute)
-    workshop = Workshop(prototype, dataset, views, teacher, compute)
-    space = Space(prototype.coupling, align=2)
-    macs, params = (float(c) * COST_SHARE for c in space.prototype)
-    plan = Plan(
-        aim=Aim(Utility("top1"), requirement(), SHORT),
-        limits={"macs": macs, "params": params},
+    evaluator = Evaluator(prototype, dataset, views, teacher, compute, Classification())
+    space = Space(prototype.coupling, round_to=2)
+    costs = space.named_costs(space.whole(1))
+    settings = Settings(
+        objective=Objective(Utility("top1"), "top1", space.names, requirement(), SHORT),
+        limits={name: cost * COST_SHARE for name, cost in costs.items()},
         recipe=Recipe(epochs=IMAGES / len(whole.train), batch=64, peak_lr=PEAK_LR),
-        cycles=EVALUATIONS,
-        absorb=0.0,
+        search=SearchConfig(cycles=EVALUATIONS, learn_weights=False),
         seed=seed,
         free_budget=False,
     )
-    return Setting(whole, workshop, make_probe(workshop, 512, seed), space, plan)
+    return Setting(whole, evaluator, make_probe(evaluator, 512, seed), space, settings)
 
 
 def requirement() -> float | None:
@@ -124,9 +125,9 @@ def evaluate(
     setting: Setting, graph: Graph, weights: Mapping[str, Tensor] | None = None
 ) -> tuple[Network, dict[str, Any]]:
     """Train and count one network, a slice of W_0 or of other weights; return it and its line."""
-    workshop = setting.workshop
-    network = workshop.inherit(graph, workshop.prototype.weights if weights is None else weights)
-    workshop.distil(network, setting.plan.recipe)
+    evaluator = setting.evaluator
+    network = evaluator.inherit(graph, evaluator.prototype.weights if weights is None else weights)
+    evaluator.distil(network, setting.settings.recipe)
     return network, score(setting, network)
 
 
@@ -134,17 +135,19 @@ def score(setting: Setting, network: Network) -> dict[str, Any]:
     """Count a trained network on both halves of the search split."""
     decide, scored = halves(setting.dataset.search)
     point = setting.space.point(network.graph.selection)
-    macs, params = setting.space.costs(point)[0]
     return {
         "graph": network.graph.sha256,
-        "widths": point.widths[0].tolist(),
-        "bits": point.bits[0].tolist(),
-        "macs": int(macs),
-        "params": int(params),
-        "decide": setting.workshop.correct(network, decide),
-        "score": setting.workshop.correct(network, scored),
+        "widths": list(point.widths),
+        "bits": list(point.kept_blocks),
+        **setting.space.named_costs(setting.space.points([point])),
+        "decide": _correct(setting, network, decide),
+        "score": _correct(setting, network, scored),
         "n": len(scored),
     }
+
+
+def _correct(setting: Setting, network: Network, split: Split) -> int:
+    return int(setting.evaluator.score(network, split).to_document()["correct"])
 
 
 class Record:

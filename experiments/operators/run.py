@@ -8,7 +8,7 @@ binary files.
 
 A pair is two networks of the trained ResNet-20, both of at most a third of its MACs, of
 generators that differ in one thing alone: "off" knows widths and blocks, "on" every operator
-of `gensynth.substitutes` too. Each arm draws `CANDIDATES` seeds of its first generator, as
+of `gensynth.space.substitutes` too. Each arm draws `CANDIDATES` seeds of its first generator, as
 a first cycle does, and takes the one whose untrained answers are least far from the
 prototype's. Both are distilled on the same images in the same order and counted on the whole
 search split. When all are trained, so that no training disturbs it, the networks of each pair
@@ -27,27 +27,29 @@ import torch
 
 from experiments.learning.setting import Record
 from gensynth.bench.latency import measure, ratio
-from gensynth.compute import Compute
-from gensynth.cycle import Plan
+from gensynth.config import SearchConfig
 from gensynth.data import cifar10
 from gensynth.data.views import Views, normaliser
 from gensynth.environment import environment
-from gensynth.evaluation import Workshop
-from gensynth.evolution import Aim
 from gensynth.export import export_network
-from gensynth.graph import Selection
-from gensynth.inquisitor import SHORT
-from gensynth.job import make_probe
-from gensynth.network import Network
-from gensynth.probe import Probe
-from gensynth.prototype import load_weights, read_prototype
+from gensynth.goals.utility import Utility
+from gensynth.graph.graph import Selection
+from gensynth.network.compute import Compute
+from gensynth.network.module import Network
+from gensynth.probing.probe import Probe
 from gensynth.prototypes import create
 from gensynth.randomness import stream
-from gensynth.space import Space
-from gensynth.substitutes import SUBSTITUTES
-from gensynth.synthesis import initialise
-from gensynth.train import Recipe, Teacher
-from gensynth.utility import Utility
+from gensynth.runs.prepare import make_probe
+from gensynth.search.cycle import Settings
+from gensynth.search.evolution import Objective
+from gensynth.search.inquisitor import SHORT
+from gensynth.search.synthesis import initialise
+from gensynth.space.prototype import load_weights, read_prototype
+from gensynth.space.space import Space
+from gensynth.space.substitutes import SUBSTITUTES
+from gensynth.tasks.classification import Classification
+from gensynth.training.evaluator import Evaluator
+from gensynth.training.fit import Recipe, Teacher
 
 HERE = Path(__file__).parent
 PAIRS = HERE / "results" / "pairs.jsonl"
@@ -68,37 +70,38 @@ AFTER = ("arm", "images", "correct", "n", "distil_cpu_s")
 """Keys of a line that depend on the distillation; latency does not depend on weights."""
 
 
-def open_workshop(folder: Path) -> Workshop:
+def open_evaluator(folder: Path) -> Evaluator:
     """Return the prototype, the images and the teacher that all pairs share."""
     dataset = cifar10.load(folder)
     module = create("resnet20", classes=10, channels=3)
     load_weights(module, WEIGHTS, name="resnet20")
-    prototype = read_prototype(module.eval(), dataset.shape, name="resnet20", classes=10)
+    prototype = read_prototype(module.eval(), dataset.shape, name="resnet20")
     compute = Compute()
     views = Views(dataset, dataset.train, 0)
     teacher = Teacher(prototype.network(), views, compute)
-    return Workshop(prototype, dataset, views, teacher, compute)
+    return Evaluator(prototype, dataset, views, teacher, compute, Classification())
 
 
 def choose(
-    workshop: Workshop, probe: Probe, words: tuple[str, ...], seed: int
+    evaluator: Evaluator, probe: Probe, words: tuple[str, ...], seed: int
 ) -> tuple[Network, dict[str, Any]]:
     """Return the best of some untrained networks of one arm, and what is known of it."""
     start = time.process_time()
-    space = Space(workshop.prototype.coupling, align=2, operators=words)
-    limits = {"macs": float(space.prototype[0]) * COST_SHARE}
-    plan = Plan(
-        aim=Aim(Utility("top1"), None, SHORT), limits=limits, recipe=Recipe(epochs=1), cycles=1,
-        seed=seed, free_budget=False,
+    space = Space(evaluator.prototype.coupling, round_to=2, operators=words)
+    settings = Settings(
+        objective=Objective(Utility("top1"), "top1", space.names, None, SHORT),
+        limits={"macs": space.named_costs(space.whole(1))["macs"] * COST_SHARE},
+        recipe=Recipe(epochs=1), search=SearchConfig(cycles=1, learn_weights=False), seed=seed,
+        free_budget=False,
     )  # fmt: skip
-    generator = initialise(plan, workshop, probe, space).generator
+    generator = initialise(settings, evaluator, probe, space).generator
     seeds = [int(s) for s in stream(seed, "operators").integers(0, 2**31, CANDIDATES)]
     points = generator.points(seeds)
     shifts, networks = [], []
     for index, one in enumerate(seeds):
         graph = generator.graph(points, index, one)
-        networks.append(workshop.inherit(graph, workshop.prototype.weights))
-        shifts.append(probe.shift(networks[-1]))
+        networks.append(evaluator.inherit(graph, evaluator.prototype.weights))
+        shifts.append(probe.divergence(networks[-1]))
     best = min(range(CANDIDATES), key=shifts.__getitem__)
     network = networks[best]
     macs, params = space.costs(points)[best]
@@ -112,41 +115,46 @@ def choose(
         "removed": list(selection.removed),
         "operators": dict(selection.operators),
         "shifts": shifts,
-        "untrained": workshop.correct(network, workshop.dataset.search),
+        "untrained": correct(evaluator, network),
         "choose_cpu_s": round(time.process_time() - start, 1),
     }
 
 
 def chosen(
-    workshop: Workshop, record: Record, arm: str, seed: int
+    evaluator: Evaluator, record: Record, arm: str, seed: int
 ) -> tuple[Network, dict[str, Any]]:
     """Return what `choose` returned, without its work if the record has it."""
     for line in record.of(arm):
         if line["seed"] == seed:
             kept = {name: tuple(channels) for name, channels in line["kept"].items()}
             selection = Selection(kept, tuple(line["removed"]), line["operators"])
-            graph = workshop.prototype.coupling.apply(selection)
+            graph = evaluator.prototype.coupling.apply(selection)
             known = {key: value for key, value in line.items() if key not in AFTER}
-            return workshop.inherit(graph, workshop.prototype.weights), known
-    return choose(workshop, make_probe(workshop, STIMULI, seed), ARMS[arm], seed)
+            return evaluator.inherit(graph, evaluator.prototype.weights), known
+    return choose(evaluator, make_probe(evaluator, STIMULI, seed), ARMS[arm], seed)
 
 
-def distil(workshop: Workshop, network: Network, images: int) -> dict[str, Any]:
+def distil(evaluator: Evaluator, network: Network, images: int) -> dict[str, Any]:
     """Distil a network in place and count it on the search split."""
     start = time.process_time()
-    epochs = images / len(workshop.dataset.train)
-    workshop.distil(network, Recipe(epochs=epochs, batch=64, peak_lr=PEAK_LR))
+    epochs = images / len(evaluator.dataset.train)
+    evaluator.distil(network, Recipe(epochs=epochs, batch=64, peak_lr=PEAK_LR))
     return {
-        "correct": workshop.correct(network, workshop.dataset.search),
-        "n": len(workshop.dataset.search),
+        "correct": correct(evaluator, network),
+        "n": len(evaluator.dataset.search),
         "distil_cpu_s": round(time.process_time() - start, 1),
     }
 
 
-def latencies(workshop: Workshop, networks: dict[str, Network]) -> dict[str, Any]:
+def correct(evaluator: Evaluator, network: Network) -> int:
+    """Return how many images of the search split are right."""
+    return int(evaluator.score(network, evaluator.dataset.search).to_document()["correct"])
+
+
+def latencies(evaluator: Evaluator, networks: dict[str, Network]) -> dict[str, Any]:
     """Time both networks of a pair in turns, in ONNX Runtime, one image and one thread."""
-    split = workshop.dataset.search
-    images = normaliser(workshop.dataset)(torch.from_numpy(split.images[:16]))
+    split = evaluator.dataset.search
+    images = normaliser(evaluator.dataset)(torch.from_numpy(split.images[:16]))
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{arm}.onnx" for arm in networks]
         parities = [
@@ -169,24 +177,24 @@ def has(record: Record, arm: str, seed: int, images: int) -> bool:
     return any((one["seed"], one["images"]) == (seed, images) for one in record.of(arm))
 
 
-def train(workshop: Workshop, record: Record, seed: int, images: int) -> None:
+def train(evaluator: Evaluator, record: Record, seed: int, images: int) -> None:
     """Train what the record does not have yet of one pair."""
     for arm in ARMS:
         if has(record, arm, seed, images):
             continue
-        network, line = chosen(workshop, record, arm, seed)
-        trained = distil(workshop, network, images)
+        network, line = chosen(evaluator, record, arm, seed)
+        trained = distil(evaluator, network, images)
         record.add(arm, {**line, "seed": seed, "images": images, **trained})
         counted = Counter(line["operators"].values())
         print(f"seed {seed}, {images} images, {arm}: {trained}, {dict(counted)}", flush=True)
 
 
-def clock(workshop: Workshop, record: Record, seed: int, images: int) -> None:
+def clock(evaluator: Evaluator, record: Record, seed: int, images: int) -> None:
     """Time one pair, whose speed does not depend on what it has learned."""
     if has(record, "latency", seed, images):
         return
-    networks = {arm: chosen(workshop, record, arm, seed)[0] for arm in ARMS}
-    timed = latencies(workshop, networks)
+    networks = {arm: chosen(evaluator, record, arm, seed)[0] for arm in ARMS}
+    timed = latencies(evaluator, networks)
     record.add("latency", {"seed": seed, "images": images, **timed})
     print(f"seed {seed}: on / off latency {timed['ratio']}", flush=True)
 
@@ -203,13 +211,13 @@ def main() -> None:
     record = Record(PAIRS)
     if not record.lines:
         record.add("environment", environment(threads=1, autocast="None"))
-    workshop = open_workshop(options.data)
+    evaluator = open_evaluator(options.data)
     for seed, images in SCHEDULE:
-        train(workshop, record, seed, images)
+        train(evaluator, record, seed, images)
     if options.train_only:
         return
     for seed, images in SCHEDULE:
-        clock(workshop, record, seed, images)
+        clock(evaluator, record, seed, images)
 
 
 if __name__ == "__main__":

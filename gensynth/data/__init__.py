@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gensynth.errors import ConfigError, DataError
-from gensynth.nearest import did_you_mean
+from gensynth.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from gensynth.config import DataConfig

@@ -2,7 +2,7 @@
 
 from gensynth.data.dataset import Dataset
 from gensynth.errors import DataError
-from gensynth.importing import import_object
+from gensynth.references import import_object
 
 
 def load(reference: str) -> Dataset:

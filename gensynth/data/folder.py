@@ -22,7 +22,7 @@ from PIL import Image, ImageOps
 
 from gensynth.data.dataset import Augmentation, Dataset, Split, hold_out
 from gensynth.errors import ConfigError, DataError
-from gensynth.nearest import did_you_mean
+from gensynth.suggestion import did_you_mean
 
 COLOURS = ("rgb", "bgr", "grey")
 SPLIT_FOLDERS = {"train": ("train",), "search": ("search", "val"), "test": ("test",)}

@@ -8,6 +8,7 @@ an epoch are computed once for all students.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,19 +24,68 @@ class Batch:
 
     Attributes:
         images: (batch, channels, height, width), float32, normalised, channels last.
-        labels: (batch,), int64.
+        targets: what belongs to them, as the task collates it: (batch,), int64, for classes.
         places: positions of these images in the epoch, a slice.
     """
 
     images: torch.Tensor
-    labels: torch.Tensor
+    targets: Any
     places: slice
 
 
-class Views:
-    """The epochs of one split under one seed, on one device."""
+@dataclass(frozen=True)
+class Moves:
+    """How the images of a batch were augmented, for what belongs to them.
 
-    def __init__(self, dataset: Dataset, split: Split, seed: int, device: str = "cpu") -> None:
+    Attributes:
+        pad: zero pixels that were added on each side.
+        tops, lefts: (batch,) where each crop begins in the padded image.
+        mirrored: (batch,) bool.
+    """
+
+    pad: int
+    tops: torch.Tensor
+    lefts: torch.Tensor
+    mirrored: torch.Tensor
+
+
+class Targets(Protocol):
+    """What belongs to the images of a split."""
+
+    def __call__(self, rows: torch.Tensor, moves: Moves | None = None) -> Any:
+        """Return the targets of some images, collated, moved as the images were."""
+
+
+class Labels:
+    """One class an image, which no augmentation changes."""
+
+    def __init__(self, split: Split, device: str = "cpu") -> None:
+        self._labels = torch.from_numpy(split.labels).to(device)
+
+    def __call__(self, rows: torch.Tensor, moves: Moves | None = None) -> torch.Tensor:
+        """(batch,), int64."""
+        return self._labels[rows]
+
+
+class Views:
+    """The epochs of one split under one seed, on one device.
+
+    Args:
+        dataset: for its augmentation and normalisation.
+        split: whose images.
+        seed: of every draw.
+        device: where the images are kept.
+        targets: what belongs to them; None for their classes.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: Split,
+        seed: int,
+        device: str = "cpu",
+        targets: Targets | None = None,
+    ) -> None:
         self.seed = seed
         self._augmentation: Augmentation = dataset.augmentation
         self._height, self._width = dataset.shape[1:]
@@ -44,11 +94,12 @@ class Views:
         padded = F.pad(images, (pad, pad, pad, pad))
         # (n, channels, 2 pad + 1, 2 pad + 1, height, width), a view without copies
         self._crops = padded.unfold(2, self._height, 1).unfold(3, self._width, 1)
-        self._labels = torch.from_numpy(split.labels).to(device)
+        self._targets: Targets = Labels(split, device) if targets is None else targets
+        self._count = len(split)
         self._normalise = normaliser(dataset, device)
 
     def __len__(self) -> int:
-        return len(self._labels)
+        return self._count
 
     def epoch(self, number: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
         """Yield an epoch's full batches; a last incomplete one is left out.
@@ -67,11 +118,14 @@ class Views:
         for index in range(batches):
             places = slice(index * batch, (index + 1) * batch)
             rows = order[places]
-            images = self._crops[rows, :, offsets[0, places], offsets[1, places]]
+            tops, lefts = offsets[0, places], offsets[1, places]
+            images = self._crops[rows, :, tops, lefts]
+            mirrored = flips[places] & self._augmentation.flip
             if self._augmentation.flip:
-                mirrored = flips[places].to(images.device)[:, None, None, None]
-                images = torch.where(mirrored, images.flip(3), images)
-            yield Batch(self._normalise(images), self._labels[rows], places)
+                where = mirrored.to(images.device)[:, None, None, None]
+                images = torch.where(where, images.flip(3), images)
+            targets = self._targets(rows, Moves(pad, tops, lefts, mirrored))
+            yield Batch(self._normalise(images), targets, places)
 
 
 class normaliser:  # noqa: N801 - used as a function

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gensynth.errors import ConfigError, PrototypeError
-from gensynth.importing import import_object
-from gensynth.nearest import did_you_mean
+from gensynth.references import import_object
+from gensynth.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,25 +5,30 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from gensynth.goals import metrics
 from gensynth.render.figures import columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from gensynth.artefacts import Written
     from gensynth.export.parity import Parity
     from gensynth.export.sensitivity import Mixed
     from gensynth.export.verify import Verified
+    from gensynth.runs.artefacts import Written
 
 
 def artefacts(written: "Sequence[Written]", *, trt: bool) -> str:
     """Return the table of written artefacts; with `trt` the operators and how to go on.
 
     Difference is the largest between the ONNX file's and the network's outputs, in units of
-    the largest output. Top-1 is counted on the search split, by the network and by the file.
+    the largest output. The score is measured on the search split, of the network and of the
+    file.
     """
-    head = ["network", "opset", "batch", "nodes", "difference", "top-1", "of the file"]
+    measured = written[0].artefact.accuracy
+    metric = metrics.TOP1.name if measured is None else measured.before.metric
+    title = metrics.find(metric, "the artefact").title
+    head = ["network", "opset", "batch", "nodes", "difference", title, "of the file"]
     rows = [head, *(_row(one) for one in written)]
     target = written[0].artefact.target
     lines = [*columns(rows, left=0), ""]
@@ -59,7 +64,7 @@ def _row(one: "Written") -> list[str]:
     accuracy = made.accuracy
     shares = ["-", "-"]
     if accuracy is not None:
-        shares = [f"{100 * c / accuracy.n:.2f} %" for c in (accuracy.before, accuracy.after)]
+        shares = [f"{100 * s.value:.2f} %" for s in (accuracy.before, accuracy.after)]
     return [
         made.name,
         f"{made.report.opset}",

@@ -1,14 +1,15 @@
 """The running table of a synthesis: a row a cycle, from the journal's line.
 
-*Predicted* was said before the network was trained, *observed* counted on the search split
+*Predicted* was said before the network was trained, *observed* measured on the search split
 after the cycle's short distillation, *distilled* is what the inquisitor promises after a
-finalist's full one. All are top-1 in percent with a 95 % interval. The requirement is
+finalist's full one. All are the task's score in percent with a 95 % interval. The requirement is
 judged on the promise and on the exact costs.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from gensynth.goals import metrics
 from gensynth.render.figures import GAP, count, estimate
 
 _COLUMNS = {
@@ -39,13 +40,14 @@ def cycle_row(entry: Mapping[str, Any], total: int, width: int) -> str:
         width: of the terminal.
     """
     low, high = entry["interval_pct"]
+    metric = entry.get("metric", metrics.TOP1.name)  # version 0.1 knew no other
     place = f"{entry['cycle']}/{total}"
     cells = {
         "cycle": place if len(f"{total}") < 3 else place.partition("/")[0],
         "U": f"{entry['utility']:#.4g}",
-        "predicted": estimate(*entry["predicted_top1_pct"]),
-        "observed": estimate(low, entry["top1_pct"], high),
-        "distilled": estimate(*entry["promised_top1_pct"]),
+        "predicted": estimate(*entry[f"predicted_{metric}_pct"]),
+        "observed": estimate(low, entry[f"{metric}_pct"], high),
+        "distilled": estimate(*entry[f"promised_{metric}_pct"]),
         "MACs": count(entry["macs"]),
         "params": count(entry["params"]),
         "require": entry["verdict"],

@@ -3,18 +3,18 @@
 import shlex
 from typing import TYPE_CHECKING
 
-from gensynth.judgement import combine
+from gensynth.goals.verdicts import combine
 from gensynth.render.figures import columns, count, estimate
 
 if TYPE_CHECKING:
-    from gensynth.family import Drawn, Family
+    from gensynth.runs.family import Drawn, Family
 
 
 def family(family: "Family") -> str:
     """Return the table of the drawn networks, and the family's figures below it.
 
-    Predicted is top-1 in percent after full distillation, with its 95 % interval; tested is
-    counted on the test split. The verdict is the predicted one until a network is tested,
+    Predicted is the score in percent after full distillation, with its 95 % interval; tested is
+    measured on the test split. The verdict is the predicted one until a network is tested,
     then the one by its point value.
     """
     tested = any(drawn.certificate is not None for drawn in family.drawn)
@@ -28,13 +28,14 @@ def _row(drawn: "Drawn", *, tested: bool) -> list[str]:
     verdicts = drawn.verdicts if drawn.point_verdicts is None else drawn.point_verdicts
     shown = "-"
     if certificate is not None:
-        shown = estimate(certificate.low_pct, certificate.point_pct, certificate.high_pct)
+        low_pct, high_pct = certificate.interval_pct
+        shown = estimate(low_pct, certificate.point_pct, high_pct)
     return [
         f"{drawn.seed}",
-        estimate(*drawn.predicted_top1_pct),
+        estimate(*(100 * p for p in drawn.predicted)),
         *([shown] if tested else []),
-        count(drawn.macs),
-        count(drawn.params),
+        count(int(drawn.costs["macs"])),
+        count(int(drawn.costs["params"])),
         combine(verdicts.values()).value,
     ]
 

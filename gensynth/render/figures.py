@@ -7,6 +7,10 @@ for a percentage of thousands of images.
 import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gensynth.space.width_step import WidthStep
 
 GAP = "  "
 
@@ -24,6 +28,12 @@ def count(number: int) -> str:
         if number < 999.5 * unit:
             return f"{digits(number / unit)} {suffix}"
     return f"{number / 1e12:,.2f} T"
+
+
+def step_of_widths(step: "WidthStep") -> str:
+    """Return in which steps widths change, and why."""
+    unit = "channel" if step.channels == 1 else "channels"
+    return f"widths change in steps of {step.channels} {unit}: {step.why}"
 
 
 def digits(number: float) -> str:

@@ -2,35 +2,35 @@
 
 from typing import TYPE_CHECKING
 
-from gensynth.render.figures import columns, count, duration, wrapped
+from gensynth.goals import metrics
+from gensynth.render.figures import columns, count, duration, step_of_widths, wrapped
 
 if TYPE_CHECKING:
-    from gensynth.forecast import Forecast
+    from gensynth.runs.forecast import Forecast
 
 
 def forecast(forecast: "Forecast", width: int = 80) -> str:
     """Return the forecast of a run as a few paragraphs."""
     head = f"{forecast.prototype} on {forecast.data}: "
-    if forecast.search_top1_pct is None:
+    score = forecast.search_score
+    if score is None:
         head += "not trained yet; its training comes first and is not in the times below"
     else:
         seen = ", seen by it in training" if forecast.seen_search else ""
-        head += (
-            f"top-1 {forecast.search_top1_pct:.2f} % of {forecast.search_n:,} search images{seen}"
-        )
+        title = metrics.find(score.metric, forecast.prototype).title
+        head += f"{title} {100 * score.value:.2f} % of {score.n:,} search images{seen}"
     costs = [["", "smallest", "required", "prototype"]]
-    for label, name, reach in (
-        ("MACs", "macs", forecast.macs),
-        ("parameters", "params", forecast.params),
-    ):
+    for name, (smallest, whole) in forecast.costs.items():
         limit = forecast.limits.get(name)
         required = "-" if limit is None else f"<= {count(limit)}"
-        costs.append([label, count(reach[0]), required, count(reach[1])])
+        title = metrics.find(name, "costs").title
+        costs.append([title, count(int(smallest)), required, count(int(whole))])
     channels = sum(size for _, size in forecast.groups)
     groups = ", ".join(f"{name} {size}" for name, size in forecast.groups)
     blocks = ", ".join(forecast.blocks)
     freedom = [
         f"{len(forecast.groups)} groups of {channels:,} channels in all: {groups or 'none'}",
+        step_of_widths(forecast.step),
         f"{len(forecast.blocks)} blocks that can go whole: {blocks or 'none'}",
         *_operators(forecast),
         f"frozen: {100 * forecast.frozen_macs_share:.1f} % of the prototype's MACs, in fixed parts",

@@ -4,20 +4,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gensynth.errors import ConfigError
-from gensynth.render.figures import columns, count, wrapped
-from gensynth.resolution import RESOLUTIONS
+from gensynth.render.figures import columns, count, step_of_widths, wrapped
+from gensynth.space.resolution import RESOLUTIONS
 
 if TYPE_CHECKING:
-    from gensynth.blocks import Block
-    from gensynth.graph import Vertex
-    from gensynth.inspection import Inspection
+    from gensynth.graph.graph import Vertex
+    from gensynth.space.blocks import Block
+    from gensynth.space.inspection import Inspection
+    from gensynth.space.width_step import WidthStep
 
 FROZEN = "frozen"
 
 _HEAD = ["name", "operator", "channels", "output", "params", "MACs"]
 
 
-def inspection(inspection: "Inspection", width: int = 80) -> str:
+def inspection(inspection: "Inspection", step: "WidthStep", width: int = 80) -> str:
     """Return a network's vertices, groups, blocks, operators and frozen parts, and a summary.
 
     A vertex's channels are those of its output: the groups they belong to, or "frozen".
@@ -28,7 +29,7 @@ def inspection(inspection: "Inspection", width: int = 80) -> str:
         _section("blocks that can go whole", [_block(inspection, b) for b in inspection.blocks]),
         _section("operators that may stand for others", _operators(inspection)),
         _frozen(inspection, width),
-        _summary(inspection, width),
+        _summary(inspection, step, width),
     ]
     return "\n\n".join(parts)
 
@@ -106,7 +107,7 @@ def _frozen(inspection: "Inspection", width: int) -> str:
     return "\n".join([FROZEN, *(wrapped(line, width) for line in lines)])
 
 
-def _summary(inspection: "Inspection", width: int) -> str:
+def _summary(inspection: "Inspection", step: "WidthStep", width: int) -> str:
     cost, graph = inspection.cost, inspection.graph
     shapes = " and ".join("x".join(map(str, vertex.shape)) for vertex in graph.inputs)
     vertices = _plural(len(graph.vertices), "vertex", "vertices")
@@ -117,6 +118,7 @@ def _summary(inspection: "Inspection", width: int) -> str:
     lines = [
         f"{graph.name} on {shapes}: {vertices}, {cost.params:,} parameters, {cost.macs:,} MACs",
         f"{groups} of {channels} in all, {blocks} that can go whole",
+        step_of_widths(step),
         f"{share} of the MACs are in vertices that can be changed",
     ]
     return "\n".join(wrapped(line, width) for line in lines)

@@ -65,7 +65,7 @@ def console(
 
 
 class Live:
-    """A `Watch` that shows; a context manager, which clears the bars at the end."""
+    """A `Listener` that shows; a context manager, which clears the bars at the end."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gensynth.judgement import Verdict
+from gensynth.goals import metrics
+from gensynth.goals.verdicts import Verdict
+from gensynth.graph.files import ONNX_FILE, WEIGHTS_FILE
 from gensynth.render.figures import (
     GAP,
     columns,
@@ -19,7 +21,7 @@ from gensynth.render.figures import (
 )
 
 if TYPE_CHECKING:
-    from gensynth.results import Finalist, Result
+    from gensynth.runs.result import Finalist, Result
 
 _NONE = "-"
 
@@ -46,13 +48,14 @@ Row = tuple[str, Callable[["Finalist"], str]]
 def _rows(result: "Result") -> list[Row]:
     """Return label and cell of every row."""
     networks = [result.prototype, *result.finalists]
-    n = result.prototype.certificate.n
+    score = result.prototype.certificate.score
+    title = metrics.find(score.metric, "the prototype's card").title
     limited = any(f.certificate.requirement for f in networks)
     own = not all(_is_shown(f.utility, f) for f in networks)
     rows: list[Row | None] = [
         ("", lambda f: f.name),
-        (f"top-1 on {n:,} test images", lambda f: f"{f.certificate.point_pct:.2f} %"),
-        ("  95 % interval", lambda f: interval(f.certificate.low_pct, f.certificate.high_pct)),
+        (f"{title} on {score.n:,} test images", lambda f: f"{f.certificate.point_pct:.2f} %"),
+        ("  95 % interval", lambda f: interval(*f.certificate.interval_pct)),
         ("  certified at least", _bound) if limited else None,
         ("parameters", lambda f: f"{f.params:,}"),
         ("MACs", lambda f: count(f.macs)),
@@ -195,7 +198,7 @@ def _next(result: "Result") -> str:
     near = result.path.relative_to(here) if result.path.is_relative_to(here) else result.path
     path = shlex.quote(str(near))
     # What was timed has its ONNX file.
-    file = "weights.safetensors" if result.prototype.latency is None else "network.onnx"
+    file = WEIGHTS_FILE if result.prototype.latency is None else ONNX_FILE
     lines = [
         ("run folder", path),
         ("networks", f"{path}/finalists/*/{file}"),

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gensynth.graph import Vertex
-from gensynth.operators import COMPUTE, prepare
+from gensynth.graph.graph import Vertex
+from gensynth.network.torch_operators import COMPUTE, prepare
 
 Word = tuple[str, dict[str, Any]]
 """An operator and its attributes."""

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gensynth.errors import TraceError
-from gensynth.graph import Graph, Vertex
+from gensynth.graph.graph import Graph, Vertex
 from gensynth.trace.arguments import collect, constant, holds_tensors, plain
 from gensynth.trace.capture import Calls, attribute, capture
 from gensynth.trace.functions import FUNCTIONS, METHODS, move

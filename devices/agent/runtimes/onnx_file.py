@@ -1,0 +1,235 @@
+"""What an ONNX file says of itself, read from its bytes without the onnx package.
+
+A board has no onnx package, and we need little: the inputs, the nodes (TensorRT below 10 names
+a node it refuses by number alone), and whether the file holds half-precision weights or
+quantising nodes. Field numbers: onnx.proto; the wire format: protobuf's encoding page.
+"""
+
+from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+from gensynth.devices.agent.wire.status import Fault
+from gensynth.devices.agent.wire.tensors import Tensor
+
+# TensorProto.DataType
+DTYPES = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    4: "uint16",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+    12: "uint32",
+    13: "uint64",
+    16: "bfloat16",
+}
+_HALF = 10
+_EXTERNAL = 1  # TensorProto.DataLocation
+_QUANTISING = frozenset(["QuantizeLinear", "DequantizeLinear"])
+
+Field = Tuple[int, Union[int, memoryview]]
+
+
+class Node(NamedTuple):
+    """One operator of the file."""
+
+    name: str
+    operator: str
+
+
+class Input(NamedTuple):
+    """One input of the file; a size that is free is None."""
+
+    name: str
+    dtype: str
+    shape: Tuple[Optional[int], ...]
+
+    def takes(self, given: Tensor) -> bool:
+        """Return whether a tensor of that type and shape can be fed."""
+        return (
+            given.dtype == self.dtype
+            and len(given.shape) == len(self.shape)
+            and all(own in (None, size) for own, size in zip(self.shape, given.shape))
+        )
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether a size is free."""
+        return None in self.shape
+
+
+class OnnxFile(NamedTuple):
+    """The parts of a file that matter to a runtime.
+
+    Attributes:
+        nodes: in the file's order.
+        inputs: without those that are weights.
+        precision: "int8" if it quantises, "fp16" if it holds half-precision numbers, else
+            "fp32": what a runtime that takes types from the file computes in.
+    """
+
+    nodes: Tuple[Node, ...]
+    inputs: Tuple[Input, ...]
+    precision: str
+
+    def check_inputs(self, given: Sequence[Tensor]) -> None:
+        """Refuse inputs that are not those of the file.
+
+        Raises:
+            Fault: `build_failed`.
+        """
+        tensors = {tensor.name: tensor for tensor in given}
+        if set(tensors) != {entry.name for entry in self.inputs}:
+            raise Fault(
+                "build_failed",
+                f"the network takes {_names(entry.name for entry in self.inputs)}, "
+                f"got {_names(tensors)}",
+            )
+        for entry in self.inputs:
+            tensor = tensors[entry.name]
+            if not entry.takes(tensor):
+                raise Fault(
+                    "build_failed",
+                    f"input {entry.name!r} takes {entry.dtype} {_sizes(entry.shape)}, "
+                    f"got {tensor.dtype} {list(tensor.shape)}",
+                )
+
+    def check_precision(self, precision: str, is_typed: bool, runtime: str) -> None:
+        """Refuse a precision that a runtime cannot compute this file in.
+
+        Args:
+            precision: "fp32", "fp16" or "int8".
+            is_typed: whether the runtime takes types from the file and changes none.
+            runtime: its name, for the message.
+
+        Raises:
+            Fault: `build_failed`.
+        """
+        if precision == "int8" and self.precision != "int8":
+            raise Fault(
+                "build_failed",
+                "int8 takes a file with QuantizeLinear nodes, got one without; export it with "
+                "quantisation",
+            )
+        if precision == "fp16" and is_typed and self.precision != "fp16":
+            raise Fault(
+                "build_failed",
+                f"{runtime} takes precision from the file, and this one is in "
+                f"{self.precision}; export it in half precision, or measure fp32",
+            )
+
+
+def read(path: str) -> OnnxFile:
+    """Read a file.
+
+    Raises:
+        Fault: `build_failed` if it is no ONNX file.
+    """
+    with open(path, "rb") as file:
+        content = memoryview(file.read())
+    try:
+        graphs = list(_messages(content, 7))
+        if len(graphs) != 1:
+            raise ValueError(f"it has {len(graphs)} graphs")
+        return _graph(graphs[0])
+    except (ValueError, IndexError) as error:
+        raise Fault(
+            "build_failed", f"the network is no ONNX file that can be run: {error}"
+        ) from error
+
+
+def _graph(graph: memoryview) -> OnnxFile:
+    weights = list(_messages(graph, 5))
+    if any(_number(weight, 14) == _EXTERNAL for weight in weights):
+        raise ValueError("it keeps weights in files beside it; save it as one file")
+    weight_names = {_text(weight, 8) for weight in weights}
+    inputs = [_input(entry) for entry in _messages(graph, 11)]
+    nodes = tuple(Node(_text(node, 3), _text(node, 4)) for node in _messages(graph, 1))
+    halves = any(_number(weight, 2) == _HALF for weight in weights) or any(
+        entry.dtype == DTYPES[_HALF] for entry in inputs
+    )
+    quantises = any(node.operator in _QUANTISING for node in nodes)
+    return OnnxFile(
+        nodes,
+        tuple(entry for entry in inputs if entry.name not in weight_names),
+        "int8" if quantises else "fp16" if halves else "fp32",
+    )
+
+
+def _input(entry: memoryview) -> Input:
+    shape: List[Optional[int]] = []
+    dtype = "unknown"
+    for kind in _messages(entry, 2):
+        for tensor in _messages(kind, 1):
+            dtype = DTYPES.get(_number(tensor, 1), f"ONNX type {_number(tensor, 1)}")
+            for sizes in _messages(tensor, 2):
+                shape = [_size(size) for size in _messages(sizes, 1)]
+    return Input(_text(entry, 1), dtype, tuple(shape))
+
+
+def _size(dimension: memoryview) -> Optional[int]:
+    for field, value in _fields(dimension):
+        if field == 1 and isinstance(value, int) and value < 1 << 63:
+            return value
+    return None
+
+
+def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    for field, value in _fields(message):
+        if field == wanted and isinstance(value, memoryview):
+            yield value
+
+
+def _number(message: memoryview, wanted: int) -> int:
+    found = [value for field, value in _fields(message) if field == wanted]
+    return found[-1] if found and isinstance(found[-1], int) else 0  # protobuf: the last counts
+
+
+def _text(message: memoryview, wanted: int) -> str:
+    found = list(_messages(message, wanted))
+    return bytes(found[-1]).decode("utf-8", "replace") if found else ""
+
+
+def _fields(message: memoryview) -> Iterator[Field]:
+    """Yield number and value of each field; fixed-width ones, which we need not, are skipped."""
+    position = 0
+    while position < len(message):
+        key, position = _varint(message, position)
+        kind = key & 7
+        if kind == 0:
+            value, position = _varint(message, position)
+            yield key >> 3, value
+        elif kind == 2:
+            size, position = _varint(message, position)
+            if position + size > len(message):
+                raise ValueError("a field is longer than the file")
+            yield key >> 3, message[position : position + size]
+            position += size
+        elif kind in (1, 5):
+            position += 8 if kind == 1 else 4
+        else:
+            raise ValueError(f"a field has the unknown type {kind}")
+
+
+def _varint(message: memoryview, position: int) -> Tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[position]
+        value |= (byte & 0x7F) << shift
+        position += 1
+        if byte < 0x80:
+            return value, position
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number is longer than 64 bits")
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in sorted(names)) or "no input"
+
+
+def _sizes(shape: Tuple[Optional[int], ...]) -> str:
+    return "[{}]".format(", ".join("?" if size is None else str(size) for size in shape))

@@ -1,0 +1,135 @@
+"""One job a board: who holds it, who waits for the same job, and who left without a word.
+
+The lock is the kernel's (flock), held by the session *and* its worker, so that it is free
+exactly when both are gone; what stands in the file only says who. Hosts that ask for a job
+that another session runs prolong that session's lease, or cancel it, through requests/ID.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import time
+from typing import Any, Dict, Optional
+
+from gensynth.devices.agent.wire import processes
+from gensynth.devices.agent.wire.spool import Spool, disk_errors
+
+
+class BoardLock:
+    """The right to use the board, for one job.
+
+    Attributes:
+        descriptor: for the worker to inherit.
+    """
+
+    def __init__(self, spool: Spool, root: str, job_id: Optional[str]) -> None:
+        pid = os.getpid()
+        self._spool = spool
+        self._owner: Dict[str, Any] = {
+            "id": job_id,
+            "pid": pid,
+            "start": processes.start_time(pid),
+            "boot_id": processes.boot_id(root),
+            "host": os.environ.get("SSH_CONNECTION", "").partition(" ")[0] or "this machine",
+        }
+        self.descriptor = -1
+
+    def acquire(self) -> Optional[Dict[str, Any]]:
+        """Take the lock if it is free; else return who holds it, {} if that is not known."""
+        with disk_errors("open the board's lock"):
+            path = os.path.join(self._spool.home, "lock")
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        owner = _read(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return _end_orphan(owner)
+        self.descriptor = descriptor
+        self._spool.drop_unfinished()
+        # Nobody runs a job now, so no request is meant for the one that follows.
+        _drop_requests(self._spool)
+        return None
+
+    def interrupted(self) -> Optional[str]:
+        """Return the job that the last holder did not end, having noted it in the journal."""
+        previous = _read(self.descriptor)
+        if not previous:
+            return None
+        same_boot = previous["boot_id"] == self._owner["boot_id"]
+        cause = "killed" if same_boot else "restarted"
+        self._spool.journal("interrupted", id=previous["id"], cause=cause)
+        os.ftruncate(self.descriptor, 0)
+        return str(previous["id"])
+
+    def begin(self) -> None:
+        """Note that the job runs."""
+        self._spool.journal("begun", id=self._owner["id"], boot_id=self._owner["boot_id"])
+        self._write()
+
+    def record_worker(self, pid: int) -> None:
+        """Note the worker's group, so that the next session can end it if we cannot."""
+        self._owner["worker"] = {"pid": pid, "start": processes.start_time(pid)}
+        self._write()
+
+    def end(self, status: str) -> None:
+        """Note how the job ended."""
+        self._spool.journal("ended", id=self._owner["id"], status=status)
+        _drop_requests(self._spool)
+        os.ftruncate(self.descriptor, 0)
+
+    def release(self) -> None:
+        """Give the board back."""
+        os.close(self.descriptor)
+        self.descriptor = -1
+
+    def _write(self) -> None:
+        text = json.dumps(self._owner).encode("utf-8")
+        with disk_errors("note who holds the board"):
+            os.ftruncate(self.descriptor, 0)
+            os.pwrite(self.descriptor, text, 0)
+
+
+def _end_orphan(owner: Dict[str, Any]) -> Dict[str, Any]:
+    """End a worker whose session is gone; return the owner, {} if it is gone."""
+    if not owner or processes.is_alive(owner["pid"], owner["start"]):
+        return owner
+    worker = owner.get("worker")
+    if worker and processes.is_alive(worker["pid"], worker["start"]):
+        processes.signal_group(worker["pid"], signal.SIGKILL)
+    return {}
+
+
+def prolong(spool: Spool, job_id: str, cancel: bool = False) -> None:
+    """Tell the session that runs a job that a host still wants it, or does not any more."""
+    request = {"heard_s": time.monotonic(), "cancel": cancel}
+    spool.write(_request_path(spool, job_id), json.dumps(request).encode("utf-8"))
+
+
+def request(spool: Spool, job_id: str) -> Dict[str, Any]:
+    """Return when another session was last asked for this job ("heard_s"), and "cancel"."""
+    try:
+        with open(_request_path(spool, job_id), "rb") as file:
+            return dict(json.loads(file.read().decode("utf-8")))
+    except FileNotFoundError:
+        return {"heard_s": float("-inf"), "cancel": False}
+
+
+def _drop_requests(spool: Spool) -> None:
+    for name in os.listdir(spool.requests):
+        if not name.startswith("."):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(os.path.join(spool.requests, name))
+
+
+def _request_path(spool: Spool, job_id: str) -> str:
+    return os.path.join(spool.requests, job_id)
+
+
+def _read(descriptor: int) -> Dict[str, Any]:
+    try:
+        return dict(json.loads(os.pread(descriptor, 1 << 16, 0).decode("utf-8")))
+    except ValueError:  # just taken, or just given back
+        return {}

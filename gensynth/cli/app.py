@@ -1,0 +1,220 @@
+"""The command line: parse, call, print.
+
+    gensynth synth       learn a generator, certify and export its networks
+    gensynth generate    more networks from a learned generator
+    gensynth show        the table of a finished run
+    gensynth export      files that a board reads
+    gensynth verify      whether such files are whole and right
+    gensynth inspect     what can be changed in a network, and what stays and why
+    gensynth bench       latency and joules of networks, in turns on a device
+    gensynth devices     the machines that networks are measured on
+
+Results go to stdout, everything else to stderr. What is wrong with the input is one line
+"error: ..." and exit code 2; Ctrl-C is exit code 130. Whatever a command does, Python can do
+with one call, so what is needed for that is imported within the command: `--help` imports
+neither torch nor rich.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gensynth import __version__
+from gensynth.cli.bench import bench
+from gensynth.cli.devices import devices
+from gensynth.cli.exit_codes import reported, uninterrupted
+from gensynth.cli.synth import synth
+from gensynth.errors import ConfigError
+
+app = typer.Typer(
+    name="gensynth",
+    help="Learn to generate small neural networks that meet a stated requirement.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+def main() -> None:
+    """Run the command that the command line names."""
+    app(prog_name="gensynth")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gensynth {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _gensynth(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(synth)
+
+
+@app.command()
+def generate(
+    run: Run,
+    seeds: Annotated[
+        str, typer.Option(metavar="SEEDS", help="FIRST:BEYOND such as 0:50, or some as 3,7,12.")
+    ],
+    distil: Annotated[
+        bool, typer.Option("--distil", help="Also distil and certify each; goes on if stopped.")
+    ] = False,
+) -> None:
+    """Draw more networks from a learned generator."""
+    with reported():
+        from gensynth.render.seeds import read_seeds
+
+        wanted = read_seeds(seeds)
+        with uninterrupted():
+            from gensynth.runs import family, family_training
+        from gensynth.render.family import family as table
+        from gensynth.render.live import Live, console
+
+        with Live(console(stderr=True)) as live:
+            drawn = (family_training.distil if distil else family.generate)(
+                run, wanted, listener=live
+            )
+        console().print(table(drawn))
+
+
+@app.command()
+def show(run: Run) -> None:
+    """Print the table of a finished run."""
+    with reported():
+        from gensynth.render.live import console
+        from gensynth.render.result import result
+        from gensynth.runs.result import read_result
+
+        screen = console()
+        screen.print(result(read_result(run), screen.width))
+
+
+@app.command()
+def inspect(
+    prototype: Annotated[
+        str, typer.Argument(metavar="NAME", help="Built-in, or module:factory of your own.")
+    ],
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="C,H,W",
+            help="Channels, height and width of an input; 3,32,32 without. Once for each input.",
+        ),
+    ] = None,
+    classes: Annotated[
+        int, typer.Option(metavar="N", help="Classes that a factory is asked for.", min=1)
+    ] = 10,
+) -> None:
+    """Say what can be changed in a network, and what stays and why; no weights are needed."""
+    with reported():
+        from gensynth.render.inspection import inspection, read_shapes
+
+        shapes = read_shapes(shape or ["3,32,32"])
+        from gensynth.export.runtime import convolution_block
+        from gensynth.render.live import console
+        from gensynth.space.inspection import inspect
+        from gensynth.space.width_step import width_step
+
+        found = inspect(prototype, shapes, classes=classes)
+        step = width_step([group.size for group in found.groups], block=convolution_block())
+        screen = console()
+        screen.print(inspection(found, step, screen.width))
+
+
+@app.command()
+def export(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_OR_NETWORK", help="A run folder, or one network's of it."),
+    ],
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="jetson-tx2, jetson-nano, jetson-xavier, jetson-orin-jp5, jetson-orin-jp6, "
+            "nvidia-gpu, raspberry-pi or x86-cpu; else the device's, or x86-cpu.",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="ALIAS", help="A registered device: files for what it is."),
+    ] = None,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Only ONNX files, without a folder round each.")
+    ] = False,
+    trt: Annotated[
+        bool,
+        typer.Option(
+            "--trt",
+            help="Build TensorRT's engine on the device, or here if there is a GPU for it; else "
+            "say how it is built.",
+        ),
+    ] = False,
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="fp32, fp16 or int8, as far as the target has it.")
+    ] = "fp32",
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Images a run; fixed then.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="To hold a folder a network; else RUN/artefacts."),
+    ] = None,
+) -> None:
+    """Write a run's networks as files that a target reads, each compared with its network."""
+    with reported():
+        if onnx and trt:
+            raise ConfigError(
+                "--onnx asks for ONNX files alone and --trt for an engine beside them; leave out "
+                "--onnx"
+            )
+        with uninterrupted():
+            from gensynth.runs import artefacts
+        from gensynth.render.artefacts import artefacts as table
+        from gensynth.render.live import Live, console
+
+        wanted = artefacts.order(target=target, device=device, precision=precision, batch=batch)
+        with Live(console(stderr=True)) as live:
+            written = (
+                artefacts.export_onnx(path, wanted, out=out, listener=live)
+                if onnx
+                else artefacts.export(path, wanted, trt=trt, out=out, listener=live)
+            )
+        typer.echo(table(written, trt=trt))
+
+
+@app.command()
+def verify(
+    artefact: Annotated[Path, typer.Argument(metavar="ARTEFACT", help="A folder of export's.")],
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="ALIAS", help="Run it on a registered device too, and compare."),
+    ] = None,
+) -> None:
+    """Check an artefact's files, its ONNX file against its target, and that it computes right."""
+    with reported():
+        with uninterrupted():
+            from gensynth.export.engine import verify_on
+            from gensynth.export.verify import verify as check
+        from gensynth.render.artefacts import verified, verified_on
+
+        typer.echo(verified(check(artefact)))
+        if device is not None:
+            typer.echo(verified_on(device, *verify_on(artefact, device)))
+
+
+app.command()(bench)
+app.add_typer(devices, name="devices")

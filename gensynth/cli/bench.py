@@ -1,0 +1,123 @@
+"""The command `gensynth bench`: networks measured in turns on a device.
+
+The table, or with --json a record a line, goes to stdout. The exit code is 0 for figures that
+may be used, 1 for figures that may not (throttled, not steady, simulated; degraded with
+--strict), 2 where there are none.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gensynth.cli.exit_codes import reported, uninterrupted
+
+
+def bench(
+    networks: Annotated[
+        list[Path],
+        typer.Argument(metavar="NET...", help="ONNX files, and folders of runs or artefacts."),
+    ],
+    device: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="A registered device.", envvar="GENSYNTH_DEVICE"),
+    ] = "local",
+    grade: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="quick (10 s a network), standard (2 min, 4 with energy) or report (10 min, 23 "
+            "with energy); else quick, and standard with --energy.",
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="fp32, fp16 or int8, as far as the device has it.")
+    ] = "fp32",
+    batch: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Images a run; else the file's own, or 1."),
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1024, help="Of a processor, for one operator.")
+    ] = 1,
+    energy: Annotated[
+        bool, typer.Option("--energy", help="Also measure joules, where the device can.")
+    ] = False,
+    power_modes: Annotated[
+        str | None,
+        typer.Option(metavar="N,N", help="nvpmodel's numbers; measured in each, clocks locked."),
+    ] = None,
+    lock_clocks: Annotated[
+        bool, typer.Option("--lock-clocks", help="Lock clocks meanwhile; needs permission there.")
+    ] = False,
+    end_to_end: Annotated[
+        bool, typer.Option("--end-to-end", help="Also from pixels to the class; of artefacts.")
+    ] = False,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=N,N", help="Sizes of an input that the file leaves free; once for each."
+        ),
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=FILE.npy", help="Feed this in place of noise."),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure again even if the store has an answer.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 also where something was not as asked.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print records, one a line, in place of the table.")
+    ] = False,
+) -> None:
+    """Measure networks in turns on a device: latency, joules, and their ratios."""
+    may_be_used = True
+    with reported():
+        with uninterrupted():
+            from gensynth.bench.record import is_usable
+            from gensynth.bench.request import parse_inputs, parse_modes, parse_shapes
+            from gensynth.bench.session import measure
+        from gensynth.render.live import Live, console
+
+        shapes, inputs = parse_shapes(shape or []), parse_inputs(given or [])
+        for mode in parse_modes(power_modes, device):
+            with Live(console(stderr=True)) as live:
+                record = measure(
+                    networks,
+                    device=device,
+                    grade=grade,
+                    precision=precision,
+                    batch=batch,
+                    threads=threads,
+                    energy=energy,
+                    power_mode=mode,
+                    lock_clocks=lock_clocks,
+                    end_to_end=end_to_end,
+                    shapes=shapes,
+                    inputs=inputs,
+                    fresh=fresh,
+                    command=shlex.join(["gensynth", *sys.argv[1:]]),
+                    listener=live,
+                )
+            _print(record, as_json=as_json)
+            may_be_used = may_be_used and is_usable(record) and not (strict and record["flags"])
+    if not may_be_used:
+        raise typer.Exit(code=1)
+
+
+def _print(record: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(record, allow_nan=False))
+        return
+    from gensynth.render.bench import bench
+    from gensynth.render.live import console
+
+    screen = console()
+    screen.print(bench(record, screen.width))

@@ -1,0 +1,183 @@
+"""The command `gensynth synth`: start a run, plan it, go on with it."""
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gensynth.cli.exit_codes import reported, uninterrupted
+from gensynth.errors import ConfigError, UnreachableError
+
+if TYPE_CHECKING:
+    from gensynth.config import RunConfig
+
+
+def synth(
+    run_file: Annotated[
+        Path | None, typer.Argument(metavar="RUN.toml", help="A run file; else the quickstart.")
+    ] = None,
+    prototype: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Built-in prototype, or module:factory of your own."),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Its weights, as safetensors.")
+    ] = None,
+    train_prototype: Annotated[
+        bool, typer.Option("--train-prototype", help="Train the prototype first.")
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="fashion-mnist, cifar10, a folder of images by class, or module:factory.",
+        ),
+    ] = None,
+    data_folder: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Where the official files of cifar10 lie."),
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Such as 'top1 >= 87%' or 'macs <= 4M'; once for each. Together they take the "
+            "place of the run file's.",
+        ),
+    ] = None,
+    operator: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Such as separable or low_rank_2: may stand for a dense convolution; once for "
+            "each.",
+        ),
+    ] = None,
+    utility: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="netscore, information_density, or arithmetic over metrics."
+        ),
+    ] = None,
+    cycles: Annotated[
+        int | None, typer.Option(metavar="N", help="Cycles in which the generator learns.")
+    ] = None,
+    finalists: Annotated[
+        int | None, typer.Option(metavar="N", help="Networks to distil and certify.")
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(metavar="N", help="Epochs of a finalist's distillation.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="All of the run's randomness follows from it.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="The run folder; it must not exist.")
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what can be reached, and how long it takes.")
+    ] = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")
+    ] = None,
+) -> None:
+    """Learn a generator; distil, certify and export its networks."""
+    given = {
+        "prototype.network": prototype,
+        "prototype.weights": weights,
+        "prototype.train": True if train_prototype else None,
+        "data.source": data,
+        "data.folder": data_folder,
+        "requirements": require,
+        "search.operators": operator,
+        "utility": utility,
+        "search.cycles": cycles,
+        "finalists.count": finalists,
+        "finalists.epochs": epochs,
+        "seed": seed,
+        "out": out,
+    }
+    with reported():
+        if resume is not None:
+            _refuse_beside_resume(run_file, given, plan=plan)
+            _go_on(resume)
+        elif plan:
+            _plan(run_file, given)
+        else:
+            _synth(run_file, given)
+
+
+def _synth(run_file: Path | None, given: Mapping[str, Any]) -> None:
+    with _blaming(run_file, given) as config:
+        with uninterrupted():
+            from gensynth.runs.run import synth
+        from gensynth.render.live import Live, console
+        from gensynth.render.result import result
+
+        with Live(console(stderr=True)) as live:
+            done = synth(config, listener=live, command=shlex.join(["gensynth", *sys.argv[1:]]))
+    screen = console()
+    screen.print(result(done, screen.width))
+
+
+def _go_on(run: Path) -> None:
+    with uninterrupted():
+        from gensynth.runs.run import resume
+    from gensynth.render.live import Live, console
+    from gensynth.render.result import result
+
+    with Live(console(stderr=True)) as live:
+        done = resume(run, listener=live)
+    screen = console()
+    screen.print(result(done, screen.width))
+
+
+def _plan(run_file: Path | None, given: Mapping[str, Any]) -> None:
+    with _blaming(run_file, given) as config:
+        with uninterrupted():
+            from gensynth.runs.prepare import prepare
+        from gensynth.render.forecast import forecast
+        from gensynth.render.live import Live, console
+
+        with Live(console(stderr=True)) as live:
+            expected = prepare(config, listener=live).forecast()
+    screen = console()
+    screen.print(forecast(expected, screen.width))
+
+
+def _refuse_beside_resume(run_file: Path | None, given: Mapping[str, Any], *, plan: bool) -> None:
+    if run_file is not None or plan or any(value is not None for value in given.values()):
+        raise ConfigError(
+            "--resume goes on with a run as it was begun, from the run file in its folder; "
+            "give nothing else beside it"
+        )
+
+
+@contextlib.contextmanager
+def _blaming(run_file: Path | None, given: Mapping[str, Any]) -> Iterator["RunConfig"]:
+    """Read the configuration, and name its file where what it says cannot be meant."""
+    from gensynth.config_file import read
+
+    config = read(run_file, given)
+    try:
+        yield config
+    except ConfigError as error:
+        if run_file is None or _said_by_option(error, given):
+            raise
+        raise type(error)(f"{run_file.name}: {error}") from error
+
+
+def _said_by_option(error: ConfigError, given: Mapping[str, Any]) -> bool:
+    """Return whether an option, and not the run file, said what is wrong; messages quote it."""
+    if isinstance(error, UnreachableError):
+        return given["requirements"] is not None
+    texts = [text for value in given.values() for text in _texts(value)]
+    return any("".join(text.split()) in "".join(str(error).split()) for text in texts)
+
+
+def _texts(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value] if isinstance(value, str) else []

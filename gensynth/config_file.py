@@ -1,0 +1,210 @@
+"""Reading a run file into `config`, and writing it back.
+
+    read       a TOML file and what the command line changes in it -> RunConfig
+    to_toml    RunConfig -> the resolved file that a run folder keeps
+
+Pydantic finds the faults; the sentences about them are ours: what must hold, what came, and
+the nearest known name.
+"""
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from gensynth.config import RunConfig
+from gensynth.errors import ConfigError
+from gensynth.suggestion import did_you_mean
+
+_TABLES: dict[str, Any] = {
+    field.name: field.type
+    for field in dataclasses.fields(RunConfig)
+    if dataclasses.is_dataclass(field.type)
+}
+_RENAMED = {"search": {"align": "round_to", "absorb": "reptile_rate"}}
+"""Keys as version 0.1 wrote them, by table."""
+_DROPPED = {"task": {"loss": "cross_entropy"}}
+"""Keys of version 0.1 that had one value, and mean nothing any more."""
+_TOP = tuple(f.name for f in dataclasses.fields(RunConfig) if f.name not in _TABLES)
+_EXPECTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text in quotes",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dataclass_type": "a table",
+}
+
+
+def read(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """Read a run file and lay what the command line says over it.
+
+    Relative paths in the file are relative to the file's folder, those in `overrides` to
+    the working directory; all paths of the result are absolute.
+
+    Args:
+        path: the TOML file; None starts from the defaults.
+        overrides: values by key ("seed") or by table and key ("search.cycles"). None means
+            that the option was not given.
+
+    Raises:
+        ConfigError: if the file cannot be read or is not TOML, a key or table is unknown, or
+            a value has the wrong type or is out of range. Every fault is named, one a line.
+    """
+    document = {} if path is None else _located(_load(path), path.resolve().parent)
+    given = _located(_nested(overrides or {}), Path.cwd())
+    try:
+        merged = json.dumps(_laid_over(document, given), default=_json_value)
+        return TypeAdapter(RunConfig).validate_json(merged)
+    except ValidationError as error:
+        file = f"{path.name}: " if path else ""
+        faults = [
+            ("" if _holds(given, fault["loc"]) else file) + _sentence(fault["loc"], fault)
+            for fault in error.errors()
+        ]
+        raise ConfigError("\n".join(faults)) from error
+
+
+def to_toml(config: RunConfig) -> str:
+    """Return the run file that says all of this configuration; `read` gives it back."""
+    sections = [_assignments({name: getattr(config, name) for name in _TOP})]
+    for name in _TABLES:
+        table = getattr(config, name)
+        values = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
+        sections.append(f"[{name}]\n{_assignments(values)}")
+    return "\n".join(sections)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return _renewed(tomllib.load(file))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path.name}: must be text in UTF-8, {error.reason}") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path.name}: {error}") from error
+
+
+def _renewed(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document of an earlier version in the words of this one."""
+    for table, names in _RENAMED.items():
+        values = document.get(table)
+        if isinstance(values, dict):
+            document[table] = {names.get(key, key): value for key, value in values.items()}
+    for table, only in _DROPPED.items():
+        values = document.get(table)
+        if isinstance(values, dict):
+            document[table] = {k: v for k, v in values.items() if (k, v) not in only.items()}
+    return document
+
+
+def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn {"search.cycles": 3, "seed": 1} into {"search": {"cycles": 3}, "seed": 1}."""
+    nested: dict[str, Any] = {}
+    for key, value in overrides.items():
+        if value is not None:
+            table, dot, name = key.partition(".")
+            (nested.setdefault(table, {}) if dot else nested)[name if dot else key] = value
+    return nested
+
+
+def _laid_over(document: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(document)
+    for key, value in given.items():
+        below = document.get(key, {})
+        if not isinstance(value, dict):
+            merged[key] = value
+        elif isinstance(below, dict):
+            merged[key] = {**below, **value}
+    return merged
+
+
+def _located(document: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Make the paths of a document absolute, those relative to `base` included."""
+    located = dict(document)
+    for name, table in _TABLES.items():
+        if isinstance(document.get(name), dict):
+            located[name] = _located_fields(document[name], table, base)
+    return _located_fields(located, RunConfig, base)
+
+
+def _located_fields(values: dict[str, Any], table: type, base: Path) -> dict[str, Any]:
+    located = dict(values)
+    for field in dataclasses.fields(table):
+        value = values.get(field.name)
+        folder = field.name == "source" and isinstance(value, str) and "/" in value
+        if (field.type == Path | None and isinstance(value, str | Path)) or folder:
+            located[field.name] = str(base / Path(str(value)).expanduser())
+    return located
+
+
+def _json_value(value: Any) -> Any:
+    # A TOML date suits no key; as an object it is refused with the key's name.
+    return str(value) if isinstance(value, Path) else {"date": str(value)}
+
+
+def _holds(given: dict[str, Any], place: tuple[int | str, ...]) -> bool:
+    if len(place) < 2:
+        return place[0] in given
+    table = given.get(str(place[0]))
+    return place[1] in table if isinstance(table, dict) else table is not None
+
+
+def _sentence(place: tuple[int | str, ...], fault: Mapping[str, Any]) -> str:
+    """Say in our words what pydantic found wrong at a place in the run file."""
+    table = str(place[0]) if place[0] in _TABLES else ""
+    where = f" in [{table}]" if table else ""
+    if fault["type"] == "unexpected_keyword_argument":
+        return _unknown(str(place[-1]), table, fault["input"])
+    if fault["type"] == "value_error":
+        return f"{fault['ctx']['error']}{where}"
+    if fault["type"] == "dataclass_type":
+        return f"[{table}] must be a table, got {_shown(fault['input'])}"
+    expected = _EXPECTED.get(fault["type"]) or fault["msg"].removeprefix("Input should be ")
+    name = str(place[1] if table else place[0])
+    name = f"each value of {name}" if isinstance(place[-1], int) else name
+    return f"{name}{where} must be {expected}, got {_shown(fault['input'])}"
+
+
+def _unknown(key: str, table: str, value: Any) -> str:
+    homes = [
+        name for name, kind in _TABLES.items() if key in {f.name for f in dataclasses.fields(kind)}
+    ]
+    if not table and isinstance(value, dict):
+        return f"unknown table [{key}]; {did_you_mean(f'[{key}]', [f'[{t}]' for t in _TABLES])}"
+    known = [f.name for f in dataclasses.fields(_TABLES[table])] if table else [*_TOP, *_TABLES]
+    if table and key in _TOP:
+        hint = "it belongs above the first table"
+    elif homes:
+        hint = f"it belongs in [{homes[0]}]"
+    else:
+        hint = did_you_mean(key, known)
+    return f"unknown key '{key}'{f' in [{table}]' if table else ''}; {hint}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _assignments(values: Mapping[str, Any]) -> str:
+    """Return the lines of one TOML table; a key without a value is left out."""
+    return "".join(f"{k} = {_toml_value(v)}\n" for k, v in values.items() if v is not None)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml_value(item) for item in value)}]"
+    if isinstance(value, str | Path):
+        # JSON's escapes are TOML's, but TOML wants DEL escaped too.
+        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)

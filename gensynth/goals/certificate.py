@@ -1,0 +1,153 @@
+"""What a network's quality is shown to be on images that nothing before has looked at.
+
+    certify        a score, requirements, how many share the confidence -> Certificate
+    verdicts       certificate and costs -> a verdict a requirement
+    certifiable    a requirement -> what a network must reach to be certified for it
+
+Nothing here looks at an image: the caller measures, through the `ledger`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gensynth.errors import ConfigError
+from gensynth.goals.intervals import bonferroni
+from gensynth.goals.requirements import Requirement, quality_limit
+from gensynth.goals.score import Proportion, Score
+from gensynth.goals.verdicts import Range, Verdict, judge_all, judge_score
+
+TABLE_CONFIDENCE = 0.95
+"""Of the two-sided interval that stands beside every point value."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The quality of one network on the test split, and what may be claimed from it.
+
+    Attributes:
+        score: measured; none of its images was used to train or to choose the network.
+        requirement: the inequality it was judged by; None if the quality is not limited.
+        confidence: that all certificates sharing it hold together.
+        sharing: networks certified together.
+    """
+
+    score: Score
+    requirement: Requirement | None = None
+    confidence: float = 0.95
+    sharing: int = 1
+
+    @property
+    def point_pct(self) -> float:
+        """The point value, in percent: the paper's own criterion."""
+        return 100 * self.score.value
+
+    @property
+    def interval_pct(self) -> tuple[float, float]:
+        """The two-sided 95 % interval, in percent, not shared."""
+        low, high = self.score.bounds(TABLE_CONFIDENCE)
+        return 100 * low, 100 * high
+
+    @property
+    def bounds(self) -> Range:
+        """The one-sided bounds at the shared confidence, in [0, 1]; the lower is certified."""
+        return self.score.bounds(bonferroni(self.confidence, self.sharing), sided=1)
+
+    @property
+    def lower_bound_pct(self) -> float:
+        """The quality that is certified, in percent."""
+        return 100 * self.bounds[0]
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether the requirement is met, by the one-sided bounds; None without one."""
+        if self.requirement is None:
+            return None
+        return judge_score(self.requirement, self.score, self.confidence, self.sharing)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return all of it, the derived figures included, as JSON values for a card."""
+        verdict = self.verdict
+        low_pct, high_pct = self.interval_pct
+        return {
+            "metric": self.score.metric,
+            "split": "test",
+            "provenance": "measured",
+            **self.score.to_document(),
+            "point_pct": self.point_pct,
+            "low_pct": low_pct,
+            "high_pct": high_pct,
+            "lower_bound_pct": self.lower_bound_pct,
+            "confidence": self.confidence,
+            "sharing": self.sharing,
+            "requirement": None if self.requirement is None else self.requirement.text,
+            "verdict": None if verdict is None else verdict.value,
+        }
+
+
+def certify(
+    score: Score,
+    requirements: Sequence[Requirement] = (),
+    *,
+    sharing: int = 1,
+    confidence: float = 0.95,
+) -> Certificate:
+    """Decide what a score on the test split shows.
+
+    Args:
+        score: of the network on the test split.
+        requirements: all of the run's; the one on the score's metric is judged.
+        sharing: networks certified together, whether or not they pass.
+        confidence: that no false "satisfied" is among them.
+
+    Raises:
+        ValueError: if the sharing or the confidence are impossible.
+    """
+    bonferroni(confidence, sharing)  # refuses what is impossible
+    return Certificate(score, quality_limit(requirements, score.metric), confidence, sharing)
+
+
+def verdicts(
+    certificate: Certificate,
+    requirements: Sequence[Requirement],
+    costs: Mapping[str, float],
+    measured: Mapping[str, Range] | None = None,
+) -> dict[str, Verdict]:
+    """Judge every requirement on a certified network, as `judge_all` does, at its bounds."""
+    quality = {certificate.score.metric: certificate.bounds}
+    return judge_all(requirements, quality, costs, measured)
+
+
+def certifiable(
+    requirement: Requirement, n: int, *, sharing: int = 1, confidence: float = 0.95
+) -> Requirement:
+    """Return a requirement on a share of images with the limit that gets the certificate.
+
+    The limit is the smallest share of n images whose one-sided bound satisfies the requirement.
+    Nothing but the number of images is asked of the test split.
+
+    Raises:
+        ConfigError: if n images are too few to certify even a network that is always right.
+
+    Example:
+        >>> from gensynth.goals.requirements import parse
+        >>> certifiable(parse("top1 >= 89%"), 10_000, sharing=3).limit
+        89.67
+    """
+
+    def passes(correct: int) -> bool:
+        score = Proportion(requirement.metric, correct, n)
+        return judge_score(requirement, score, confidence, sharing) is Verdict.SATISFIED
+
+    if not passes(n):
+        raise ConfigError(
+            f'no network can be certified for "{requirement}" by {n:,} test images, not even one '
+            'that is always right; use more of them, or aim = "point"'
+        )
+    low, high = 0, n
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if passes(middle) else (middle + 1, high)
+    limit = 100 * low / n
+    text = f"{requirement} ({limit:.2f} % for a certificate)"
+    return replace(requirement, comparison=">=", limit=limit, text=text)

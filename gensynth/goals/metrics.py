@@ -1,0 +1,79 @@
+"""Everything that can be asked of a network or weighed in a utility: a metric a name.
+
+    of task       a quality that a task measures on images, a share in [0, 1] told in percent
+    of network    a cost that follows from the graph alone, exactly
+    of device     what a device measures, always with the device it belongs to
+    of score      computed from the others
+
+Requirements, utility, tables and help read this registry; a task or a device that brings a metric
+of its own registers it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gensynth.errors import ConfigError
+from gensynth.suggestion import did_you_mean
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        name: as requirements and utilities write it.
+        title: as tables write it.
+        unit: of its values: "%", "ms", or empty for plain numbers.
+        better: which way is better: costs "lower", qualities and scores "higher".
+        of: where its values come from.
+    """
+
+    name: str
+    title: str
+    unit: str
+    better: Literal["lower", "higher"]
+    of: Literal["task", "network", "device", "score"]
+
+
+_METRICS: dict[str, Metric] = {}
+
+
+def register(metric: Metric) -> Metric:
+    """Add a metric, or find it there already as it is.
+
+    Raises:
+        ValueError: if another one has this name.
+    """
+    if _METRICS.setdefault(metric.name, metric) != metric:
+        raise ValueError(f"another metric is named {metric.name!r}: {_METRICS[metric.name]}")
+    return metric
+
+
+def find(name: str, context: str) -> Metric:
+    """Return the metric of a name.
+
+    Args:
+        name: as written.
+        context: what it stands in, for the message.
+
+    Raises:
+        ConfigError: if there is none, with the nearest that there is.
+    """
+    if name not in _METRICS:
+        raise ConfigError(
+            f"unknown metric '{name}' in \"{context}\"; {did_you_mean(name, names())}"
+        )
+    return _METRICS[name]
+
+
+def names(of: str | None = None) -> tuple[str, ...]:
+    """Return the metrics' names, all or those of one origin, in the order of registration."""
+    return tuple(name for name, metric in _METRICS.items() if of in (None, metric.of))
+
+
+TOP1 = register(Metric("top1", "top-1", "%", "higher", "task"))
+PARAMS = register(Metric("params", "parameters", "", "lower", "network"))
+MACS = register(Metric("macs", "MACs", "", "lower", "network"))
+LATENCY = register(Metric("latency_ms", "latency", "ms", "lower", "device"))
+NETSCORE = register(Metric("netscore", "NetScore", "", "higher", "score"))
+DENSITY = register(Metric("information_density", "information density", "%/M", "higher", "score"))

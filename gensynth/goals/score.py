@@ -1,0 +1,121 @@
+"""What a task measured of a network on a split: a quality, and how sure one may be of it.
+
+    Proportion    images that are right, of how many; bounds by Wilson
+
+Nothing outside this module and `gensynth.tasks` knows of what kind a score is: the rest asks for
+its value, its bounds, its logit for a regression, and the document that keeps it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from gensynth.goals.intervals import wilson
+from gensynth.goals.metrics import TOP1
+
+
+class Score(Protocol):
+    """A measured quality of one network on one split."""
+
+    @property
+    def metric(self) -> str:
+        """Name of what was measured, of `gensynth.goals.metrics`."""
+
+    @property
+    def n(self) -> int:
+        """Images it was measured on."""
+
+    @property
+    def value(self) -> float:
+        """The point value, in [0, 1]."""
+
+    def bounds(self, confidence: float = 0.95, *, sided: int = 2) -> tuple[float, float]:
+        """Return (lower, upper) in [0, 1], as `gensynth.goals.intervals.wilson` does."""
+
+    def logit(self) -> tuple[float, float]:
+        """Return the empirical logit of the value and its sampling variance, both finite."""
+
+    def to_document(self) -> dict[str, Any]:
+        """Return JSON values from which `read_score` makes the score again."""
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """The share of images that are right.
+
+    Attributes:
+        metric: what being right means, such as "top1".
+        correct: images that are.
+        n: images in all.
+    """
+
+    metric: str
+    correct: int
+    n: int
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or not 0 <= self.correct <= self.n:
+            raise ValueError(
+                f"correct must be in [0, n] and n positive, got {self.correct} of {self.n}"
+            )
+
+    @property
+    def value(self) -> float:
+        """The share, in [0, 1]."""
+        return self.correct / self.n
+
+    def bounds(self, confidence: float = 0.95, *, sided: int = 2) -> tuple[float, float]:
+        """Return Wilson's bounds of the share."""
+        return wilson(self.correct, self.n, confidence, sided=sided)
+
+    def logit(self) -> tuple[float, float]:
+        """Return the empirical logit and its counting variance.
+
+            log(p / (1 - p)),  1 / (n p (1 - p))    with p = (correct + 1/2) / (n + 1)
+
+        so that none and all right have finite values (Haldane 1956, Anscombe 1956).
+        """
+        p = (self.correct + 0.5) / (self.n + 1.0)
+        return float(np.log(p / (1 - p))), float(1 / (self.n * p * (1 - p)))
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the counts."""
+        return {"correct": self.correct, "n": self.n}
+
+
+KINDS: dict[str, Callable[[str, Mapping[str, Any]], Score]] = {
+    "correct": lambda metric, document: Proportion(metric, document["correct"], document["n"]),
+}
+"""How a score is read, by the key that only documents of its kind have."""
+
+
+def read_score(document: Mapping[str, Any], metric: str = TOP1.name) -> Score:
+    """Return the score that a document keeps; what else stands in it does not matter.
+
+    Args:
+        document: that `Score.to_document` is part of.
+        metric: where the document names none, as those of version 0.1 do not.
+
+    Raises:
+        ValueError: if it keeps no score of a known kind, or an impossible one.
+    """
+    for key, read in KINDS.items():
+        if key in document:
+            return read(document.get("metric", metric), document)
+    raise ValueError(f"no score in a document of {', '.join(document) or 'nothing'}")
+
+
+def of_counts(right: int, n: int) -> Score:
+    """Return a score that was kept as two counts, as version 0.1 kept every one."""
+    return Proportion(TOP1.name, right, n)
+
+
+def in_percent(score: Score, confidence: float = 0.95) -> dict[str, Any]:
+    """Return what records say of a score: its document, value and two-sided interval."""
+    return {
+        **score.to_document(),
+        f"{score.metric}_pct": 100 * score.value,
+        "interval_pct": [100 * bound for bound in score.bounds(confidence)],
+    }

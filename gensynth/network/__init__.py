@@ -1,0 +1,6 @@
+"""A graph that computes: a torch module whose weights are slices of the prototype's.
+
+module             Network, `build`, and reading and writing a network's folder
+torch_operators    what each operator of the vocabulary computes
+compute            device, precision, memory layout and compilation, decided once
+"""

@@ -1,0 +1,13 @@
+"""From a run file to a folder of certified networks, and back.
+
+prepare, plan, obtain_prototype    a run made ready before anything is written
+objects                            a prototype and data given as Python objects
+run                                synth and resume
+folder, journal, state_files       what a run keeps while it goes on
+finalists, full_distillation       the networks that a run ends with
+publish, cards                     certified, exported, timed, described
+result                             a finished run read back
+family, family_training            more networks from a learned generator
+networks, artefacts, load          a run's networks for export, and for one's own trainer
+forecast, stopwatch                how long it will take, and has taken
+"""

@@ -1,0 +1,163 @@
+"""The card of a network: every figure with what it was measured on, and how to repeat it.
+
+The one writer of cards: of a run's prototype and finalists, and of networks that were generated
+and distilled later.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from gensynth.environment import environment
+from gensynth.goals.certificate import Certificate, verdicts
+from gensynth.goals.score import Score, in_percent
+from gensynth.goals.utility import information_density, netscore
+from gensynth.goals.verdicts import judge_all
+from gensynth.graph.cost import cost
+from gensynth.network.module import Network
+from gensynth.runs.prepare import Job
+from gensynth.runs.result import CARD_FORMAT
+from gensynth.search.cycle import Interval
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a generated network came from.
+
+    Attributes:
+        seed: s.
+        generator_sha256: of the generator file whose network of this seed it is.
+        made_in: name of its full distillation.
+        predicted: its score, said before it was distilled.
+    """
+
+    seed: int
+    generator_sha256: str
+    made_in: str
+    predicted: Interval
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A network on its way to a card.
+
+    Attributes:
+        name: on the card.
+        source: its folder in the run folder: graph, weights and, once exported, ONNX.
+        network: placed, in evaluation mode.
+        search_score: on the search split.
+        origin: where it came from; None for the prototype.
+    """
+
+    name: str
+    source: str
+    network: Network
+    search_score: Score
+    origin: Origin | None
+
+
+def card_of(
+    job: Job, entrant: Entrant, certificate: Certificate, latency: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what a card says of one network alone.
+
+    Args:
+        job: the run.
+        entrant: the network.
+        certificate: of its quality on the test split.
+        latency: what was measured on this machine, or None.
+    """
+    graph, origin, metric = entrant.network.graph, entrant.origin, certificate.score.metric
+    counted = cost(graph)
+    costs: dict[str, float] = {"params": counted.params, "macs": counted.macs}
+    measured = exact = None
+    if latency is not None:
+        measured = {"latency_ms@local": (latency["p50_low_ms"], latency["p50_high_ms"])}
+        exact = {"latency_ms@local": (latency["p50_ms"],) * 2}
+        latency = {key: value for key, value in latency.items() if key != "rounds_ms"}
+    point = {metric: (certificate.score.value,) * 2}
+    certified = verdicts(certificate, job.requirements, costs, measured)
+    pointwise = judge_all(job.requirements, point, costs, exact)
+    what = f"the prototype, trained for {job.dataset.name}"
+    if origin is not None:
+        what = f"generated from {job.prototype.graph.name} for {job.dataset.name}, distilled"
+    return {
+        "format": CARD_FORMAT,
+        "name": entrant.name,
+        "what": what,
+        "seed": None if origin is None else origin.seed,
+        "generator_sha256": None if origin is None else origin.generator_sha256,
+        "made_in": None if origin is None else origin.made_in,
+        "removed_blocks": list(graph.selection.removed),
+        "operators": dict(graph.selection.operators),
+        "costs": {**costs, "provenance": "counted exactly; MACs of convolutions and linear layers"},
+        "certificate": certificate.to_document(),
+        "search": {
+            **in_percent(entrant.search_score),
+            "provenance": "measured; these images chose among networks",
+            "seen_by_prototype": job.config.prototype.seen_search,
+        },
+        "predicted": None
+        if origin is None
+        else {
+            f"{metric}_pct": [100 * p for p in origin.predicted],
+            "provenance": "predicted before it was distilled; 95 % interval",
+        },
+        "scores": {
+            **_scores(job, metric, certificate.score.value, costs),
+            "expression": job.utility.expression,
+            "provenance": "computed from the certificate's point value and the costs",
+        },
+        "requirements": [
+            {
+                "text": requirement.text,
+                "certified": certified[requirement.text].value,
+                "point": pointwise[requirement.text].value,
+            }
+            for requirement in job.requirements
+        ],
+        "latency": latency,
+        "ratios": None,
+    }
+
+
+def setting_of(job: Job, command: str | None) -> dict[str, Any]:
+    """Return what all cards of a run share."""
+    data, compute = job.dataset, job.evaluator.compute
+    return {
+        "data": {**job.inputs["data"], "source": data.source, "shape": list(data.shape)},
+        "reads": "(image / 255 - mean) / std, channels first",
+        "training": {"recipe": asdict(job.recipe), "seed": job.config.seed},
+        "prototype": job.inputs["prototype"],
+        "command": command,
+        "environment": environment(
+            device=compute.device, autocast=str(compute.autocast), threads=compute.threads
+        ),
+    }
+
+
+def _scores(job: Job, metric: str, value: float, costs: Mapping[str, float]) -> dict[str, float]:
+    value_pct = max(100 * value, np.finfo(float).tiny)
+    params_m, macs_g = costs["params"] / 1e6, costs["macs"] / 1e9
+    return {
+        "utility": job.utility({metric: value_pct, **costs}),
+        "netscore": netscore(value_pct, params_m, macs_g),
+        "information_density": information_density(value_pct, params_m),
+    }
+
+
+def ratios_of(
+    prototype: Mapping[str, Any], card: Mapping[str, Any], latency: Mapping[str, float] | None
+) -> dict[str, Any]:
+    """Return how a card's figures stand to the prototype's card."""
+    before, after = prototype["scores"], card["scores"]
+    return {
+        "params": prototype["costs"]["params"] / card["costs"]["params"],
+        "macs": prototype["costs"]["macs"] / card["costs"]["macs"],
+        "information_density": after["information_density"] / before["information_density"],
+        "netscore_gain": after["netscore"] - before["netscore"],
+        "latency": latency,
+        "provenance": "to the prototype of this run; latency within one session, 95 % interval",
+    }

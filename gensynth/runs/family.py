@@ -1,0 +1,215 @@
+"""More networks of a learned generator, without a new search.
+
+A seed's graph follows from generator.json and the prototype's graph alone, byte for byte.
+Each network stands in RUN/generated/SEED, and is not made twice. `family_training` trains them.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gensynth.atomic_files import json_bytes
+from gensynth.config_file import read
+from gensynth.errors import PrototypeError, RunError
+from gensynth.goals.certificate import Certificate
+from gensynth.goals.requirements import Requirement, parse_all
+from gensynth.goals.score import Score
+from gensynth.goals.verdicts import Verdict, judge_all
+from gensynth.graph.files import GRAPH_FILE
+from gensynth.graph.graph import Graph
+from gensynth.progress import SILENT, Listener
+from gensynth.run_files import (
+    GENERATED,
+    GENERATOR_FILE,
+    INQUISITOR_FILE,
+    PROTOTYPE,
+    RUN_FILE,
+    is_finished,
+)
+from gensynth.runs.folder import RunFolder
+from gensynth.search.cycle import Interval
+from gensynth.search.evolution import median_distance
+from gensynth.search.generator import Generator
+from gensynth.search.inquisitor import FULL, Inquisitor
+from gensynth.space.coupling import couple
+from gensynth.space.points import Points
+from gensynth.space.space import Space
+from gensynth.tasks import open_task
+
+DRAWN_FILE = "drawn.json"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One network that a seed gave.
+
+    Attributes:
+        seed: s.
+        folder: its files.
+        graph_sha256: of graph.json.
+        costs: by name.
+        predicted: score after full distillation.
+        verdicts: by requirement; of the predicted score, or certified once it is distilled.
+        certificate: of the test split; None before it is distilled.
+        search_score: on the search split; None before it is distilled.
+        point_verdicts: by requirement, of the point values; None before it is distilled.
+    """
+
+    seed: int
+    folder: Path
+    graph_sha256: str
+    costs: Mapping[str, float]
+    predicted: Interval
+    verdicts: Mapping[str, Verdict]
+    certificate: Certificate | None = None
+    search_score: Score | None = None
+    point_verdicts: Mapping[str, Verdict] | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """The networks of some seeds.
+
+    Attributes:
+        path: of the folder that holds them.
+        drawn: one a seed, in the order asked for.
+        median_distance: median over pairs of the mean absolute difference of relative
+            widths, in [0, 1]; None for fewer than two networks.
+        satisfied, judged: how many distilled networks meet 1_r by their point values on the
+            test split, of how many; None if they were not distilled. Requirements on a device
+            are left out, nothing is timed here.
+        share_lower_bound: that the share of all seeds meeting 1_r exceeds, at one-sided 95 %
+            (Wilson), the seeds taken as independent draws.
+    """
+
+    path: Path
+    drawn: tuple[Drawn, ...]
+    median_distance: float | None
+    satisfied: int | None = None
+    judged: int | None = None
+    share_lower_bound: float | None = None
+
+
+def generate(path: Path, seeds: Iterable[int], *, listener: Listener = SILENT) -> Family:
+    """Draw networks from the generator of a finished run.
+
+    Args:
+        path: of the run folder.
+        seeds: one network each; the same seed twice counts once.
+        listener: hears of the progress.
+
+    Raises:
+        RunError: if there is no finished run, another process works on it, or its generator
+            is damaged.
+        PrototypeError: if the kept prototype graph is damaged.
+    """
+    with open_finished(path) as run:
+        return draw(run, list(dict.fromkeys(seeds)), listener)
+
+
+def open_generator(path: Path) -> tuple[Generator, Inquisitor]:
+    """Return the generator of a finished run, and the inquisitor that predicts its networks.
+
+    Raises:
+        RunError, PrototypeError: if a file is absent or damaged.
+    """
+    graph_file = path / PROTOTYPE / GRAPH_FILE
+    try:
+        graph = Graph.from_json(graph_file.read_text())
+    except OSError as error:
+        raise RunError(f"{graph_file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise PrototypeError(f"{graph_file} is damaged: {error}") from error
+    try:
+        text = (path / GENERATOR_FILE).read_text()
+        document = json.loads(text)
+        space = Space(couple(graph), document["align"], tuple(document.get("operators", ())))
+        learned = json.loads((path / INQUISITOR_FILE).read_text())
+        inquisitor = Inquisitor.from_document(learned["inquisitor"], space)
+        return Generator.from_json(text, space), inquisitor
+    except OSError as error:
+        raise RunError(f"the generator of {path} cannot be read: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"the generator of {path} is damaged: {error!r}") from error
+
+
+def open_finished(path: Path) -> RunFolder:
+    """Return a finished run, locked.
+
+    Raises:
+        RunError: if there is none, or another process works on it.
+    """
+    run = RunFolder.open(path)
+    if not is_finished(path):
+        run.close()
+        raise RunError(
+            f"the run in {path} is not finished, so its generator is not; go on with: "
+            f"gensynth synth --resume {path}"
+        )
+    return run
+
+
+def draw(run: RunFolder, seeds: list[int], listener: Listener) -> Family:
+    """Write the networks of some seeds into a finished run, and return them.
+
+    Raises:
+        RunError, PrototypeError: as `open_generator`.
+    """
+    listener.phase("generate")
+    if not seeds:
+        return Family(run.path / GENERATED, (), None)
+    generator, inquisitor = open_generator(run.path)
+    config = read(run.path / RUN_FILE)
+    metric, requirements = open_task(config.task).metric, parse_all(config.requirements)
+    points = generator.points(seeds)
+    drawn = []
+    for index, seed in enumerate(seeds):
+        graph = generator.graph(points, index, seed)
+        drawn.append(
+            _drawn(run, seed, graph, points.take([index]), inquisitor, metric, requirements)
+        )
+        listener.progress("networks", (index + 1) / len(seeds), f"seed {seed}")
+    distance = median_distance(generator, points) if len(seeds) > 1 else None
+    return Family(run.path / GENERATED, tuple(drawn), distance)
+
+
+def _drawn(
+    run: RunFolder,
+    seed: int,
+    graph: Graph,
+    point: Points,
+    inquisitor: Inquisitor,
+    metric: str,
+    requirements: tuple[Requirement, ...],
+) -> Drawn:
+    """Write a network's graph and what is known of it, if it is not there already."""
+    predicted = inquisitor.interval(point, FULL)
+    costs = inquisitor.space.named_costs(point)
+    drawn = Drawn(
+        seed=seed,
+        folder=run.path / GENERATED / str(seed),
+        graph_sha256=graph.sha256,
+        costs=costs,
+        predicted=predicted,
+        verdicts=judge_all(requirements, {metric: (predicted[0], predicted[2])}, costs),
+    )
+    document = {
+        "seed": seed,
+        "graph_sha256": graph.sha256,
+        **costs,
+        f"predicted_{metric}_pct": [100 * p for p in predicted],
+        "verdicts": drawn.verdicts,
+    }
+    files = {GRAPH_FILE: graph.to_json().encode(), DRAWN_FILE: json_bytes(document)}
+    if not has_files(drawn.folder, files):
+        run.write_folder(f"{GENERATED}/{seed}", files)
+    return drawn
+
+
+def has_files(folder: Path, files: Mapping[str, bytes]) -> bool:
+    """Return whether a folder has these files already, byte for byte."""
+    return all(
+        (folder / name).exists() and (folder / name).read_bytes() == content
+        for name, content in files.items()
+    )

@@ -1,0 +1,160 @@
+"""Generated networks trained and certified: each distilled once, counted once, kept.
+
+`family` draws them.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from gensynth.atomic_files import file_sha256, json_bytes
+from gensynth.config_file import read
+from gensynth.data.dataset import Dataset
+from gensynth.errors import Interrupted
+from gensynth.goals.intervals import lower_bound
+from gensynth.goals.requirements import Requirement
+from gensynth.goals.score import in_percent, read_score
+from gensynth.goals.verdicts import Verdict, combine
+from gensynth.graph.files import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE
+from gensynth.graph.graph import Graph
+from gensynth.network.module import load_network
+from gensynth.progress import SILENT, Listener
+from gensynth.run_files import GENERATED, GENERATOR_FILE, INPUTS_FILE, PROTOTYPE, RUN_FILE
+from gensynth.runs import full_distillation, state_files
+from gensynth.runs.cards import Entrant, Origin, card_of, setting_of
+from gensynth.runs.family import DRAWN_FILE, Drawn, Family, draw, has_files, open_finished
+from gensynth.runs.folder import RunFolder
+from gensynth.runs.objects import Objects
+from gensynth.runs.prepare import Job, prepare
+from gensynth.runs.publish import certificate_of
+
+SEARCH_FILE = "search.json"
+
+
+def distil(
+    path: Path,
+    seeds: Iterable[int],
+    *,
+    prototype: nn.Module | None = None,
+    dataset: Dataset | None = None,
+    listener: Listener = SILENT,
+) -> Family:
+    """Draw networks, distil each fully as a finalist is, and certify it on the test split.
+
+    What was done before is kept: the same call after a stop goes on where it was, and a
+    network that two seeds give is distilled for the first of them.
+
+    Args:
+        path: of the run folder.
+        seeds: one network each; the confidence of all certificates together is shared by
+            as many networks as there are seeds.
+        prototype, dataset: the objects that the run began with, if it did.
+        listener: hears of the progress.
+
+    Raises:
+        Interrupted: on Ctrl-C.
+        GensynthError: as `generate`, and if the data set is not what the run began with.
+    """
+    with open_finished(path) as run:
+        family = draw(run, list(dict.fromkeys(seeds)), listener)
+        kept = path / PROTOTYPE / WEIGHTS_FILE
+        done = 0
+        try:
+            job = prepare(
+                read(path / RUN_FILE), listener=listener, kept=kept,
+                objects=Objects(prototype, dataset),
+            )  # fmt: skip
+            job.check_inputs(json.loads((path / INPUTS_FILE).read_bytes()), path)
+            listener.phase("finalists")
+            for drawn in family.drawn:
+                _train(run, job, drawn, listener)
+                done += 1
+            listener.phase("certify")
+            certified = tuple(_certify(run, job, d, len(family.drawn)) for d in family.drawn)
+        except KeyboardInterrupt as error:
+            raise Interrupted(
+                f"stopped after {done} of {len(family.drawn)} networks; the same command goes on"
+            ) from error
+    satisfied = sum(_meets(job.requirements, drawn) for drawn in certified)
+    return Family(
+        path=family.path,
+        drawn=certified,
+        median_distance=family.median_distance,
+        satisfied=satisfied,
+        judged=len(certified),
+        share_lower_bound=lower_bound(satisfied, len(certified)) if certified else None,
+    )
+
+
+def _train(run: RunFolder, job: Job, drawn: Drawn, listener: Listener) -> None:
+    """Distil one network and count on the search split, unless that is kept."""
+    name = f"seed-{drawn.seed}"
+    if not (drawn.folder / SEARCH_FILE).exists():
+        twin = _trained_twin(drawn)
+        files = _trained(run, job, drawn, name, listener) if twin is None else _taken_from(twin)
+        files[DRAWN_FILE] = (drawn.folder / DRAWN_FILE).read_bytes()
+        run.write_folder(f"{GENERATED}/{drawn.seed}", files)
+    full_distillation.forget_checkpoint(run, name)
+
+
+def _trained_twin(drawn: Drawn) -> Path | None:
+    """Return the folder of another seed that gave the same network, if it is trained."""
+    graph = (drawn.folder / GRAPH_FILE).read_bytes()
+    others = sorted(found.parent for found in drawn.folder.parent.glob(f"*/{SEARCH_FILE}"))
+    return next((o for o in others if (o / GRAPH_FILE).read_bytes() == graph), None)
+
+
+def _taken_from(twin: Path) -> dict[str, bytes]:
+    """Return what the same training would give again, and the seed that it was done for."""
+    files = {name: (twin / name).read_bytes() for name in (GRAPH_FILE, WEIGHTS_FILE)}
+    search = {"trained_as_seed": int(twin.name), **json.loads((twin / SEARCH_FILE).read_bytes())}
+    return {**files, SEARCH_FILE: json_bytes(search)}
+
+
+def _trained(
+    run: RunFolder, job: Job, drawn: Drawn, name: str, listener: Listener
+) -> dict[str, bytes]:
+    last = run.latest_state()
+    assert last is not None, "a finished run has a state"
+    weights = state_files.restore(last[0], state_files.read_files(last[1]), job.space).weights
+    graph = Graph.from_json((drawn.folder / GRAPH_FILE).read_text())
+    network, score, seconds = full_distillation.distil(
+        run, job, graph, weights, name=name, listener=listener
+    )
+    rounded = {phase: round(s, 3) for phase, s in seconds.items()}
+    search = {"metric": score.metric, **in_percent(score), "seconds": rounded}
+    return {**full_distillation.network_files(network), SEARCH_FILE: json_bytes(search)}
+
+
+def _certify(run: RunFolder, job: Job, drawn: Drawn, sharing: int) -> Drawn:
+    """Score one network on the test split through the ledger, and write its card."""
+    network = load_network(drawn.folder, opaque=job.prototype.opaque)
+    job.evaluator.compute.place(network)
+    certificate = certificate_of(run, job, network, drawn.folder / WEIGHTS_FILE, sharing)
+    search = json.loads((drawn.folder / SEARCH_FILE).read_bytes())
+    name, source = f"seed-{drawn.seed}", f"{GENERATED}/{drawn.seed}"
+    generator = file_sha256(run.path / GENERATOR_FILE)
+    origin = Origin(drawn.seed, generator, name, drawn.predicted)
+    entrant = Entrant(f"seed {drawn.seed}", source, network, read_score(search), origin)
+    card = {**card_of(job, entrant, certificate), **setting_of(job, command=None)}
+    card["search"] |= {key: search[key] for key in ("trained_as_seed", "seconds") if key in search}
+    content = json_bytes(card)
+    if not has_files(drawn.folder, {CARD_FILE: content}):
+        run.write_bytes(f"{source}/{CARD_FILE}", content)
+    verdicts = {one["text"]: one for one in card["requirements"]}
+    return replace(
+        drawn,
+        verdicts={text: Verdict(one["certified"]) for text, one in verdicts.items()},
+        certificate=certificate,
+        search_score=entrant.search_score,
+        point_verdicts={text: Verdict(one["point"]) for text, one in verdicts.items()},
+    )
+
+
+def _meets(requirements: tuple[Requirement, ...], drawn: Drawn) -> bool:
+    assert drawn.point_verdicts is not None
+    decided = [r.text for r in requirements if r.of != "device"]
+    return combine(drawn.point_verdicts[text] for text in decided) is Verdict.SATISFIED

@@ -1,0 +1,157 @@
+"""From a learned generator to the few networks that a run ends with.
+
+    rank        seeds of the final generator, by a cautious prediction of their worth
+    distil      one fully, score it on the search split, tell the inquisitor
+    choose      rank again; a network that misses what the run strives for makes way for the next
+
+The test split is not touched here.
+"""
+
+import math
+
+import numpy as np
+
+from gensynth.progress import Listener
+from gensynth.randomness import stream
+from gensynth.runs.folder import RunFolder
+from gensynth.runs.full_distillation import FullDistillation, distil_once
+from gensynth.runs.prepare import Job
+from gensynth.search.cycle import Candidate, State
+from gensynth.search.generator import Generator
+from gensynth.search.inquisitor import FULL, Inquisitor
+from gensynth.search.regression import sigmoid
+
+CAUTION = 1.0
+"""Standard deviations taken off a predicted logit when finalists are ranked."""
+
+LEAST_DISTANCE = 0.05
+"""Mean absolute difference of relative widths that two finalists have at least."""
+
+TRIES_A_FINALIST = 2
+
+
+class Ranking:
+    """Seeds of a generator, in the order in which they deserve full distillation.
+
+        worth = U(sigmoid(mean - sd), costs) - mu * P(violation)
+
+    A network that is distilled already competes at what it reached.
+    """
+
+    def __init__(self, job: Job, generator: Generator, penalty: float) -> None:
+        self._job, self._generator, self._penalty = job, generator, penalty
+        count = job.settings.search.candidates
+        draws = stream(job.settings.seed, "finalists").integers(0, 2**31, count)
+        self.seeds = [int(seed) for seed in draws]
+        self.points = generator.points(self.seeds)
+        self._relative = job.space.relative(self.points)
+
+    def worth(self, inquisitor: Inquisitor) -> np.ndarray:
+        """Return the cautious worth of every seed: (seeds,)."""
+        objective, costs = self._job.settings.objective, self._job.space.costs(self.points)
+        mean, sd = inquisitor.predict(self.points, FULL)
+        utilities = objective.utilities(sigmoid(mean - CAUTION * sd), costs)
+        worth: np.ndarray = utilities - self._penalty * objective.violation(mean, sd)
+        return worth
+
+    def known_worth(self, one: FullDistillation) -> float:
+        """Return the worth of a network that is distilled already."""
+        return one.utility(self._job) - self._penalty * (not one.accepted(self._job))
+
+    def best(self, inquisitor: Inquisitor, taken: list[FullDistillation]) -> int | None:
+        """Return the place of the best seed that is unlike what is taken.
+
+        Where none of them is at least `LEAST_DISTANCE` away, the farthest will do; None if
+        every one of them is taken.
+        """
+        worth = self.worth(inquisitor)
+        distance = np.full(len(worth), math.inf)
+        for one in taken:
+            other = self._job.space.relative(one.points(self._job))
+            distance = np.minimum(distance, np.abs(self._relative - other).mean(axis=1))
+        unlike = distance >= LEAST_DISTANCE
+        if unlike.any():
+            return int(np.where(unlike, worth, -math.inf).argmax())
+        farthest = int(distance.argmax())
+        return farthest if distance[farthest] > 0 else None
+
+    def candidate(self, place: int) -> Candidate:
+        """Return one seed's network."""
+        seed = self.seeds[place]
+        graph = self._generator.graph(self.points, place, seed)
+        return Candidate(seed, graph, self.points.take([place]))
+
+
+def choose(
+    run: RunFolder, job: Job, state: State, early: list[FullDistillation], *, listener: Listener
+) -> tuple[list[FullDistillation], list[FullDistillation], Inquisitor]:
+    """Distil networks of the final generator until enough of them reach what the run strives for.
+
+    Args:
+        run: where distillations are kept, and found again.
+        job: the run.
+        state: after the last cycle.
+        early: networks that cycles distilled fully.
+        listener: hears of every one.
+
+    Returns:
+        (finalists by falling utility on the search split, all distilled in their order, the
+        inquisitor that has seen them all). If not enough networks reach it
+        within twice as many, those that come closest fill up the finalists.
+    """
+    count = job.config.finalists.count
+    ranking = Ranking(job, state.generator, state.penalty)
+    inquisitor = state.inquisitor
+    waiting = list(early)
+    taken: list[FullDistillation] = []
+    made: list[FullDistillation] = []
+    while sum(a.accepted(job) for a in taken) < count:
+        place = ranking.best(inquisitor, taken)
+        promised = -math.inf if place is None else float(ranking.worth(inquisitor)[place])
+        known = max(waiting, key=ranking.known_worth, default=None)
+        if known is not None and _unlike(job, known, taken):
+            if ranking.known_worth(known) >= promised:
+                waiting.remove(known)
+                taken.append(known)
+                continue
+        elif known is not None:
+            waiting.remove(known)
+            continue
+        if place is None or len(made) == TRIES_A_FINALIST * count:
+            break
+        made.append(
+            distil_once(
+                run, job, state, inquisitor, ranking.candidate(place),
+                name=f"network-{len(made) + 1}", listener=listener,
+            )
+        )  # fmt: skip
+        taken.append(made[-1])
+        inquisitor = inquisitor.observe(made[-1].observation())
+        _tell(listener, job, made[-1])
+    chosen = [a for a in taken if a.accepted(job)]
+    missed = [a for a in [*taken, *waiting] if not a.accepted(job)]
+    chosen += sorted(missed, key=lambda a: -a.score.value)[: count - len(chosen)]
+    chosen.sort(key=lambda a: -a.utility(job))
+    if len(chosen) < count:
+        listener.note(
+            f"the generator has only {len(chosen)} different networks for {count} finalists"
+        )
+    missing = sum(not a.accepted(job) for a in chosen)
+    if missing:
+        listener.note(
+            f"{missing} of {len(chosen)} finalists miss a requirement on the search split; "
+            "more cycles, more epochs or a looser requirement would help"
+        )
+    return chosen, [*early, *made], inquisitor
+
+
+def _unlike(job: Job, one: FullDistillation, taken: list[FullDistillation]) -> bool:
+    own = job.space.relative(one.points(job))
+    others = [job.space.relative(other.points(job)) for other in taken]
+    return all(np.abs(own - other).mean() >= LEAST_DISTANCE for other in others)
+
+
+def _tell(listener: Listener, job: Job, made: FullDistillation) -> None:
+    missed = made.missed(job)
+    meets = f"misses {' and '.join(missed)}" if missed else "kept"
+    listener.note(f"{made.name}: {100 * made.score.value:.2f} % on the search split, {meets}")

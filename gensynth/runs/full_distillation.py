@@ -1,0 +1,239 @@
+"""Networks distilled fully within a run, each kept in a folder of its own.
+
+    attempts/NAME/          graph, weights, the generator it came from, and attempt.json
+    checkpoints/NAME...     stands in for it while it is being distilled
+
+What is scored here is scored on the search split; the test split is not touched.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from safetensors.torch import load, save
+from torch import Tensor
+
+from gensynth.atomic_files import json_bytes
+from gensynth.goals.score import Score, in_percent, read_score
+from gensynth.goals.verdicts import Verdict, judge_all
+from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
+from gensynth.graph.graph import Graph
+from gensynth.network.module import Network, build
+from gensynth.progress import Listener
+from gensynth.run_files import GENERATOR_FILE
+from gensynth.runs.folder import RunFolder
+from gensynth.runs.prepare import Job
+from gensynth.search.cycle import Candidate, Interval, State
+from gensynth.search.inquisitor import FULL, Inquisitor, Observation
+from gensynth.space.points import Point, Points
+
+ATTEMPTS = "attempts"
+CHECKPOINTS = "checkpoints"
+ATTEMPT_FILE = "attempt.json"
+
+
+@dataclass(frozen=True)
+class FullDistillation:
+    """A network that was distilled fully, and what it reached on the search split.
+
+    Attributes:
+        name: of its folder.
+        seed: s.
+        generator_sha256: of the generator file whose network of this seed it is.
+        graph: N.
+        point: N as a point of the space.
+        predicted: its score, said before it was distilled.
+        score: on the search split.
+        seconds: wall time of its training and evaluation, here or before the run was resumed.
+    """
+
+    name: str
+    seed: int
+    generator_sha256: str
+    graph: Graph
+    point: Point
+    predicted: Interval
+    score: Score
+    seconds: Mapping[str, float]
+
+    def observation(self) -> Observation:
+        """Return what the inquisitor learns from it."""
+        return Observation(self.point, FULL, self.score)
+
+    def points(self, job: Job) -> Points:
+        """Return N as arrays."""
+        return job.space.points([self.point])
+
+    def costs(self, job: Job) -> dict[str, float]:
+        """Return its costs by name."""
+        return job.space.named_costs(self.points(job))
+
+    def utility(self, job: Job) -> float:
+        """Return U at its score on the search split; at one right image where none was."""
+        value = max(self.score.value, 1 / self.score.n)
+        return job.utility({self.score.metric: 100 * value, **self.costs(job)})
+
+    def missed(self, job: Job) -> list[str]:
+        """Return what the search is to meet and its point value does not reach."""
+        sought = job.search_requirements
+        exactly = {self.score.metric: (self.score.value,) * 2}
+        verdicts = judge_all(sought, exactly, self.costs(job))
+        return [one.text for one in sought if verdicts[one.text] is Verdict.VIOLATED]
+
+    def accepted(self, job: Job) -> bool:
+        """Return whether it misses nothing that the search is to meet."""
+        return not self.missed(job)
+
+    def to_document(self, job: Job) -> dict[str, Any]:
+        """Return the record as JSON values; the graph stands beside it."""
+        metric = self.score.metric
+        return {
+            "seed": self.seed,
+            "generator_sha256": self.generator_sha256,
+            "graph_sha256": self.graph.sha256,
+            "widths": list(self.point.widths),
+            "bits": list(self.point.kept_blocks),
+            **({"operators": list(self.point.operators)} if self.point.operators else {}),
+            **self.costs(job),
+            "metric": metric,
+            f"predicted_{metric}_pct": [100 * p for p in self.predicted],
+            "predicted": list(self.predicted),
+            **in_percent(self.score),
+            "split": "search",
+            "utility": self.utility(job),
+            "accepted": self.accepted(job),
+            "seconds": {phase: round(s, 3) for phase, s in self.seconds.items()},
+        }
+
+
+def read(run: RunFolder, name: str) -> FullDistillation | None:
+    """Return a distillation that the run folder keeps, or None."""
+    folder = run.path / ATTEMPTS / name
+    if not folder.exists():
+        return None
+    entry = json.loads((folder / ATTEMPT_FILE).read_text())
+    kept = (tuple(entry["widths"]), tuple(entry["bits"]), tuple(entry.get("operators", ())))
+    return FullDistillation(
+        name=name,
+        seed=entry["seed"],
+        generator_sha256=entry["generator_sha256"],
+        graph=Graph.from_json((folder / GRAPH_FILE).read_text()),
+        point=Point(*kept),
+        predicted=(entry["predicted"][0], entry["predicted"][1], entry["predicted"][2]),
+        score=read_score(entry),
+        seconds=entry["seconds"],
+    )
+
+
+def read_network(run: RunFolder, name: str, job: Job) -> Network:
+    """Return the network of a distillation that is kept, placed, in evaluation mode."""
+    folder = run.path / ATTEMPTS / name
+    graph = Graph.from_json((folder / GRAPH_FILE).read_text())
+    weights = load((folder / WEIGHTS_FILE).read_bytes())
+    network = build(graph, weights, opaque=job.prototype.opaque)
+    job.evaluator.compute.place(network)
+    network.eval()
+    return network
+
+
+def distil(
+    run: RunFolder,
+    job: Job,
+    graph: Graph,
+    weights: Mapping[str, Tensor],
+    *,
+    name: str,
+    listener: Listener,
+) -> tuple[Network, Score, dict[str, float]]:
+    """Distil a network fully from shared weights and score it on the search split.
+
+    Its checkpoint in the run folder takes every epoch; `forget_checkpoint` once the result is
+    kept.
+
+    Returns:
+        (network, its score on the search split, seconds by phase).
+    """
+    checkpoint = run.path / CHECKPOINTS / f"{name}.safetensors"
+    checkpoint.parent.mkdir(exist_ok=True)
+    start = time.perf_counter()
+    network = job.evaluator.inherit(graph, weights)
+    job.evaluator.distil(
+        network, job.recipe, checkpoint=checkpoint, progress=_steps(listener, name)
+    )
+    trained = time.perf_counter()
+    score = job.evaluator.score(network, job.dataset.search)
+    seconds = {"train": trained - start, "evaluate": time.perf_counter() - trained}
+    return network, score, seconds
+
+
+def forget_checkpoint(run: RunFolder, name: str) -> None:
+    """Remove the checkpoint of a network whose result is kept."""
+    (run.path / CHECKPOINTS / f"{name}.safetensors").unlink(missing_ok=True)
+
+
+def network_files(network: Network) -> dict[str, bytes]:
+    """Return graph and weights of a network as files."""
+    tensors = {key: t.detach().cpu().contiguous() for key, t in network.state_dict().items()}
+    return {GRAPH_FILE: network.graph.to_json().encode(), WEIGHTS_FILE: save(tensors)}
+
+
+def distil_once(
+    run: RunFolder,
+    job: Job,
+    state: State,
+    inquisitor: Inquisitor,
+    candidate: Candidate,
+    *,
+    name: str,
+    listener: Listener,
+) -> FullDistillation:
+    """Distil one network fully and keep what it reached, unless the run folder has it.
+
+    Args:
+        run: where it is kept.
+        job: the run.
+        state: whose generator gave the network, and whose weights it inherits.
+        inquisitor: that predicts its score.
+        candidate: the network.
+        name: of its folder.
+        listener: hears of the progress.
+    """
+    kept = read(run, name)
+    if kept is None:
+        graph = candidate.graph
+        network, score, seconds = distil(
+            run, job, graph, state.weights, name=name, listener=listener
+        )
+        generator = state.generator.to_json().encode()
+        kept = FullDistillation(
+            name=name,
+            seed=candidate.seed,
+            generator_sha256=hashlib.sha256(generator).hexdigest(),
+            graph=graph,
+            point=candidate.points[0],
+            predicted=inquisitor.interval(candidate.points, FULL),
+            score=score,
+            seconds=seconds,
+        )
+        files = network_files(network)
+        files[ATTEMPT_FILE] = json_bytes(kept.to_document(job))
+        files[GENERATOR_FILE] = generator
+        run.write_folder(f"{ATTEMPTS}/{name}", files)
+    forget_checkpoint(run, name)
+    return kept
+
+
+def _steps(listener: Listener, name: str) -> Callable[[float, float], None]:
+    """Pass on a training's progress a hundred times, not at every step."""
+    last = -1
+
+    def tell(share: float, loss: float) -> None:
+        nonlocal last
+        if int(100 * share) > last:
+            last = int(100 * share)
+            listener.progress(name, share, f"loss {loss:.3f}")
+
+    return tell

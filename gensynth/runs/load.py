@@ -1,0 +1,41 @@
+"""One's own use of generated networks: loading them as modules for one's own code."""
+
+from pathlib import Path
+
+from torch import nn
+
+from gensynth.errors import RunError
+from gensynth.graph.files import GRAPH_FILE
+from gensynth.graph.graph import Graph
+from gensynth.network.module import Network, load_network, opaque_modules
+from gensynth.run_files import FINALISTS, is_run
+
+
+def load(path: str | Path, *, prototype: nn.Module | None = None) -> Network:
+    """Return a generated network as a module, in evaluation mode.
+
+    It reads images normalised as its card says, and its state dict has the prototype's
+    names. Nothing in the files is executed.
+
+    Args:
+        path: a folder with graph.json and weights.safetensors, such as
+            RUN/finalists/FermiNet-A.
+        prototype: the module that the run began from; only needed where it has parts that
+            gensynth cannot look into.
+
+    Raises:
+        RunError: if there is no network; for a run folder it names those that are in it.
+        PrototypeError: if a file is damaged, or the prototype is needed and not given.
+    """
+    folder = Path(path)
+    if is_run(folder):
+        names = sorted(p.name for p in (folder / FINALISTS).glob("*") if p.is_dir())
+        which = f"name one of {', '.join(names)}" if names else "it has no finalists yet"
+        raise RunError(f"{folder} is a whole run; load a network of {folder}/finalists: {which}")
+    opaque = None
+    if prototype is not None and (folder / GRAPH_FILE).is_file():
+        graph = Graph.from_json((folder / GRAPH_FILE).read_text())
+        opaque = opaque_modules(graph, prototype)
+    network = load_network(folder, opaque=opaque)
+    network.eval()
+    return network

@@ -1,0 +1,164 @@
+"""What is exported of a path: which networks, compared on which images.
+
+RUN                      all finalists
+RUN/finalists/NAME       one network; RUN/prototype and a distilled RUN/generated/SEED too
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from gensynth.config import TaskConfig
+from gensynth.config_file import read
+from gensynth.data import open_dataset
+from gensynth.data.dataset import Dataset
+from gensynth.errors import GensynthError, RunError
+from gensynth.export.sensitivity import CALIBRATION_IMAGES
+from gensynth.export.source import Reading, Source
+from gensynth.goals.requirements import parse_all
+from gensynth.graph.files import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE
+from gensynth.graph.graph import Graph
+from gensynth.network.module import load_network, opaque_modules
+from gensynth.progress import SILENT, Listener
+from gensynth.prototypes import create
+from gensynth.randomness import stream
+from gensynth.run_files import INPUTS_FILE, RUN_FILE, is_run, run_of
+from gensynth.runs.folder import RunFolder
+from gensynth.runs.objects import NOTHING
+from gensynth.runs.result import read_result
+from gensynth.tasks import open_task
+from gensynth.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The run's data set, or why there is none."""
+
+    dataset: Dataset | None
+    task: Task
+    colour: str
+    why_not: str | None
+
+
+def sources(path: Path, *, listener: Listener = SILENT) -> list[Source]:
+    """Return the networks of a run's finalists, or one network, and what to compare them on.
+
+    Args:
+        path: of a finished run, or of a network's folder with its card.
+        listener: hears why there are no images, where there are none.
+
+    Raises:
+        GensynthError: if there is no such network.
+    """
+    folders, run = _networks(path), run_of(path)
+    images = _images(run)
+    if images.why_not is not None:
+        listener.note(f"compared on random pixels, and no accuracy: {images.why_not}")
+    return [_source(folder, run, images) for folder in folders]
+
+
+def _networks(path: Path) -> list[Path]:
+    """Return the folders of the networks."""
+    if is_run(path):
+        return [finalist.folder for finalist in read_result(path).finalists]
+    if not (path / GRAPH_FILE).is_file():
+        raise RunError(f"{path} is neither a run nor the folder of a network")
+    if not (path / WEIGHTS_FILE).is_file():
+        seed = path.name
+        raise RunError(
+            f"{path} has no weights; distil it first: gensynth generate {run_of(path) or 'RUN'} "
+            f"--seeds {seed} --distil"
+        )
+    return [path]
+
+
+def _images(run: Path | None) -> _Images:
+    if run is None:
+        why_not = "the network does not stand in a run, which names its data"
+        return _Images(None, open_task(TaskConfig()), "rgb", why_not)
+    RunFolder.open(run, lock=False)
+    config = read(run / RUN_FILE)
+    task, colour = open_task(config.task), config.data.colour
+    try:
+        NOTHING.check(config)
+        dataset = open_dataset(config.data)
+    except GensynthError as error:
+        return _Images(None, task, colour, f"the data set cannot be opened: {error}")
+    known = json.loads((run / INPUTS_FILE).read_bytes())["data"]
+    if dataset.search.sha256 != known["search_sha256"]:
+        return _Images(None, task, colour, "the search split is not what the run began with")
+    return _Images(dataset, task, colour, None)
+
+
+def _source(folder: Path, run: Path | None, images: _Images) -> Source:
+    network = load_network(folder, opaque=_opaque(folder, run))
+    card_file = folder / CARD_FILE
+    try:
+        card = card_file.read_bytes()
+        document = json.loads(card)
+        data = document["data"]
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", document["name"]).strip("-")
+        requirements = parse_all(entry["text"] for entry in document["requirements"])
+        reading = _reading(data, network.graph[network.graph.inputs[0].name].shape, images.colour)
+    except OSError as error:
+        raise RunError(
+            f"{card_file} cannot be read: {error.strerror}; it says how images are normalised and "
+            "what the classes are"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{card_file} is damaged: {error!r}") from error
+    return Source(
+        name=name or "network",
+        network=network,
+        reading=reading,
+        task=images.task,
+        search=None if images.dataset is None else images.dataset.search,
+        why_not=images.why_not,
+        card=card,
+        calibration=None if images.dataset is None else _calibration(images.dataset),
+        requirements=requirements,
+    )
+
+
+def _opaque(folder: Path, run: Path | None) -> dict[str, nn.Module]:
+    """Return the parts that only the prototype's own code computes; their weights are not used."""
+    try:
+        graph = Graph.from_json((folder / GRAPH_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # `load_network` says what is wrong
+    names = [vertex.name for vertex in graph.vertices if vertex.op == "opaque"]
+    if not names:
+        return {}
+    if run is None:
+        raise RunError(
+            f"{folder} has parts that only its prototype's code computes ({', '.join(names)}); "
+            "export it where it stands in its run"
+        )
+    classes = graph[graph.outputs[0]].shape[0]
+    channels = graph[graph.inputs[0].name].shape[0]
+    prototype = create(read(run / RUN_FILE).prototype.network, classes=classes, channels=channels)
+    return opaque_modules(graph, prototype)
+
+
+def _calibration(dataset: Dataset) -> np.ndarray:
+    """Some images of the training split, the same each time."""
+    n = len(dataset.train)
+    chosen = stream(0, "int8-ranges").choice(n, min(n, CALIBRATION_IMAGES), replace=False)
+    return dataset.train.images[np.sort(chosen)]
+
+
+def _reading(data: Mapping[str, Any], shape: tuple[int, ...], colour: str) -> Reading:
+    channels, height, width = shape
+    return Reading(
+        (channels, height, width),
+        tuple(data["mean"]),
+        tuple(data["std"]),
+        "grey" if channels == 1 else "bgr" if colour == "bgr" else "rgb",
+        tuple(data["classes"]),
+    )

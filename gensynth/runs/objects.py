@@ -1,0 +1,67 @@
+"""A prototype and a data set given as Python objects, in place of names in a run file.
+
+A run that began with objects keeps "object:NAME" where a name would stand: its folder alone cannot
+make them again, so whoever goes on with it gives them again.
+"""
+
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from gensynth.config import RunConfig
+from gensynth.data.dataset import Dataset
+from gensynth.errors import ConfigError
+
+OBJECT = "object:"
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What was given.
+
+    Attributes:
+        prototype: a trained module; it is not changed. None where a name stands in the run file.
+        dataset: likewise.
+    """
+
+    prototype: nn.Module | None = None
+    dataset: Dataset | None = None
+
+    def named(self, config: RunConfig) -> RunConfig:
+        """Return the configuration that says where objects stand for names.
+
+        Raises:
+            ConfigError: if the run file asks for another prototype beside the module.
+        """
+        if self.prototype is not None:
+            if config.prototype.train:
+                raise ConfigError(
+                    "a prototype given as a module is trained already; drop train from [prototype]"
+                )
+            name = OBJECT + type(self.prototype).__name__
+            config = replace(config, prototype=replace(config.prototype, network=name))
+        if self.dataset is not None:
+            name = OBJECT + self.dataset.name
+            config = replace(config, data=replace(config.data, source=name))
+        return config
+
+    def check(self, config: RunConfig) -> None:
+        """Refuse a configuration that stands for objects which are not there.
+
+        Raises:
+            ConfigError: saying how to give them.
+        """
+        for what, name, given in (
+            ("prototype", config.prototype.network, self.prototype),
+            ("dataset", config.data.source, self.dataset),
+        ):
+            if name.startswith(OBJECT) and given is None:
+                raise ConfigError(
+                    f"the {what} of this run is a Python object, which its folder cannot make "
+                    "again; give it from Python: gensynth.resume(RUN, prototype=module, "
+                    "dataset=dataset)"
+                )
+
+
+NOTHING = Objects()
+"""Everything is named."""

@@ -1,0 +1,275 @@
+"""Everything a synthesis run needs, made ready from its run file before anything is written.
+
+    RunConfig -> requirements, utility -> data -> prototype -> graph, space, probe, settings
+
+What a user can get wrong surfaces in `prepare`: names that nobody knows, files that are
+missing or damaged, shapes that do not fit, costs that no network can reach. Only a prototype
+that is to be trained first is trained here, after all that.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gensynth.config import RunConfig
+from gensynth.data import open_dataset
+from gensynth.data.dataset import Dataset
+from gensynth.data.views import Views, normaliser
+from gensynth.errors import ConfigError, DataError, RunError
+from gensynth.goals.requirements import Requirement, cost_limits, parse_all, quality_limit
+from gensynth.goals.score import Score
+from gensynth.goals.utility import Utility
+from gensynth.network.compute import detect
+from gensynth.probing import stimuli
+from gensynth.probing.probe import Probe
+from gensynth.progress import SILENT, Listener
+from gensynth.runs.forecast import Forecast, frozen_macs_share, pace
+from gensynth.runs.objects import NOTHING, Objects
+from gensynth.runs.obtain_prototype import prototype_of
+from gensynth.runs.plan import full_recipe, search_requirements, settings_of, step_of
+from gensynth.search.cycle import Settings
+from gensynth.space.placement import check_operators
+from gensynth.space.prototype import Prototype
+from gensynth.space.space import Space
+from gensynth.space.width_step import WidthStep
+from gensynth.tasks import open_task
+from gensynth.tasks.task import Task
+from gensynth.training.evaluator import Evaluator, open_trainer
+from gensynth.training.fit import Recipe, Teacher
+
+LEAST_IMAGES = 256
+"""A network's norms take their statistics from batches of this size."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is ready to start.
+
+    Attributes:
+        config: what was asked, with the step of widths that was chosen where none was asked.
+        requirements: read, the stricter of two on one metric.
+        search_requirements: the same, the one on the task's metric with the limit that networks
+            of the search are to reach.
+        dataset, prototype, evaluator, space, probe, settings: what `synthesis` works with.
+        step: of the space's widths, and why it is that.
+        recipe: of a finalist's full distillation.
+        search_score: of the prototype on the search split.
+        training: the record of the prototype's training, if it was trained here.
+        is_trained: False if an untrained prototype stands in for the one that is to be trained.
+    """
+
+    config: RunConfig
+    requirements: tuple[Requirement, ...]
+    search_requirements: tuple[Requirement, ...]
+    dataset: Dataset
+    prototype: Prototype
+    evaluator: Evaluator
+    space: Space
+    step: WidthStep
+    probe: Probe
+    settings: Settings
+    recipe: Recipe
+    search_score: Score
+    training: Mapping[str, bytes]
+    is_trained: bool
+
+    @property
+    def utility(self) -> Utility:
+        """U."""
+        return self.settings.objective.utility
+
+    @property
+    def task(self) -> Task:
+        """What networks are trained and scored for."""
+        return self.evaluator.task
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, Any]:
+        """What a resumed run must find unchanged, as JSON values: the data and the prototype."""
+        data = self.dataset
+        return {
+            "data": {
+                "name": data.name,
+                "mean": list(data.mean),
+                "std": list(data.std),
+                "classes": list(data.classes),
+                **{f"{s.name}_sha256": s.sha256 for s in (data.train, data.search, data.test)},
+            },
+            "prototype": {
+                "name": self.config.prototype.network,
+                "graph_sha256": self.prototype.graph.sha256,
+            },
+        }
+
+    def check_inputs(self, known: Mapping[str, Any], run: Path) -> None:
+        """Refuse a data set or a prototype that is not what a run began with.
+
+        Args:
+            known: what the run keeps of `inputs`.
+            run: its folder, for the message.
+
+        Raises:
+            RunError: naming what differs.
+        """
+        for what, name in (("data", "data set"), ("prototype", "prototype")):
+            found = self.inputs[what]
+            changed = [key for key, value in known[what].items() if found.get(key) != value]
+            if changed:
+                raise RunError(
+                    f"the {name} of {run} is not what the run began with: {changed[0]} "
+                    "differs; put it back, or start another run"
+                )
+
+    def forecast(self) -> Forecast:
+        """Return what can be reached, and how long it will take here; times a few steps."""
+        config, space = self.config, self.space
+        limits = cost_limits(self.requirements)
+        measured = pace(self.evaluator, self.probe, space, limits, self.recipe)
+        initialise, cycle, finalist, total = measured.seconds(
+            self.settings,
+            self.recipe,
+            self.evaluator,
+            full_networks=config.search.full_networks,
+            count=config.finalists.count,
+        )
+        smallest, whole = (space.named_costs(p) for p in (space.smallest(), space.whole(1)))
+        return Forecast(
+            prototype=self.prototype.graph.name,
+            data=self.dataset.name,
+            costs={name: (smallest[name], whole[name]) for name in space.names},
+            limits=limits,
+            requirements=tuple(r.text for r in self.requirements),
+            search_score=self.search_score if self.is_trained else None,
+            seen_search=config.prototype.seen_search,
+            frozen_macs_share=frozen_macs_share(self.prototype.coupling),
+            groups=tuple((g.name, g.size) for g in self.prototype.coupling.groups),
+            step=self.step,
+            blocks=tuple(b.name for b in self.prototype.coupling.blocks),
+            operators=tuple(
+                (word, len(space.sites.standing(word))) for word in config.search.operators
+            ),
+            cycles=self.settings.search.cycles,
+            finalists=config.finalists.count,
+            initialise_s=initialise,
+            cycle_s=cycle,
+            finalist_s=finalist,
+            total_s=total,
+        )
+
+
+def prepare(
+    config: RunConfig,
+    *,
+    listener: Listener = SILENT,
+    kept: Path | None = None,
+    training: Callable[[str], Path] | None = None,
+    objects: Objects = NOTHING,
+) -> Job:
+    """Make a run ready.
+
+    Args:
+        config: the run file.
+        listener: hears of phases, and of the prototype's training.
+        kept: weights of the prototype that a run folder keeps, in place of the run file's.
+        training: called with the data set's name before a prototype is trained; returns the
+            folder for its checkpoint and its record. If None, nothing is trained: an untrained
+            prototype stands in, which has the costs and the speed of the trained one.
+        objects: a module and a data set in place of what the run file names.
+
+    Raises:
+        GensynthError: for whatever the user can put right; nothing is written or trained then.
+    """
+    listener.phase("prepare")
+    requirements = parse_all(config.requirements)
+    task, trainer = open_task(config.task), open_trainer(config.task)
+    utility = Utility(config.utility, task.metric)
+    check_operators(config.search.operators)
+    objects.check(config)
+    dataset = open_dataset(config.data) if objects.dataset is None else objects.dataset
+    _check_size(dataset, config)
+    sought = search_requirements(config, requirements, task.metric, len(dataset.test))
+    compute = detect()
+    prototype, record = prototype_of(
+        config, requirements, dataset, task, compute, listener, kept, training, objects.prototype
+    )
+    is_trained = bool(record) or kept is not None or not config.prototype.train
+    step = step_of(config, prototype.coupling)
+    space = Space(prototype.coupling, step.channels, config.search.operators)
+    _check_searchable(utility, task, space)
+    for word in config.search.operators:
+        if not space.sites.standing(word):
+            listener.note(f"nothing of '{config.prototype.network}' can be {word}")
+    targets = task.targets(dataset.train, compute.device)
+    views = Views(dataset, dataset.train, config.seed, compute.device, targets)
+    teacher = Teacher(prototype.network(), views, compute)
+    evaluator = Evaluator(prototype, dataset, views, teacher, compute, task, trainer)
+    search_score = evaluator.score(prototype.network(), dataset.search)
+    required = quality_limit(sought, task.metric)
+    reached_pct = 100 * search_score.value
+    if required is not None and is_trained and not required.allows(reached_pct):
+        listener.note(
+            f"the prototype reaches {reached_pct:.2f} % on the search split, less than "
+            f'"{required}" asks of networks that learn from it'
+        )
+    return Job(
+        config=replace(config, search=replace(config.search, round_to=step.channels)),
+        requirements=requirements,
+        search_requirements=sought,
+        dataset=dataset,
+        prototype=prototype,
+        evaluator=evaluator,
+        space=space,
+        step=step,
+        probe=make_probe(evaluator, config.search.probe_images, config.seed),
+        settings=settings_of(config, sought, utility, task.metric, space, len(dataset.train)),
+        recipe=full_recipe(config, len(dataset.train)),
+        search_score=search_score,
+        training=record,
+        is_trained=is_trained,
+    )
+
+
+def _check_searchable(utility: Utility, task: Task, space: Space) -> None:
+    """Refuse a utility that reads what is not known of every network of the search."""
+    searchable = sorted({task.metric, *space.names})
+    unknown = sorted(utility.needs - set(searchable))
+    if unknown:
+        raise ConfigError(
+            f'utility "{utility.expression}" reads {unknown[0]}, which is measured on finalists '
+            f"only; the search weighs {', '.join(searchable)}; limit {unknown[0]} by a "
+            "requirement instead"
+        )
+
+
+def _check_size(dataset: Dataset, config: RunConfig) -> None:
+    least = max(LEAST_IMAGES, config.finalists.batch)
+    if len(dataset.train) < least:
+        raise DataError(
+            f"{dataset.name} has {len(dataset.train)} training images; at least {least} are needed"
+        )
+
+
+def make_probe(evaluator: Evaluator, count: int, seed: int) -> Probe:
+    """Return the probe of one run: `count` stimuli from the training images, see `stimuli`."""
+    train = evaluator.dataset.train
+    count = min(count, len(train))
+    pool = stimuli.pool(count, len(train), seed)
+    normalise = normaliser(evaluator.dataset, evaluator.compute.device)
+    device = evaluator.compute.device
+    network = evaluator.prototype.network()
+    evaluator.compute.place(network).eval()
+    task, answers = evaluator.task, []
+    with torch.no_grad():
+        for part in np.array_split(pool, -(-len(pool) // LEAST_IMAGES)):
+            images = torch.from_numpy(train.images[part]).to(device)
+            answers.append(network(normalise(images)).float().cpu().numpy())
+    margins = task.margins(np.concatenate(answers))
+    chosen = pool[stimuli.choose(task.strata(train, pool), margins, count, seed)]
+    images = normalise(torch.from_numpy(train.images[chosen]).to(device))
+    targets = task.targets(train, device)(torch.from_numpy(chosen))
+    return Probe(evaluator.prototype.coupling, images, targets, task, network)

@@ -1,0 +1,201 @@
+"""The end of a run: finalists certified, exported, timed beside the prototype, described.
+
+    certify     each network scored once on the test split, through the ledger
+    export      ONNX, compared with the network's own outputs
+    latency     all files in turns in one session
+    cards       one a network, then the networks' folders, then result.json
+
+The order matters: names and choice are settled on the search split before the test split is
+touched, and `result.json` appears last, so a run that has one is whole.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gensynth.atomic_files import file_sha256, json_bytes
+from gensynth.bench.latency import Latency, measure, ratio
+from gensynth.data.views import normaliser
+from gensynth.errors import DeviceError, ExportError
+from gensynth.export import export_network
+from gensynth.goals.certificate import Certificate, certify
+from gensynth.goals.ledger import Ledger
+from gensynth.graph.files import CARD_FILE, GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
+from gensynth.network.module import Network
+from gensynth.progress import Listener
+from gensynth.run_files import FINALISTS, LATENCY_FILE, PROTOTYPE, RESULT_FILE
+from gensynth.runs.cards import Entrant, Origin, card_of, ratios_of, setting_of
+from gensynth.runs.folder import RunFolder
+from gensynth.runs.full_distillation import ATTEMPTS, FullDistillation, read_network
+from gensynth.runs.prepare import Job
+
+PARITY_IMAGES = 64
+
+
+def entrants(run: RunFolder, job: Job, chosen: list[FullDistillation]) -> list[Entrant]:
+    """Return the prototype and the finalists, named in the order in which they were chosen."""
+    network = job.prototype.network()
+    job.evaluator.compute.place(network).eval()
+    name = job.prototype.graph.name
+    found = [Entrant(name, PROTOTYPE, network, job.search_score, None)]
+    for index, one in enumerate(chosen):
+        network = read_network(run, one.name, job)
+        origin = Origin(one.seed, one.generator_sha256, one.name, one.predicted)
+        name, source = f"FermiNet-{letters(index)}", f"{ATTEMPTS}/{one.name}"
+        found.append(Entrant(name, source, network, one.score, origin))
+    return found
+
+
+def letters(index: int) -> str:
+    """Return A, B, ..., Z, AA, AB, ... for 0, 1, ..., 25, 26, 27, ..."""
+    head, last = divmod(index, 26)
+    return (letters(head - 1) if head else "") + chr(ord("A") + last)
+
+
+def certify_all(run: RunFolder, job: Job, found: list[Entrant]) -> list[Certificate]:
+    """Score every network on the test split, each at most once in the run's life."""
+    sharing = max(1, len(found) - 1)
+    return [
+        certificate_of(run, job, one.network, run.path / one.source / WEIGHTS_FILE, sharing)
+        for one in found
+    ]
+
+
+def certificate_of(
+    run: RunFolder, job: Job, network: Network, weights: Path, sharing: int
+) -> Certificate:
+    """Score one network on the test split through the run's ledger, and certify it.
+
+    Args:
+        run: whose ledger.
+        job: the run.
+        network: placed.
+        weights: its weights file, whose hash is the network's name in the ledger.
+        sharing: networks certified together.
+    """
+    test = job.dataset.test
+    score = Ledger(run.ledger).score(
+        file_sha256(weights),
+        test.sha256,
+        lambda: job.evaluator.score(network, test),
+        metric=job.task.metric,
+        n=len(test),
+    )
+    return certify(score, job.requirements, sharing=sharing)
+
+
+def export_all(
+    run: RunFolder, job: Job, found: list[Entrant], listener: Listener
+) -> dict[str, dict[str, Any] | None]:
+    """Write each network's ONNX file beside its weights; return parity by name.
+
+    Parts that cannot be looked into are written by torch's exporter. Where it cannot write one of
+    them, or what it writes does not compute the same, the run has no ONNX files: None for every
+    network, and the listener hears why.
+
+    Raises:
+        ExportError: if a network without such parts cannot be written, or a file not stored.
+    """
+    images = torch.from_numpy(job.dataset.search.images[:PARITY_IMAGES])
+    normalised = normaliser(job.dataset)(images)
+    files = {entrant.name: run.path / entrant.source / ONNX_FILE for entrant in found}
+    parities: dict[str, dict[str, Any] | None] = {}
+    for entrant in found:
+        try:
+            parity = export_network(entrant.network, normalised, files[entrant.name])
+        except ExportError as error:
+            opaque = any(vertex.op == "opaque" for vertex in entrant.network.graph.vertices)
+            if not opaque or isinstance(error.__cause__, OSError):
+                raise ExportError(f"{entrant.name}: {error}") from error
+            listener.note(f"no ONNX files: {entrant.name}: {error}")
+            for file in files.values():
+                file.unlink(missing_ok=True)
+            return dict.fromkeys(files)
+        parities[entrant.name] = {**asdict(parity), "relative": parity.relative}
+    return parities
+
+
+def time_all(
+    run: RunFolder, job: Job, found: list[Entrant], listener: Listener
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]:
+    """Time all ONNX files in turns and keep every run of them in the run folder.
+
+    A part that cannot be looked into may not take the noise that networks are timed on. Then, and
+    where there are no files, nothing is timed.
+
+    Returns:
+        (records, ratios prototype / network with their intervals), by name.
+    """
+    files = [run.path / entrant.source / ONNX_FILE for entrant in found]
+    if not all(file.exists() for file in files):
+        return {}, {}
+    config = job.config.latency
+    try:
+        measured = measure(files, repeats=config.repeats, threads=config.threads)
+    except DeviceError as error:
+        if not job.prototype.opaque:
+            raise
+        listener.note(f"no latency: {error}")
+        return {}, {}
+    records = {
+        entrant.name: {**latency.record(), "network": entrant.name}
+        for entrant, latency in zip(found, measured, strict=True)
+    }
+    ratios = {
+        entrant.name: _ratio(measured[0], latency)
+        for entrant, latency in zip(found[1:], measured[1:], strict=True)
+    }
+    run.write_bytes(LATENCY_FILE, json_bytes({"networks": records, "ratios": ratios}))
+    return records, ratios
+
+
+def write_all(
+    run: RunFolder,
+    job: Job,
+    found: list[Entrant],
+    certificates: list[Certificate],
+    parities: Mapping[str, dict[str, Any] | None],
+    latencies: Mapping[str, dict[str, Any]],
+    ratios: Mapping[str, dict[str, float]],
+    *,
+    command: str | None,
+) -> None:
+    """Write the cards and the finalists' folders."""
+    first: dict[str, Any] | None = None
+    setting = setting_of(job, command)
+    for entrant, certificate in zip(found, certificates, strict=True):
+        folder = run.path / entrant.source
+        card = card_of(job, entrant, certificate, latencies.get(entrant.name))
+        card |= setting
+        card["parity"] = parities[entrant.name]
+        card["sha256"] = {
+            file: file_sha256(folder / file)
+            for file in (GRAPH_FILE, WEIGHTS_FILE, ONNX_FILE)
+            if (folder / file).exists()
+        }
+        if first is None:
+            first = card
+            run.write_bytes(f"{PROTOTYPE}/{CARD_FILE}", json_bytes(card))
+            continue
+        card["ratios"] = ratios_of(first, card, ratios.get(entrant.name))
+        files = {file: (folder / file).read_bytes() for file in card["sha256"]}
+        files[CARD_FILE] = json_bytes(card)
+        run.write_folder(f"{FINALISTS}/{entrant.name}", files)
+
+
+def finish(run: RunFolder, job: Job, found: list[Entrant], seconds: Mapping[str, float]) -> None:
+    """Write result.json, which says that the run is whole."""
+    document = {
+        "finalists": [entrant.name for entrant in found if entrant.origin is not None],
+        "requirements": [r.text for r in job.requirements],
+        "seconds": {phase: round(s, 3) for phase, s in seconds.items()},
+    }
+    run.write_bytes(RESULT_FILE, json_bytes(document))
+
+
+def _ratio(prototype: Latency, network: Latency) -> dict[str, float]:
+    found = ratio(prototype, network)
+    return {"value": found.value, "low": found.low, "high": found.high}

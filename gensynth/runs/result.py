@@ -1,0 +1,235 @@
+"""What a finished run shows: its prototype and finalists, read back from their cards.
+
+Everything a table needs stands in the run folder's cards and journal, so a run shows the
+same on the day it ends and years later, and nothing here imports torch.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gensynth.errors import RunError
+from gensynth.goals.certificate import Certificate
+from gensynth.goals.requirements import parse
+from gensynth.goals.score import Score, read_score
+from gensynth.goals.verdicts import Verdict
+from gensynth.graph.files import CARD_FILE
+from gensynth.run_files import FINALISTS, PROTOTYPE, RESULT_FILE, is_finished
+from gensynth.runs.folder import RunFolder
+
+CARD_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class LatencyFigures:
+    """The median latency of one network, with its 95 % interval.
+
+    Attributes:
+        p50_ms, low_ms, high_ms: of one run of `batch` images.
+        device, runtime: where and by what it was run.
+        threads: of the runtime.
+        batch: images a run.
+        n: timed runs.
+    """
+
+    p50_ms: float
+    low_ms: float
+    high_ms: float
+    device: str
+    runtime: str
+    threads: int
+    batch: int
+    n: int
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """How much better than its prototype a network is; above 1, or above 0 for the gain.
+
+    Attributes:
+        params, macs, latency: prototype / network.
+        information_density: network / prototype.
+        netscore_gain: network - prototype, in points.
+        latency_low, latency_high: 95 % interval of the latency ratio, of one session.
+    """
+
+    params: float
+    macs: float
+    information_density: float
+    netscore_gain: float
+    latency: float | None
+    latency_low: float | None
+    latency_high: float | None
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """One network of a finished run: the prototype, or a certified FermiNet.
+
+    Attributes:
+        name: "FermiNet-A", "-B", ... by utility on the search split; the prototype's own.
+        folder: its files.
+        seed: s; None for the prototype.
+        costs: exact ones by name.
+        certificate: of the test split.
+        search_score: on the search split.
+        utility, information_density, netscore: at the certificate's point value.
+        latency: None where it was not measured.
+        ratios: to the prototype; None for the prototype itself.
+        verdicts: by requirement, as certified.
+        point_verdicts: by requirement, of the point values: the paper's own criterion.
+    """
+
+    name: str
+    folder: Path
+    seed: int | None
+    costs: Mapping[str, float]
+    certificate: Certificate
+    search_score: Score
+    utility: float
+    information_density: float
+    netscore: float
+    latency: LatencyFigures | None
+    ratios: Ratios | None
+    verdicts: Mapping[str, Verdict]
+    point_verdicts: Mapping[str, Verdict]
+
+    @property
+    def params(self) -> int:
+        """Parameters, exactly."""
+        return int(self.costs["params"])
+
+    @property
+    def macs(self) -> int:
+        """MACs, exactly."""
+        return int(self.costs["macs"])
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    Attributes:
+        path: of its folder.
+        prototype: what all were learned from.
+        finalists: the best utility on the search split first.
+        requirements: as written.
+        journal: one line a cycle, from cycle 1.
+        seconds: wall time by phase, over all sessions of the run.
+    """
+
+    path: Path
+    prototype: Finalist
+    finalists: tuple[Finalist, ...]
+    requirements: tuple[str, ...]
+    journal: tuple[Mapping[str, Any], ...]
+    seconds: Mapping[str, float]
+
+
+def read_result(path: Path) -> Result:
+    """Read a finished run.
+
+    Raises:
+        RunError: if there is no run, it is not finished, or a card of it is damaged.
+    """
+    run = RunFolder.open(path, lock=False)
+    if not is_finished(path):
+        raise RunError(f"{path} has no finalists yet; go on with: gensynth synth --resume {path}")
+    document = _read(path / RESULT_FILE)
+    try:
+        return Result(
+            path=path,
+            prototype=read_finalist(path / PROTOTYPE),
+            finalists=tuple(read_finalist(path / FINALISTS / n) for n in document["finalists"]),
+            requirements=tuple(document["requirements"]),
+            journal=tuple(entry for entry in run.read_journal() if entry["cycle"] > 0),
+            seconds=document["seconds"],
+        )
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{path / RESULT_FILE} is damaged: {error!r}") from error
+
+
+def read_finalist(folder: Path) -> Finalist:
+    """Read a network's card.
+
+    Raises:
+        RunError: if it is absent, damaged or of another format.
+    """
+    card = _read(folder / CARD_FILE)
+    if card.get("format") != CARD_FORMAT:
+        raise RunError(
+            f"{folder / CARD_FILE} has format {card.get('format')}, this version reads "
+            f"{CARD_FORMAT}"
+        )
+    try:
+        requirements = card["requirements"]
+        return Finalist(
+            name=card["name"],
+            folder=folder,
+            seed=card["seed"],
+            costs={k: v for k, v in card["costs"].items() if not isinstance(v, str)},
+            certificate=read_certificate(card["certificate"]),
+            search_score=read_score(card["search"], card["certificate"]["metric"]),
+            utility=card["scores"]["utility"],
+            information_density=card["scores"]["information_density"],
+            netscore=card["scores"]["netscore"],
+            latency=_latency(card["latency"]),
+            ratios=_ratios(card["ratios"]),
+            verdicts={r["text"]: Verdict(r["certified"]) for r in requirements},
+            point_verdicts={r["text"]: Verdict(r["point"]) for r in requirements},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{folder / CARD_FILE} is damaged: {error!r}") from error
+
+
+def read_certificate(document: Mapping[str, Any]) -> Certificate:
+    """Read a certificate that `Certificate.to_document` wrote; bounds are worked out again."""
+    text = document["requirement"]
+    return Certificate(
+        score=read_score(document, document["metric"]),
+        requirement=None if text is None else parse(text),
+        confidence=document["confidence"],
+        sharing=document["sharing"],
+    )
+
+
+def _latency(document: Mapping[str, Any] | None) -> LatencyFigures | None:
+    if document is None:
+        return None
+    return LatencyFigures(
+        p50_ms=document["p50_ms"],
+        low_ms=document["p50_low_ms"],
+        high_ms=document["p50_high_ms"],
+        device=document["device"],
+        runtime=document["runtime"],
+        threads=document["threads"],
+        batch=document["batch"],
+        n=document["n"],
+    )
+
+
+def _ratios(document: Mapping[str, Any] | None) -> Ratios | None:
+    if document is None:
+        return None
+    latency = document["latency"] or {}
+    return Ratios(
+        params=document["params"],
+        macs=document["macs"],
+        information_density=document["information_density"],
+        netscore_gain=document["netscore_gain"],
+        latency=latency.get("value"),
+        latency_low=latency.get("low"),
+        latency_high=latency.get("high"),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(path.read_bytes())
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}") from error
+    return document

@@ -1,0 +1,219 @@
+"""The greedy descent from the prototype to a network that its cost limits allow.
+
+Many networks descend side by side as rows of arrays. Each gives up, move by move, whatever
+loses least gain for the relative cost it saves, until every target itself holds; then it
+takes back what still fits. Nothing is assumed of the costs: savings are exact differences.
+
+A move narrows a group, removes a block or gives one convolution another operator; what is
+taken back are channels, and operators that lose less.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gensynth.search.theta import Draw, Theta, grid
+from gensynth.space.points import Points
+from gensynth.space.space import Space
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What must hold before the descent stops.
+
+    Attributes:
+        limits: (costs,) inclusive; inf where a cost is free.
+        log_cost: (networks,) the mean log of the exact costs relative to the prototype.
+        exact: (costs,) bool, which costs the mean is over.
+    """
+
+    limits: np.ndarray
+    log_cost: np.ndarray
+    exact: np.ndarray
+
+    def unmet(self, costs: np.ndarray, prototype: np.ndarray) -> np.ndarray:
+        """Return which costs must still fall: (networks, costs), bool."""
+        mean = np.log(costs / prototype)[..., self.exact].mean(axis=-1)
+        target = self.log_cost.reshape(-1, *[1] * (costs.ndim - 2))
+        return (costs > self.limits) | ((mean > target)[..., None] & self.exact)
+
+    def excess(self, costs: np.ndarray, prototype: np.ndarray) -> np.ndarray:
+        """Return by how much the worst cost must still fall: (networks,), a log ratio."""
+        over_limit = (np.log(costs) - np.log(self.limits)).max(axis=1)
+        over_budget = np.log(costs / prototype)[:, self.exact].mean(axis=1) - self.log_cost
+        return np.maximum(np.maximum(over_limit, over_budget), 0.0)
+
+
+class Gains:
+    """Gains of many networks, tabulated.
+
+    Attributes:
+        values: (networks, groups, widest + 1), f_g(k).
+        blocks: (networks, blocks), of a block that is there.
+        losses: (networks, sites, 1 + words), of a convolution with another operator.
+    """
+
+    def __init__(self, space: Space, thetas: list[Theta], draws: list[Draw]) -> None:
+        widest = int(space.sizes.max(initial=1))
+        groups = len(space.sizes)
+        steps = np.zeros((len(thetas), groups, widest + 1))
+        tilt = np.stack(
+            [t.directions @ (np.exp(t.tilt) * d.xi) for t, d in zip(thetas, draws, strict=True)]
+        )
+        offsets = np.stack([t.offset for t in thetas]) + tilt[:, :groups]
+        sharpness = np.array([t.sharpness for t in thetas])[:, None]
+        curvature = np.array([t.curvature for t in thetas])[:, None]
+        noises = np.stack([d.noise for d in draws])
+        start = 0
+        for g, size in enumerate(space.sizes):
+            u = grid([t.u[g] for t in thetas]) + noises[:, start : start + size]
+            best_first = -np.sort(-grid(u), axis=1)  # (networks, size)
+            returns = curvature * np.log(size / np.arange(1, size + 1))
+            log_step = sharpness * best_first + returns + offsets[:, g : g + 1]
+            steps[:, g, 1 : size + 1] = np.exp(log_step)
+            start += int(size)
+        self.values = grid(np.cumsum(steps, axis=2) * 2.0**10)  # (networks, groups, widest + 1)
+        ends = np.cumsum([groups, len(space.coupling.blocks), len(space.sites)])
+        _, of_block, of_site, of_word = np.split(tilt, ends, axis=1)
+        blocks = np.stack([t.block for t in thetas]) + of_block
+        self.blocks = grid(np.exp(blocks) * 2.0**10)
+        losses = np.stack([t.operator + t.word for t in thetas])
+        losses = np.exp(losses + of_site[:, :, None] + of_word[:, None, :])
+        self.losses = np.pad(grid(losses * 2.0**10), ((0, 0), (0, 0), (1, 0)))  # dense: none
+
+    def at(self, widths: np.ndarray) -> np.ndarray:
+        """Return (networks, groups) gains at these widths."""
+        return np.take_along_axis(self.values, widths[:, :, None], axis=2)[:, :, 0]
+
+    def lost(self, operators: np.ndarray) -> np.ndarray:
+        """Return (networks, sites) losses of these operators."""
+        return np.take_along_axis(self.losses, operators[:, :, None].astype(int), axis=2)[:, :, 0]
+
+
+class Descent:
+    """Many greedy descents side by side."""
+
+    def __init__(self, space: Space, gains: Gains, targets: Targets) -> None:
+        self.space, self.gains, self.targets = space, gains, targets
+        whole = space.whole(len(gains.values))
+        self.widths, self.kept_blocks = whole.widths, whole.kept_blocks
+        self.operators = space.chosen(whole).copy()
+        self._excess = targets.excess(space.costs(whole), space.prototype)
+
+    def run(self) -> Points:
+        """Descend until every target holds, then take back what fits."""
+        while self._descend():
+            pass
+        while self._take_back():
+            pass
+        return self._points()
+
+    def _points(self) -> Points:
+        return Points(
+            self.widths, self.kept_blocks, self.operators if len(self.space.sites) else None
+        )
+
+    def _descend(self) -> bool:
+        """Make the cheapest moves of every network that still costs too much.
+
+        Far from the target several moves are made at once, and wide groups give up more
+        channels in one; close to it, one aligned step at a time.
+        """
+        space, points, steps = self.space, self._points(), self._narrowing()
+        costs, width_saved, block_saved = space.moves(points, steps)
+        unmet = self.targets.unmet(costs, space.prototype)
+        if not unmet.any():
+            return False
+        urgency = unmet / costs  # a saving counts relative to what is there
+        saved = np.concatenate([width_saved, block_saved], axis=1) @ urgency[:, :, None]
+        lost = self.gains.at(self.widths) - self.gains.at(self.widths - steps)
+        lost = np.concatenate([lost, self._block_losses(points)], axis=1)
+        ratios = _ratios(lost, saved[:, :, 0])  # (networks, groups + blocks)
+        switched = self.operators
+        if len(space.sites):
+            switched, switching = self._switches(points, urgency)
+            ratios = np.concatenate([ratios, switching], axis=1)  # sites behind
+            # Grouped convolutions cost the same at several widths: over such steps for nothing.
+            stuck = ~np.isfinite(ratios).any(axis=1)
+            onward = stuck[:, None] & (steps > 0) & space.living(points)
+            ratios[:, : steps.shape[1]][onward] = lost[:, : steps.shape[1]][onward]
+        self._excess = self.targets.excess(costs, space.prototype)
+        count = np.maximum(1, (self._excess * ratios.shape[1] / 4).astype(int))
+        ranks = ratios.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+        unfinished = np.asarray(unmet.any(axis=1))[:, None]
+        chosen = (ranks < count[:, None]) & np.isfinite(ratios) & unfinished
+        ends = np.cumsum([len(space.sizes), len(space.coupling.blocks)])
+        narrowed, removed, replaced = np.split(chosen, ends, axis=1)
+        self.widths = self.widths - steps * narrowed
+        self.kept_blocks = self.kept_blocks & ~removed
+        gone = (~self.kept_blocks[:, None, :] & space.site_owners).any(axis=2)
+        self.operators = np.where(gone, 0, np.where(replaced, switched, self.operators))
+        return bool(chosen.any())
+
+    def _switches(self, points: Points, urgency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the best other operator of every site, and its ratio: (networks, sites) each."""
+        saved = self.space.operator_savings(points)
+        saved = np.where(np.isfinite(saved), saved, 0.0) @ urgency[:, None, :, None]
+        lost = self.gains.losses - self.gains.lost(self.operators)[:, :, None]
+        ratios = _ratios(lost, saved[..., 0])  # (networks, sites, 1 + words)
+        return ratios.argmin(axis=2).astype(np.int8), ratios.min(axis=2)
+
+    def _narrowing(self) -> np.ndarray:
+        """Return how many channels the next move takes away from each group."""
+        step, sizes = self.space.round_to, self.space.sizes
+        steps = np.maximum(1, (self._excess[:, None] * sizes / (8 * step)).astype(np.int64))
+        narrower = ((self.widths - 1) // step - (steps - 1)) * step
+        return self.widths - np.maximum(narrower, self.space.floors)
+
+    def _widening(self) -> np.ndarray:
+        step = self.space.round_to
+        wider = np.minimum((self.widths // step + 1) * step, self.space.sizes)
+        return wider - self.widths
+
+    def _block_losses(self, points: Points) -> np.ndarray:
+        """Return what each block's removal loses, its inner groups included.
+
+        What its convolutions have lost already is not lost again.
+        """
+        within = self.gains.at(self.widths) * self.space.living(points)
+        losses: np.ndarray = self.gains.blocks + within @ self.space.owners
+        if len(self.space.sites):
+            losses = losses - self.gains.lost(self.operators) @ self.space.site_owners
+        return losses
+
+    def _take_back(self) -> bool:
+        """Take back what is most worthwhile of every network in which something still fits."""
+        space, points = self.space, self._points()
+        steps = self._widening()
+        added = -space.width_savings(points, -steps)  # (networks, groups, costs)
+        gained = self.gains.at(self.widths + steps) - self.gains.at(self.widths)
+        gained = np.where((steps > 0) & space.living(points), gained, 0.0)
+        groups = added.shape[1]
+        if len(space.sites):
+            options = -space.operator_savings(points)
+            better = self.gains.lost(self.operators)[:, :, None] - self.gains.losses
+            better = np.where(space.sites.allowed, better, 0.0)
+            added = np.concatenate(
+                [added, options.reshape(len(points), -1, len(space.names))], axis=1
+            )
+            gained = np.concatenate([gained, better.reshape(len(points), -1)], axis=1)
+        fits = ~self.targets.unmet(space.costs(points)[:, None] + added, space.prototype).any(
+            axis=2
+        )
+        spent = np.maximum((added / space.prototype).sum(axis=2), 1e-12)
+        worth = np.where(fits & (gained > 0), gained / spent, -1.0)
+        rows = np.flatnonzero(worth.max(axis=1, initial=-1.0) > 0)
+        if len(rows) == 0:
+            return False
+        choice = worth[rows].argmax(axis=1)
+        wider = choice < groups
+        self.widths[rows[wider], choice[wider]] += steps[rows[wider], choice[wider]]
+        if len(space.sites):
+            site, operator = np.divmod(choice[~wider] - groups, self.gains.losses.shape[2])
+            self.operators[rows[~wider], site] = operator
+        return True
+
+
+def _ratios(lost: np.ndarray, saved: np.ndarray) -> np.ndarray:
+    """Return gain lost per cost saved; infinite where nothing is saved."""
+    return np.divide(lost, saved, out=np.full_like(lost, np.inf), where=saved > 0)

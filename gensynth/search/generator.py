@@ -1,0 +1,156 @@
+"""The generator G(s; theta): from parameters and a seed to a network's graph.
+
+A network's worth is modelled as a sum of *gains*: each coupled group earns for the
+channels it keeps, each residual block for being there, and a convolution loses by having
+another operator. A seed tilts all of these together, along learned directions. From the
+prototype downward the generator gives up whatever loses least gain for the cost it saves,
+until every cost requirement itself holds, and then takes back what still fits. Parameters
+and MACs are exact at every step, so cost requirements hold for every seed by construction;
+accuracy is the inquisitor's to predict.
+
+The gain of group g at width k, the best k channels kept, is
+
+    f_g(k) = exp(offset[g] + direction[g] . (exp(tilt) * xi)) * sum over j <= k of
+                 exp(sharpness * u[g, (j)]) * (n_g / j) ^ curvature
+
+with u the log-saliency of its channels in descending order and xi the seed's normal draw.
+Its steps shrink as k grows, so f_g is concave and the greedy descent is sound. Operator o
+at site s loses exp(operator[s, o] + word[o] + its and the word's tilts), dense nothing.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gensynth.graph.graph import Graph
+from gensynth.search.descent import Descent, Gains, Targets
+from gensynth.search.theta import GRID, Theta, draw, grid
+from gensynth.space.points import Points
+from gensynth.space.space import Space
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A learned generator: it needs the prototype's graph, and no weights.
+
+    Attributes:
+        space: the networks it can express.
+        theta: its parameters.
+        limits: largest allowed cost by name, see `Space.names`; costs not named are free.
+    """
+
+    space: Space
+    theta: Theta
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.space.check_reachable(dict(self.limits))
+
+    def points(self, seeds: list[int] | range, theta: Theta | None = None) -> Points:
+        """Return the networks of many seeds at once, as points of the space."""
+        return self.points_of([theta or self.theta] * len(seeds), list(seeds))
+
+    def points_of(self, thetas: list[Theta], seeds: list[int]) -> Points:
+        """Return one network for each pair of parameters and seed."""
+        gains = Gains(self.space, thetas, [draw(self.theta, s) for s in seeds])
+        descent = Descent(self.space, gains, self._targets(thetas, seeds))
+        return descent.run()
+
+    def generate(self, seed: int) -> Graph:
+        """Return the network N_s of one seed.
+
+        The graph depends on the parameters and the seed alone, byte for byte.
+        """
+        return self.graph(self.points([seed]), 0, seed)
+
+    def graph(self, points: Points, index: int, seed: int) -> Graph:
+        """Return the graph of one of many points that came from `points`."""
+        selection = self.space.selection(points, index, self.ranking(seed))
+        return self.space.coupling.apply(selection)
+
+    def ranking(self, seed: int) -> list[np.ndarray]:
+        """Return each group's channels, the first to be kept first, as a seed sees them."""
+        noise = draw(self.theta, seed).noise
+        ends = np.cumsum([len(u) for u in self.theta.u], dtype=int)
+        return [
+            np.argsort(-grid(u + noise[end - len(u) : end]), kind="stable")
+            for u, end in zip(self.theta.u, ends, strict=True)
+        ]
+
+    def to_json(self) -> str:
+        """Return parameters and limits as text; the prototype's graph is kept beside it."""
+        theta = self.theta
+        names = [group.name for group in self.space.coupling.groups]
+        document: dict[str, Any] = {
+            "format": FORMAT,
+            "prototype": self.space.coupling.graph.sha256,
+            "align": self.space.round_to,
+            "limits": dict(self.limits),
+            "u": {n: u.tolist() for n, u in zip(names, theta.u, strict=True)},
+            "offset": theta.offset.tolist(),
+            "block": theta.block.tolist(),
+            "directions": theta.directions.tolist(),
+            "tilt": theta.tilt.tolist(),
+            "sharpness": theta.sharpness,
+            "curvature": theta.curvature,
+            "budget": list(theta.budget),
+        }
+        if len(self.space.sites):
+            document["operators"] = list(self.space.sites.words)
+            document["operator"] = theta.operator.tolist()
+            document["word"] = theta.word.tolist()
+        return json.dumps(document, indent=1, sort_keys=True) + "\n"
+
+    @staticmethod
+    def from_json(text: str, space: Space) -> "Generator":
+        """Read a generator that `to_json` wrote for the same prototype.
+
+        Raises:
+            ValueError: if it belongs to another prototype or to other operators, or is of
+                another format.
+        """
+        document: dict[str, Any] = json.loads(text)
+        if document["format"] != FORMAT:
+            raise ValueError(f"generator has format {document['format']}, not {FORMAT}")
+        if document["prototype"] != space.coupling.graph.sha256:
+            raise ValueError("this generator was learned for another prototype")
+        sites = space.sites
+        if tuple(document.get("operators", ())) != sites.words:
+            raise ValueError("this generator was learned for other operators")
+        names = [group.name for group in space.coupling.groups]
+        return Generator(
+            space,
+            Theta(
+                u=tuple(np.array(document["u"][name]) for name in names),
+                offset=np.array(document["offset"]),
+                block=np.array(document["block"]),
+                directions=np.array(document["directions"]).reshape(
+                    len(names) + len(document["block"]) + len(sites) + len(sites.words), -1
+                ),
+                tilt=np.array(document["tilt"]),
+                sharpness=document["sharpness"],
+                curvature=document["curvature"],
+                budget=(document["budget"][0], document["budget"][1]),
+                operator=np.array(document.get("operator", ())).reshape(
+                    len(sites), len(sites.words)
+                ),
+                word=np.array(document.get("word", ())),
+            ),
+            document["limits"],
+        )
+
+    def _targets(self, thetas: list[Theta], seeds: list[int]) -> "Targets":
+        limits = self.space.limits_of(dict(self.limits))
+        shares = [
+            min(0.0, t.budget[0] + t.budget[1] * draw(t, s).budget)
+            for t, s in zip(thetas, seeds, strict=True)
+        ]
+        exact = self.space.exact
+        smallest = self.space.costs(self.space.smallest())[0]
+        floor = np.log(smallest / self.space.prototype)[exact].mean()
+        return Targets(limits, np.maximum(grid(np.array(shares)), floor + GRID), exact)

@@ -1,0 +1,143 @@
+"""The cycle: a generator and an inquisitor that learn from each other's work.
+
+    G_0, I_0 from phi, U, 1_r                          `initialise`
+    for k = 0, 1, 2, ...                               `synthesise`
+        s_k      the best of some promising seeds, untrained networks probed
+        N        = G_k(s_k)
+        U, 1_r   of N, after a short distillation
+        Y        responses of N's vertices and edges
+        I_k+1    from Y, U and 1_r
+        G_k+1    = G_k + Delta theta_G(I_k+1)
+
+A `State` is everything that a cycle changes. It is kept after every cycle, and the next one
+depends on it and on counter-based randomness alone, so a killed run resumes to the same end.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from gensynth.probing.operator_probe import switching_nats
+from gensynth.probing.probe import Probe
+from gensynth.randomness import stream
+from gensynth.search import evolution
+from gensynth.search.acquisition import shortlist, worth
+from gensynth.search.cycle import Cycle, Laps, Settings, State, record
+from gensynth.search.generator import Generator
+from gensynth.search.importance import first_importance
+from gensynth.search.inquisitor import SHORT, Inquisitor, Observation
+from gensynth.search.theta import initial_theta
+from gensynth.space.space import Space
+from gensynth.training.evaluator import Evaluator
+
+DIRECTION_SCALE = 0.9
+"""First spread of what a seed's directions add to a log-gain."""
+
+FIRST_PENALTY = 20.0
+"""First mu of violating the requirement, in units of U a unit of probability."""
+
+
+def initialise(settings: Settings, evaluator: Evaluator, probe: Probe, space: Space) -> State:
+    """Return G_0, I_0 and W_0 from the prototype, the utility and the requirements."""
+    network = evaluator.prototype.network()
+    evaluator.compute.place(network)
+    seed = _number(settings.seed, "draws", 0)
+    importance = first_importance(probe(network, seed=seed))
+    operator_loss = None
+    if len(space.sites):
+        operator_loss = switching_nats(evaluator, probe, space.sites, seed)
+        importance = replace(importance, operator_nats=operator_loss)
+    theta = initial_theta(
+        space,
+        importance.log_saliency(),
+        importance.block_nats,
+        seed=settings.seed,
+        directions=settings.search.directions,
+        spread=DIRECTION_SCALE,
+        budget=_first_budget(settings, space),
+        operator_loss=operator_loss,
+    )
+    generator = Generator(space, theta, settings.limits)
+    weights = dict(evaluator.prototype.weights)
+    state = State(0, generator, Inquisitor(space, importance), weights, FIRST_PENALTY, theta)
+    for round_ in range(settings.warmup):
+        seed = _number(settings.seed, "warm-up", round_)
+        network = evaluator.inherit(generator.generate(seed), state.weights)
+        evaluator.distil(network, settings.recipe, first_epoch=round_)
+        absorbed = evaluator.absorb(state.weights, network, settings.reptile_rate)
+        state = replace(state, weights=absorbed)
+    return state
+
+
+def synthesise(
+    settings: Settings,
+    evaluator: Evaluator,
+    probe: Probe,
+    state: State,
+    *,
+    keep: Callable[[State, Cycle], State],
+) -> State:
+    """Run the cycles that are left, and return the state after the last.
+
+    Args:
+        settings: what is asked.
+        evaluator: that trains and scores.
+        probe: that observes.
+        state: from `initialise`, or the last that was kept.
+        keep: called after every cycle with the state before it and its record; returns the
+            state to go on from, which may know more than the cycle did.
+    """
+    while state.cycle < settings.search.cycles:
+        state = keep(state, run_cycle(settings, evaluator, probe, state))
+    return state
+
+
+def run_cycle(settings: Settings, evaluator: Evaluator, probe: Probe, state: State) -> Cycle:
+    """Run one cycle; its record holds the state that it leaves."""
+    laps, space = Laps(), state.generator.space
+    candidates = shortlist(settings, state)
+    points = space.points([c.points[0] for c in candidates])
+    laps.lap("generate")
+    nats = [probe.divergence(evaluator.inherit(c.graph, state.weights)) for c in candidates]
+    inquisitor = state.inquisitor.hear(points, nats, state.cycle)
+    laps.lap("probe")
+    chosen = candidates[int(worth(settings, state, inquisitor, points).argmax())]
+    predicted = inquisitor.interval(chosen.points, SHORT)
+    laps.lap("generate")
+
+    network = evaluator.inherit(chosen.graph, state.weights)
+    evaluator.distil(network, settings.recipe, first_epoch=settings.first_epoch(state.cycle))
+    laps.lap("train")
+    score = evaluator.score(network, evaluator.dataset.search)
+    laps.lap("evaluate")
+    responses = probe(network, seed=_number(settings.seed, "draws", state.cycle + 1))
+    laps.lap("probe")
+
+    inquisitor = inquisitor.observe(Observation(chosen.points[0], SHORT, score))
+    inquisitor = inquisitor.consolidate(chosen.points, responses)
+    theta, outlook = evolution.improve(
+        state.generator, inquisitor, settings.objective, penalty=state.penalty,
+        anchor=state.anchor, seed=settings.seed, cycle=state.cycle,
+    )  # fmt: skip
+    weights = evaluator.absorb(state.weights, network, settings.reptile_rate)
+    after = State(
+        state.cycle + 1, replace(state.generator, theta=theta), inquisitor, weights,
+        settings.next_penalty(state.penalty, outlook.violation), state.anchor,
+    )  # fmt: skip
+    laps.lap("learn")
+    return record(settings, chosen, predicted, score, responses, outlook, after, laps.seconds)
+
+
+def _first_budget(settings: Settings, space: Space) -> tuple[float, float]:
+    """Return mean and spread of the seeds' log cost at first: the limits', or a half without."""
+    if not settings.free_budget:
+        return 0.0, 0.0
+    limits = space.limits_of(settings.limits)[space.exact]
+    if not np.isfinite(limits).any():
+        return float(np.log(0.5)), 0.1
+    return float(np.log(np.minimum(1.0, limits / space.prototype[space.exact])).mean()), 0.1
+
+
+def _number(seed: int, purpose: str, index: int) -> int:
+    return int(stream(seed, purpose, index).integers(0, 2**31))

@@ -1,0 +1,117 @@
+"""What can be changed in a network, what cannot and why, before anything is trained.
+
+Only a network's structure is looked at, so untrained weights do. What it then costs to learn
+a generator, and what can be reached, is said by `forecast`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from gensynth.graph.cost import Cost, vertex_costs
+from gensynth.graph.graph import Graph, Vertex
+from gensynth.prototypes import create
+from gensynth.space.blocks import Block
+from gensynth.space.coupling import Coupling, Frozen, Group, couple
+from gensynth.space.operator_choices import Sites
+from gensynth.space.placement import WORDS
+from gensynth.trace import trace
+
+CIFAR = (3, 32, 32)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The freedom and the cost of every part of a network.
+
+    Attributes:
+        graph: the network's.
+        costs: of every vertex, by name.
+        groups: coupled channels that can be resized.
+        written: for every vertex, the groups that its output holds channels of.
+        blocks: residual branches that can be removed.
+        frozen: channels that stay, with the reasons.
+        operators: for each operator the convolutions for which it may stand, for each
+            resolution the input if that may have it.
+        changeable: vertices that a network may lack, or whose input or output channels it
+            may have fewer of.
+    """
+
+    graph: Graph
+    costs: Mapping[str, Cost]
+    groups: tuple[Group, ...]
+    written: Mapping[str, tuple[str, ...]]
+    blocks: tuple[Block, ...]
+    frozen: tuple[Frozen, ...]
+    operators: Mapping[str, tuple[str, ...]]
+    changeable: frozenset[str]
+
+    @property
+    def cost(self) -> Cost:
+        """The whole network's."""
+        costs = self.costs.values()
+        return Cost(sum(c.params for c in costs), sum(c.macs for c in costs))
+
+    @property
+    def opaque(self) -> tuple[Vertex, ...]:
+        """The parts that stay as they are; their attribute `reason` says why."""
+        return tuple(vertex for vertex in self.graph.vertices if vertex.op == "opaque")
+
+    @property
+    def changeable_macs(self) -> int:
+        """MACs in vertices that can be changed."""
+        return sum(self.costs[name].macs for name in self.changeable)
+
+    @property
+    def changeable_macs_share(self) -> float:
+        """Share of the MACs in vertices that can be changed, in [0, 1]; 0 without MACs."""
+        total = self.cost.macs
+        return self.changeable_macs / total if total else 0.0
+
+
+def inspect(
+    name: str, shapes: Sequence[tuple[int, ...]] = (CIFAR,), *, classes: int = 10
+) -> Inspection:
+    """Make an untrained prototype and say what can be changed in it.
+
+    Args:
+        name: a built-in name, or `module:attribute` of the user's own.
+        shapes: of one input each, the batch left out; the first has the images' channels.
+        classes: number of classes that a factory is asked for.
+
+    Raises:
+        ConfigError: if no such prototype is known.
+        TraceError: if it cannot be read as a graph; it names the user's file and line.
+        PrototypeError: if it is no torch module, or does not take such inputs.
+    """
+    module = create(name, classes=classes, channels=shapes[0][0])
+    examples = tuple(torch.zeros(1, *shape) for shape in shapes)
+    return inspection(couple(trace(module, examples, name=name)))
+
+
+def inspection(coupling: Coupling) -> Inspection:
+    """Return the freedom and the cost of every part of a network."""
+    graph, ids = coupling.graph, coupling.channel_ids
+    group_of = {channel: group.name for group in coupling.groups for channel in group.channels}
+    written = {
+        name: tuple(dict.fromkeys(group_of[n] for n in found.tolist() if n in group_of))
+        for name, found in ids.items()
+    }
+    removable = {name for block in coupling.blocks for name in (block.name, *block.vertices)}
+    changeable = frozenset(
+        vertex.name
+        for vertex in graph.vertices
+        if vertex.name in removable or any(written[name] for name in (vertex.name, *vertex.inputs))
+    )
+    found = Sites(graph, WORDS)
+    return Inspection(
+        graph,
+        vertex_costs(graph),
+        coupling.groups,
+        written,
+        coupling.blocks,
+        coupling.frozen,
+        {word: found.standing(word) for word in WORDS},
+        changeable,
+    )

@@ -1,0 +1,21 @@
+"""What networks are trained for.
+
+    task                 Task: what a task is asked
+    classification       one class an image
+    label_information    what the values of a vertex say of the labels
+
+`open_task` reads the table [task] of a run file. Importing this package does not import torch.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gensynth.config import TaskConfig
+    from gensynth.tasks.task import Task
+
+
+def open_task(config: "TaskConfig") -> "Task":
+    """Return the task that a run file names."""
+    from gensynth.tasks.classification import Classification
+
+    return Classification(config.class_weights)

@@ -1,0 +1,109 @@
+"""One class an image: cross-entropy, divergence of softmax distributions, top-1 accuracy."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from gensynth.data.dataset import Dataset, Split
+from gensynth.data.views import Labels, Targets
+from gensynth.errors import ConfigError, DataError, PrototypeError
+from gensynth.goals.metrics import TOP1
+from gensynth.goals.score import Proportion
+from gensynth.graph.graph import Graph
+from gensynth.tasks.label_information import label_information
+from gensynth.tasks.task import Answer
+
+EVALUATED = 500
+"""Images that are evaluated at a time."""
+
+
+class Classification:
+    """Images of one class each.
+
+    Args:
+        class_weights: weight of each class in the loss, in label order; None weighs all alike.
+    """
+
+    metric = TOP1.name
+
+    def __init__(self, class_weights: tuple[float, ...] | None = None) -> None:
+        self._class_weights = class_weights
+
+    def check(self, graph: Graph, dataset: Dataset) -> None:
+        """Refuse what does not give one logit a class, and data of a single class."""
+        classes = len(dataset.classes)
+        if classes < 2:
+            raise DataError(f"{dataset.name} has one class; telling apart takes at least two")
+        if self._class_weights is not None and len(self._class_weights) != classes:
+            raise ConfigError(
+                f"class_weights in [task] must have one weight for each of {classes} classes, got "
+                f"{len(self._class_weights)}"
+            )
+        shapes = [graph[output].shape for output in graph.outputs]
+        if shapes != [(classes,)]:
+            raise PrototypeError(
+                f"prototype '{graph.name}' must give one logit for each of {classes} classes, got "
+                f"outputs of shape {', '.join(map(str, shapes))}"
+            )
+
+    def loss(self, outputs: Tensor, targets: Any) -> Tensor:
+        """Return the cross-entropy with the labels."""
+        weights = self._class_weights
+        if weights is None:
+            return F.cross_entropy(outputs, targets)
+        weight = torch.tensor(weights, dtype=torch.float32, device=outputs.device)
+        return F.cross_entropy(outputs, targets, weight=weight)
+
+    def divergence(self, outputs: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+        """Return KL(softmax(teacher / T) || softmax(outputs / T))."""
+        return F.kl_div(
+            F.log_softmax(outputs / temperature, dim=1),
+            F.log_softmax(teacher / temperature, dim=1),
+            log_target=True,
+            reduction="batchmean",
+        )
+
+    def sampled_score(self, outputs: Tensor, draws: Generator) -> Tensor:
+        """Return the log-softmax at a class drawn from it."""
+        log_p = F.log_softmax(outputs, dim=1)
+        with torch.no_grad():
+            drawn = torch.multinomial(log_p.exp().cpu(), 1, generator=draws).to(outputs.device)
+        return log_p.gather(1, drawn)[:, 0]
+
+    def evaluate(self, network: Answer, split: Split) -> Proportion:
+        """Return how many images get the class of their label."""
+        correct = 0
+        for images, labels in _batches(split):
+            found = network(images).argmax(dim=1).cpu().numpy()
+            correct += int((found == labels).sum())
+        return Proportion(self.metric, correct, len(split))
+
+    def targets(self, split: Split, device: str) -> Targets:
+        """Return the labels; no crop and no mirror image changes a class."""
+        return Labels(split, device)
+
+    def strata(self, split: Split, rows: np.ndarray) -> np.ndarray:
+        """Return the labels."""
+        labels: np.ndarray = split.labels[rows]
+        return labels
+
+    def margins(self, outputs: np.ndarray) -> np.ndarray:
+        """Return how much larger the largest logit is than the next."""
+        best_two = np.partition(outputs, -2, axis=1)[:, -2:]
+        margin: np.ndarray = best_two[:, 1] - best_two[:, 0]
+        return margin
+
+    def information(self, values: Tensor, targets: Any) -> float:
+        """Return what a linear reader of the channels' means finds out about the label."""
+        pooled = values.flatten(2).mean(2) if values.ndim > 2 else values
+        return label_information(pooled, targets)
+
+
+def _batches(split: Split) -> Iterator[tuple[Tensor, np.ndarray]]:
+    for start in range(0, len(split), EVALUATED):
+        rows = slice(start, start + EVALUATED)
+        yield torch.from_numpy(split.images[rows]), split.labels[rows]

@@ -1,0 +1,81 @@
+"""What a task is: what networks are trained for, and how they are judged.
+
+    loss              outputs and targets         -> what training lowers
+    divergence        a network's and a teacher's -> nats an image
+    sampled_score     outputs                     -> log p(y|x) of an answer y drawn from p(.|x)
+    evaluate          a network and a split       -> Score
+    targets           a split                     -> what belongs to its images, moved as they are
+    strata, margins   images                      -> which of them make good stimuli
+    information       a value and targets         -> nats that the one tells of the other
+
+Everything else in the package asks the task, and knows neither a class nor a metric's name.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Generator, Tensor
+
+from gensynth.data.dataset import Dataset, Split
+from gensynth.data.views import Targets
+from gensynth.goals.score import Score
+from gensynth.graph.graph import Graph
+
+Answer = Callable[[Tensor], Tensor]
+"""(batch, channels, height, width), uint8 -> what a network answers to these images."""
+
+
+class Task(Protocol):
+    """What networks of one run are trained for."""
+
+    @property
+    def metric(self) -> str:
+        """Name of what `evaluate` measures, of `gensynth.goals.metrics`."""
+
+    def check(self, graph: Graph, dataset: Dataset) -> None:
+        """Refuse a prototype whose outputs, or a data set whose targets, are not of this task.
+
+        Raises:
+            PrototypeError, DataError: accordingly.
+        """
+
+    def loss(self, outputs: Tensor, targets: Any) -> Tensor:
+        """Return what training lowers where there is no teacher: a scalar, a batch's mean."""
+
+    def divergence(self, outputs: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+        """Return KL(teacher || network) in nats an image: a scalar, a batch's mean.
+
+        Args:
+            outputs: of the network, float32.
+            teacher: outputs of the teacher for the same images.
+            temperature: by which both are softened.
+        """
+
+    def sampled_score(self, outputs: Tensor, draws: Generator) -> Tensor:
+        """Return log p(y|x), y ~ p(.|x) drawn once an image: (batch,), with its gradient.
+
+        Args:
+            outputs: of a network, float32.
+            draws: on the processor; what y is drawn by.
+        """
+
+    def evaluate(self, network: Answer, split: Split) -> Score:
+        """Return a network's score on all images of a split."""
+
+    def targets(self, split: Split, device: str) -> Targets:
+        """Return what belongs to a split's images, ready to be collated and moved with them."""
+
+    def strata(self, split: Split, rows: np.ndarray) -> np.ndarray:
+        """Return the kinds of some images, of which the stimuli hold as many each: (rows,)."""
+
+    def margins(self, outputs: np.ndarray) -> np.ndarray:
+        """Return how sure of its answer the prototype is, smaller where it hesitates: (images,)."""
+
+    def information(self, values: Tensor, targets: Any) -> float:
+        """Return a lower bound on what a vertex's values tell of the targets, in nats.
+
+        Args:
+            values: (images, channels) or (images, channels, height, width).
+            targets: of these images, collated.
+        """

@@ -1,0 +1,223 @@
+"""What a graph is worth: inherit the shared weights, distil, score on a split.
+
+`inherit`, `distil` and `score` are the three steps of every evaluation: within a cycle,
+for a finalist, and in the experiments. Given the same graph, weights, recipe and epochs the
+result is the same, so a resumed run repeats nothing and changes nothing.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gensynth.config import TaskConfig
+from gensynth.data.dataset import Dataset, Split
+from gensynth.data.views import Views, normaliser
+from gensynth.errors import ConfigError
+from gensynth.goals.score import Score
+from gensynth.graph.graph import Graph
+from gensynth.network.compute import Compute
+from gensynth.network.module import Network, build
+from gensynth.references import import_object
+from gensynth.space.prototype import Prototype
+from gensynth.space.substitutes import SUBSTITUTES
+from gensynth.tasks.task import Task
+from gensynth.training import fit
+from gensynth.training.fit import Recipe, Teacher
+from gensynth.training.substitute_weights import FITTED_IMAGES, fit_all
+
+CALIBRATION_BATCHES = 2
+"""Training batches from which a new network's norms take their statistics."""
+
+Trainer = Callable[[nn.Module, Views, Recipe, Teacher], None]
+"""One's own training in place of ours: (network, views, recipe, teacher) trains in place."""
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """All that evaluating networks of one prototype needs.
+
+    Attributes:
+        prototype: whose slices the networks are, and their teacher.
+        dataset: its splits.
+        views: what training sees of the train split.
+        teacher: the prototype's answers to these views.
+        compute: device, precision, compilation.
+        task: what they are trained and scored for.
+        trainer: the user's own training function, or None for ours.
+    """
+
+    prototype: Prototype
+    dataset: Dataset
+    views: Views
+    teacher: Teacher
+    compute: Compute
+    task: Task
+    trainer: Trainer | None = None
+
+    def calibration(self) -> list[Tensor]:
+        """Return the batches of training images from which a network is calibrated."""
+        count = min(256, len(self.views))
+        return [b.images for b in self.views.epoch(0, count, limit=CALIBRATION_BATCHES)]
+
+    def inherit(self, graph: Graph, weights: Mapping[str, Tensor]) -> Network:
+        """Return a graph's network on slices of the shared weights, its norms recalibrated.
+
+        A substitute's weights are fitted to what the same network answers with all its
+        convolutions dense, on the images that recalibrate it.
+        """
+        images = self.calibration()
+        chosen = graph.selection.operators
+        substitutes = {name: word for name, word in chosen.items() if word in SUBSTITUTES}
+        if substitutes:
+            others = {name: word for name, word in chosen.items() if word not in SUBSTITUTES}
+            selection = replace(graph.selection, operators=others)
+            dense = self._cut(self.prototype.coupling.apply(selection), weights)
+            recalibrate(dense, images)
+            weights = {**weights, **fit_all(dense, images[0][:FITTED_IMAGES], substitutes, graph)}
+        network = self._cut(graph, weights)
+        recalibrate(network, images)
+        return network
+
+    def _cut(self, graph: Graph, weights: Mapping[str, Tensor]) -> Network:
+        slices = self.prototype.coupling.slices(graph.selection)
+        network = build(graph, weights, slices, opaque=self.prototype.opaque)
+        self.compute.place(network)
+        return network
+
+    def distil(
+        self,
+        network: Network,
+        recipe: Recipe,
+        *,
+        first_epoch: int = 0,
+        checkpoint: Path | None = None,
+        progress: Callable[[float, float], None] | None = None,
+    ) -> None:
+        """Train a network in place with the prototype as its teacher."""
+        if self.trainer is not None:
+            self.trainer(network, self.views, recipe, self.teacher)
+            return
+        fit.fit(
+            network,
+            self.views,
+            recipe,
+            self.compute,
+            self.task,
+            teacher=self.teacher,
+            first_epoch=first_epoch,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+
+    def absorb(
+        self, weights: Mapping[str, Tensor], network: Network, share: float
+    ) -> dict[str, Tensor]:
+        """Return shared weights moved toward a network's fine-tuned ones, where it has any.
+
+            W[slice] += share * (W_network - W[slice])
+
+        (Reptile: Nichol, Achiam and Schulman, arXiv:1803.02999).
+        """
+        moved = dict(weights)
+        if share == 0:
+            return moved
+        slices = self.prototype.coupling.slices(network.graph.selection)
+        for key, parameter in network.named_parameters():
+            if key not in slices:
+                continue  # within an opaque module, which all networks share
+            whole = weights[key].clone()
+            axes = [
+                torch.arange(size) if index is None else torch.from_numpy(index)
+                for size, index in zip(whole.shape, slices[key], strict=True)
+            ]
+            grid = torch.meshgrid(*axes, indexing="ij")
+            whole[grid] += share * (parameter.detach().cpu() - whole[grid])
+            moved[key] = whole
+        return moved
+
+    def score(self, network: nn.Module, split: Split) -> Score:
+        """Return a network's score on a split."""
+        return score(network, self.dataset, split, self.compute, self.task)
+
+
+def open_trainer(config: TaskConfig) -> Trainer | None:
+    """Return the user's own training function, if the run file names one.
+
+    Raises:
+        ConfigError: if what it names is no function.
+    """
+    if config.train is None:
+        return None
+    trainer = import_object(config.train, "training function")
+    if not callable(trainer):
+        raise ConfigError(
+            f"train in [task] must name a function of (network, views, recipe, teacher), "
+            f"got '{config.train}', which is a {type(trainer).__name__}"
+        )
+    return trainer
+
+
+@torch.no_grad()
+def score(
+    network: nn.Module, dataset: Dataset, split: Split, compute: Compute, task: Task
+) -> Score:
+    """Return a network's score on a split of a data set; it is left in evaluation mode."""
+    compute.place(network).eval()
+    normalise = normaliser(dataset, compute.device)
+
+    def answer(images: Tensor) -> Tensor:
+        with compute.precision():
+            outputs: Tensor = network(normalise(images.to(compute.device)))
+        return outputs
+
+    return task.evaluate(answer, split)
+
+
+def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:
+    """Give every batch norm the statistics of its own inputs, forgetting the old ones.
+
+    Running statistics start at zero and decay by (1 - momentum) a call; dividing by
+    1 - (1 - momentum)^calls at the end makes them a weighted mean of the batches alone.
+    Everything else is in evaluation mode meanwhile: dropout would change the statistics.
+
+    Args:
+        network: left in evaluation mode.
+        batches: normalised images, (batch, channels, height, width) each.
+    """
+    owned: dict[str, Any] = dict(network.named_buffers())
+    norms = [vertex for vertex in network.graph.vertices if vertex.op == "batch_norm"]
+    momenta = {vertex.module: vertex.attributes["momentum"] for vertex in norms}
+    network.eval()
+    for module, momentum in momenta.items():
+        owned[f"{module}.running_mean"].zero_()
+        owned[f"{module}.running_var"].zero_()
+        norm: Any = network.get_submodule(module)
+        norm.train()
+        if momentum is None:  # a cumulative average starts anew
+            norm.calls = 0
+    inner = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    own_momenta = [norm.momentum for norm in inner]
+    for norm in inner:  # within opaque modules: torch's own cumulative average
+        norm.train()
+        norm.reset_running_stats()
+        norm.momentum = None
+    count = 0
+    with torch.no_grad():
+        for images in batches:
+            network(images)
+            count += 1
+    network.eval()
+    if count == 0:
+        raise ValueError("recalibration needs at least one batch")
+    for norm, momentum in zip(inner, own_momenta, strict=True):
+        norm.momentum = momentum
+    calls = Counter(vertex.module for vertex in norms)
+    for module, momentum in momenta.items():
+        share = 1.0 if momentum is None else 1 - (1 - momentum) ** (count * calls[module])
+        owned[f"{module}.running_mean"].div_(share)
+        owned[f"{module}.running_var"].div_(share)

@@ -1,0 +1,228 @@
+"""Training a network, alone or by distillation.
+
+Nothing here knows where a network came from or what it is for: a prototype, a candidate within
+a cycle and a finalist are trained by the same function with another `Recipe`, for the `Task`.
+Budgets are images, never seconds, so the result does not depend on how fast the machine was.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+
+from gensynth import atomic_files
+from gensynth.data.views import Views
+from gensynth.errors import DataError, RunError
+from gensynth.network.compute import Compute
+from gensynth.randomness import stream
+from gensynth.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how to train.
+
+    Attributes:
+        epochs: passes over the training images; a fraction stops within a pass.
+        batch: images a step.
+        peak_lr: largest learning rate of stochastic gradient descent with Nesterov
+            momentum 0.9; the rate rises linearly over the `warmup` share of all steps and
+            falls linearly to zero.
+        warmup: share of steps before the peak.
+        weight_decay: L2 penalty on weights of two or more dimensions; norms and biases have none.
+        temperature: softening T of teacher and student in distillation.
+        hard_weight: share of the loss with the targets beside the divergence from the
+            teacher, in [0, 1]. Without a teacher it is 1.
+        compiled: whether compiling this network pays for the time it takes.
+    """
+
+    epochs: float
+    batch: int = 128
+    peak_lr: float = 0.2
+    warmup: float = 0.2
+    weight_decay: float = 5e-4
+    temperature: float = 4.0
+    hard_weight: float = 0.1
+    compiled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.epochs <= 0 or self.batch < 1:
+            raise ValueError(
+                f"epochs and batch must be positive, got {self.epochs} and {self.batch}"
+            )
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of one step of many."""
+        rise = max(1.0, self.warmup * steps)
+        return self.peak_lr * min((step + 1) / rise, (steps - step) / max(1.0, steps - rise))
+
+
+class Teacher:
+    """A trained network's answers to a stream of views, each computed once.
+
+    Students of one run see the same views, so the second student finds every answer
+    there: at 12 M MACs a student, ResNet-20's forward passes would otherwise be a third
+    of its training.
+    """
+
+    def __init__(self, network: nn.Module, views: Views, compute: Compute) -> None:
+        self.views = views
+        self._network = compute.place(network).eval()
+        self._compute = compute
+        self._answers: dict[tuple[int, int, int], torch.Tensor] = {}
+
+    def answers(self, epoch: int, images: torch.Tensor, places: slice) -> torch.Tensor:
+        """Return the outputs, float32, for one batch of one epoch."""
+        key = (epoch, places.start, places.stop)
+        if key not in self._answers:
+            with torch.no_grad(), self._compute.precision():
+                self._answers[key] = self._network(images).float()
+        return self._answers[key]
+
+
+def fit(
+    network: nn.Module,
+    views: Views,
+    recipe: Recipe,
+    compute: Compute,
+    task: Task,
+    *,
+    teacher: Teacher | None = None,
+    first_epoch: int = 0,
+    checkpoint: Path | None = None,
+    progress: Callable[[float, float], None] | None = None,
+) -> None:
+    """Train a network in place.
+
+    Without a teacher the loss is the task's loss with the targets. With one it is
+
+        (1 - h) T^2 KL(teacher || student, both softened by T) + h loss(student, targets)
+
+    with temperature T and hard weight h of the recipe (Hinton et al., arXiv:1503.02531), the
+    divergence being the task's.
+
+    Args:
+        network: trained in place, left in evaluation mode.
+        views: the training images.
+        recipe: how long and how.
+        compute: device, precision, compilation.
+        task: what for.
+        teacher: whose views must be `views`.
+        first_epoch: number of the first epoch, for other views than those of epoch 0.
+        checkpoint: a file that takes weights and momentum after every epoch; if it exists,
+            training goes on from it, to the same end as without the interruption.
+        progress: called with (share of steps done, mean loss of the last 50 steps or fewer).
+
+    Raises:
+        RunError: if the checkpoint cannot be written; the last one is as it was.
+    """
+    compute.place(network)
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.SGD(
+        [
+            {"params": decayed, "weight_decay": recipe.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ],
+        lr=recipe.peak_lr,
+        momentum=0.9,
+        nesterov=True,
+    )
+    steps_an_epoch = len(views) // recipe.batch
+    if steps_an_epoch == 0:
+        raise DataError(
+            f"training needs at least one batch of images, got {len(views)} images and "
+            f"batches of {recipe.batch}"
+        )
+    steps = max(1, round(recipe.epochs * steps_an_epoch))
+    step = _resume(checkpoint, network, optimizer) if checkpoint else 0
+    forward = compute.compiled(network) if recipe.compiled else network
+    network.train()
+    losses: list[float] = []
+    while step < steps:
+        passed = step // steps_an_epoch
+        epoch = first_epoch + passed
+        with _dropout_of(views.seed, epoch):
+            for batch in views.epoch(epoch, recipe.batch, limit=steps - passed * steps_an_epoch):
+                for group in optimizer.param_groups:
+                    group["lr"] = recipe.rate(step, steps)
+                with compute.precision():
+                    outputs = forward(batch.images).float()
+                hard = task.loss(outputs, batch.targets)
+                if teacher is None:
+                    loss = hard
+                else:
+                    answers = teacher.answers(epoch, batch.images, batch.places)
+                    divergence = task.divergence(outputs, answers, recipe.temperature)
+                    soft = recipe.temperature**2 * divergence
+                    loss = (1 - recipe.hard_weight) * soft + recipe.hard_weight * hard
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                step += 1
+                if progress is not None:
+                    losses = [*losses[-49:], loss.item()]
+                    progress(step / steps, sum(losses) / len(losses))
+        if checkpoint is not None:
+            _keep(checkpoint, network, optimizer, step)
+    network.eval()
+
+
+@contextlib.contextmanager
+def _dropout_of(seed: int, epoch: int) -> Iterator[None]:
+    """Draw dropout within the body as a function of seed and epoch, as views are drawn."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(int(stream(seed, "dropout", epoch).integers(2**62)))
+        yield
+
+
+def _keep(path: Path, network: nn.Module, optimizer: torch.optim.SGD, step: int) -> None:
+    tensors = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
+    calls = {
+        k: m.calls for k, m in network.named_modules() if type(getattr(m, "calls", None)) is int
+    }
+    for index, parameter in enumerate(_parameters(optimizer)):
+        if parameter in optimizer.state:  # not a part that nothing returns
+            momentum = optimizer.state[parameter]["momentum_buffer"]
+            tensors[f"momentum.{index}"] = momentum.contiguous()
+    progress = {"step": str(step), "calls": json.dumps(calls)}
+    try:
+        atomic_files.write_bytes(path, save(tensors, metadata=progress))
+    except OSError as error:
+        raise RunError(
+            f"the checkpoint {path} could not be written, {atomic_files.reason(error)}; what was "
+            "kept before it is whole: make room and go on with --resume"
+        ) from error
+
+
+def _resume(path: Path, network: nn.Module, optimizer: torch.optim.SGD) -> int:
+    if not path.exists():
+        return 0
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        step = int(file.metadata()["step"])
+        calls = json.loads(file.metadata()["calls"])
+    tensors = load_file(path)
+    network.load_state_dict(
+        {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+    )
+    for name, count in calls.items():  # of norms that average over all calls alike
+        network.get_submodule(name).calls = count
+    for index, parameter in enumerate(_parameters(optimizer)):
+        if f"momentum.{index}" not in tensors:
+            continue
+        momentum = torch.empty_like(parameter)  # keeps channels last
+        momentum.copy_(tensors[f"momentum.{index}"])
+        optimizer.state[parameter]["momentum_buffer"] = momentum
+    return step
+
+
+def _parameters(optimizer: torch.optim.SGD) -> list[torch.Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]

@@ -1,0 +1,141 @@
+"""Training a prototype from nothing, and the record of how it was done.
+
+    python -m gensynth.training.pretrain resnet8 FOLDER
+
+repeats the training of the prototype that ships for the quickstart, and
+`gensynth synth --train-prototype` does the same within a run. The training images teach,
+the search images measure, and the test images are not looked at.
+"""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from gensynth import atomic_files
+from gensynth.data import fashion_mnist
+from gensynth.data.dataset import Dataset
+from gensynth.data.views import Views
+from gensynth.environment import environment
+from gensynth.errors import RunError
+from gensynth.goals.score import in_percent
+from gensynth.network.compute import Compute, detect
+from gensynth.network.module import build, opaque_modules
+from gensynth.prototypes import create
+from gensynth.tasks.classification import Classification
+from gensynth.tasks.task import Task
+from gensynth.trace import trace
+from gensynth.training.evaluator import score
+from gensynth.training.fit import Recipe, fit
+
+# The recipe of the prototype that ships; 30 passes over 6,000 images.
+QUICKSTART = Recipe(epochs=30, batch=128, peak_lr=0.2, weight_decay=1e-3)
+LONG = Recipe(epochs=30, batch=128, peak_lr=0.2, weight_decay=5e-4, compiled=True)
+RECIPES = {"fashion-mnist-subset": QUICKSTART}
+"""By data set; any other is trained by `LONG`."""
+
+
+def train_prototype(
+    name: str,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    recipe: Recipe | None = None,
+    checkpoint: Path | None = None,
+    seed: int = 0,
+    compute: Compute | None = None,
+    command: str | None = None,
+    task: Task | None = None,
+    progress: Callable[[float, float], None] | None = None,
+) -> nn.Module:
+    """Train a prototype and leave its weights and record in a folder.
+
+    `NAME-DATA.safetensors` holds the weights, `NAME-DATA.json` the recipe, the seed, the score
+    on the search split with its two-sided 95 % interval, versions, machine and wall
+    time (null after an interruption). On the same machine, versions and threads the weights
+    are the same byte for byte.
+
+    Args:
+        name: a built-in prototype or module:factory.
+        dataset: whose train split teaches and whose search split measures.
+        folder: where the two files go, made if absent.
+        recipe: how long and how to train; the one that suits the data set if None.
+        checkpoint: a file that takes the training's state after every epoch, and from which
+            an interrupted training goes on; it stays.
+        seed: of the first weights and of the views.
+        compute: where to compute; what this machine does best if None.
+        command: what a person types to repeat it, for the record.
+        task: what for; to tell classes if None.
+        progress: called with (share of steps done, mean loss of the last 50 steps).
+
+    Returns:
+        the trained network, in evaluation mode.
+
+    Raises:
+        RunError: if the files cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"there is no folder {folder} for the trained prototype: {error}") from error
+    compute, task = compute or detect(), task or Classification()
+    recipe = recipe or RECIPES.get(dataset.name, LONG)
+    channels = dataset.shape[0]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = create(name, classes=len(dataset.classes), channels=channels)
+    # Trained as the rebuilt network, so that it is computed as its children will be.
+    graph = trace(network.eval(), torch.zeros(1, *dataset.shape), name=name)
+    rebuilt = build(graph, network.state_dict(), opaque=opaque_modules(graph, network))
+    resumed = checkpoint is not None and checkpoint.exists()
+    start = time.perf_counter()
+    targets = task.targets(dataset.train, compute.device)
+    views = Views(dataset, dataset.train, seed, compute.device, targets)
+    fit(rebuilt, views, recipe, compute, task, checkpoint=checkpoint, progress=progress)
+    train_s = time.perf_counter() - start
+    reached = score(rebuilt, dataset, dataset.search, compute, task)
+    trained = {k: v.detach().cpu().contiguous() for k, v in rebuilt.state_dict().items()}
+    network.load_state_dict(trained, strict=False)  # but for num_batches_tracked
+    weights = save(trained)
+    record = {
+        "prototype": name,
+        "command": command,
+        "data": dataset.name,
+        "data_source": dataset.source,
+        "mean": dataset.mean,
+        "std": dataset.std,
+        "augmentation": asdict(dataset.augmentation),
+        "seed": seed,
+        "recipe": asdict(recipe),
+        "train_images": len(dataset.train),
+        "train_s": None if resumed else round(train_s, 1),
+        "search": {**in_percent(reached), "interval": "two-sided 95 %"},
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "environment": environment(
+            device=compute.device, autocast=str(compute.autocast), threads=compute.threads
+        ),
+    }
+    stem = f"{name.replace(':', '.')}-{dataset.name.removesuffix('-subset')}"
+    try:
+        atomic_files.write_bytes(folder / f"{stem}.safetensors", weights)
+        text = json.dumps(record, indent=2) + "\n"
+        atomic_files.write_bytes(folder / f"{stem}.json", text.encode())
+    except OSError as error:
+        raise RunError(f"the trained prototype could not be kept in {folder}: {error}") from error
+    return network
+
+
+if __name__ == "__main__":
+    train_prototype(
+        sys.argv[1],
+        fashion_mnist.load(),
+        Path(sys.argv[2]),
+        command=f"python -m gensynth.training.pretrain {sys.argv[1]} FOLDER",
+    )

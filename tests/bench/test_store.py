@@ -1,0 +1,213 @@
+"""The store keeps measurements as they were, answers a question again, and no simulation."""
+
+import contextlib
+import multiprocessing
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gensynth.bench.grades import find_grade
+from gensynth.bench.record import make
+from gensynth.bench.request import Request
+from gensynth.bench.store import Store
+from gensynth.bench.subjects import find, read
+from gensynth.devices.registry import Device
+from gensynth.errors import StoreError
+from tests.fakes.agent_results import AgentResult
+from tests.onnx_files.written import convolution
+
+Make = Callable[..., tuple[dict[str, Any], dict[str, bytes]]]
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Make:
+    """Makes a record of two networks and its raw times; the keywords take the place of fields."""
+    files = [convolution(tmp_path / f"{name}.onnx", seed=k) for k, name in enumerate("ab")]
+    subjects = tuple(read(source) for source in find(files))
+    request = Request(Device("tx2", "nvidia@tx2"), subjects, find_grade("quick"))
+
+    def one(job_id: str = "job-1", **fields: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
+        times = np.array([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]])
+        result = AgentResult(request, [times, 2 * times])
+        about = {"started_utc": "2026-11-24T12:00:00", "command": "gensynth bench a.onnx b.onnx"}
+        record, raw = make(request, {**result.result, "id": job_id}, result.fetch, about)
+        return {**record, **fields}, raw
+
+    return one
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "data" / "measurements.sqlite")
+
+
+def test_a_record_comes_back_as_it_was_kept_with_its_raw_times(
+    store: Store, measured: Make
+) -> None:
+    record, raw = measured()
+    store.keep("key", record, raw)
+    assert store.answer("key") == record
+    times = store.raw(record["networks"][1]["latency"]["raw"])
+    assert np.frombuffer(times, "<u8").tolist() == [2_000_000, 4_000_000] * 3
+
+
+def test_a_file_of_the_first_version_is_kept_and_gains_doubts(store: Store, measured: Make) -> None:
+    for number in range(4):
+        store.keep(f"key-{number}", *measured(f"job-{number}", reference={"chart": "key-1"}))
+    store.keep("key-4", *measured("job-4", reference={"chart": "another"}))
+    with contextlib.closing(sqlite3.connect(store.path)) as database:  # as version 1 left it
+        database.executescript("drop table doubts; pragma user_version = 1;")
+    assert len(store.measured()) == 10
+    assert store.doubt("key-1", after="job-1", found_by="job-3") == 2
+    assert {row["job_id"] for row in store.measured()} == {"job-0", "job-1", "job-4"}
+    assert store.answer("key-2") is None
+    assert [record["job_id"] for record in store.under("key-2")] == ["job-2"]  # and nothing is lost
+    assert store.jobs_since("job-1") == 3
+    with contextlib.closing(sqlite3.connect(store.path)) as database:
+        for act in ("update doubts set found_by = 'job-0'", "delete from doubts"):
+            with pytest.raises(sqlite3.Error, match="only appended"):
+                database.execute(act)
+
+
+def test_nothing_is_there_before_something_is_kept(store: Store) -> None:
+    assert store.answer("key") is None
+    assert store.measured() == []
+    assert not store.path.parent.exists()
+    with pytest.raises(StoreError, match="has no raw samples abc"):
+        store.raw("abc")
+
+
+def test_another_request_has_no_answer(store: Store, measured: Make) -> None:
+    store.keep("key", *measured())
+    assert store.answer("another") is None
+
+
+def test_the_newest_answer_counts(store: Store, measured: Make) -> None:
+    for day in (3, 5, 4):
+        record, raw = measured(f"job-{day}", started_utc=f"2026-11-0{day}T12:00:00")
+        store.keep("key", record, raw)
+    answer = store.answer("key")
+    assert answer is not None
+    assert answer["job_id"] == "job-5"
+
+
+def test_a_job_counts_once_however_often_it_is_kept(store: Store, measured: Make) -> None:
+    for _ in range(3):
+        store.keep("key", *measured())
+    assert len(store.measured()) == 2  # its two networks
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"provenance": "simulated"},
+        {"status": "throttled"},
+        {"status": "not_steady"},
+    ],
+    ids=str,
+)
+def test_what_may_not_be_used_is_kept_and_never_given(
+    store: Store, measured: Make, fields: dict[str, str]
+) -> None:
+    record, raw = measured(**fields)
+    store.keep("key", record, raw)
+    assert store.answer("key") is None
+    assert store.measured() == []
+    rows = sqlite3.connect(store.path).execute("select status, provenance from jobs").fetchall()
+    assert rows == [(record["status"], record["provenance"])]
+
+
+def test_what_was_not_as_asked_is_used_and_answers_nothing(store: Store, measured: Make) -> None:
+    # A power mode that was refused: figures of another mode, under this request.
+    record, raw = measured(status="degraded", flags=["power_mode_refused"])
+    store.keep("key", record, raw)
+    assert store.answer("key") is None
+    assert len(store.measured()) == 2
+
+
+def test_a_row_of_a_network_carries_its_whole_context(store: Store, measured: Make) -> None:
+    record, raw = measured()
+    store.keep("key", record, raw)
+    a, b = store.measured("tx2")
+    assert a["structure_sha256"] == b["structure_sha256"]  # other weights alone
+    assert a["onnx_sha256"] != b["onnx_sha256"]
+    assert (a["p50_ms"], b["p50_ms"]) == (1.5, 3.0)
+    context = {key: b[key] for key in ("device", "serial_hash", "runtime", "runtime_version")}
+    assert context == {
+        "device": "tx2",
+        "serial_hash": "0123456789abcdef",
+        "runtime": "onnxruntime",
+        "runtime_version": "1.10.0",
+    }
+    assert (b["precision"], b["threads"], b["batch"], b["grade"]) == ("fp32", 1, 1, "quick")
+    assert b["power_mode"] == '{"id": 0, "name": "MAXN"}'
+    assert '"gpu_mhz": 1300.5' in b["clocks"]
+    assert (b["j_per_img"], b["rail"]) == (None, None)
+    assert store.measured("another") == []
+
+
+@pytest.mark.parametrize("table", ["jobs", "networks", "raw"])
+def test_nothing_can_be_changed_or_removed(store: Store, measured: Make, table: str) -> None:
+    store.keep("key", *measured())
+    database = sqlite3.connect(store.path)
+    (column, *_), *_ = database.execute(f"select name from pragma_table_info('{table}')")
+    for act in (f"delete from {table}", f"update {table} set {column} = 'x'"):
+        with pytest.raises(sqlite3.IntegrityError, match="only appended"):
+            database.execute(act)
+
+
+def test_a_figure_of_zero_is_refused(store: Store, measured: Make) -> None:
+    record, raw = measured()
+    record["networks"][0]["latency"]["p50_ms"] = 0.0
+    with pytest.raises(StoreError, match="CHECK constraint failed: p50_ms > 0"):
+        store.keep("key", record, raw)
+    assert store.measured() == []  # nothing of the job is there
+
+
+def test_a_damaged_file_is_named(store: Store, measured: Make) -> None:
+    store.path.parent.mkdir()
+    store.path.write_bytes(b"not a database, and longer than a header of one hundred bytes" * 9)
+    with pytest.raises(StoreError, match="measurements.sqlite cannot be used.*move it away"):
+        store.keep("key", *measured())
+
+
+def test_a_file_of_another_version_is_left_alone(store: Store, measured: Make) -> None:
+    store.keep("key", *measured())
+    database = sqlite3.connect(store.path)
+    database.execute("pragma user_version = 9")
+    database.close()
+    with pytest.raises(StoreError, match="has version 9, this version reads 2"):
+        store.answer("key")
+
+
+def _keep_ten(path: Path, who: int, record: dict[str, Any], raw: dict[str, bytes]) -> None:
+    for number in range(10):
+        Store(path).keep(f"key-{who}", {**record, "job_id": f"job-{who}-{number}"}, raw)
+
+
+def test_two_processes_may_keep_at_once(store: Store, measured: Make) -> None:
+    record, raw = measured()
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=_keep_ten, args=(store.path, who, record, raw)) for who in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    assert len(store.measured()) == 2 * 10 * 2
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_measuring(
+    tmp_path: Path, store: Store
+) -> None:
+    store.require_writable()
+    assert not store.path.parent.exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file is no folder"):
+        Store(tmp_path / "file" / "measurements.sqlite").require_writable()

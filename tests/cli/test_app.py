@@ -1,0 +1,211 @@
+"""What the command line says when all is well, and when it is stopped.
+
+Network and images are small, so that the command runs whole and nothing of it is replaced.
+"""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gensynth import __version__
+from gensynth.cli.exit_codes import uninterrupted
+from tests.places import ROOT
+from tests.runs import toybox
+from tests.runs.toybox import READING, Command
+
+SMALLEST_COMMAND = (
+    "import sys, typer; sys.argv = ['small', '--help']; app = typer.Typer(rich_markup_mode=None)\n"
+    "@app.command()\ndef small(number: int = 1) -> None: 'Print it.'\n"
+    "app(prog_name='small')"
+)
+"""The least that a command line by typer can be."""
+
+
+def test_help_is_quick_and_imports_neither_torch_nor_rich() -> None:
+    code = (
+        "import sys; from gensynth.cli.app import app; sys.argv = ['gensynth', '--help']\n"
+        "try: app(prog_name='gensynth')\n"
+        "finally: print(sorted({'torch', 'rich', 'pydantic', 'numpy'} & set(sys.modules)))"
+    )
+    # Processor time, since a machine that is busy with other things is not the command's doing.
+    ours: list[float] = []
+    least: list[float] = []
+    for _ in range(3):
+        for program, taken in ((code, ours), (SMALLEST_COMMAND, least)):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            done = toybox.python("-c", program, cwd=ROOT)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    done = toybox.python("-c", code, cwd=ROOT)
+    assert done.stdout.endswith("\n[]\n")
+    assert all(name in done.stdout for name in ("synth", "generate", "show"))
+    assert min(ours) < 3 * min(least)
+
+
+def test_a_piped_run_is_a_table_on_stdout_and_plain_lines_on_stderr(
+    finished: tuple[Path, str, str],
+) -> None:
+    run, out, err = finished
+    assert "\x1b" not in out + err
+    assert "\r" not in out + err
+    assert max(map(len, err.splitlines())) <= 80
+    lines = err.splitlines()
+    assert lines[0] + "\n" == READING
+    rows = [line for line in lines if line.split()[:1] in (["1/3"], ["2/3"], ["3/3"])]
+    assert len(rows) == 3
+    assert {row.split()[-1] for row in rows} <= {"satisfied", "violated", "unknown"}
+    table = out[: out.index("\n\n")].splitlines()
+    assert table[0].split() == ["toy:Net", "FermiNet-A", "FermiNet-B", "FermiNet-C"]
+    assert max(map(len, table)) <= 80
+    assert f"gensynth generate {run} --seeds 0:50\n" in out
+
+
+def test_show_prints_the_table_again(gensynth: Command, finished: tuple[Path, str, str]) -> None:
+    run, out, _ = finished
+    assert gensynth("show", str(run)) == (0, out, "")
+
+
+def test_resuming_a_finished_run_prints_its_table_and_trains_nothing(
+    gensynth: Command, finished: tuple[Path, str, str]
+) -> None:
+    run, out, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != "lock"}
+    assert gensynth("synth", "--resume", str(run)) == (0, out, "")
+    assert {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.name != "lock"} == before
+
+
+def test_generate_draws_a_network_a_seed(
+    gensynth: Command, finished: tuple[Path, str, str]
+) -> None:
+    run, _, _ = finished
+    code, out, err = gensynth("generate", str(run), "--seeds", "0:4")
+    assert (code, err) == (0, "drawing networks\nnetworks: seed 3\n")
+    lines = out.splitlines()
+    assert lines[0].split() == ["seed", "predicted", "MACs", "params", "require"]
+    assert [line.split()[0] for line in lines[1:5]] == ["0", "1", "2", "3"]
+    assert lines[-1] == f"networks are in {run}/generated/SEED"
+    files = sorted((run / "generated").glob("*/graph.json"))
+    content = [file.read_bytes() for file in files]
+    assert len(files) == 4
+    assert gensynth("generate", str(run), "--seeds", "0:4")[1] == out
+    assert [file.read_bytes() for file in files] == content
+
+
+def test_plan_says_what_can_be_reached_and_trains_nothing(gensynth: Command, here: Path) -> None:
+    before = toybox.tree(here)
+    code, out, err = gensynth("synth", "toy.toml", "--plan")
+    assert (code, err) == (0, READING)
+    # By hand: conv1 8x1x3x3, conv2 16x8x3x3 at 4x4, fc 256x4: 72*64 + 1152*16 + 1024 MACs;
+    # two channels in each group are the least: 18*64 + 36*16 + 128.
+    assert [line.split() for line in out.splitlines() if line.startswith("MACs")] == [
+        ["MACs", "1.86", "k", "<=", "12.0", "k", "24.1", "k"]
+    ]
+    assert "frozen: 0.0 % of the prototype's MACs, in fixed parts\n" in out
+    assert toybox.tree(here) == before
+
+
+def test_the_version_is_the_packages(gensynth: Command) -> None:
+    assert gensynth("--version") == (0, f"gensynth {__version__}\n", "")
+
+
+def test_an_unknown_option_names_the_nearest(gensynth: Command) -> None:
+    code, out, err = gensynth("synth", "--cycle", "3")
+    assert (code, out) == (2, "")
+    assert "No such option: --cycle" in err
+    assert "--cycles" in err
+
+
+def test_ctrl_c_ends_with_130_and_the_way_on(toys: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "gensynth", "synth", "toy.toml", "--out", str(run)]
+    with subprocess.Popen(
+        [*command, "--cycles", "400"],
+        cwd=toys, env=toybox.environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # A shell that starts the tests in the background hands on an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        assert process.stdout is not None
+        for line in process.stderr:
+            if line.split()[:1] == ["2"]:
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read().splitlines()
+        assert process.stdout.read() == ""
+    assert process.returncode == 130
+    cycles = int((run / "journal.jsonl").read_text().splitlines()[-1].split(",")[0][10:])
+    assert rest[-1] == (f"stopped after cycle {cycles}; go on with: gensynth synth --resume {run}")
+    assert cycles >= 2
+    assert "Traceback" not in "".join(rest)
+
+
+PRESS = """
+import os, runpy, signal, sys
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+first = sys.argv.pop()
+
+
+class Press:
+    def find_spec(self, name, path=None, target=None):
+        if name == first:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+sys.meta_path.insert(0, Press())
+"""
+
+
+@pytest.mark.parametrize("module", ["gensynth.cli.app", "typer", "pathlib", "typing"])
+def test_ctrl_c_within_the_first_imports_leaves_no_traceback(module: str, tmp_path: Path) -> None:
+    (tmp_path / "press.py").write_text(PRESS)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    home, _, function = project["scripts"]["gensynth"].partition(":")
+    for start in (
+        "runpy.run_module('gensynth', run_name='__main__', alter_sys=True)",
+        f"from {home} import {function}; sys.exit({function}())",
+    ):
+        code = f"import sys; sys.path += {[str(tmp_path), *sys.path[1:]]}; from press import *"
+        done = toybox.python("-S", "-c", f"{code}\n{start}", "synth", "--plan", module, cwd=ROOT)
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", ""), start
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own handler: a shell that runs tests in the background has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_within_an_import_waits_for_its_end() -> None:
+    steps = []
+
+    def press() -> None:
+        with uninterrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+            steps.append("after the signal")
+
+    with pytest.raises(KeyboardInterrupt):
+        press()
+    assert steps == ["after the signal"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_where_ctrl_c_is_ignored_it_stays_ignored() -> None:
+    code = (
+        "import os, signal; from gensynth.cli.exit_codes import uninterrupted\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "with uninterrupted(): os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    done = toybox.python("-c", code, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,380 @@
+"""INT8 files round as numpy rounds, and keep in FP32 what a requirement needs."""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, numpy_helper
+
+from experiments.export import int8, table
+from gensynth.data.dataset import Split
+from gensynth.errors import ConfigError, ExportError
+from gensynth.export.acceptance import inspect
+from gensynth.export.artefact import make, write
+from gensynth.export.int8 import Quantizer, is_int8
+from gensynth.export.onnx import to_onnx
+from gensynth.export.parity import run_all
+from gensynth.export.sensitivity import fallen_requirements, mix
+from gensynth.export.source import Source
+from gensynth.export.targets import find_target, names
+from gensynth.export.verify import verify
+from gensynth.goals.requirements import parse_all
+from gensynth.goals.score import Proportion, Score
+from gensynth.graph.graph import Graph, Vertex
+from gensynth.network.module import build
+from gensynth.tasks.classification import Classification
+from tests.export.sources import alter, finalists, manifest, source
+from tests.onnx_files.readers import parser_errors
+from tests.runs import toybox
+
+WITH_INT8 = [name for name in names() if "int8" in find_target(name).precisions]
+CLOSED = ("resnet", "shuffle", "unet", "squeeze_excite", "norms", "conv_squeeze_excite")
+"""Families with every kind of layer and join."""
+
+
+def line(*widths: int) -> Graph:
+    """Linear layers one after the other, with a relu between two."""
+    vertices, before = [Vertex("x", "input", shape=(widths[0], 1, 1))], "flat"
+    vertices.append(Vertex("flat", "flatten", ("x",), {}, (widths[0],)))
+    for number, (a, b) in enumerate(itertools.pairwise(widths)):
+        name = f"fc{number}"
+        vertices.append(Vertex(name, "linear", (before,), {}, (b,), {"weight": (b, a)}, name))
+        vertices.append(Vertex(f"act{number}", "relu", (name,), {}, (b,)))
+        before = f"act{number}"
+    return Graph("line", tuple(vertices[:-1]), (vertices[-2].name,))
+
+
+def file_of(graph: Graph, weights: dict[str, np.ndarray], target: str = "jetson-xavier") -> bytes:
+    found = find_target(target)
+    batch = 1 if found.batch == "fixed" else None
+    return to_onnx(graph, weights, opset=found.opset, batch=batch, operators=found.operators)
+
+
+def with_images(one: Source, *requirements: str) -> Source:
+    assert one.search is not None
+    return replace(one, calibration=one.search.images[:20], requirements=parse_all(requirements))
+
+
+def test_int8_is_refused_where_the_gpu_has_no_units_for_it() -> None:
+    for name, sm in (("jetson-tx2", 62), ("jetson-nano", 53)):
+        message = rf"no INT8 for {name}: its GPU \(sm_{sm}\) has no INT8 dot product"
+        with pytest.raises(ConfigError, match=message):
+            make(with_images(source()), find_target(name), precision="int8", batch=None)
+    assert set(names()) - set(WITH_INT8) == {"jetson-tx2", "jetson-nano"}
+
+
+def test_a_layer_rounds_as_numpy_rounds() -> None:
+    random = np.random.default_rng(0)
+    weight = random.normal(size=(3, 5)).astype(np.float32)
+    x = random.normal(size=(40, 5, 1, 1)).astype(np.float32)
+    content = Quantizer(file_of(line(5, 3), {"fc0.weight": weight}), x, "tensorrt").write()
+    (found,) = run_all(content, [x])
+    # Symmetric: 127 steps to the largest magnitude, of the images and of each output's weights.
+    step = np.abs(x).max() / 127
+    steps = np.abs(weight).max(axis=1, keepdims=True) / 127
+    rounded_x = np.clip(np.round(x[:, :, 0, 0] / step), -128, 127) * step
+    rounded_weight = np.clip(np.round(weight / steps), -128, 127) * steps
+    np.testing.assert_allclose(found, rounded_x @ rounded_weight.T, rtol=1e-4, atol=1e-4)
+    assert np.abs(found - x[:, :, 0, 0] @ weight.T).max() > 1e-3
+
+
+def test_products_that_16_bits_cannot_hold_are_summed_whole_for_tensorrt() -> None:
+    # 2 * 127 * 127 + ... as INT8 pairs are 32,258 a pair signed, but ONNX Runtime shifts the
+    # inputs to 0..255 and a processor without VNNI then saturates at 32,767: 255 * 127 * 2.
+    ones = np.ones((3, 8), np.float32)
+    x = np.ones((16, 8, 1, 1), np.float32)
+    content = Quantizer(file_of(line(8, 3), {"fc0.weight": ones}), x, "tensorrt").write()
+    (found,) = run_all(content, [x], rounding=find_target("jetson-orin-jp6").rounding)
+    np.testing.assert_allclose(found, 8.0, rtol=1e-6)
+
+
+def test_only_onnx_runtimes_own_targets_are_judged_by_its_int8_kernels() -> None:
+    assert {name: find_target(name).rounding for name in WITH_INT8} == {
+        "jetson-xavier": "as_written",
+        "jetson-orin-jp5": "as_written",
+        "jetson-orin-jp6": "as_written",
+        "nvidia-gpu": "as_written",
+        "raspberry-pi": "in_kernels",
+        "x86-cpu": "in_kernels",
+    }
+
+
+@pytest.mark.parametrize("scheme", ["tensorrt", "processor"])
+def test_the_same_ranges_give_the_same_bytes(scheme: str) -> None:
+    network, (images, *_) = table.sub_network("resnet")
+    weights = {key: tensor.numpy() for key, tensor in network.state_dict().items()}
+    files = [
+        Quantizer(file_of(network.graph, weights), images.numpy(), scheme).write() for _ in range(2)
+    ]
+    assert files[0] == files[1]
+    quantizer = Quantizer(file_of(network.graph, weights), images.numpy(), scheme)
+    assert quantizer.write(keep=quantizer.layers[:1]) != files[0]
+    assert quantizer.write() == files[0]
+
+
+def test_tensorrts_file_rounds_what_layers_read_and_keeps_biases() -> None:
+    network, (images, *_) = table.sub_network("resnet")
+    weights = {key: tensor.numpy() for key, tensor in network.state_dict().items()}
+    content = Quantizer(file_of(network.graph, weights), images.numpy(), "tensorrt").write()
+    model = onnx.load_from_string(content)
+    maker = {name: node for node in model.graph.node for name in node.output}
+    layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    assert layers
+    for node in layers:
+        assert [maker[name].op_type for name in node.input[:2]] == ["DequantizeLinear"] * 2
+        assert all(name not in maker for name in node.input[2:])
+    for node in model.graph.node:
+        if node.op_type == "Relu":  # stands right after its convolution or addition
+            assert maker[node.input[0]].op_type in ("Conv", "Add")
+    types = {t.name: t.data_type for t in model.graph.initializer}
+    zeros = [n.input[2] for n in model.graph.node if n.op_type == "QuantizeLinear"]
+    assert {types[name] for name in zeros} == {TensorProto.INT8}
+    assert not any(
+        numpy_helper.to_array(t).any() for t in model.graph.initializer if t.name in zeros
+    )
+
+
+def test_a_layer_that_is_kept_reads_no_rounded_weight() -> None:
+    graph = line(4, 4, 4)
+    random = np.random.default_rng(1)
+    weights = {k: random.normal(size=s).astype(np.float32) for k, s in graph.tensor_shapes.items()}
+    x = random.normal(size=(16, 4, 1, 1)).astype(np.float32)
+    quantizer = Quantizer(file_of(graph, weights), x, "tensorrt")
+    assert quantizer.layers == ("fc0", "fc1")
+    for options, rounded in (({"keep": ["fc0"]}, "fc1"), ({"only": ["fc0"]}, "fc0")):
+        model = onnx.load_from_string(quantizer.write(**options))
+        reads = {n.input[0] for n in model.graph.node if n.op_type == "QuantizeLinear"}
+        assert {name for name in reads if name in weights} == {f"{rounded}.weight"}
+
+
+@pytest.mark.parametrize("name", WITH_INT8)
+@pytest.mark.parametrize("family", CLOSED)
+def test_every_target_takes_its_int8_file(name: str, family: str) -> None:
+    network, images = table.sub_network(family)
+    target = find_target(name)
+    weights = {key: tensor.numpy() for key, tensor in network.state_dict().items()}
+    scheme = "tensorrt" if target.tensorrt else "processor"
+    content = Quantizer(file_of(network.graph, weights, name), images[0].numpy(), scheme).write()
+    report = inspect(content, target)
+    assert [str(refusal) for refusal in report.refusals] == []
+    assert report.operators["QuantizeLinear"] > 0
+    (found,) = run_all(content, [images[0].numpy()], rounding=target.rounding)
+    with torch.no_grad():
+        expected = network.eval()(images[0])
+    assert isinstance(expected, torch.Tensor)
+    assert np.abs(found - expected.numpy()).max() <= 0.25 * float(expected.abs().max())
+
+
+@pytest.mark.rtx
+@pytest.mark.parametrize("name", [name for name in WITH_INT8 if find_target(name).tensorrt])
+def test_the_real_parser_takes_an_int8_file(name: str) -> None:
+    made = make(with_images(source()), find_target(name), precision="int8", batch=None)
+    assert parser_errors(made.files["network.onnx"]) == []
+
+
+def test_unsigned_and_shifted_values_are_refused_for_tensorrt() -> None:
+    network, images = table.sub_network("resnet")
+    weights = {key: tensor.numpy() for key, tensor in network.state_dict().items()}
+    content = Quantizer(file_of(network.graph, weights), images[0].numpy(), "processor").write()
+    reasons = Counter(r.reason for r in inspect(content, find_target("jetson-xavier")).refusals)
+    assert reasons["its zero point is not zero"] > 0
+    assert reasons["its values are UINT8"] > 0
+
+
+# The last but one layer reads one channel a thousand times as large as those that tell classes
+# apart: one scale for all of them rounds these to nothing. The other layers can be rounded.
+
+
+def spoiled() -> tuple[Graph, dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """A graph, its weights, images and labels that it classifies without an error."""
+    graph = line(4, 5, 5, 4)
+    large = np.zeros((5, 4), np.float32)
+    large[:4], large[4] = np.eye(4), 1000.0
+    through = np.eye(5, dtype=np.float32)
+    through[4, 4] = 0.0
+    weights = {
+        "fc0.weight": large,
+        "fc1.weight": through,
+        "fc2.weight": np.eye(4, 5, dtype=np.float32),
+    }
+    labels = np.arange(64) % 4
+    images = np.eye(4, dtype=np.float32)[labels][:, :, None, None]
+    images = images + np.random.default_rng(2).uniform(0, 0.3, images.shape).astype(np.float32)
+    return graph, weights, images, labels
+
+
+def right(correct: int, n: int = 64) -> Score:
+    return Proportion("top1", correct, n)
+
+
+def counter(images: np.ndarray, labels: np.ndarray) -> Callable[[bytes], Score]:
+    def measure(content: bytes) -> Score:
+        (found,) = run_all(content, [images])
+        return right(int((found.argmax(1) == labels).sum()))
+
+    return measure
+
+
+def test_the_layer_that_int8_breaks_stays_in_fp32() -> None:
+    graph, weights, images, labels = spoiled()
+    content = file_of(graph, weights, "x86-cpu")
+    measure = counter(images, labels)
+    assert measure(content) == right(64)
+    quantizer = Quantizer(content, images, "tensorrt")
+    found = mix(
+        quantizer,
+        measure=measure,
+        fallen=lambda score: () if score.value >= 60 / 64 else ("top1 >= 94%",),
+        exact=content,
+        read=images,
+        rounding="as_written",
+    )
+    assert found.kept == ("fc1",)
+    assert found.score == measure(found.content) == right(64)
+    assert found.fallen == ("top1 >= 94%",)
+    assert next(iter(found.damage)) == "fc1"
+    assert found.damage["fc1"] > 0.5 > 0.05 > found.damage["fc0"]
+    assert dict(found.tried) == {0: measure(quantizer.write()), 1: right(64)}
+    assert dict(found.tried)[0].value < 0.5
+
+
+def test_nothing_is_kept_where_nothing_falls() -> None:
+    graph, weights, images, labels = spoiled()
+    content = file_of(graph, weights, "x86-cpu")
+    found = mix(
+        Quantizer(content, images, "tensorrt"),
+        measure=counter(images, labels),
+        fallen=lambda score: (),
+        exact=content,
+        read=images,
+        rounding="as_written",
+    )
+    assert (found.kept, dict(found.damage)) == ((), {})
+    assert len(found.tried) == 1
+
+
+def test_a_requirement_that_no_layer_in_int8_leaves_is_an_error() -> None:
+    graph, weights, images, labels = spoiled()
+    content = file_of(graph, weights, "x86-cpu")
+    with pytest.raises(ExportError, match="in INT8 top1 >= 100% would not hold as before"):
+        mix(
+            Quantizer(content, images, "tensorrt"),
+            measure=counter(images, labels),
+            fallen=lambda score: ("top1 >= 100%",),
+            exact=content,
+            read=images,
+            rounding="as_written",
+        )
+
+
+def test_a_requirement_falls_with_its_bounds_or_its_point_value() -> None:
+    limits = parse_all(["top1 >= 90%", "macs <= 20"])
+    costs = {"params": 10.0, "macs": 20.0}
+
+    def fell(before: int, after: int) -> tuple[str, ...]:
+        scores = {"before": right(before, 1000), "after": right(after, 1000)}
+        return fallen_requirements(limits, costs, **scores)
+
+    # One-sided 95 % Wilson bounds by hand: 917/1000 gives 0.9014 and 915/1000 0.8993; 884 gives
+    # at most 0.8995 and 886 0.9014.
+    assert fell(950, 917) == ()
+    assert fell(950, 915) == ("top1 >= 90%",)
+    assert fell(915, 900) == ()
+    assert fell(915, 899) == ("top1 >= 90%",)
+    assert fell(899, 886) == ()
+    assert fell(899, 884) == ("top1 >= 90%",)
+    assert fell(884, 100) == ()
+    nothing = fallen_requirements((), costs, before=right(950, 1000), after=right(0, 1000))
+    assert nothing == ()
+
+
+@pytest.mark.parametrize("name", WITH_INT8)
+def test_an_int8_artefact_says_how_it_was_made_and_verifies(tmp_path: Path, name: str) -> None:
+    made = make(with_images(source()), find_target(name), precision="int8", batch=None)
+    assert is_int8(made.files["network.onnx"])
+    write(made, tmp_path / "toy")
+    verify(tmp_path / "toy")
+    found = manifest(tmp_path / "toy")
+    assert found["int8"]["ranges_from"] == {"split": "train", "images": 20}
+    assert found["int8"]["kept_in_fp32"] == []
+    flags = {"jetson-xavier", "jetson-orin-jp5", "jetson-orin-jp6"}
+    assert found["builder_flags"] == (["INT8", "FP16"] if name in flags else [])
+    assert found["accuracy"]["n"] == 40
+    assert found["accuracy"]["after"]["correct"] == found["int8"]["tried"][0]["correct"]
+    alter(tmp_path / "toy", precision="fp32")
+    with pytest.raises(ExportError, match="is not in the precision 'fp32'"):
+        verify(tmp_path / "toy")
+
+
+def test_int8_without_images_is_refused_with_the_reason() -> None:
+    one = replace(source(), search=None, why_not="the data set cannot be opened: gone")
+    with pytest.raises(ExportError, match="there are none: the data set cannot be opened: gone"):
+        make(one, find_target("x86-cpu"), precision="int8", batch=None)
+
+
+def test_the_command_writes_a_trained_network_in_int8(
+    gensynth: toybox.Command, finished: tuple[Path, str, str], here: Path
+) -> None:
+    run = finished[0]
+    code, out, err = gensynth(
+        "export", str(run), "--target", "jetson-orin-jp6", "--precision", "int8", "--out", "out"
+    )
+    assert (code, err) == (0, "".join(f"networks: {name}\n" for name in finalists(run)[-1:]))
+    for name in finalists(run):
+        found: dict[str, Any] = manifest(here / "out" / name)
+        card = json.loads((here / "out" / name / "card.json").read_text())
+        before, after = (found["accuracy"][when]["correct"] for when in ("before", "after"))
+        assert before == card["search"]["correct"]
+        assert after >= 0.6 * found["accuracy"]["n"]  # what the run requires
+        assert (
+            after
+            == {t["kept"]: t["correct"] for t in found["int8"]["tried"]}[
+                len(found["int8"]["kept_in_fp32"])
+            ]
+        )
+        assert found["int8"]["ranges_from"] == {"split": "train", "images": 320}
+        assert f"{name}: all " in out
+        code, said, _ = gensynth("verify", f"out/{name}")
+        assert (code, said.startswith(f"{name} for jetson-orin-jp6: ")) == (0, True)
+
+
+def test_a_network_of_a_spoiled_layer_is_exported_with_it_in_fp32() -> None:
+    graph, weights, images, labels = spoiled()
+    network = build(graph, {key: torch.from_numpy(array) for key, array in weights.items()})
+    pixels = np.round(255 * np.clip(images / 1.3, 0, 1)).astype(np.uint8)
+    reading = replace(source().reading, shape=(4, 1, 1), mean=(0.0,) * 4, std=(1.0,) * 4,
+                      classes=tuple("abcd"))  # fmt: skip
+    search = Split("search", pixels, labels.astype(np.int64))
+    one = Source("spoiled", network.eval(), reading, Classification(), search, None, None, pixels,
+                 parse_all(["top1 >= 90%"]))  # fmt: skip
+    made = make(one, find_target("jetson-xavier"), precision="int8", batch=None)
+    assert made.mixed is not None
+    assert made.accuracy is not None
+    assert made.mixed.fallen == ("top1 >= 90%",)
+    assert made.mixed.kept == ("fc1",)
+    assert made.accuracy.before == made.accuracy.after == right(64)
+    said = json.loads(made.files["manifest.json"])["int8"]
+    assert said["kept_in_fp32"] == list(made.mixed.kept)
+    assert said["kept_for"] == ["top1 >= 90%"]
+    assert next(iter(said["damage"])) == "fc1"
+
+
+def test_the_recorded_network_keeps_its_requirement_in_int8() -> None:
+    document = json.loads(int8.RECORD.read_text())
+    assert int8.TABLE.read_text() == int8.markdown(document)
+    assert {row["target"] for row in document["rows"]} == set(int8.TARGETS)
+    for row in document["rows"]:
+        for requirement in parse_all(row["required"]):
+            assert requirement.allows(100 * row["before"] / row["n"])
+            assert requirement.allows(100 * row["after"] / row["n"])
+        assert bool(row["kept"]) == bool(row["fallen"])
+        assert list(row["damage"])[: len(row["kept"])] == row["kept"]
+        assert [len(row["kept"]), row["after"]] in row["tried"]

@@ -1,0 +1,158 @@
+"""The table of a finished run: what was measured, beside what, and what to do with it next."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gensynth.goals.certificate import Certificate
+from gensynth.goals.requirements import parse
+from gensynth.goals.score import Proportion
+from gensynth.goals.verdicts import Verdict
+from gensynth.render.result import result
+from gensynth.runs.result import Finalist, LatencyFigures, Ratios, Result
+
+YES, NO, OPEN = Verdict.SATISFIED, Verdict.VIOLATED, Verdict.UNKNOWN
+
+
+def network(name: str, correct: int, params: int, macs: int, **changes: Any) -> Finalist:
+    limit = parse("top1 >= 87%")
+    values: dict[str, Any] = {
+        "name": name,
+        "folder": Path("runs/q/finalists") / name,
+        "seed": 5,
+        "costs": {"macs": macs, "params": params},
+        "certificate": Certificate(Proportion("top1", correct, 3200), limit, sharing=2),
+        "search_score": Proportion("top1", 1300, 1500),
+        "utility": 80.0,
+        "information_density": 1000.0,
+        "netscore": 80.0,
+        "latency": LatencyFigures(0.1, 0.098, 0.1049, "local", "onnxruntime 1.22.0", 1, 1, 200),
+        "ratios": Ratios(4.0, 3.125, 3.95, 11.05, 2.0, 1.97, 2.04),
+        "verdicts": {"top1 >= 87%": OPEN, "macs <= 4M": YES},
+        "point_verdicts": {"top1 >= 87%": YES, "macs <= 4M": YES},
+    }
+    return Finalist(**(values | changes))
+
+
+PROTOTYPE = network(
+    "resnet8", 2832, 78_042, 12_500_000, seed=None, ratios=None,
+    latency=LatencyFigures(0.2, 0.199, 0.203, "local", "onnxruntime 1.22.0", 1, 1, 200),
+    verdicts={"top1 >= 87%": YES, "macs <= 4M": NO},
+    point_verdicts={"top1 >= 87%": YES, "macs <= 4M": NO},
+    information_density=1134.0, netscore=77.9, utility=77.9,
+)  # fmt: skip
+
+
+def finished(*networks: Finalist) -> Result:
+    return Result(
+        path=Path("runs/my q"),
+        prototype=PROTOTYPE,
+        finalists=networks,
+        requirements=("top1 >= 87%", "macs <= 4M"),
+        journal=(),
+        seconds={"initialise": 20.0, "cycles": 61.0, "finalists": 59.0},
+    )
+
+
+def second() -> Finalist:
+    return network(
+        "FermiNet-B", 2784, 15_000, 2_000_000,
+        latency=None, ratios=Ratios(5.2, 6.25, 5.1, 14.0, None, None, None),
+        netscore=91.9, utility=91.9, information_density=5800.0,
+        point_verdicts={"top1 >= 87%": NO, "macs <= 4M": YES},
+    )  # fmt: skip
+
+
+def test_the_result_stands_in_one_table_of_eighty_columns() -> None:
+    # 2832, 2800 and 2784 of 3200 are 88.5, 87.5 and 87 %. Their intervals are
+    # binomtest(k, 3200).proportion_ci(0.95, "wilson") of scipy 1.16, and so are the certified
+    # bounds, since two networks share 95 %: one-sided 97.5 % each.
+    text = result(finished(network("FermiNet-A", 2800, 19_510, 4_000_000), second()), 80)
+    assert text == (
+        """\
+                                resnet8   FermiNet-A   FermiNet-B
+top-1 on 3,200 test images      88.50 %      87.50 %      87.00 %
+  95 % interval             87.35-89.56  86.31-88.60  85.79-88.12
+  certified at least            87.35 %      86.31 %      85.79 %
+parameters                       78,042       19,510       15,000
+MACs                             12.5 M       4.00 M       2.00 M
+information density, %/M          1,134        1,000        5,800
+NetScore                          77.90        80.00        91.90
+latency p50, ms                   0.200        0.100            -
+  95 % interval             0.199-0.203  0.098-0.105            -
+times fewer parameters                          4.00         5.20
+times fewer MACs                                3.12         6.25
+times the density                               3.95         5.10
+NetScore gained                               +11.05       +14.00
+times faster                                    2.00            -
+  95 % interval                            1.97-2.04            -
+top1 >= 87%                   satisfied      unknown      unknown
+  by point value              satisfied    satisfied     violated
+macs <= 4M                     violated    satisfied    satisfied
+
+certified: one-sided Wilson bounds, true of 2 networks together at 95 %
+latency: device local, onnxruntime 1.22.0, 1 thread, batch 1, n = 200 each, in
+  turns
+wall time: 2 min 20 s (initialise 20 s, cycles 1 min 01 s, finalists 59 s)
+
+FermiNet-B misses a requirement by point value; more cycles, a longer
+  distillation (--epochs) or looser requirements may help
+
+run folder        'runs/my q'
+networks          'runs/my q'/finalists/*/network.onnx
+more of them      gensynth generate 'runs/my q' --seeds 0:50
+this table again  gensynth show 'runs/my q'"""
+    )
+
+
+def test_one_network_shares_its_certificate_with_none() -> None:
+    alone = network(
+        "FermiNet-A", 2800, 19_510, 4_000_000,
+        certificate=Certificate(Proportion("top1", 2800, 3200), parse("top1 >= 87%"), sharing=1),
+    )  # fmt: skip
+    text = result(finished(alone), 80)
+    assert "\ncertified: one-sided Wilson bound at 95 %\n" in text
+
+
+def test_networks_that_do_not_fit_beside_each_other_stand_below_beside_the_prototype() -> None:
+    names = [f"FermiNet-{letter}" for letter in "ABCDE"]
+    text = result(finished(*(network(n, 2800, 19_510, 4_000_000) for n in names)), 80)
+    heads = [line.split() for line in text.splitlines() if "resnet8" in line]
+    assert heads == [["resnet8", *names[:3]], ["resnet8", *names[3:]]]
+    assert max(map(len, text.splitlines())) <= 80
+    wide = result(finished(*(network(n, 2800, 19_510, 4_000_000) for n in names)), 120)
+    assert wide.splitlines()[0].split() == ["resnet8", *names]
+
+
+def test_a_utility_of_ones_own_has_its_row() -> None:
+    text = result(finished(network("FermiNet-A", 2800, 19_510, 4_000_000, utility=12.345)), 80)
+    assert [line.split() for line in text.splitlines() if line.startswith("utility")] == [
+        ["utility", "77.90", "12.35"]
+    ]
+    plain = result(finished(network("FermiNet-A", 2800, 19_510, 4_000_000)), 80)
+    assert "\nutility" not in plain
+
+
+def test_top1_as_utility_is_not_said_twice() -> None:
+    accurate = network("FermiNet-A", 2800, 19_510, 4_000_000, utility=87.50000000000001)
+    text = result(replace(finished(accurate), prototype=replace(PROTOTYPE, utility=88.5)), 80)
+    assert "\nutility" not in text
+
+
+def test_without_a_requirement_on_accuracy_nothing_is_certified_at_least() -> None:
+    free = network(
+        "FermiNet-A",
+        2800,
+        19_510,
+        4_000_000,
+        certificate=Certificate(Proportion("top1", 2800, 3200)),
+    )
+    bare = replace(PROTOTYPE, certificate=Certificate(Proportion("top1", 2832, 3200)))
+    text = result(replace(finished(free), prototype=bare, requirements=()), 80)
+    assert "certified" not in text
+
+
+def test_parts_of_a_phase_do_not_count_twice_in_the_wall_time() -> None:
+    seconds = {"train prototype": 40.0, "finalists": 60.0, "finalists train": 55.0}
+    text = result(replace(finished(), seconds=seconds), 80)
+    assert "wall time: 1 min 40 s (train prototype 40 s, finalists 1 min 00 s)\n" in text

@@ -1,0 +1,192 @@
+"""More networks of a learned generator: reproducible, within the costs, certified if asked."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+import gensynth
+from gensynth.errors import Interrupted, RunError
+from gensynth.goals.verdicts import Verdict
+from gensynth.graph.cost import cost
+from gensynth.graph.graph import Graph
+from gensynth.progress import Silent
+from gensynth.runs.family import Family, generate
+from gensynth.runs.family_training import distil
+from gensynth.runs.result import Result
+from gensynth.runs.run import synth
+from tests.runs import tiny
+
+SEEDS = range(12)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    weights = tiny.trained(tmp_path_factory.mktemp("weights"))
+    return synth(tiny.config(weights, tmp_path_factory.mktemp("runs") / "run"))
+
+
+@pytest.fixture(scope="module")
+def family(finished: Result) -> Family:
+    return generate(finished.path, SEEDS)
+
+
+def graphs(family: Family) -> dict[int, bytes]:
+    return {drawn.seed: (drawn.folder / "graph.json").read_bytes() for drawn in family.drawn}
+
+
+def test_every_seed_gives_a_network_within_the_costs(family: Family) -> None:
+    assert [drawn.seed for drawn in family.drawn] == list(SEEDS)
+    for drawn in family.drawn:
+        graph = Graph.from_json((drawn.folder / "graph.json").read_text())
+        counted = cost(graph)
+        assert drawn.costs == {"macs": counted.macs, "params": counted.params}
+        assert counted.macs <= 60_000
+        assert drawn.verdicts["macs <= 60k"] is Verdict.SATISFIED
+        assert graph.sha256 == drawn.graph_sha256
+
+
+def test_a_network_follows_from_generator_prototype_graph_and_seed(
+    finished: Result, family: Family, tmp_path: Path
+) -> None:
+    # A folder with nothing else of the run but what a reader needs to be told it is one.
+    for name in ("FORMAT", "run.toml", "result.json", "generator.json", "inquisitor.json"):
+        (tmp_path / name).write_bytes((finished.path / name).read_bytes())
+    (tmp_path / "prototype").mkdir()
+    graph = (finished.path / "prototype" / "graph.json").read_bytes()
+    (tmp_path / "prototype" / "graph.json").write_bytes(graph)
+    (tmp_path / "state").mkdir()
+    backwards = generate(tmp_path, reversed(SEEDS))  # not even the company of others matters
+    assert graphs(backwards) == graphs(family)
+
+
+def test_a_finalist_of_the_final_generator_is_its_seeds_network(finished: Result) -> None:
+    made = {f.name: json.loads((f.folder / "card.json").read_text()) for f in finished.finalists}
+    final = [f for f in finished.finalists if made[f.name]["made_in"].startswith("network-")]
+    assert final
+    for finalist in final:
+        assert finalist.seed is not None
+        (drawn,) = generate(finished.path, [finalist.seed]).drawn
+        assert (drawn.folder / "graph.json").read_bytes() == (
+            finalist.folder / "graph.json"
+        ).read_bytes()
+
+
+def test_predictions_are_ranges_that_judge_the_requirements(family: Family) -> None:
+    for drawn in family.drawn:
+        low, mean, high = drawn.predicted
+        assert 0 <= low < mean < high <= 1
+        verdict = drawn.verdicts["top1 >= 40%"]
+        assert (verdict is Verdict.SATISFIED) == (low >= 0.40)
+        assert (verdict is Verdict.VIOLATED) == (high < 0.40)
+
+
+def test_the_family_is_diverse(family: Family) -> None:
+    assert family.median_distance is not None
+    assert family.median_distance >= 0.05
+
+
+def test_asking_again_writes_nothing(finished: Result, family: Family) -> None:
+    before = {f: f.stat().st_mtime_ns for f in family.path.rglob("*")}
+    assert generate(finished.path, SEEDS) == family
+    assert {f: f.stat().st_mtime_ns for f in before} == before
+
+
+def test_no_seeds_give_no_networks(finished: Result) -> None:
+    assert generate(finished.path, []).drawn == ()
+
+
+class StopAfter(Silent):
+    """Presses Ctrl-C when the second network is half trained."""
+
+    def progress(self, what: str, share: float, text: str) -> None:
+        if what == "seed-101" and share > 0.5:
+            raise KeyboardInterrupt
+
+
+class Trained(Silent):
+    """Hears which networks are trained."""
+
+    def __init__(self) -> None:
+        self.heard: set[str] = set()
+
+    def progress(self, what: str, share: float, text: str) -> None:
+        if what.startswith("seed-"):
+            self.heard.add(what)
+
+
+def test_distilled_networks_are_certified_together_and_nothing_is_done_twice(
+    finished: Result,
+) -> None:
+    with pytest.raises(Interrupted, match="stopped after 1 of 2 networks"):
+        distil(finished.path, [100, 101], listener=StopAfter())
+    rest = Trained()
+    family = distil(finished.path, [100, 101], listener=rest)
+    assert rest.heard == {"seed-101"}
+    for drawn in family.drawn:
+        assert drawn.certificate is not None
+        assert (drawn.certificate.sharing, drawn.certificate.score.n) == (2, 180)
+        network = gensynth.load(drawn.folder)
+        assert sum(p.numel() for p in network.parameters()) == drawn.costs["params"]
+        card = json.loads((drawn.folder / "card.json").read_text())
+        additions = [vertex.name for vertex in network.graph.vertices if vertex.op == "add"]
+        assert len(additions) + len(card["removed_blocks"]) == 1  # the prototype has one
+        assert card["operators"] == {}  # the run allows none
+    met = [
+        all(verdict is Verdict.SATISFIED for verdict in (drawn.point_verdicts or {}).values())
+        for drawn in family.drawn
+    ]
+    assert (family.satisfied, family.judged) == (sum(met), 2)
+    if all(met):  # One-sided 95 % Wilson of 2 of 2: 2 / (2 + 1.645^2)
+        assert family.share_lower_bound == pytest.approx(2 / (2 + 1.6449**2), abs=1e-4)
+    looked = Trained()
+    assert distil(finished.path, [100, 101], listener=looked) == family
+    assert looked.heard == set()
+    ledger = map(json.loads, (finished.path / "ledger.jsonl").read_text().splitlines())
+    results = [entry["network"] for entry in ledger if entry["event"] == "result"]
+    folders = [finished.prototype.folder, *(finalist.folder for finalist in finished.finalists)]
+    folders += [drawn.folder for drawn in family.drawn]
+    digests = [
+        hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+        for folder in folders
+    ]
+    assert sorted(results) == sorted(set(digests))  # each network once, even if two are alike
+
+
+def test_two_seeds_of_one_network_share_its_training(finished: Result) -> None:
+    seeds: dict[str, list[int]] = {}
+    for drawn in generate(finished.path, range(200, 400)).drawn:
+        seeds.setdefault(drawn.graph_sha256, []).append(drawn.seed)
+    one, other, third = next(same for same in seeds.values() if len(same) > 2)[:3]
+    heard = Trained()
+    family = distil(finished.path, [one, other], listener=heard)
+    assert heard.heard == {f"seed-{one}"}
+    card = json.loads((family.drawn[1].folder / "card.json").read_text())
+    assert card["search"]["trained_as_seed"] == one
+    first, second = family.drawn
+    assert (first.seed, second.seed) == (one, other)
+    assert first.certificate == second.certificate
+    assert first.search_score == second.search_score
+    again = Trained()
+    assert distil(finished.path, [other, one], listener=again).drawn == (second, first)
+    distil(finished.path, [third], listener=again)  # nor in a later call
+    assert again.heard == set()
+
+
+def test_a_family_needs_a_finished_run(finished: Result, tmp_path: Path) -> None:
+    class Stop(Silent):
+        def cycle(self, entry: Mapping[str, object], total: int) -> None:
+            raise KeyboardInterrupt
+
+    config = tiny.config(finished.path / "prototype" / "weights.safetensors", tmp_path / "run")
+    with pytest.raises(Interrupted):
+        synth(config, listener=Stop())
+    with pytest.raises(RunError, match="is not finished"):
+        generate(tmp_path / "run", [0])
+
+
+def test_load_names_the_networks_of_a_run(finished: Result) -> None:
+    with pytest.raises(RunError, match="name one of FermiNet-A, FermiNet-B"):
+        gensynth.load(finished.path)

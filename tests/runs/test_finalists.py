@@ -1,0 +1,190 @@
+"""Which networks a run ends with: ranked with caution, unlike each other, replaced if they miss."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gensynth.environment import environment
+from gensynth.errors import ConfigError
+from gensynth.goals.certificate import certify
+from gensynth.goals.score import Proportion
+from gensynth.goals.verdicts import Verdict
+from gensynth.progress import Silent
+from gensynth.runs.finalists import LEAST_DISTANCE, Ranking, choose
+from gensynth.runs.folder import RunFolder
+from gensynth.runs.full_distillation import FullDistillation
+from gensynth.runs.prepare import Job, prepare
+from gensynth.runs.publish import letters
+from gensynth.search.cycle import State
+from gensynth.search.inquisitor import FULL
+from gensynth.search.regression import sigmoid
+from gensynth.search.synthesis import initialise
+from tests.runs import tiny
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    return prepare(tiny.config(tiny.trained(tmp_path_factory.mktemp("weights")), None))
+
+
+@pytest.fixture(scope="module")
+def state(job: Job) -> State:
+    return initialise(job.settings, job.evaluator, job.probe, job.space)
+
+
+@pytest.fixture(scope="module")
+def ranking(job: Job, state: State) -> Ranking:
+    return Ranking(job, state.generator, state.penalty)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunFolder]:
+    with RunFolder.create(tmp_path / "run", "", environment()) as folder:
+        yield folder
+
+
+def attempt(job: Job, ranking: Ranking, place: int, correct: int = 100) -> FullDistillation:
+    """A network of the ranking, as if it had been distilled to a known accuracy."""
+    candidate = ranking.candidate(place)
+    return FullDistillation(
+        name=f"cycle-{place}",
+        seed=candidate.seed,
+        generator_sha256="",
+        graph=candidate.graph,
+        point=candidate.points[0],
+        predicted=(0.1, 0.5, 0.9),
+        score=Proportion("top1", correct, 150),
+        seconds={"train": 0.0, "evaluate": 0.0},
+    )
+
+
+def distance(job: Job, one: FullDistillation, other: FullDistillation) -> float:
+    relative = [job.space.relative(a.points(job))[0] for a in (one, other)]
+    return float(np.abs(relative[0] - relative[1]).mean())
+
+
+def test_worth_is_cautious_and_pays_for_the_risk(job: Job, state: State, ranking: Ranking) -> None:
+    mean, sd = state.inquisitor.predict(ranking.points, FULL)
+    costs = job.space.costs(ranking.points)
+    # NetScore by its formula at one standard deviation below the mean, MACs first.
+    cautious_pct = 100 * sigmoid(mean - sd)
+    netscore = 20 * np.log10(cautious_pct**2 / np.sqrt(costs[:, 1] / 1e6 * costs[:, 0] / 1e9))
+    risk = job.settings.objective.violation(mean, sd)
+    assert ranking.worth(state.inquisitor) == pytest.approx(netscore - state.penalty * risk)
+
+
+def test_the_best_seed_is_the_one_of_greatest_worth(state: State, ranking: Ranking) -> None:
+    assert ranking.best(state.inquisitor, []) == ranking.worth(state.inquisitor).argmax()
+
+
+def test_the_next_is_unlike_those_taken(job: Job, state: State, ranking: Ranking) -> None:
+    taken: list[FullDistillation] = []
+    for _ in range(3):
+        place = ranking.best(state.inquisitor, taken)
+        assert place is not None
+        taken.append(attempt(job, ranking, place))
+    pairs = [(a, b) for i, a in enumerate(taken) for b in taken[:i]]
+    assert all(distance(job, a, b) >= LEAST_DISTANCE for a, b in pairs)
+
+
+def test_no_seed_is_left_where_all_are_taken(job: Job, state: State, ranking: Ranking) -> None:
+    everything = [attempt(job, ranking, place) for place in range(len(ranking.seeds))]
+    assert ranking.best(state.inquisitor, everything) is None
+
+
+def test_enough_networks_that_meet_the_requirements_end_the_search(
+    job: Job, state: State, run: RunFolder
+) -> None:
+    chosen, made, inquisitor = choose(run, job, state, [], listener=Silent())
+    assert len(chosen) == job.config.finalists.count
+    assert all(a.accepted(job) for a in chosen)
+    assert [a.utility(job) for a in chosen] == sorted(
+        (a.utility(job) for a in chosen), reverse=True
+    )
+    assert [o.score for o in inquisitor.observations] == [a.score for a in made]
+    assert distance(job, *chosen) >= LEAST_DISTANCE
+
+
+def test_a_run_that_aims_at_certificates_keeps_only_what_may_get_one(
+    job: Job, ranking: Ranking
+) -> None:
+    finalists = replace(job.config.finalists, aim="certificate")
+    cautious = prepare(replace(job.config, finalists=finalists))
+    (required,) = (one for one in cautious.requirements if one.metric == "top1")
+    (aimed,) = (one for one in cautious.search_requirements if one.metric == "top1")
+    assert aimed.text == f"{required.text} ({aimed.limit:.2f} % for a certificate)"
+    # Two networks on 180 test images: 48.9 % is the least whose one-sided bound is 40 %.
+    correct = round(aimed.limit * 180 / 100)
+    assert (
+        certify(Proportion("top1", correct, 180), cautious.requirements, sharing=2).verdict
+        is Verdict.SATISFIED
+    )
+    assert (
+        certify(Proportion("top1", correct - 1, 180), cautious.requirements, sharing=2).verdict
+        is Verdict.UNKNOWN
+    )
+    assert cautious.settings.objective.least_score == aimed.limit / 100
+    assert cautious.settings.limits == job.settings.limits
+    between = attempt(job, ranking, 0, correct=round(150 * (required.limit + 4) / 100))
+    assert between.accepted(job)
+    assert between.missed(cautious) == [aimed.text]
+    assert attempt(job, ranking, 0, correct=round(150 * 0.5)).accepted(cautious)
+
+
+def test_a_certificate_of_nothing_is_refused(job: Job) -> None:
+    finalists = replace(job.config.finalists, aim="certificate")
+    with pytest.raises(ConfigError, match="needs a requirement on top1"):
+        prepare(replace(job.config, finalists=finalists, requirements=("macs <= 60k",)))
+
+
+def test_networks_that_miss_are_replaced_at_most_as_often_as_there_are_finalists(
+    job: Job, run: RunFolder
+) -> None:
+    # 99.9 % of 150 images is all of them, which such noise does not allow.
+    hard = prepare(replace(job.config, requirements=("top1 >= 99.9%",)))
+    free = initialise(hard.settings, hard.evaluator, hard.probe, hard.space)
+    chosen, made, _ = choose(run, hard, free, [], listener=Silent())
+    assert len(made) == 4  # two finalists, twice as many attempts
+    assert not any(a.accepted(hard) for a in made)
+    best = sorted((a.score.value for a in made), reverse=True)[:2]
+    assert sorted((a.score.value for a in chosen), reverse=True) == best
+    assert len(list((run.path / "attempts").iterdir())) == 4  # all of them are on record
+
+
+def test_a_network_that_is_distilled_already_and_better_costs_no_training(
+    job: Job, state: State, ranking: Ranking, run: RunFolder
+) -> None:
+    perfect = attempt(job, ranking, 0, correct=150)
+    chosen, made, _ = choose(run, job, state, [perfect], listener=Silent())
+    assert perfect.name in {a.name for a in chosen}
+    assert len([a for a in made if a.name != perfect.name]) == len(chosen) - 1
+
+
+def test_a_network_that_is_distilled_already_and_worse_waits(
+    job: Job, state: State, ranking: Ranking, run: RunFolder
+) -> None:
+    failed = attempt(job, ranking, 0, correct=1)
+    chosen, made, _ = choose(run, job, state, [failed], listener=Silent())
+    assert failed.name not in {a.name for a in chosen}
+    assert failed.name in {a.name for a in made}  # but it is on record
+
+
+def test_what_is_kept_is_not_distilled_again(job: Job, state: State, run: RunFolder) -> None:
+    first, _, _ = choose(run, job, state, [], listener=Silent())
+
+    class Never(Silent):
+        def progress(self, what: str, share: float, text: str) -> None:
+            raise AssertionError(f"{what} is trained again")
+
+    again, _, _ = choose(run, job, state, [], listener=Never())
+    assert [a.score for a in again] == [a.score for a in first]
+    assert [a.graph for a in again] == [a.graph for a in first]
+
+
+def test_finalists_are_lettered_like_columns_of_a_table() -> None:
+    # As spreadsheets do: Z is followed by AA, AZ by BA, ZZ by AAA.
+    names = {0: "A", 2: "C", 25: "Z", 26: "AA", 51: "AZ", 52: "BA", 701: "ZZ", 702: "AAA"}
+    assert {index: letters(index) for index in names} == names

@@ -1,0 +1,252 @@
+"""What a run is made ready from, what is refused before anything is written, and the forecast."""
+
+import dataclasses
+import os
+import pickle
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gensynth.config import (
+    DataConfig,
+    FinalistsConfig,
+    PrototypeConfig,
+    RunConfig,
+    SearchConfig,
+    TaskConfig,
+)
+from gensynth.errors import ConfigError, DataError, GensynthError, PrototypeError, UnreachableError
+from gensynth.graph.cost import cost
+from gensynth.network.compute import Compute
+from gensynth.probing import stimuli
+from gensynth.runs.forecast import TIMED_STEPS, frozen_macs_share, pace, point_at_limits
+from gensynth.runs.prepare import Job, prepare
+from gensynth.runs.run import synth
+from gensynth.search.inquisitor import FULL
+from gensynth.space.coupling import couple
+from gensynth.space.space import Space
+from gensynth.trace import trace
+from tests.runs import tiny
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.trained(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def job(weights: Path) -> Job:
+    return prepare(tiny.config(weights, None))
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+class Crash:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch executed",)
+
+
+REFUSED = [
+    pytest.param(
+        {"requirements": ("mac <= 20M",)}, ConfigError, "unknown metric 'mac'", id="metric"
+    ),
+    pytest.param({"requirements": ("top1 > ",)}, ConfigError, "cannot be read", id="unreadable"),
+    pytest.param(
+        {"requirements": ("macs <= 1",)}, UnreachableError, "no network of this prototype",
+        id="unreachable",
+    ),
+    pytest.param({"utility": "netscor"}, ConfigError, "netscore", id="utility"),
+    pytest.param(
+        {"utility": "top1 - latency_ms"}, ConfigError, "measured on finalists only",
+        id="utility of a device",
+    ),
+    pytest.param(
+        {"data": DataConfig(source="fashion-mnst")}, ConfigError,
+        "did you mean 'fashion-mnist'", id="data",
+    ),
+    pytest.param(
+        {"prototype": PrototypeConfig(network="resnet9")}, ConfigError, "unknown prototype",
+        id="prototype",
+    ),
+    pytest.param(
+        {"prototype": PrototypeConfig(network="tests.runs.tiny:net")}, PrototypeError,
+        "--train-prototype", id="no weights",
+    ),
+    pytest.param(
+        {"prototype": PrototypeConfig(network="tests.runs.tiny:net", weights=Path("absent"))},
+        PrototypeError, "no weights file absent", id="weights absent",
+    ),
+    pytest.param(
+        {"task": TaskConfig(class_weights=(1.0, 2.0))}, ConfigError, "each of 3 classes, got 2",
+        id="class weights",
+    ),
+    pytest.param(
+        {"finalists": FinalistsConfig(batch=1024)}, DataError, "at least 1024 are needed",
+        id="batch",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "kind", "words"), REFUSED)
+def test_what_cannot_be_meant_is_refused_before_a_folder_is_made(
+    weights: Path, changes: dict[str, object], kind: type[GensynthError], words: str
+) -> None:
+    config = tiny.config(weights, Path("run").resolve(), **changes)
+    with pytest.raises(kind, match=words):
+        synth(config)
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_pickle_in_the_place_of_weights_is_refused_and_not_run(weights: Path) -> None:
+    path = Path("weights.pt")
+    path.write_bytes(pickle.dumps(Crash()))
+    prototype = PrototypeConfig(network="tests.runs.tiny:net", weights=path)
+    with pytest.raises(PrototypeError, match="pickled checkpoint could run code"):
+        prepare(tiny.config(weights, None, prototype=prototype))
+    assert not Path("executed").exists()
+
+
+def test_weights_of_another_network_are_refused(weights: Path) -> None:
+    prototype = PrototypeConfig(network="resnet8", weights=weights)
+    with pytest.raises(PrototypeError, match="does not fit prototype 'resnet8'"):
+        prepare(tiny.config(weights, None, prototype=prototype))
+
+
+def test_a_run_folder_that_is_taken_is_refused_before_the_prototype_is_trained(
+    weights: Path,
+) -> None:
+    Path("run").mkdir()
+    Path("run/notes.txt").write_text("mine")
+    prototype = PrototypeConfig(network="tests.runs.tiny:net", train=True)
+    config = tiny.config(weights, Path("run").resolve(), prototype=prototype)
+    with pytest.raises(GensynthError, match="is not empty"):
+        synth(config)
+    assert [path.name for path in Path("run").iterdir()] == ["notes.txt"]
+
+
+def test_the_plan_says_what_the_run_file_says(job: Job) -> None:
+    settings = job.settings
+    assert settings.limits == {"macs": 60_000}
+    assert settings.objective.least_score == 0.40
+    assert settings.objective.fidelity == FULL
+    assert settings.recipe.epochs * len(job.dataset.train) == pytest.approx(256)
+    assert settings.warmup == 1  # 256 images of the warm-up, 256 a network
+    assert (job.recipe.epochs, job.recipe.batch) == (3, 32)
+
+
+def test_frozen_weights_take_part_in_no_warm_up(weights: Path) -> None:
+    search = SearchConfig(learn_weights=False, probe_images=30)
+    settings = prepare(tiny.config(weights, None, search=search)).settings
+    assert (settings.warmup, settings.reptile_rate) == (0, 0.0)
+    assert [settings.first_epoch(cycle) for cycle in range(3)] == [0, 0, 0]
+
+
+def test_the_same_run_file_gives_the_same_stimuli(weights: Path, job: Job) -> None:
+    other = prepare(tiny.config(weights, None))
+    network = job.prototype.network()
+    assert np.array_equal(
+        np.concatenate(job.probe(network, seed=0).channel_nats),
+        np.concatenate(other.probe(network, seed=0).channel_nats),
+    )
+
+
+def test_stimuli_are_balanced_and_half_of_them_hard() -> None:
+    # 30 images a class of which the last ten have the smallest margins; 24 chosen are eight a
+    # class: the four that stand first, and the four smallest margins.
+    labels = np.repeat([0, 1, 2], 30)
+    margin = np.tile(np.concatenate([np.arange(20) + 100, np.arange(10)[::-1]]), 3).astype(float)
+    chosen = stimuli.choose(labels, margin, 24, seed=0)
+    wanted = [*range(4), *range(26, 30)]
+    assert sorted(chosen) == [30 * label + place for label in range(3) for place in wanted]
+    assert sorted(chosen) != list(chosen)  # so that no part of them is one class
+
+
+def test_classes_that_have_too_few_images_are_made_up_for_by_the_others() -> None:
+    labels = np.array([0] * 20 + [1])
+    chosen = stimuli.choose(labels, np.arange(21.0), 10, seed=0)
+    assert len(set(chosen)) == 10
+    assert 20 in chosen
+
+
+class Skip(nn.Module):
+    """x * conv(x) ties the convolution to the image, which cannot be narrowed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tied = nn.Conv2d(1, 1, 3, padding=1)
+        self.free = nn.Conv2d(1, 4, 3, padding=1)
+        self.head = nn.Linear(4 * 144, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(torch.relu(self.free(x * self.tied(x))).flatten(1))
+        return logits
+
+
+def test_what_no_group_touches_is_the_frozen_share() -> None:
+    coupling = couple(trace(Skip(), torch.zeros(1, 1, 12, 12), name="skip"))
+    # By hand: 9 * 144 are tied to the image, 4 * 9 * 144 and 4 * 144 * 3 are not.
+    assert frozen_macs_share(coupling) == pytest.approx(1296 / (1296 + 5184 + 1728))
+
+
+def test_the_forecast_gives_the_range_that_the_space_has(job: Job) -> None:
+    forecast = job.forecast()
+    whole = cost(job.prototype.graph)
+    assert [forecast.costs[name][1] for name in ("macs", "params")] == [whole.macs, whole.params]
+    smallest = job.space.coupling.apply(
+        job.space.selection(job.space.smallest(), 0, [np.arange(s) for s in job.space.sizes])
+    )
+    assert forecast.costs["macs"][0] == cost(smallest).macs
+    assert forecast.limits == {"macs": 60_000}
+    assert forecast.frozen_macs_share == 0
+    assert dict(forecast.groups) == {"stem": 8, "narrow": 12}  # inner is added to stem
+    assert 0 < forecast.cycle_s < forecast.total_s
+
+
+def test_what_is_paid_once_a_network_is_no_part_of_a_forecast_step(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once_s, real_s = 1000.0, time.perf_counter
+    compilations: list[nn.Module] = []
+
+    def compiled(compute: Compute, network: nn.Module) -> nn.Module:
+        compilations.append(network)
+        return network
+
+    monkeypatch.setattr(Compute, "compiled", compiled)
+    monkeypatch.setattr(time, "perf_counter", lambda: real_s() + once_s * len(compilations))
+    recipe = dataclasses.replace(job.recipe, compiled=True)
+    found = pace(job.evaluator, job.probe, job.space, {"macs": 60_000}, recipe)
+    assert compilations
+    assert 0 < found.step_s < once_s / TIMED_STEPS
+
+
+def test_a_forecast_leaves_nothing_that_the_run_would_find(job: Job) -> None:
+    before = {key: tensor.clone() for key, tensor in job.prototype.weights.items()}
+    answers = dict(job.evaluator.teacher._answers)
+    job.forecast()
+    assert all(torch.equal(before[key], job.prototype.weights[key]) for key in before)
+    assert job.evaluator.teacher._answers == answers
+
+
+def test_the_timed_network_is_the_widest_that_meets_the_limits(job: Job) -> None:
+    space: Space = job.space
+    points = point_at_limits(space, {"macs": 60_000})
+    assert 20_000 < space.costs(points)[0, 0] <= 60_000
+
+
+def test_the_quickstart_is_the_default_run_file() -> None:
+    config = RunConfig()
+    assert config.search.full_networks == 1
+    assert not dataclasses.replace(config).prototype.train
+
+
+def test_weights_and_training_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="exclude each other"):
+        PrototypeConfig(weights=Path("w.safetensors"), train=True)

@@ -1,0 +1,70 @@
+"""Which seed a cycle takes: worth by its formula, and a shortlist of different promising seeds."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from gensynth.search.acquisition import shortlist, worth
+from gensynth.search.inquisitor import SHORT
+from tests.search.planted import learned, space
+from tests.search.stubs import settings_of, state_of
+
+
+def test_worth_is_the_predicted_utility_less_the_penalty_of_a_violation() -> None:
+    settings = settings_of(least_score=0.9)
+    state = state_of(settings, learned())
+    points = state.generator.points(range(20))
+    mean, sd = learned().predict(points, SHORT)
+    # U is the score in percent; the requirement's logit is log(0.9 / 0.1).
+    expected = 100 / (1 + np.exp(-mean)) - 20.0 * norm.cdf((np.log(9) - mean) / sd)
+    assert worth(settings, state, learned(), points) == pytest.approx(expected)
+
+
+def test_the_seeds_of_a_shortlist_are_different_and_of_this_cycle() -> None:
+    settings = settings_of(candidates=8, shortlist=8)
+    listed = {}
+    for cycle in (3, 4):
+        candidates = shortlist(settings, state_of(settings, learned(), cycle))
+        assert len({c.seed for c in candidates}) == 8
+        listed[cycle] = {c.seed for c in candidates}
+    assert not listed[3] & listed[4]
+
+
+def test_a_candidate_is_the_network_that_the_generator_gives_its_seed() -> None:
+    settings = settings_of()
+    state = state_of(settings, learned())
+    for candidate in shortlist(settings, state):
+        assert candidate.graph.to_json() == state.generator.generate(candidate.seed).to_json()
+        assert candidate.points[0] == space().point(candidate.graph.selection)
+
+
+def test_what_is_listed_is_better_than_what_is_not() -> None:
+    settings = settings_of(candidates=128, shortlist=5)
+    state = state_of(settings, learned())
+    listed = shortlist(settings, state)
+    drawn = state.generator.points(range(128))
+    points = space().points([c.points[0] for c in listed])
+    mean_of = [learned().predict(p, SHORT)[0].mean() for p in (points, drawn)]
+    assert mean_of[0] > mean_of[1]
+
+
+def test_nothing_that_is_sure_to_violate_is_listed_where_something_is_not() -> None:
+    settings = settings_of(candidates=128, shortlist=5)
+    state = state_of(settings, learned())
+    drawn = state.generator.points(range(128))
+    # A requirement in the middle of what is predicted, judged with so large a penalty that no
+    # utility pays for a sure violation.
+    least = float(np.median(1 / (1 + np.exp(-learned().predict(drawn, SHORT)[0]))))
+    settings = replace(settings, objective=replace(settings.objective, least_score=least))
+    state = replace(state, penalty=1e4)
+    points = space().points([c.points[0] for c in shortlist(settings, state)])
+    violations = settings.objective.violation(*learned().predict(points, SHORT))
+    assert violations.max() < 0.9
+
+
+def test_in_the_first_cycle_four_times_as_many_seeds_are_taken_as_they_come() -> None:
+    settings = settings_of(shortlist=3)
+    first = shortlist(settings, state_of(settings, learned(), cycle=0))
+    assert len({c.seed for c in first}) == 12

@@ -1,0 +1,372 @@
+"""Evaluating a network: direct statistics, equal bits, an interruption that leaves no trace."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gensynth.data.views import Views
+from gensynth.graph.graph import Graph, Selection
+from gensynth.network.compute import Compute
+from gensynth.network.module import Network, build
+from gensynth.prototypes.resnet import ResNet
+from gensynth.tasks.classification import Classification
+from gensynth.trace import trace
+from gensynth.training.evaluator import Evaluator, recalibrate
+from gensynth.training.fit import Recipe, Teacher, fit
+from tests.training.quarters import evaluator_of, prototype_of, quarters, small_resnet
+
+TASK = Classification()
+SELECTION = Selection({"conv1": (0, 2, 3), "stage2.0.conv1": (1, 4, 5, 6)}, ("stage1.0.add",))
+
+
+class Noisy(nn.Module):
+    """Dropout before a norm, and a norm that is called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.again = nn.Conv2d(1, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.drop, self.bn = nn.Dropout(0.4), nn.BatchNorm2d(6)
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.bn(self.drop(self.conv(x)))
+        x = self.bn(self.again(torch.relu(x)))
+        return self.fc(x.mean((2, 3)))
+
+
+def averaging() -> Network:
+    """A rebuilt network whose norm averages every batch alike, and counts them for it."""
+    module = small_resnet()
+    module.bn1.momentum = None
+    graph = trace(module.eval(), torch.zeros(1, 1, 8, 8), name="averaging")
+    return build(graph, module.state_dict())
+
+
+def bits(network: nn.Module) -> dict[str, bytes]:
+    return {k: v.detach().contiguous().numpy().tobytes() for k, v in network.state_dict().items()}
+
+
+def batches_of(count: int, seed: int = 0, channels: int = 1) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(32, channels, 8, 8, generator=generator) for _ in range(count)]
+
+
+def test_recalibration_on_one_batch_takes_its_mean_and_variance() -> None:
+    module = small_resnet().eval()
+    graph = prototype_of(module).graph
+    network = build(graph, module.state_dict())
+    (images,) = batches_of(1)
+    recalibrate(network, [images])
+    with torch.no_grad():
+        value = module.conv1(images).transpose(0, 1).flatten(1)  # what the first norm reads
+    own = network.state_dict()
+    torch.testing.assert_close(own["bn1.running_mean"], value.mean(1))
+    torch.testing.assert_close(own["bn1.running_var"], value.var(1))
+
+
+def test_recalibration_is_a_weighted_mean_of_the_batches_alone() -> None:
+    # By hand: batch k of n weighs 0.1 * 0.9^(n - k), made to sum to 1; nothing of before.
+    module = small_resnet().eval()
+    weights = module.state_dict()
+    weights["bn1.running_mean"] = weights["bn1.running_var"] = torch.full((8,), 1e6)
+    network = build(prototype_of(module).graph, weights)
+    batches = batches_of(3)
+    recalibrate(network, batches)
+    with torch.no_grad():
+        values = [module.conv1(images).transpose(0, 1).flatten(1) for images in batches]
+    shares = torch.tensor([0.081, 0.09, 0.1]) / 0.271
+    own = network.state_dict()
+    mean = sum(w * v.mean(1) for w, v in zip(shares, values, strict=True))
+    variance = sum(w * v.var(1) for w, v in zip(shares, values, strict=True))
+    torch.testing.assert_close(own["bn1.running_mean"], mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(own["bn1.running_var"], variance, rtol=1e-4, atol=1e-5)
+
+
+def test_recalibration_leaves_all_but_the_statistics() -> None:
+    network = build(prototype_of(small_resnet()).graph, small_resnet().state_dict())
+    before = bits(network)
+    recalibrate(network, batches_of(2))
+    changed = {key for key, value in bits(network).items() if value != before[key]}
+    assert changed == {key for key in before if "running" in key}
+    assert not network.training
+
+
+def test_a_norm_that_is_called_twice_takes_statistics_of_both_calls() -> None:
+    # By hand, one batch: the calls weigh 0.1 * 0.9 and 0.1 of 0.19; dropout is at rest.
+    module = Noisy().eval()
+    network = build(trace(module, torch.zeros(1, 1, 8, 8), name="noisy"), module.state_dict())
+    (images,) = batches_of(1)
+    recalibrate(network, [images])
+    with torch.no_grad():
+        first = module.conv(images)
+        normed = nn.functional.batch_norm(
+            first, None, None, module.bn.weight, module.bn.bias, training=True
+        )
+        second = module.again(torch.relu(normed))
+    means = [value.transpose(0, 1).flatten(1).mean(1) for value in (first, second)]
+    expected = (0.09 * means[0] + 0.1 * means[1]) / 0.19
+    torch.testing.assert_close(
+        network.state_dict()["bn.running_mean"], expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_cumulative_average_starts_anew() -> None:
+    module = Noisy()
+    module.bn.momentum = None  # torch: every call weighs the same
+    graph = trace(module.eval(), torch.zeros(1, 1, 8, 8), name="noisy")
+    network = build(graph, module.state_dict())
+    batches = batches_of(2)
+    recalibrate(network, batches)
+    once = bits(network)
+    recalibrate(network, batches)
+    assert bits(network) == once
+
+
+class Sorted(nn.Module):
+    """A norm within a module that the vocabulary cannot say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(6, momentum=0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sort(self.bn(x), dim=1)[0]
+
+
+def test_norms_of_modules_that_cannot_be_looked_into_are_recalibrated_too() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(1, 6, 3), Sorted(), nn.Conv2d(6, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(80, 4)
+    ).eval()
+    prototype = prototype_of(module)
+    assert set(prototype.opaque) == {"1"}
+    network = prototype.network()
+    batches = batches_of(2)
+    recalibrate(network, batches)
+    with torch.no_grad():
+        means = [module[0](images).transpose(0, 1).flatten(1).mean(1) for images in batches]
+    norm = network.get_submodule("1.bn")
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    torch.testing.assert_close(norm.running_mean, (means[0] + means[1]) / 2)
+    assert norm.momentum == 0.3
+    assert not norm.training
+
+
+def test_recalibration_needs_a_batch() -> None:
+    network = build(prototype_of(small_resnet()).graph, small_resnet().state_dict())
+    with pytest.raises(ValueError, match="at least one batch"):
+        recalibrate(network, [])
+
+
+def evaluate(evaluator: Evaluator, recipe: Recipe, **options: object) -> Network:
+    graph = evaluator.prototype.coupling.apply(SELECTION)
+    network = evaluator.inherit(graph, evaluator.prototype.weights)
+    evaluator.distil(network, recipe, **options)  # type: ignore[arg-type]
+    return network
+
+
+def test_inheriting_takes_slices_and_fresh_statistics() -> None:
+    evaluator = evaluator_of(small_resnet())
+    graph = evaluator.prototype.coupling.apply(SELECTION)
+    network = evaluator.inherit(graph, evaluator.prototype.weights)
+    own, whole = network.state_dict(), evaluator.prototype.weights
+    assert torch.equal(own["conv1.weight"], whole["conv1.weight"][[0, 2, 3]])
+    expected = whole["stage2.0.conv1.weight"][[1, 4, 5, 6]][:, [0, 2, 3]]
+    assert torch.equal(own["stage2.0.conv1.weight"], expected)
+    assert not torch.equal(own["bn1.running_mean"], whole["bn1.running_mean"][[0, 2, 3]])
+
+
+def test_distilling_twice_gives_the_same_bits() -> None:
+    recipe = Recipe(epochs=2, batch=32, peak_lr=0.05)
+    first = evaluate(evaluator_of(small_resnet()), recipe)
+    second = evaluate(evaluator_of(small_resnet()), recipe)
+    assert bits(first) == bits(second)
+
+
+def test_what_another_network_did_before_does_not_matter() -> None:
+    # The teacher's answers are kept, and torch's own random state is somewhere else.
+    recipe = Recipe(epochs=1.5, batch=32, peak_lr=0.05)
+    alone = evaluate(evaluator_of(small_resnet()), recipe)
+    evaluator = evaluator_of(small_resnet())
+    evaluate(evaluator, Recipe(epochs=2, batch=32, peak_lr=0.1))
+    torch.rand(7)
+    assert bits(evaluate(evaluator, recipe)) == bits(alone)
+
+
+def test_distilling_from_another_epoch_sees_other_images() -> None:
+    recipe = Recipe(epochs=1, batch=32, peak_lr=0.05)
+    evaluator = evaluator_of(small_resnet())
+    assert bits(evaluate(evaluator, recipe)) != bits(evaluate(evaluator, recipe, first_epoch=5))
+
+
+class Interrupted(Exception):
+    """Stands for Ctrl-C."""
+
+
+def stop_after(share: float) -> Callable[[float, float], None]:
+    def stop(done: float, loss: float) -> None:
+        if done > share:
+            raise Interrupted
+
+    return stop
+
+
+@pytest.mark.parametrize("factory", [small_resnet, Noisy, averaging])
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7])
+def test_a_training_that_was_interrupted_ends_with_the_same_bits(
+    factory: Callable[[], nn.Module], share: float, tmp_path: Path
+) -> None:
+    # Four batches an epoch and three epochs: it stops in the first, second and third.
+    data, recipe = quarters(), Recipe(epochs=3, batch=32, peak_lr=0.05)
+    checkpoint = tmp_path / "training.safetensors"
+
+    def train(checkpoint: Path | None, stop: Callable[[float, float], None] | None) -> nn.Module:
+        network = factory()
+        views = Views(data, data.train, seed=3)
+        fit(network, views, recipe, Compute(), TASK, checkpoint=checkpoint, progress=stop)
+        return network
+
+    through = train(None, None)
+    with pytest.raises(Interrupted):
+        train(checkpoint, stop_after(share))
+    assert checkpoint.exists() == (share > 1 / 3)
+    torch.rand(3)
+    resumed = train(checkpoint, None)
+    trained = {k: v for k, v in bits(resumed).items() if "num_batches_tracked" not in k}
+    assert trained == {k: v for k, v in bits(through).items() if k in trained}
+    assert bits(train(checkpoint, None)) == bits(resumed)  # nothing is left to do
+
+
+def test_training_learns_what_is_easy() -> None:
+    evaluator = evaluator_of(small_resnet())
+    network = evaluator.prototype.network()
+    before = evaluator.score(network, evaluator.dataset.search)
+    fit(network, evaluator.views, Recipe(epochs=12, batch=16, peak_lr=0.05), Compute(), TASK)
+    after = evaluator.score(network, evaluator.dataset.search)
+    assert after.value > max(before.value, 55 / 64)
+
+
+def test_one_step_of_distillation_by_hand() -> None:
+    # One batch, one step, no decay: p - rate * (1 + 0.9) * gradient, Nesterov's first step,
+    # of (1 - h) T^2 KL(teacher || student) + h CE, both softened by T = 4, h = 0.25.
+    data, compute = quarters(), Compute()
+    views = Views(data, data.train, seed=3)
+    student, teacher = small_resnet(), ResNet(blocks=1, widths=(8, 10, 12), classes=4, channels=1)
+    recipe = Recipe(epochs=1, batch=128, peak_lr=0.1, weight_decay=0.0, hard_weight=0.25)
+    (batch,) = views.epoch(0, 128)
+    twin = small_resnet().train()
+    with torch.no_grad():
+        target = torch.softmax(teacher.eval()(batch.images) / 4, 1)
+    logits = twin(batch.images)
+    log_student = torch.log_softmax(logits / 4, 1)
+    soft = 16 * (target * (target.log() - log_student)).sum(1).mean()
+    hard = -torch.log_softmax(logits, 1)[torch.arange(128), batch.targets].mean()
+    gradients = torch.autograd.grad(0.75 * soft + 0.25 * hard, list(twin.parameters()))
+    fit(student, views, recipe, compute, TASK, teacher=Teacher(teacher, views, compute))
+    for (name, trained), start, gradient in zip(
+        student.named_parameters(), twin.parameters(), gradients, strict=True
+    ):
+        expected = start.detach() - 0.1 * 1.9 * gradient
+        torch.testing.assert_close(trained.detach(), expected, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_the_rate_rises_and_falls_in_straight_lines() -> None:
+    # 20 % of 10 steps up to the peak, then down to 1/8 of it: (10 - 9) / (10 - 2).
+    recipe = Recipe(epochs=1, peak_lr=0.8, warmup=0.2)
+    rates = [recipe.rate(step, 10) for step in range(10)]
+    assert rates == pytest.approx([0.4, 0.8, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+
+
+def test_only_weights_of_several_dimensions_decay() -> None:
+    data = quarters()
+    views = Views(data, data.train, seed=3)
+    start, decayed, free = small_resnet(), small_resnet(), small_resnet()
+    one_step = Recipe(epochs=0.25, batch=32, peak_lr=0.1, weight_decay=0.1)
+    fit(decayed, views, one_step, Compute(), TASK)
+    fit(free, views, dataclasses.replace(one_step, weight_decay=0.0), Compute(), TASK)
+    for name, whole in start.named_parameters():
+        gap = free.get_parameter(name) - decayed.get_parameter(name)
+        # One step: rate * (1 + 0.9) * decay * weight for kernels, nothing for the rest.
+        expected = 0.1 * 1.9 * 0.1 * whole if whole.ndim > 1 else torch.zeros_like(whole)
+        torch.testing.assert_close(gap, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_absorbing_moves_the_slice_and_nothing_else() -> None:
+    evaluator = evaluator_of(small_resnet())
+    weights = evaluator.prototype.weights
+    network = evaluate(evaluator, Recipe(epochs=1, batch=32, peak_lr=0.05))
+    moved = evaluator.absorb(weights, network, 0.25)
+    before, after = weights["conv1.weight"], moved["conv1.weight"]
+    tuned = network.state_dict()["conv1.weight"]
+    kept = [0, 2, 3]
+    torch.testing.assert_close(after[kept], 0.75 * before[kept] + 0.25 * tuned)
+    assert torch.equal(after[[1, 4, 7]], before[[1, 4, 7]])
+    removed = [key for key in weights if key.startswith("stage1.0.conv")]
+    assert removed
+    assert all(torch.equal(moved[key], weights[key]) for key in removed)
+
+
+def test_training_of_ones_own_takes_the_place_of_ours() -> None:
+    evaluator = evaluator_of(small_resnet())
+    seen: list[tuple[nn.Module, Recipe]] = []
+
+    def own(network: nn.Module, views: Views, recipe: Recipe, teacher: Teacher) -> None:
+        assert views is evaluator.views
+        assert teacher is evaluator.teacher
+        seen.append((network, recipe))
+
+    mine = Evaluator(
+        evaluator.prototype,
+        evaluator.dataset,
+        evaluator.views,
+        evaluator.teacher,
+        evaluator.compute,
+        evaluator.task,
+        trainer=own,
+    )
+    recipe = Recipe(epochs=1, batch=32)
+    network = mine.inherit(mine.prototype.graph, mine.prototype.weights)
+    before = bits(network)
+    mine.distil(network, recipe)
+    assert seen == [(network, recipe)]
+    assert bits(network) == before
+
+
+def test_a_head_that_nothing_returns_survives_a_checkpoint(tmp_path: Path) -> None:
+    class TwoHeads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(2)
+            self.body, self.fc, self.unused = nn.Conv2d(1, 4, 3), nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(torch.relu(self.body(x)).mean((2, 3)))
+
+    data = quarters()
+    views = Views(data, data.train, seed=3)
+    checkpoint = tmp_path / "training.safetensors"
+    first, second = TwoHeads(), TwoHeads()
+    recipe = Recipe(epochs=1, batch=32, peak_lr=0.05)
+    fit(first, views, recipe, Compute(), TASK, checkpoint=checkpoint)
+    fit(second, views, recipe, Compute(), TASK, checkpoint=checkpoint)
+    assert bits(first) == bits(second)
+
+
+def test_a_recipe_without_an_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="epochs and batch must be positive, got 0 and 128"):
+        Recipe(epochs=0)
+    with pytest.raises(ValueError, match="got 1 and 0"):
+        Recipe(epochs=1, batch=0)
+
+
+def test_graphs_of_a_selection_name_it() -> None:
+    graph: Graph = evaluator_of(small_resnet()).prototype.coupling.apply(SELECTION)
+    assert graph.selection == SELECTION
+    assert math.prod(graph["conv1"].tensors["weight"]) == 3 * 1 * 9
