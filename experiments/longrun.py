@@ -22,8 +22,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
-from gensynth import durable
-from gensynth.compute import Compute
+from gensynth import atomic_files
+from gensynth.network.compute import Compute
 
 Batches = Callable[[int], Iterable[tuple[torch.Tensor, torch.Tensor]]]
 """Number of an epoch -> its (inputs, targets)."""
@@ -143,7 +143,7 @@ def train(
         curve.append(entry)
         _keep(state, network, optimizer, schedule, curve)
         lines = "".join(json.dumps(entry) + "\n" for entry in curve)
-        durable.write_bytes(curve_file, lines.encode())
+        atomic_files.write_bytes(curve_file, lines.encode())
         done = epoch + 1 - first
         left_s = (time.perf_counter() - start) / done * (schedule.epochs - epoch - 1)
         words = "  ".join(f"{name} {value}" for name, value in entry.items())
@@ -171,7 +171,7 @@ def _keep(
         live.copy_(kept)
         tensors[f"momentum.{index}"] = kept.contiguous()
     facts = {"schedule": json.dumps(asdict(schedule)), "curve": json.dumps(curve)}
-    durable.write_bytes(path, save(tensors, metadata=facts))
+    atomic_files.write_bytes(path, save(tensors, metadata=facts))
 
 
 def _take_up(

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from experiments.longrun import Schedule, train
-from gensynth.compute import Compute
+from gensynth.network.compute import Compute
 
 SCHEDULE = Schedule(
     epochs=4,

@@ -25,10 +25,10 @@ from torch import nn
 
 from experiments.camvid import images
 from experiments.longrun import Schedule, train
-from gensynth import durable
-from gensynth.compute import Compute, detect
-from gensynth.cost import cost
+from gensynth import atomic_files
 from gensynth.environment import environment
+from gensynth.graph.cost import cost
+from gensynth.network.compute import Compute, detect
 from gensynth.prototypes.refinenet import refinenet
 from gensynth.trace import trace
 
@@ -81,7 +81,7 @@ def main() -> None:
         say=lambda line: print(line, flush=True),
     )
     weights = save({k: v.contiguous() for k, v in network.state_dict().items()})
-    durable.write_bytes(options.state / "refinenet-camvid.safetensors", weights)
+    atomic_files.write_bytes(options.state / "refinenet-camvid.safetensors", weights)
     record = {
         "question": "what RefineNet reaches on CamVid from scratch, on the validation images",
         "command": COMMAND,
@@ -106,7 +106,7 @@ def main() -> None:
         ),
     }
     RECORD.parent.mkdir(exist_ok=True)
-    durable.write_bytes(RECORD, (json.dumps(record, indent=2) + "\n").encode())
+    atomic_files.write_bytes(RECORD, (json.dumps(record, indent=2) + "\n").encode())
 
 
 def cross_entropy(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:

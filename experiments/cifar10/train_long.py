@@ -28,15 +28,16 @@ from safetensors.torch import save
 from torch import nn
 
 from experiments.longrun import Schedule, train
-from gensynth import durable
-from gensynth.compute import Compute, detect
+from gensynth import atomic_files
 from gensynth.data import cifar10
-from gensynth.data.dataset import Dataset, Split
+from gensynth.data.dataset import Dataset
 from gensynth.data.views import Views
 from gensynth.environment import environment
-from gensynth.intervals import wilson
+from gensynth.goals.score import in_percent
+from gensynth.network.compute import Compute, detect
 from gensynth.prototypes import create
-from gensynth.train import correct
+from gensynth.tasks.classification import Classification
+from gensynth.training.evaluator import score
 
 FOLDER = Path(__file__).parent / "prototype"
 COMMAND = "python -m experiments.cifar10.train_long --name {name} --data FOLDER"
@@ -68,6 +69,13 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     dataset, compute = cifar10.load(options.data), detect()
     network, curve = trained(options.name, dataset, compute, options.out / stem)
+    reached = {
+        split.name: {
+            **in_percent(score(network, dataset, split, compute, Classification())),
+            "interval": "two-sided 95 % Wilson",
+        }
+        for split in (dataset.search, dataset.test)
+    }
     weights = save(
         {
             name: tensor.detach().cpu().contiguous()
@@ -88,16 +96,15 @@ def main() -> None:
         "train_images": len(dataset.train),
         "train_s": round(sum(entry["train_s"] for entry in curve), 1),
         "train_cpu_s": round(sum(entry["cpu_s"] for entry in curve), 1),
-        "search": top1(network, dataset, dataset.search, compute),
-        "test": top1(network, dataset, dataset.test, compute),
+        **reached,
         "sha256": hashlib.sha256(weights).hexdigest(),
         "environment": environment(
             device=compute.device, autocast=str(compute.autocast), threads=compute.threads
         ),
     }
-    durable.write_bytes(options.out / f"{stem}.safetensors", weights)
-    durable.write_bytes(record, (json.dumps(facts, indent=2) + "\n").encode())
-    print(f"{record}: search {facts['search']}, test {facts['test']}")
+    atomic_files.write_bytes(options.out / f"{stem}.safetensors", weights)
+    atomic_files.write_bytes(record, (json.dumps(facts, indent=2) + "\n").encode())
+    print(f"{record}: {reached}")
 
 
 def trained(
@@ -111,12 +118,11 @@ def trained(
 
     def batches(epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for batch in views.epoch(epoch, SCHEDULE.batch):
-            yield batch.images, batch.labels
+            yield batch.images, batch.targets
 
     def measure(network: nn.Module) -> dict[str, Any]:
-        right = correct(network, dataset, dataset.search, compute)
-        n = len(dataset.search)
-        return {"search_top1_pct": round(100 * right / n, 2), "n": n}
+        found = score(network, dataset, dataset.search, compute, Classification())
+        return {"search_top1_pct": round(100 * found.value, 2), "n": found.n}
 
     curve = train(
         network,
@@ -131,19 +137,6 @@ def trained(
         say=lambda line: print(line, flush=True),
     )
     return network, curve
-
-
-def top1(network: nn.Module, dataset: Dataset, split: Split, compute: Compute) -> dict[str, Any]:
-    """Return the share of a split that a network classifies correctly, and its interval."""
-    right, n = correct(network, dataset, split, compute), len(split)
-    lower, upper = wilson(right, n)
-    return {
-        "top1_pct": round(100 * right / n, 2),
-        "correct": right,
-        "n": n,
-        "interval_pct": [round(100 * lower, 2), round(100 * upper, 2)],
-        "interval": "two-sided 95 % Wilson",
-    }
 
 
 if __name__ == "__main__":

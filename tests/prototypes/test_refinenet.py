@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from gensynth.cost import cost, vertex_costs
-from gensynth.graph import Graph
-from gensynth.network import build
+from gensynth.graph.cost import cost, vertex_costs
+from gensynth.graph.graph import Graph
+from gensynth.network.module import build
 from gensynth.prototypes import create
 from gensynth.prototypes.refinenet import RefineNet, Unit, refinenet
 from gensynth.trace import trace
