@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 TORCH := $(shell sed -n 's/^ *"\(torch[<>=][^"]*\)",$$/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs
+.PHONY: help demo test avx2 check docs
 
 help: ## say what the targets do
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -21,6 +21,18 @@ demo: $(VENV)/.installed ## install into .venv and run the quickstart (a few min
 test: check ## install what development needs, then lint, check types, run the fast tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not realtime"
 	$(BIN)/python -m pytest -m "realtime and not slow"
+
+# torch, oneDNN and numpy are told what the processor may do; ONNX Runtime looks for itself, so
+# the tests of what it rounds run on an emulated processor, where there is one.
+AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
+  NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR"
+
+avx2: $(VENV)/.installed-dev ## run the tests that arithmetic decides, as a processor with AVX2 alone
+	$(AVX2) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not realtime" \
+	  tests/search tests/tasks tests/probing tests/training tests/runs/test_run.py
+	if command -v qemu-x86_64 >/dev/null; then qemu-x86_64 -cpu Haswell $(BIN)/python -m pytest \
+	  -q -p no:cacheprovider tests/export/test_int8.py -k "rounds or products or stays_in_fp32"; \
+	else echo "INT8 was not tried on an emulated processor: qemu-user is not installed"; fi
 
 check: $(VENV)/.installed-dev ## lint and check types
 	$(BIN)/ruff check .

@@ -23,9 +23,10 @@ from gensynth.devices.package import Agent
 from gensynth.devices.registry import Device
 from gensynth.errors import DeviceFault
 
-# Understood by Python 2 too, so that a board with nothing newer can say so.
+# Understood by Python 2 too, so that a board with nothing newer can say so. Nothing is imported
+# from the working folder, which is the user's own on a board and anybody's here.
 LOADER = (
-    "import os,sys;"
+    "import sys;sys.path[:]=[p for p in sys.path if p];import os;"
     f'sys.version_info<(3,6)and sys.exit("{ssh.OLD_PYTHON} %d.%d"%sys.version_info[:2]);'
     'f=os.fdopen(0,"rb",0);'
     "exec(f.readline())"

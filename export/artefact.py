@@ -13,7 +13,6 @@ what the network computes. There is no engine in it: TensorRT builds one on the 
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from onnx import ModelProto
 from PIL import Image
 from safetensors.torch import save
 
-from gensynth.atomic_files import write_bytes, write_folder
+from gensynth.atomic_files import json_bytes, write_bytes, write_folder
 from gensynth.environment import environment
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import Report, inspect
@@ -168,8 +167,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         "versions": environment(),
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
-    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    files[MANIFEST] = text.encode()
+    files[MANIFEST] = json_bytes(document)
     return Artefact(
         name=source.name,
         target=target,

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from gensynth.atomic_files import json_bytes
 from gensynth.devices.agent.wire.spec import LEASE_S
 from gensynth.devices.client import Connection, connect
 from gensynth.devices.profiles import TENSORRT
@@ -178,8 +179,8 @@ def with_engine(artefact: Artefact, engine: Engine) -> Artefact:
     manifest = json.loads(artefact.files[MANIFEST])
     manifest["engine"] = engine.to_document()
     manifest["files"] |= {name: _sha256(content) for name, content in added.items()}
-    text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
-    return replace(artefact, files={**artefact.files, **added, MANIFEST: text.encode()})
+    files = {**artefact.files, **added, MANIFEST: json_bytes(manifest)}
+    return replace(artefact, files=files)
 
 
 def _job(

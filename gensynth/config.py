@@ -149,8 +149,9 @@ class FinalistsConfig:
 
     Attributes:
         count: networks distilled and certified.
-        aim: the accuracy that cycles and finalists strive for: the required one as a "point"
-            value, or what a "certificate" of it asks of the test split, which is more.
+        aim: the score that cycles and finalists strive for: the required one as a "point"
+            value, or what a "certificate" of it asks of the test split, which is more. None is
+            the certificate, if the test split is large enough to give one.
         epochs: passes over the training images, each.
         peak_lr: largest learning rate.
         batch: images a step.
@@ -160,8 +161,8 @@ class FinalistsConfig:
     """
 
     count: Positive = 3
-    aim: Literal["point", "certificate"] = "point"
-    epochs: Above0 = 7
+    aim: Literal["point", "certificate"] | None = None
+    epochs: Above0 = 12
     peak_lr: Above0 = 0.1
     batch: Positive = 128
     temperature: Above0 = 4.0

@@ -191,7 +191,7 @@ def random_graphs(
             offset=draw.normal(0, 1, len(space.sizes)),
             block=draw.normal(0, 1, len(space.coupling.blocks)),
             directions=np.zeros((len(space.sizes) + len(space.coupling.blocks), 1)),
-            tilt=np.zeros(1),
+            direction_scale=np.zeros(1),
             sharpness=0.0,
             curvature=1.0,
         )

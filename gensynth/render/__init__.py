@@ -4,6 +4,9 @@
     cycles      the running table of a synthesis, a row a cycle
     result      prototype and FermiNets side by side
     family      networks drawn from a learned generator, a row a seed
+    artefacts   what was exported, and shown of it
+    bench       measurements, with their ratios and intervals
+    devices     the machines that networks are measured on
     forecast    what --plan says before any training
     inspection  what can be changed in a network, and what stays and why
     seeds       the other way round: 0:50 as a person writes it

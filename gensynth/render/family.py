@@ -46,7 +46,10 @@ def _summary(family: "Family") -> list[str]:
     spread = ""
     if family.median_distance is not None:
         spread = f", median pairwise distance of relative widths {family.median_distance:.3f}"
-    lines = [f"{distinct} different among {networks}{spread}"]
+    shapes = (
+        "1 architecture" if family.architectures == 1 else f"{family.architectures} architectures"
+    )
+    lines = [f"{distinct} different among {networks}, of {shapes}{spread}"]
     if family.judged:
         lines.append(
             f"{family.satisfied} of {family.judged} meet the requirements by point value: at "

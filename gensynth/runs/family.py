@@ -74,6 +74,8 @@ class Family:
     Attributes:
         path: of the folder that holds them.
         drawn: one a seed, in the order asked for.
+        architectures: how many of them differ in widths, blocks or operators, and not only in
+            which channels they keep.
         median_distance: median over pairs of the mean absolute difference of relative
             widths, in [0, 1]; None for fewer than two networks.
         satisfied, judged: how many distilled networks meet 1_r by their point values on the
@@ -85,6 +87,7 @@ class Family:
 
     path: Path
     drawn: tuple[Drawn, ...]
+    architectures: int
     median_distance: float | None
     satisfied: int | None = None
     judged: int | None = None
@@ -158,7 +161,7 @@ def draw(run: RunFolder, seeds: list[int], listener: Listener) -> Family:
     """
     listener.phase("generate")
     if not seeds:
-        return Family(run.path / GENERATED, (), None)
+        return Family(run.path / GENERATED, (), 0, None)
     generator, inquisitor = open_generator(run.path)
     config = read(run.path / RUN_FILE)
     metric, requirements = open_task(config.task).metric, parse_all(config.requirements)
@@ -171,7 +174,8 @@ def draw(run: RunFolder, seeds: list[int], listener: Listener) -> Family:
         )
         listener.progress("networks", (index + 1) / len(seeds), f"seed {seed}")
     distance = median_distance(generator, points) if len(seeds) > 1 else None
-    return Family(run.path / GENERATED, tuple(drawn), distance)
+    architectures = len({points[index] for index in range(len(points))})
+    return Family(run.path / GENERATED, tuple(drawn), architectures, distance)
 
 
 def _drawn(

@@ -82,6 +82,7 @@ def distil(
     return Family(
         path=family.path,
         drawn=certified,
+        architectures=family.architectures,
         median_distance=family.median_distance,
         satisfied=satisfied,
         judged=len(certified),

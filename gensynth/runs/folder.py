@@ -14,7 +14,6 @@ At most the cycle in flight is lost. One process writes; any number may read mea
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -66,8 +65,7 @@ class RunFolder:
             building.mkdir(parents=True)
             lock = _take_lock(building)
             atomic_files.write_bytes(building / RUN_FILE, run_toml.encode())
-            facts = json.dumps(environment, allow_nan=False, ensure_ascii=False, indent=1) + "\n"
-            atomic_files.write_bytes(building / ENVIRONMENT_FILE, facts.encode())
+            atomic_files.write_json(building / ENVIRONMENT_FILE, dict(environment))
             (building / "state").mkdir()
             (building / "finalists").mkdir()
             atomic_files.write_bytes(building / FORMAT_FILE, f"{FORMAT}\n".encode())

@@ -36,17 +36,21 @@ def search_requirements(
             split of this size cannot certify.
     """
     finalists = config.finalists
-    if finalists.aim == "point":
+    required = quality_limit(requirements, metric)
+    if finalists.aim == "point" or (finalists.aim is None and required is None):
         return requirements
-    if quality_limit(requirements, metric) is None:
+    if required is None:
         raise ConfigError(
             f'aim = "certificate" needs a requirement on {metric}, such as '
             f'--require "{metric} >= 89%"'
         )
-    return tuple(
-        certifiable(one, test_images, sharing=finalists.count) if one.metric == metric else one
-        for one in requirements
-    )
+    try:
+        sought = certifiable(required, test_images, sharing=finalists.count)
+    except ConfigError:
+        if finalists.aim is None:
+            return requirements
+        raise
+    return tuple(sought if one == required else one for one in requirements)
 
 
 def step_of(config: RunConfig, coupling: Coupling) -> WidthStep:

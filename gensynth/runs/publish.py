@@ -10,7 +10,7 @@ touched, and `result.json` appears last, so a run that has one is whole.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,8 @@ def certificate_of(
 ) -> Certificate:
     """Score one network on the test split through the run's ledger, and certify it.
 
+    In float32, as its files are computed: what trains in a lower precision is not certified by it.
+
     Args:
         run: whose ledger.
         job: the run.
@@ -76,11 +78,12 @@ def certificate_of(
         weights: its weights file, whose hash is the network's name in the ledger.
         sharing: networks certified together.
     """
-    test = job.dataset.test
+    test, evaluator = job.dataset.test, job.evaluator
+    exact = replace(evaluator, compute=replace(evaluator.compute, autocast=None))
     score = Ledger(run.ledger).score(
         file_sha256(weights),
         test.sha256,
-        lambda: job.evaluator.score(network, test),
+        lambda: exact.score(network, test),
         metric=job.task.metric,
         n=len(test),
     )

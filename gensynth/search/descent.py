@@ -58,7 +58,10 @@ class Gains:
         groups = len(space.sizes)
         steps = np.zeros((len(thetas), groups, widest + 1))
         tilt = np.stack(
-            [t.directions @ (np.exp(t.tilt) * d.xi) for t, d in zip(thetas, draws, strict=True)]
+            [
+                t.directions @ (np.exp(t.direction_scale) * d.xi)
+                for t, d in zip(thetas, draws, strict=True)
+            ]
         )
         offsets = np.stack([t.offset for t in thetas]) + tilt[:, :groups]
         sharpness = np.array([t.sharpness for t in thetas])[:, None]

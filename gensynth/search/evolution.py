@@ -135,7 +135,7 @@ def improve(
     best = judge([theta])[0]
     centre = theta.vector()
     sigma = np.full(len(centre), 0.25)
-    sigma[-3 - len(theta.tilt) : -3] = 0.1
+    sigma[-3 - len(theta.direction_scale) : -3] = 0.1
     sigma[-1] = 0.1  # log cost
     half = offspring // 2
     weights = np.log(half + 0.5) - np.log(np.arange(1, half + 1))

@@ -10,7 +10,7 @@ accuracy is the inquisitor's to predict.
 
 The gain of group g at width k, the best k channels kept, is
 
-    f_g(k) = exp(offset[g] + direction[g] . (exp(tilt) * xi)) * sum over j <= k of
+    f_g(k) = exp(offset[g] + direction[g] . (exp(direction_scale) * xi)) * sum over j <= k of
                  exp(sharpness * u[g, (j)]) * (n_g / j) ^ curvature
 
 with u the log-saliency of its channels in descending order and xi the seed's normal draw.
@@ -95,7 +95,7 @@ class Generator:
             "offset": theta.offset.tolist(),
             "block": theta.block.tolist(),
             "directions": theta.directions.tolist(),
-            "tilt": theta.tilt.tolist(),
+            "tilt": theta.direction_scale.tolist(),
             "sharpness": theta.sharpness,
             "curvature": theta.curvature,
             "budget": list(theta.budget),
@@ -132,7 +132,7 @@ class Generator:
                 directions=np.array(document["directions"]).reshape(
                     len(names) + len(document["block"]) + len(sites) + len(sites.words), -1
                 ),
-                tilt=np.array(document["tilt"]),
+                direction_scale=np.array(document["tilt"]),
                 sharpness=document["sharpness"],
                 curvature=document["curvature"],
                 budget=(document["budget"][0], document["budget"][1]),

@@ -30,7 +30,7 @@ class Theta:
         block: (blocks,) log-gain of each removable block.
         directions: (groups + blocks + sites + words, d) how a seed's d normal draws tilt the
             log-gains.
-        tilt: (d,) log-scale of each direction: how far the seeds of a family lie apart.
+        direction_scale: (d,) log-scale of each direction: how far the seeds of a family lie apart.
         sharpness: how much a channel's saliency counts: 0 not at all, 1 in full.
         curvature: exponent of diminishing returns in relative width.
         budget: (mean, spread) of the seed's log cost: the geometric mean of parameters and
@@ -48,7 +48,7 @@ class Theta:
     offset: np.ndarray
     block: np.ndarray
     directions: np.ndarray
-    tilt: np.ndarray
+    direction_scale: np.ndarray
     sharpness: float = 1.0
     curvature: float = 1.0
     budget: tuple[float, float] = (0.0, 0.0)
@@ -61,7 +61,7 @@ class Theta:
     def vector(self) -> np.ndarray:
         """Return all that a search may change but saliency and directions, as one vector."""
         scalars = [self.sharpness, self.curvature, self.budget[0]]
-        return np.concatenate([self.offset, self.block, self.word, self.tilt, scalars])
+        return np.concatenate([self.offset, self.block, self.word, self.direction_scale, scalars])
 
     def with_vector(self, vector: np.ndarray) -> "Theta":
         """Return these parameters with `vector` in place of what `vector()` gives."""
@@ -72,7 +72,7 @@ class Theta:
             offset=grid(offset),
             block=grid(block),
             word=grid(word),
-            tilt=grid(np.clip(tilt, -4.0, 1.0)),
+            direction_scale=grid(np.clip(tilt, -4.0, 1.0)),
             sharpness=float(grid(np.clip(vector[-3], 0.0, 3.0))),
             curvature=float(grid(np.clip(vector[-2], 0.0, 4.0))),
             budget=(float(grid(np.minimum(vector[-1], 0.0))), self.budget[1]),
@@ -113,7 +113,7 @@ def initial_theta(
         offset=np.zeros(len(space.sizes)),
         block=grid(np.log(np.maximum(block_gain, 1e-6))),
         directions=grid(normal * spread / np.sqrt(directions)),
-        tilt=np.zeros(directions),
+        direction_scale=np.zeros(directions),
         budget=budget,
         operator=grid(np.log(np.maximum(operator_loss, 1e-6))),
         word=np.zeros(words),

@@ -3,6 +3,7 @@
     capture     the calls, in order, what each computes, the user's line that makes it
     reader      writes a vertex for each call; `trace` itself
     modules     what torch's layers mean in the vocabulary
+    weighted    convolutions, linear layers and norms, with their tensors
     functions   what torch's functions and methods mean
     arithmetic  what + - * / mean, with values, constants and parameters
     arguments   traced values and weights within nested arguments

@@ -8,7 +8,6 @@ the search images measure, and the test images are not looked at.
 """
 
 import hashlib
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -125,8 +124,7 @@ def train_prototype(
     stem = f"{name.replace(':', '.')}-{dataset.name.removesuffix('-subset')}"
     try:
         atomic_files.write_bytes(folder / f"{stem}.safetensors", weights)
-        text = json.dumps(record, indent=2) + "\n"
-        atomic_files.write_bytes(folder / f"{stem}.json", text.encode())
+        atomic_files.write_json(folder / f"{stem}.json", record)
     except OSError as error:
         raise RunError(f"the trained prototype could not be kept in {folder}: {error}") from error
     return network

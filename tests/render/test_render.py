@@ -123,7 +123,7 @@ def drawn(seed: int, **changes: Any) -> Drawn:
 
 
 def test_a_family_is_a_row_a_seed() -> None:
-    text = family(Family(Path("runs/q/generated"), (drawn(8), drawn(9), drawn(10)), 0.1234))
+    text = family(Family(Path("runs/q/generated"), (drawn(8), drawn(9), drawn(10)), 2, 0.1234))
     assert text == (
         """\
 seed          predicted    MACs  params  require
@@ -131,7 +131,7 @@ seed          predicted    MACs  params  require
    9  87.1 [85.0, 89.0]  3.98 M  21.4 k  unknown
   10  87.1 [85.0, 89.0]  3.98 M  21.4 k  unknown
 
-3 different among 3, median pairwise distance of relative widths 0.123
+3 different among 3, of 2 architectures, median pairwise distance of relative widths 0.123
 train and certify them with: the same command and --distil
 networks are in runs/q/generated/SEED"""
     )
@@ -146,7 +146,7 @@ def test_a_distilled_family_says_which_share_meets_the_requirements() -> None:
     )
     text = family(
         Family(
-            Path("runs/q/generated"), (tested,), None,
+            Path("runs/q/generated"), (tested,), 1, None,
             satisfied=11, judged=12, share_lower_bound=0.7018,
         )
     )  # fmt: skip
@@ -155,7 +155,7 @@ def test_a_distilled_family_says_which_share_meets_the_requirements() -> None:
 seed          predicted             tested    MACs  params    require
    0  87.1 [85.0, 89.0]  87.5 [86.3, 88.6]  3.98 M  21.4 k  satisfied
 
-1 different among 1
+1 different among 1, of 1 architecture
 11 of 12 meet the requirements by point value: at least 70 % of all seeds do, at 95 %
 networks are in runs/q/generated/SEED"""
     )

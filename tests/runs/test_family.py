@@ -86,6 +86,12 @@ def test_predictions_are_ranges_that_judge_the_requirements(family: Family) -> N
 def test_the_family_is_diverse(family: Family) -> None:
     assert family.median_distance is not None
     assert family.median_distance >= 0.05
+    shapes = set()
+    for drawn in family.drawn:
+        selection = Graph.from_json((drawn.folder / "graph.json").read_text()).selection
+        widths = {name: len(kept) for name, kept in selection.kept.items()}
+        shapes.add((tuple(sorted(widths.items())), selection.removed))
+    assert family.architectures == len(shapes)
 
 
 def test_asking_again_writes_nothing(finished: Result, family: Family) -> None:

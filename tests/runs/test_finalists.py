@@ -134,6 +134,19 @@ def test_a_run_that_aims_at_certificates_keeps_only_what_may_get_one(
     assert attempt(job, ranking, 0, correct=round(150 * 0.5)).accepted(cautious)
 
 
+def test_without_an_aim_it_is_the_certificate_where_the_test_split_can_give_one(job: Job) -> None:
+    def sought(*requirements: str) -> tuple[str, ...]:
+        finalists = replace(job.config.finalists, aim=None)
+        config = replace(job.config, finalists=finalists, requirements=requirements)
+        return tuple(one.text for one in prepare(config).search_requirements)
+
+    # 85 of 180, z = 1.959964: (0.47222 + 0.01067 - 0.07369) / 1.02134 = 40.06 %, and 84 give less.
+    # By 180 images even one that is always right has at least 97.9 % (two share 95 %).
+    assert sought("top1 >= 40%") == ("top1 >= 40% (47.22 % for a certificate)",)
+    assert sought("top1 >= 98%") == ("top1 >= 98%",)
+    assert sought("macs <= 60k") == ("macs <= 60k",)
+
+
 def test_a_certificate_of_nothing_is_refused(job: Job) -> None:
     finalists = replace(job.config.finalists, aim="certificate")
     with pytest.raises(ConfigError, match="needs a requirement on top1"):

@@ -155,7 +155,7 @@ def config(weights: Path, out: Path | None, **changes: object) -> RunConfig:
         "search": SearchConfig(
             cycles=2, warmup_images=256, images=256, probe_images=60, candidates=48, round_to=1
         ),
-        "finalists": FinalistsConfig(count=2, epochs=3, batch=32),
+        "finalists": FinalistsConfig(count=2, aim="point", epochs=3, batch=32),
         "latency": LatencyConfig(repeats=20),
     }
     return RunConfig(**{**base, **changes})  # type: ignore[arg-type]

@@ -102,6 +102,7 @@ candidates = 16
 align = 2
 
 [finalists]
+aim = "point"
 epochs = 3
 batch = 32
 peak_lr = 0.05

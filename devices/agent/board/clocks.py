@@ -24,7 +24,7 @@ from typing import IO, Any, Dict, Iterator, List, Optional
 
 from gensynth.devices.agent.board import nvpmodel, speeds
 from gensynth.devices.agent.board.nvpmodel import Refused
-from gensynth.devices.agent.wire.processes import boot_id
+from gensynth.devices.agent.wire.processes import OF_THE_AGENT_ALONE, boot_id, package_home
 from gensynth.devices.agent.wire.status import Fault
 
 JOURNAL = "clocks.json"
@@ -32,8 +32,8 @@ LOCK = "clocks.lock"
 WAIT_S = 30.0
 _DONE = b"done"
 _WATCHDOG = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from gensynth.devices.agent import clocks; clocks.watch(*sys.argv[2:])"
+    OF_THE_AGENT_ALONE
+    + "from gensynth.devices.agent.board import clocks; clocks.watch(*sys.argv[2:])"
 )
 
 
@@ -255,9 +255,7 @@ def _locked(home: str, wait_s: float = WAIT_S) -> Iterator[IO[bytes]]:
 
 
 def _start_watchdog(home: str, root: str) -> "subprocess.Popen[bytes]":
-    here = os.path.abspath(__file__)
-    for _ in ("clocks.py", "agent", "devices", "gensynth"):
-        here = os.path.dirname(here)  # the folder, or the zip file, that holds gensynth
+    here = package_home()
     return subprocess.Popen(
         [sys.executable, "-c", _WATCHDOG, here, home, root],
         stdin=subprocess.PIPE,

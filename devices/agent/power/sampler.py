@@ -23,6 +23,7 @@ from typing import IO, Callable, Iterator, Optional
 from gensynth.devices.agent.power import meters
 from gensynth.devices.agent.power.meter import Meter
 from gensynth.devices.agent.wire import timing
+from gensynth.devices.agent.wire.processes import OF_THE_AGENT_ALONE, package_home
 from gensynth.devices.agent.wire.status import Fault
 
 PAIR = struct.Struct("<Qd")
@@ -32,8 +33,8 @@ START_S = 10.0
 STOP_S = 5.0
 _CHECK_EVERY_S = 0.2
 _CHILD = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from gensynth.devices.agent import sampler; sampler.main(sys.argv[2:])"
+    OF_THE_AGENT_ALONE
+    + "from gensynth.devices.agent.power import sampler; sampler.main(sys.argv[2:])"
 )
 
 
@@ -133,9 +134,7 @@ def start(
         Fault: `sensor_bad` if no reading comes.
     """
     open(path, "xb").close()
-    here = os.path.abspath(__file__)
-    for _ in ("sampler.py", "agent", "devices", "gensynth"):
-        here = os.path.dirname(here)  # the folder, or the zip file, that holds gensynth
+    here = package_home()
     process = subprocess.Popen(
         [sys.executable, "-c", _CHILD, here]
         + [root, repr(rate_hz), str(seed), path, processor or ""],

@@ -11,7 +11,6 @@ tries each in a child.
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from gensynth.devices.agent.runtimes.tensorrt_ import TensorRTRuntime, open_tens
 from gensynth.devices.agent.runtimes.trtexec import Trtexec, find_trtexec
 from gensynth.devices.agent.runtimes.trtexec_call import Program
 from gensynth.devices.agent.wire.bootstrap import default_home
+from gensynth.devices.agent.wire.processes import OF_THE_AGENT_ALONE, package_home
 from gensynth.devices.agent.wire.spec import RUNTIMES
 from gensynth.devices.agent.wire.spool import Spool
 from gensynth.devices.agent.wire.status import Fault
@@ -31,8 +31,8 @@ from gensynth.devices.agent.wire.status import Fault
 PROBE_S = 30.0
 
 _PROBE = (
-    "import os, sys; answer = os.dup(1); os.dup2(2, 1); sys.path.insert(0, sys.argv[1]); "
-    "from gensynth.devices.agent import runtimes; "
+    OF_THE_AGENT_ALONE + "import os; answer = os.dup(1); os.dup2(2, 1); "
+    "from gensynth.devices.agent.runtimes import runtimes; "
     "os.write(answer, runtimes.probe(*sys.argv[2:]).encode())"
 )
 
@@ -88,9 +88,7 @@ def probe(path: str, root: str) -> str:
 
 
 def _surveyed(path: str, root: str) -> Dict[str, Any]:
-    here = os.path.abspath(__file__)
-    for _ in ("runtimes.py", "agent", "devices", "gensynth"):
-        here = os.path.dirname(here)  # the folder, or the zip file, that holds gensynth
+    here = package_home()
     failed: Dict[str, Any] = {"path": path, "version": None}
     try:
         done = subprocess.run(

@@ -3,6 +3,18 @@
 import os
 from typing import Optional
 
+OF_THE_AGENT_ALONE = "import sys; sys.path[:] = [sys.argv[1]] + [p for p in sys.path if p]; "
+"""First words of a child's program: modules come from the agent's file (`package_home`) and the
+Python's own folders, never from the working folder, which may be anybody's."""
+
+
+def package_home() -> str:
+    """Return the folder, or the zip file, that holds `gensynth`."""
+    here = os.path.abspath(__file__)
+    for _ in ("processes.py", "wire", "agent", "devices", "gensynth"):
+        here = os.path.dirname(here)
+    return here
+
 
 def start_time(pid: int) -> Optional[int]:
     """Return when a process began, in ticks since the boot; None if it is gone or unknown."""
