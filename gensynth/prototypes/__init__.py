@@ -4,7 +4,8 @@
     create      a name or the user's own module:factory -> a network, untrained
     shipped     a name and a data set -> the weights file in this package, if there is one
 
-The networks: resnet, mobilenet, shufflenet. Importing this package does not import torch.
+The networks: resnet, mobilenet, shufflenet tell images apart; refinenet, which has no short name,
+tells pixels apart. Importing this package does not import torch.
 """
 
 import inspect
