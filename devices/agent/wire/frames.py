@@ -38,11 +38,6 @@ class Decoder:
         self._skipping = True
         self.noise = bytearray()  # what came before the first message, for an explanation
 
-    @property
-    def is_inside(self) -> bool:
-        """Whether a message has begun and is not complete."""
-        return bool(self._bytes) and not self._skipping
-
     def feed(self, received: bytes) -> List[Frame]:
         """Return the messages that are complete with these bytes.
 
