@@ -82,8 +82,8 @@ def to_toml(config: RunConfig) -> str:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            return _renewed(tomllib.load(file))
+        # An editor on Windows may begin the file with a byte-order mark.
+        return _renewed(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

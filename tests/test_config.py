@@ -190,6 +190,15 @@ def test_an_option_does_not_hide_a_table_that_is_none(tmp_path: Path) -> None:
         read(write(tmp_path, "search = 3"), {"search.cycles": 5})
 
 
+@pytest.mark.parametrize("mark, end", [(b"", b"\r\n"), (b"\xef\xbb\xbf", b"\n")])
+def test_a_file_that_an_editor_on_windows_wrote_is_read(
+    mark: bytes, end: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes(mark + EXAMPLE.encode().replace(b"\n", end))
+    assert read(path) == read(write(tmp_path, EXAMPLE))
+
+
 def test_files_that_are_no_text_or_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml cannot be read: No such file"):
         read(tmp_path / "none.toml")

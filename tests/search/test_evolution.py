@@ -70,6 +70,16 @@ def test_a_step_raises_the_objective_and_respects_diversity(cycle: int) -> None:
     assert theta.vector().tolist() != generator().theta.vector().tolist()
 
 
+@pytest.mark.parametrize("cycle", range(3))
+def test_no_utility_buys_a_family_of_one_network(cycle: int) -> None:
+    # The smallest network alone would be worth far more than sameness costs.
+    objective = Objective(Utility("-1000 * log10(params)"), "top1", NAMES, None, SHORT)
+    _, before = stepped(cycle, objective, steps=0)
+    _, after = stepped(cycle, objective, steps=16)
+    assert after.utility > before.utility
+    assert after.distance >= LEAST_DISTANCE
+
+
 def test_without_a_step_only_saliency_changes() -> None:
     theta, _ = stepped(steps=0)
     assert theta.vector().tolist() == generator().theta.vector().tolist()
