@@ -190,7 +190,7 @@ def test_an_option_does_not_hide_a_table_that_is_none(tmp_path: Path) -> None:
         read(write(tmp_path, "search = 3"), {"search.cycles": 5})
 
 
-@pytest.mark.parametrize("mark, end", [(b"", b"\r\n"), (b"\xef\xbb\xbf", b"\n")])
+@pytest.mark.parametrize(("mark", "end"), [(b"", b"\r\n"), (b"\xef\xbb\xbf", b"\n")])
 def test_a_file_that_an_editor_on_windows_wrote_is_read(
     mark: bytes, end: bytes, tmp_path: Path
 ) -> None:
