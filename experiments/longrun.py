@@ -24,6 +24,7 @@ from torch import nn
 
 from gensynth import atomic_files
 from gensynth.network.compute import Compute
+from gensynth.training.fit import descent
 
 Batches = Callable[[int], Iterable[tuple[torch.Tensor, torch.Tensor]]]
 """Number of an epoch -> its (inputs, targets)."""
@@ -98,17 +99,7 @@ def train(
         SystemExit: if the state is of another schedule.
     """
     compute.place(network)
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.SGD(
-        [
-            {"params": decayed, "weight_decay": schedule.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ],
-        lr=schedule.peak_lr,
-        momentum=0.9,
-        nesterov=True,
-    )
+    optimizer = descent(network, schedule.peak_lr, schedule.weight_decay)
     curve = _take_up(state, network, optimizer, schedule) if state.exists() else []
     if len(curve) == schedule.epochs:
         network.eval()

@@ -123,13 +123,12 @@ def inspect(
         from gensynth.render.inspection import inspection, read_shapes
 
         shapes = read_shapes(shape or ["3,32,32"])
-        from gensynth.export.runtime import convolution_block
         from gensynth.render.live import console
+        from gensynth.runs.plan import suggested_step
         from gensynth.space.inspection import inspect
-        from gensynth.space.width_step import width_step
 
         found = inspect(prototype, shapes, classes=classes)
-        step = width_step([group.size for group in found.groups], block=convolution_block())
+        step = suggested_step([group.size for group in found.groups])
         screen = console()
         screen.print(inspection(found, step, screen.width))
 

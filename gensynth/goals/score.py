@@ -112,6 +112,14 @@ def of_counts(right: int, n: int) -> Score:
     return Proportion(TOP1.name, right, n)
 
 
+def value_for_utility(score: Score) -> float:
+    """Return the value at which U is taken: one image's share where it is less.
+
+    Logarithms have no value at 0.
+    """
+    return max(score.value, 1 / score.n)
+
+
 def in_percent(score: Score, confidence: float = 0.95) -> dict[str, Any]:
     """Return what records say of a score: its document, value and two-sided interval."""
     return {

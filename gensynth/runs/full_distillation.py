@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from gensynth.atomic_files import json_bytes
-from gensynth.goals.score import Score, in_percent, read_score
+from gensynth.goals.score import Score, in_percent, read_score, value_for_utility
 from gensynth.goals.verdicts import Verdict, judge_all
 from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
 from gensynth.graph.graph import Graph
@@ -72,9 +72,9 @@ class FullDistillation:
         return job.space.named_costs(self.points(job))
 
     def utility(self, job: Job) -> float:
-        """Return U at its score on the search split; at one right image where none was."""
-        value = max(self.score.value, 1 / self.score.n)
-        return job.utility({self.score.metric: 100 * value, **self.costs(job)})
+        """Return U at its score on the search split."""
+        quality_pct = 100 * value_for_utility(self.score)
+        return job.utility({self.score.metric: quality_pct, **self.costs(job)})
 
     def missed(self, job: Job) -> list[str]:
         """Return what the search is to meet and its point value does not reach."""

@@ -6,6 +6,8 @@ search, finalists -> Settings          of every cycle, with its short distillati
 finalists -> Recipe                    of a finalist's full distillation
 """
 
+from collections.abc import Sequence
+
 from gensynth.config import RunConfig
 from gensynth.errors import ConfigError
 from gensynth.goals.certificate import certifiable
@@ -54,10 +56,15 @@ def search_requirements(
 
 
 def step_of(config: RunConfig, coupling: Coupling) -> WidthStep:
-    """Return the step of widths: the run file's, or the one that suits this machine's runtime."""
+    """Return the step of widths: the run file's, or the one that suits this machine."""
     sizes = [group.size for group in coupling.groups]
     if config.search.round_to is not None:
         return width_step(sizes, block=None, asked=config.search.round_to)
+    return suggested_step(sizes)
+
+
+def suggested_step(sizes: Sequence[int]) -> WidthStep:
+    """Return the step of widths that suits this machine's runtime, for groups of these sizes."""
     from gensynth.export.runtime import convolution_block
 
     return width_step(sizes, block=convolution_block())

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from gensynth.config import SearchConfig
-from gensynth.goals.score import Score, in_percent
+from gensynth.goals.score import Score, in_percent, value_for_utility
 from gensynth.graph.graph import Graph
 from gensynth.probing.probe import Responses
 from gensynth.search.evolution import Objective, Outlook
@@ -195,11 +195,8 @@ def record(
     after: State,
     seconds: dict[str, float],
 ) -> Cycle:
-    """Return the record of a cycle: what was seen, and what follows from it.
-
-    U is taken at one right image where none was, since logarithms have no value at 0.
-    """
-    value = np.array([max(score.value, 1 / score.n)])
+    """Return the record of a cycle: what was seen, and what follows from it."""
+    value = np.array([value_for_utility(score)])
     costs = after.generator.space.costs(chosen.points)
     return Cycle(
         chosen=chosen,

@@ -85,6 +85,27 @@ class Teacher:
         return self._answers[key]
 
 
+def descent(network: nn.Module, lr: float, weight_decay: float) -> torch.optim.SGD:
+    """Return stochastic gradient descent with Nesterov momentum 0.9.
+
+    Args:
+        network: whose parameters it changes.
+        lr: the first learning rate.
+        weight_decay: of parameters of two or more dimensions; norms and biases have none.
+    """
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    return torch.optim.SGD(
+        [
+            {"params": decayed, "weight_decay": weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ],
+        lr=lr,
+        momentum=0.9,
+        nesterov=True,
+    )
+
+
 def fit(
     network: nn.Module,
     views: Views,
@@ -122,17 +143,7 @@ def fit(
         RunError: if the checkpoint cannot be written; the last one is as it was.
     """
     compute.place(network)
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.SGD(
-        [
-            {"params": decayed, "weight_decay": recipe.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ],
-        lr=recipe.peak_lr,
-        momentum=0.9,
-        nesterov=True,
-    )
+    optimizer = descent(network, recipe.peak_lr, recipe.weight_decay)
     steps_an_epoch = len(views) // recipe.batch
     if steps_an_epoch == 0:
         raise DataError(

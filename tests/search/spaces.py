@@ -32,9 +32,15 @@ def space_of(name: str, align: int = 1) -> Space:
     return Space(couple(graph), align)
 
 
-def theta_of(space: Space, seed: int = 0, budget: tuple[float, float] = NO_BUDGET) -> Theta:
-    """Return parameters such as a probe would give: some channels matter far more."""
+def theta_of(
+    space: Space, seed: int = 0, budget: tuple[float, float] = NO_BUDGET, loss: float = 0.0
+) -> Theta:
+    """Return parameters such as a probe would give: some channels matter far more.
+
+    Operators, where the space has a choice of them, lose e^(loss - 2) nats in the middle.
+    """
     random = np.random.default_rng(seed)
+    choices = (len(space.sites), len(space.sites.words))
     return initial_theta(
         space,
         tuple(random.normal(-4, 1.5, size) for size in space.sizes),
@@ -43,6 +49,7 @@ def theta_of(space: Space, seed: int = 0, budget: tuple[float, float] = NO_BUDGE
         directions=4,
         spread=0.5,
         budget=budget,
+        operator_loss=np.exp(random.normal(loss - 2, 1, choices)) if choices[0] else None,
     )
 
 

@@ -19,7 +19,6 @@ from gensynth.goals.score import Proportion
 from gensynth.network.module import build
 from gensynth.search.generator import Generator
 from gensynth.search.inquisitor import FULL, SHORT, Inquisitor, Observation
-from gensynth.search.theta import Theta, initial_theta
 from gensynth.space.bilinear_cost import NAMES
 from gensynth.space.coupling import couple
 from gensynth.space.placement import WORDS
@@ -27,31 +26,12 @@ from gensynth.space.points import Points
 from gensynth.space.space import Space
 from tests.networks.compositions import compose, random_weights
 from tests.search import planted
-from tests.search.spaces import NO_BUDGET, counted, limits_of, space_of, theta_of
+from tests.search.spaces import counted, limits_of, space_of, theta_of
 
 
 @functools.cache
 def free_space(name: str, align: int = 1, words: tuple[str, ...] = WORDS) -> Space:
     return Space(space_of(name).coupling, align, words)
-
-
-def free_theta(
-    space: Space, seed: int = 0, budget: tuple[float, float] = NO_BUDGET, loss: float = 0.0
-) -> Theta:
-    """Return parameters such as a probe would give, operators that lose e^loss in the middle."""
-    random = np.random.default_rng(seed)
-    return initial_theta(
-        space,
-        tuple(random.normal(-4, 1.5, size) for size in space.sizes),
-        random.uniform(0.01, 2, len(space.coupling.blocks)),
-        seed=seed,
-        directions=4,
-        spread=0.5,
-        budget=budget,
-        operator_loss=np.exp(
-            random.normal(loss - 2, 1, (len(space.sites), len(space.sites.words)))
-        ),
-    )
 
 
 SHARES = st.one_of(st.none(), st.floats(0, 1))
@@ -71,7 +51,7 @@ def test_every_seed_meets_every_cost_requirement(
 ) -> None:
     space = free_space(name, align)
     limits = limits_of(space, macs, params)
-    generator = Generator(space, free_theta(space, seed % 5, loss=loss), limits)
+    generator = Generator(space, theta_of(space, seed % 5, loss=loss), limits)
     costs = counted(generator.generate(seed))
     assert all(costs[limited] <= limit for limited, limit in limits.items())
 
@@ -85,7 +65,7 @@ def test_so_does_every_seed_of_a_prototype_composed_at_random(
     if not len(space.sizes):
         return
     limits = limits_of(space, macs, params)
-    generator = Generator(space, free_theta(space), limits)
+    generator = Generator(space, theta_of(space), limits)
     costs = counted(generator.generate(seed))
     assert all(costs[limited] <= limit for limited, limit in limits.items())
 
@@ -98,14 +78,14 @@ def test_the_smallest_network_is_reached_past_widths_that_save_nothing(
     # Groups cost the same at several widths, and one limit alone does not see the rest.
     space = free_space(name)
     floor = space.costs(space.smallest())[0][NAMES.index(limited)]
-    generator = Generator(space, free_theta(space, loss=-8), {limited: float(floor)})
+    generator = Generator(space, theta_of(space, loss=-8), {limited: float(floor)})
     points = generator.points(range(10))
     assert space.costs(points)[:, NAMES.index(limited)].tolist() == [floor] * 10
 
 
 def test_with_nothing_to_save_every_convolution_stays_dense_bit_for_bit() -> None:
     space = free_space("resnet8")
-    graph = Generator(space, free_theta(space)).generate(3)
+    graph = Generator(space, theta_of(space)).generate(3)
     assert graph.to_json() == space.coupling.graph.to_json()
     weights = random_weights(space.coupling.graph, 0)
     images = torch.randn(2, 3, 32, 32, dtype=torch.double)
@@ -158,7 +138,7 @@ def test_what_loses_nothing_is_chosen_and_what_loses_much_is_not() -> None:
     space = free_space("resnet8", words=("separable", "low_rank_2"))
     loss = np.full((len(space.sites), 2), 1e3)
     loss[:, 1] = 1e-6
-    theta = dataclasses.replace(free_theta(space), operator=np.log(loss))
+    theta = dataclasses.replace(theta_of(space), operator=np.log(loss))
     points = Generator(space, theta, limits_of(space, 0.3, None)).points(range(5))
     assert points.operators is not None
     free = points.operators[:, space.sites.allowed[:, 2]]
@@ -173,7 +153,7 @@ def test_what_loses_nothing_is_chosen_and_what_loses_much_is_not() -> None:
 def test_nothing_that_still_fits_is_left_out() -> None:
     space = free_space("resnet8")
     limits = limits_of(space, 0.3, 0.4)
-    theta = free_theta(space)
+    theta = theta_of(space)
     points = Generator(space, theta, limits).points(range(10))
     bounds = np.array([limits[name] for name in NAMES])
     assert points.operators is not None
@@ -194,7 +174,7 @@ def test_nothing_that_still_fits_is_left_out() -> None:
 
 def test_a_removed_block_has_no_operators() -> None:
     space = free_space("resnet8")
-    points = Generator(space, free_theta(space), limits_of(space, 0.02, None)).points(range(20))
+    points = Generator(space, theta_of(space), limits_of(space, 0.02, None)).points(range(20))
     assert points.operators is not None
     gone = (~points.kept_blocks[:, None, :] & space.site_owners).any(axis=2)
     assert gone.any()
@@ -203,7 +183,7 @@ def test_a_removed_block_has_no_operators() -> None:
 
 def test_seeds_give_different_networks_of_different_operators() -> None:
     space = free_space("resnet20", 2)
-    generator = Generator(space, free_theta(space), limits_of(space, 0.3, 0.3))
+    generator = Generator(space, theta_of(space), limits_of(space, 0.3, 0.3))
     points = generator.points(range(50))
     assert points.operators is not None
     assert len(np.unique(points.operators, axis=0)) > 25
@@ -217,7 +197,7 @@ def test_seeds_give_different_networks_of_different_operators() -> None:
 
 def test_many_seeds_at_once_are_each_seed_alone() -> None:
     space = free_space("resnet20", 2)
-    theta = free_theta(space, budget=(float(np.log(0.4)), 0.2))
+    theta = theta_of(space, budget=(float(np.log(0.4)), 0.2))
     generator = Generator(space, theta, limits_of(space, 0.4, 0.3))
     together = generator.points(range(12))
     for seed in range(12):
@@ -228,7 +208,7 @@ def test_many_seeds_at_once_are_each_seed_alone() -> None:
 @given(st.integers(0, 2**31), st.integers(0, 100))
 def test_a_generator_read_from_its_text_gives_the_same_graphs(seed: int, draw: int) -> None:
     space = free_space("resnet8", words=("separable", "grouped_2", "smaller_kernel"))
-    theta = dataclasses.replace(free_theta(space, draw), word=np.array([0.25, -0.5, 0.0]))
+    theta = dataclasses.replace(theta_of(space, draw), word=np.array([0.25, -0.5, 0.0]))
     generator = Generator(space, theta, limits_of(space, 0.3, 0.5))
     again = Generator.from_json(generator.to_json(), space)
     assert again.to_json() == generator.to_json()
@@ -239,7 +219,7 @@ def test_a_generator_read_from_its_text_gives_the_same_graphs(seed: int, draw: i
 
 def test_another_process_gives_the_same_bytes(tmp_path: Path) -> None:
     space = free_space("resnet8")
-    generator = Generator(space, free_theta(space), limits_of(space, 0.3, 0.5))
+    generator = Generator(space, theta_of(space), limits_of(space, 0.3, 0.5))
     graphs = [generator.generate(seed) for seed in (0, 7, 2**31)]
     assert all(graph.selection.operators for graph in graphs)
     (tmp_path / "prototype.json").write_text(space.coupling.graph.to_json())
@@ -269,7 +249,7 @@ for seed in (0, 7, 2**31):
 
 def test_the_searched_vector_holds_one_number_a_word() -> None:
     space = free_space("resnet8")
-    theta = free_theta(space, budget=(-1.0, 0.1))
+    theta = theta_of(space, budget=(-1.0, 0.1))
     moved = theta.with_vector(theta.vector() + 0.25)
     assert len(theta.vector()) == len(theta_of(space_of("resnet8")).vector()) + len(WORDS)
     assert moved.vector().tolist() == (theta.vector() + 0.25).tolist()
