@@ -121,7 +121,7 @@ class SearchConfig:
         risk: share of seeds, in [0, 1], that may be predicted to violate a requirement.
         learn_weights: whether the shared weights learn at all; if not, neither the warm-up nor
             the absorption takes place.
-        operators: what may stand for a dense convolution, such as "separable" or
+        substitutes: what may stand for a dense convolution, such as "separable" or
             "low_rank_2", see `gensynth.space.substitutes`, and resolutions of the input such as
             "resolution_3_4"; none leaves all as it is.
     """
@@ -140,7 +140,7 @@ class SearchConfig:
     diversity: Annotated[float, Field(ge=0)] = 0.05
     risk: Share = 0.1
     learn_weights: bool = True
-    operators: tuple[str, ...] = ()
+    substitutes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -25,7 +25,7 @@ _TABLES: dict[str, Any] = {
     for field in dataclasses.fields(RunConfig)
     if dataclasses.is_dataclass(field.type)
 }
-_RENAMED = {"search": {"align": "round_to", "absorb": "reptile_rate"}}
+_RENAMED = {"search": {"align": "round_to", "absorb": "reptile_rate", "operators": "substitutes"}}
 """Keys as version 0.1 wrote them, by table."""
 _DROPPED = {"task": {"loss": "cross_entropy"}}
 """Keys of version 0.1 that had one value, and mean nothing any more."""

@@ -87,7 +87,7 @@ def choose(
 ) -> tuple[Network, dict[str, Any]]:
     """Return the best of some untrained networks of one arm, and what is known of it."""
     start = time.process_time()
-    space = Space(evaluator.prototype.coupling, round_to=2, operators=words)
+    space = Space(evaluator.prototype.coupling, round_to=2, substitutes=words)
     settings = Settings(
         objective=Objective(Utility("top1"), "top1", space.names, None, SHORT),
         limits={"macs": space.named_costs(space.whole(1))["macs"] * COST_SHARE},
@@ -113,7 +113,7 @@ def choose(
         "params": int(params),
         "kept": {name: list(kept) for name, kept in selection.kept.items()},
         "removed": list(selection.removed),
-        "operators": dict(selection.operators),
+        "operators": dict(selection.substitutes),
         "shifts": shifts,
         "untrained": correct(evaluator, network),
         "choose_cpu_s": round(time.process_time() - start, 1),

@@ -49,9 +49,11 @@ def synth(
             "place of the run file's.",
         ),
     ] = None,
-    operator: Annotated[
+    substitute: Annotated[
         list[str] | None,
         typer.Option(
+            "--substitute",
+            "--operator",  # as version 0.1 named it
             metavar="NAME",
             help="Such as separable or low_rank_2: may stand for a dense convolution; once for "
             "each.",
@@ -93,7 +95,7 @@ def synth(
         "data.source": data,
         "data.folder": data_folder,
         "requirements": require,
-        "search.operators": operator,
+        "search.substitutes": substitute,
         "utility": utility,
         "search.cycles": cycles,
         "finalists.count": finalists,

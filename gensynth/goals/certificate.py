@@ -7,14 +7,14 @@
 Nothing here looks at an image: the caller measures, through the `ledger`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gensynth.errors import ConfigError
 from gensynth.goals.intervals import bonferroni
 from gensynth.goals.requirements import Requirement, quality_limit
-from gensynth.goals.score import Proportion, Score
+from gensynth.goals.score import Score
 from gensynth.goals.verdicts import Range, Verdict, judge_all, judge_score
 
 TABLE_CONFIDENCE = 0.95
@@ -119,24 +119,39 @@ def verdicts(
 
 
 def certifiable(
-    requirement: Requirement, n: int, *, sharing: int = 1, confidence: float = 0.95
+    requirement: Requirement,
+    n: int,
+    anticipated: Callable[[float, int], Score],
+    *,
+    sharing: int = 1,
+    confidence: float = 0.95,
 ) -> Requirement:
-    """Return a requirement on a share of images with the limit that gets the certificate.
+    """Return a requirement on a quality with the limit that gets the certificate.
 
-    The limit is the smallest share of n images whose one-sided bound satisfies the requirement.
+    The limit is the smallest multiple of 1 / n whose one-sided bound satisfies the requirement.
     Nothing but the number of images is asked of the test split.
+
+    Args:
+        requirement: on the metric of a task.
+        n: images of the test split.
+        anticipated: value, n -> the score to be expected, as `Task.anticipated`.
+        sharing: networks that are to be certified together.
+        confidence: of the certificates.
 
     Raises:
         ConfigError: if n images are too few to certify even a network that is always right.
 
     Example:
         >>> from gensynth.goals.requirements import parse
-        >>> certifiable(parse("top1 >= 89%"), 10_000, sharing=3).limit
+        >>> from gensynth.goals.score import Proportion
+        >>> def anticipated(value: float, n: int) -> Score:
+        ...     return Proportion("top1", round(value * n), n)
+        >>> certifiable(parse("top1 >= 89%"), 10_000, anticipated, sharing=3).limit
         89.67
     """
 
-    def passes(correct: int) -> bool:
-        score = Proportion(requirement.metric, correct, n)
+    def passes(part: int) -> bool:
+        score = anticipated(part / n, n)
         return judge_score(requirement, score, confidence, sharing) is Verdict.SATISFIED
 
     if not passes(n):

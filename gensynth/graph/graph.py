@@ -96,13 +96,13 @@ class Selection:
     Attributes:
         kept: ascending channel numbers, for every coupling group that is not whole.
         removed: residual branches that are gone, by the name of their addition.
-        operators: what stands for a convolution that is not as it was, by its name; the
-            words are those of `substitution`.
+        substitutes: what stands for a convolution that is not as it was, by its name; they are
+            named by `gensynth.space.placement`.
     """
 
     kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
-    operators: Mapping[str, str] = field(default_factory=dict)
+    substitutes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -182,8 +182,8 @@ class Graph:
             "kept": {group: list(kept) for group, kept in self.selection.kept.items()},
             "removed": list(self.selection.removed),
         }
-        if self.selection.operators:
-            selection["operators"] = dict(self.selection.operators)
+        if self.selection.substitutes:
+            selection["operators"] = dict(self.selection.substitutes)
         document = {
             "format": FORMAT,
             "name": self.name,
@@ -213,7 +213,7 @@ class Graph:
                 selection=Selection(
                     kept={g: tuple(k) for g, k in document["selection"]["kept"].items()},
                     removed=tuple(document["selection"]["removed"]),
-                    operators=dict(document["selection"].get("operators", {})),
+                    substitutes=dict(document["selection"].get("operators", {})),
                 ),
             )
         except (KeyError, TypeError, AttributeError) as error:

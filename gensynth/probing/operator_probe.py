@@ -1,9 +1,9 @@
-"""What another operator would cost each convolution of the prototype, in nats, untrained.
+"""What another substitute would cost each convolution of the prototype, in nats, untrained.
 
     answer = dense + gate * (substitute - dense)
 
 Half the Fisher information of that gate at 0 estimates the divergence of the answers that
-switching costs, as `probe` estimates what removing a channel does. All gates of one operator
+switching costs, as `probe` estimates what removing a channel does. All gates of one substitute
 stand in one network, which is stimulated once. What a resolution costs is the divergence
 of the prototype at that resolution.
 """
@@ -26,12 +26,12 @@ from gensynth.training.substitute_weights import FITTED_IMAGES, Fit, centred, fi
 
 
 def switching_nats(evaluator: Evaluator, probe: Probe, sites: Sites, seed: int) -> np.ndarray:
-    """Return the information that each operator loses at each site: (sites, words).
+    """Return the information that each substitute loses at each site: (sites, substitutes).
 
     Args:
         evaluator: of the prototype.
         probe: that stimulates.
-        sites: of the prototype; 0 where an operator may not stand.
+        sites: of the prototype; 0 where an substitute may not stand.
         seed: of the draw y ~ p(.|x) that the Fisher information is an expectation over.
     """
     prototype = evaluator.prototype
@@ -40,11 +40,13 @@ def switching_nats(evaluator: Evaluator, probe: Probe, sites: Sites, seed: int) 
     graph = network.graph
     convs = sites.names[: sites.convs]
     read = patches(network, evaluator.calibration()[0][:FITTED_IMAGES], convs)
-    nats = np.zeros((len(sites), len(sites.words)))
-    for number, word in enumerate(sites.words):
-        if word in RESOLUTIONS:
+    nats = np.zeros((len(sites), len(sites.substitutes)))
+    for number, substitute in enumerate(sites.substitutes):
+        if substitute in RESOLUTIONS:
             if sites.allowed[-1, 1 + number]:
-                small = prototype.coupling.apply(Selection(operators={sites.names[-1]: word}))
+                small = prototype.coupling.apply(
+                    Selection(substitutes={sites.names[-1]: substitute})
+                )
                 nats[-1, number] = probe.divergence(evaluator.inherit(small, prototype.weights))
             continue
         at = np.flatnonzero(sites.allowed[:, 1 + number])
@@ -52,7 +54,7 @@ def switching_nats(evaluator: Evaluator, probe: Probe, sites: Sites, seed: int) 
         for name in (sites.names[site] for site in at):
             kernel = prototype.weights[graph[name].tensor_key("weight")]
             fits[name] = fit(
-                SUBSTITUTES[word], kernel, read[name], centred=centred(graph, graph[name])
+                SUBSTITUTES[substitute], kernel, read[name], centred=centred(graph, graph[name])
             )
         both = build(
             beside(graph, tuple(fits)),

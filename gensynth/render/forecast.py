@@ -32,7 +32,7 @@ def forecast(forecast: "Forecast", width: int = 80) -> str:
         f"{len(forecast.groups)} groups of {channels:,} channels in all: {groups or 'none'}",
         step_of_widths(forecast.step),
         f"{len(forecast.blocks)} blocks that can go whole: {blocks or 'none'}",
-        *_operators(forecast),
+        *_substitutes(forecast),
         f"frozen: {100 * forecast.frozen_macs_share:.1f} % of the prototype's MACs, in fixed parts",
     ]
     times = [
@@ -51,11 +51,11 @@ def forecast(forecast: "Forecast", width: int = 80) -> str:
     return "\n\n".join(parts)
 
 
-def _operators(forecast: "Forecast") -> list[str]:
-    if not forecast.operators:
+def _substitutes(forecast: "Forecast") -> list[str]:
+    if not forecast.substitutes:
         return []
     each = [
-        f"{word} for {number} {'place' if number == 1 else 'places'}"
-        for word, number in forecast.operators
+        f"{name} for {number} {'place' if number == 1 else 'places'}"
+        for name, number in forecast.substitutes
     ]
-    return [f"operators: {', '.join(each)}"]
+    return [f"substitutes: {', '.join(each)}"]

@@ -27,7 +27,7 @@ def inspection(inspection: "Inspection", step: "WidthStep", width: int = 80) -> 
         _section("vertices", [_HEAD, *(_vertex(inspection, v) for v in inspection.graph.vertices)]),
         _section("groups, whose channels go together", _groups(inspection)),
         _section("blocks that can go whole", [_block(inspection, b) for b in inspection.blocks]),
-        _section("operators that may stand for others", _operators(inspection)),
+        _section("substitutes, and what they may stand for", _substitutes(inspection)),
         _frozen(inspection, width),
         _summary(inspection, step, width),
     ]
@@ -85,14 +85,14 @@ def _block(inspection: "Inspection", block: "Block") -> list[str]:
     ]
 
 
-def _operators(inspection: "Inspection") -> list[list[str]]:
+def _substitutes(inspection: "Inspection") -> list[list[str]]:
     rows = []
-    for word, names in inspection.operators.items():
+    for substitute, names in inspection.substitutes.items():
         macs = sum(inspection.costs[name].macs for name in names)
-        if word in RESOLUTIONS and names:
-            rows.append([word, *names, f"of {count(inspection.cost.macs)} MACs"])
+        if substitute in RESOLUTIONS and names:
+            rows.append([substitute, *names, f"of {count(inspection.cost.macs)} MACs"])
         elif names:
-            rows.append([word, _plural(len(names), "convolution"), f"of {count(macs)} MACs"])
+            rows.append([substitute, _plural(len(names), "convolution"), f"of {count(macs)} MACs"])
     return rows
 
 

@@ -91,7 +91,7 @@ def card_of(
         "generator_sha256": None if origin is None else origin.generator_sha256,
         "made_in": None if origin is None else origin.made_in,
         "removed_blocks": list(graph.selection.removed),
-        "operators": dict(graph.selection.operators),
+        "operators": dict(graph.selection.substitutes),
         "costs": {**costs, "provenance": "counted exactly; MACs of convolutions and linear layers"},
         "certificate": certificate.to_document(),
         "search": {

@@ -74,7 +74,7 @@ class Family:
     Attributes:
         path: of the folder that holds them.
         drawn: one a seed, in the order asked for.
-        architectures: how many of them differ in widths, blocks or operators, and not only in
+        architectures: how many of them differ in widths, blocks or substitutes, and not only in
             which channels they keep.
         median_distance: median over pairs of the mean absolute difference of relative
             widths, in [0, 1]; None for fewer than two networks.

@@ -45,7 +45,7 @@ class Forecast:
         groups: (name, channels) of the coupled channels that can be narrowed.
         step: channels that a width changes by.
         blocks: names of the residual branches that can be removed.
-        operators: (operator, places where it may stand), of those that the run allows.
+        substitutes: (substitute, places where it may stand), of those that the run allows.
         cycles, finalists: how many.
         initialise_s, cycle_s, finalist_s, total_s: forecasts, on this machine as it is now.
     """
@@ -61,7 +61,7 @@ class Forecast:
     groups: tuple[tuple[str, int], ...]
     step: WidthStep
     blocks: tuple[str, ...]
-    operators: tuple[tuple[str, int], ...]
+    substitutes: tuple[tuple[str, int], ...]
     cycles: int
     finalists: int
     initialise_s: float
@@ -79,7 +79,7 @@ class Pace:
         teach_s: the teacher's answers to the batch of one step.
         image_s: evaluating one image.
         probe_s: probing one network.
-        switch_s: finding what every operator that the run allows would lose.
+        switch_s: finding what every substitute that the run allows would lose.
     """
 
     step_s: float
@@ -182,12 +182,12 @@ def _step_s(evaluator: Evaluator, network: Network, recipe: Recipe, steps: int) 
 
 
 def _switching(evaluator: Evaluator, probe: Probe, space: Space) -> float:
-    """Return the seconds that all operators take, from the first of them."""
-    words = space.sites.words
-    if not words:
+    """Return the seconds that all substitutes take, from the first of them."""
+    substitutes = space.sites.substitutes
+    if not substitutes:
         return 0.0
-    first = Sites(space.coupling.graph, words[:1])
-    return len(words) * _timed(lambda: switching_nats(evaluator, probe, first, seed=0))
+    first = Sites(space.coupling.graph, substitutes[:1])
+    return len(substitutes) * _timed(lambda: switching_nats(evaluator, probe, first, seed=0))
 
 
 def _network(evaluator: Evaluator, space: Space, limits: dict[str, int]) -> Network:

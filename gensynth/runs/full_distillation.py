@@ -96,7 +96,7 @@ class FullDistillation:
             "graph_sha256": self.graph.sha256,
             "widths": list(self.point.widths),
             "bits": list(self.point.kept_blocks),
-            **({"operators": list(self.point.operators)} if self.point.operators else {}),
+            **({"operators": list(self.point.substitutes)} if self.point.substitutes else {}),
             **self.costs(job),
             "metric": metric,
             f"predicted_{metric}_pct": [100 * p for p in self.predicted],

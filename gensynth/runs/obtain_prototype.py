@@ -55,7 +55,7 @@ def prototype_of(
         prototype = read_prototype(network, dataset.shape, name=name)
         task.check(prototype.graph, dataset)
         step = step_of(config, prototype.coupling)
-        space = Space(prototype.coupling, step.channels, config.search.operators)
+        space = Space(prototype.coupling, step.channels, config.search.substitutes)
         space.check_reachable({k: float(v) for k, v in cost_limits(requirements).items()})
         return prototype
 

@@ -19,6 +19,7 @@ from gensynth.search.inquisitor import FULL
 from gensynth.space.coupling import Coupling
 from gensynth.space.space import Space
 from gensynth.space.width_step import WidthStep, width_step
+from gensynth.tasks.task import Task
 from gensynth.training.fit import Recipe
 
 COMPILED_FROM = 300_000
@@ -29,7 +30,7 @@ SHORT_BATCH = 64
 
 
 def search_requirements(
-    config: RunConfig, requirements: tuple[Requirement, ...], metric: str, test_images: int
+    config: RunConfig, requirements: tuple[Requirement, ...], task: Task, test_images: int
 ) -> tuple[Requirement, ...]:
     """Return the requirements as the search is to meet them.
 
@@ -38,16 +39,16 @@ def search_requirements(
             split of this size cannot certify.
     """
     finalists = config.finalists
-    required = quality_limit(requirements, metric)
+    required = quality_limit(requirements, task.metric)
     if finalists.aim == "point" or (finalists.aim is None and required is None):
         return requirements
     if required is None:
         raise ConfigError(
-            f'aim = "certificate" needs a requirement on {metric}, such as '
-            f'--require "{metric} >= 89%"'
+            f'aim = "certificate" needs a requirement on {task.metric}, such as '
+            f'--require "{task.metric} >= 89%"'
         )
     try:
-        sought = certifiable(required, test_images, sharing=finalists.count)
+        sought = certifiable(required, test_images, task.anticipated, sharing=finalists.count)
     except ConfigError:
         if finalists.aim is None:
             return requirements

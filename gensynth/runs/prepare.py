@@ -33,7 +33,7 @@ from gensynth.runs.objects import NOTHING, Objects
 from gensynth.runs.obtain_prototype import prototype_of
 from gensynth.runs.plan import full_recipe, search_requirements, settings_of, step_of
 from gensynth.search.cycle import Settings
-from gensynth.space.placement import check_operators
+from gensynth.space.placement import check_substitutes
 from gensynth.space.prototype import Prototype
 from gensynth.space.space import Space
 from gensynth.space.width_step import WidthStep
@@ -150,8 +150,8 @@ class Job:
             groups=tuple((g.name, g.size) for g in self.prototype.coupling.groups),
             step=self.step,
             blocks=tuple(b.name for b in self.prototype.coupling.blocks),
-            operators=tuple(
-                (word, len(space.sites.standing(word))) for word in config.search.operators
+            substitutes=tuple(
+                (name, len(space.sites.standing(name))) for name in config.search.substitutes
             ),
             cycles=self.settings.search.cycles,
             finalists=config.finalists.count,
@@ -188,22 +188,22 @@ def prepare(
     requirements = parse_all(config.requirements)
     task, trainer = open_task(config.task), open_trainer(config.task)
     utility = Utility(config.utility, task.metric)
-    check_operators(config.search.operators)
+    check_substitutes(config.search.substitutes)
     objects.check(config)
     dataset = open_dataset(config.data) if objects.dataset is None else objects.dataset
     _check_size(dataset, config)
-    sought = search_requirements(config, requirements, task.metric, len(dataset.test))
+    sought = search_requirements(config, requirements, task, len(dataset.test))
     compute = detect()
     prototype, record = prototype_of(
         config, requirements, dataset, task, compute, listener, kept, training, objects.prototype
     )
     is_trained = bool(record) or kept is not None or not config.prototype.train
     step = step_of(config, prototype.coupling)
-    space = Space(prototype.coupling, step.channels, config.search.operators)
+    space = Space(prototype.coupling, step.channels, config.search.substitutes)
     _check_searchable(utility, task, space)
-    for word in config.search.operators:
-        if not space.sites.standing(word):
-            listener.note(f"nothing of '{config.prototype.network}' can be {word}")
+    for name in config.search.substitutes:
+        if not space.sites.standing(name):
+            listener.note(f"nothing of '{config.prototype.network}' can be {name}")
     targets = task.targets(dataset.train, compute.device)
     views = Views(dataset, dataset.train, config.seed, compute.device, targets)
     teacher = Teacher(prototype.network(), views, compute)

@@ -4,8 +4,8 @@ Many networks descend side by side as rows of arrays. Each gives up, move by mov
 loses least gain for the relative cost it saves, until every target itself holds; then it
 takes back what still fits. Nothing is assumed of the costs: savings are exact differences.
 
-A move narrows a group, removes a block or gives one convolution another operator; what is
-taken back are channels, and operators that lose less.
+A move narrows a group, removes a block or gives one convolution a substitute; what is
+taken back are channels, and substitutes that lose less.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Gains:
     Attributes:
         values: (networks, groups, widest + 1), f_g(k).
         blocks: (networks, blocks), of a block that is there.
-        losses: (networks, sites, 1 + words), of a convolution with another operator.
+        losses: (networks, sites, 1 + substitutes), of a convolution with a substitute.
     """
 
     def __init__(self, space: Space, thetas: list[Theta], draws: list[Draw]) -> None:
@@ -77,20 +77,20 @@ class Gains:
             start += int(size)
         self.values = grid(np.cumsum(steps, axis=2) * 2.0**10)  # (networks, groups, widest + 1)
         ends = np.cumsum([groups, len(space.coupling.blocks), len(space.sites)])
-        _, of_block, of_site, of_word = np.split(tilt, ends, axis=1)
+        _, of_block, of_site, of_substitute = np.split(tilt, ends, axis=1)
         blocks = np.stack([t.block for t in thetas]) + of_block
         self.blocks = grid(np.exp(blocks) * 2.0**10)
-        losses = np.stack([t.operator + t.word for t in thetas])
-        losses = np.exp(losses + of_site[:, :, None] + of_word[:, None, :])
+        losses = np.stack([t.at_site + t.everywhere for t in thetas])
+        losses = np.exp(losses + of_site[:, :, None] + of_substitute[:, None, :])
         self.losses = np.pad(grid(losses * 2.0**10), ((0, 0), (0, 0), (1, 0)))  # dense: none
 
     def at(self, widths: np.ndarray) -> np.ndarray:
         """Return (networks, groups) gains at these widths."""
         return np.take_along_axis(self.values, widths[:, :, None], axis=2)[:, :, 0]
 
-    def lost(self, operators: np.ndarray) -> np.ndarray:
-        """Return (networks, sites) losses of these operators."""
-        return np.take_along_axis(self.losses, operators[:, :, None].astype(int), axis=2)[:, :, 0]
+    def lost(self, substitutes: np.ndarray) -> np.ndarray:
+        """Return (networks, sites) losses of these substitutes."""
+        return np.take_along_axis(self.losses, substitutes[:, :, None].astype(int), axis=2)[:, :, 0]
 
 
 class Descent:
@@ -100,7 +100,7 @@ class Descent:
         self.space, self.gains, self.targets = space, gains, targets
         whole = space.whole(len(gains.values))
         self.widths, self.kept_blocks = whole.widths, whole.kept_blocks
-        self.operators = space.chosen(whole).copy()
+        self.substitutes = space.chosen(whole).copy()
         self._excess = targets.excess(space.costs(whole), space.prototype)
 
     def run(self) -> Points:
@@ -113,7 +113,7 @@ class Descent:
 
     def _points(self) -> Points:
         return Points(
-            self.widths, self.kept_blocks, self.operators if len(self.space.sites) else None
+            self.widths, self.kept_blocks, self.substitutes if len(self.space.sites) else None
         )
 
     def _descend(self) -> bool:
@@ -132,7 +132,7 @@ class Descent:
         lost = self.gains.at(self.widths) - self.gains.at(self.widths - steps)
         lost = np.concatenate([lost, self._block_losses(points)], axis=1)
         ratios = _ratios(lost, saved[:, :, 0])  # (networks, groups + blocks)
-        switched = self.operators
+        switched = self.substitutes
         if len(space.sites):
             switched, switching = self._switches(points, urgency)
             ratios = np.concatenate([ratios, switching], axis=1)  # sites behind
@@ -150,15 +150,15 @@ class Descent:
         self.widths = self.widths - steps * narrowed
         self.kept_blocks = self.kept_blocks & ~removed
         gone = (~self.kept_blocks[:, None, :] & space.site_owners).any(axis=2)
-        self.operators = np.where(gone, 0, np.where(replaced, switched, self.operators))
+        self.substitutes = np.where(gone, 0, np.where(replaced, switched, self.substitutes))
         return bool(chosen.any())
 
     def _switches(self, points: Points, urgency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the best other operator of every site, and its ratio: (networks, sites) each."""
-        saved = self.space.operator_savings(points)
+        """Return the best other substitute of every site, and its ratio: (networks, sites) each."""
+        saved = self.space.substitute_savings(points)
         saved = np.where(np.isfinite(saved), saved, 0.0) @ urgency[:, None, :, None]
-        lost = self.gains.losses - self.gains.lost(self.operators)[:, :, None]
-        ratios = _ratios(lost, saved[..., 0])  # (networks, sites, 1 + words)
+        lost = self.gains.losses - self.gains.lost(self.substitutes)[:, :, None]
+        ratios = _ratios(lost, saved[..., 0])  # (networks, sites, 1 + substitutes)
         return ratios.argmin(axis=2).astype(np.int8), ratios.min(axis=2)
 
     def _narrowing(self) -> np.ndarray:
@@ -181,7 +181,7 @@ class Descent:
         within = self.gains.at(self.widths) * self.space.living(points)
         losses: np.ndarray = self.gains.blocks + within @ self.space.owners
         if len(self.space.sites):
-            losses = losses - self.gains.lost(self.operators) @ self.space.site_owners
+            losses = losses - self.gains.lost(self.substitutes) @ self.space.site_owners
         return losses
 
     def _take_back(self) -> bool:
@@ -193,8 +193,8 @@ class Descent:
         gained = np.where((steps > 0) & space.living(points), gained, 0.0)
         groups = added.shape[1]
         if len(space.sites):
-            options = -space.operator_savings(points)
-            better = self.gains.lost(self.operators)[:, :, None] - self.gains.losses
+            options = -space.substitute_savings(points)
+            better = self.gains.lost(self.substitutes)[:, :, None] - self.gains.losses
             better = np.where(space.sites.allowed, better, 0.0)
             added = np.concatenate(
                 [added, options.reshape(len(points), -1, len(space.names))], axis=1
@@ -212,8 +212,8 @@ class Descent:
         wider = choice < groups
         self.widths[rows[wider], choice[wider]] += steps[rows[wider], choice[wider]]
         if len(space.sites):
-            site, operator = np.divmod(choice[~wider] - groups, self.gains.losses.shape[2])
-            self.operators[rows[~wider], site] = operator
+            site, substitute = np.divmod(choice[~wider] - groups, self.gains.losses.shape[2])
+            self.substitutes[rows[~wider], site] = substitute
         return True
 
 

@@ -20,13 +20,13 @@ class Features:
     width of each group and absence of each block. Widths enter by their logarithm: at
     equal cost the best shape is then an interior one.
 
-    Where a run allows other operators there is one more named column, the log of the
+    Where a run allows other substitutes there is one more named column, the log of the
     information that those of a network lose, and behind the blocks the share of convolutions
-    that each word has, and whether each convolution is still dense.
+    that each substitute has, and whether each convolution is still dense.
     """
 
     NAMES = ("one", "macs", "params", "width", "removed", "kept", "rank", "blocks")
-    WITH_SITES = (*NAMES, "operators")
+    WITH_SITES = (*NAMES, "substitutes")
 
     def __init__(self, space: Space, importance: Importance) -> None:
         self.space = space
@@ -46,12 +46,14 @@ class Features:
     def count(self) -> int:
         """How many columns there are."""
         sites = self.space.sites
-        own = len(self.space.sizes) + self.space.owners.shape[1] + len(sites.words) + len(sites)
+        own = (
+            len(self.space.sizes) + self.space.owners.shape[1] + len(sites.substitutes) + len(sites)
+        )
         return len(self.names) + own
 
     @property
     def small(self) -> np.ndarray:
-        """Which columns concern a single group, block or operator: (features,), bool."""
+        """Which columns concern a single group, block or substitute: (features,), bool."""
         return np.arange(self.count) >= len(self.names)
 
     def __call__(self, points: Points) -> np.ndarray:
@@ -63,7 +65,7 @@ class Features:
         kept = np.stack([self._log_kept[g][points.widths[:, g]] for g in groups], axis=1)
         deficit = np.maximum(0.0, np.log(importance.effective_rank / points.widths))
         width = np.where(alive, np.log(points.widths / space.sizes), 0.0)
-        lost, has = self._operators(points)
+        lost, has = self._substitutes(points)
         return np.column_stack(
             [
                 np.ones(len(points)),
@@ -80,12 +82,12 @@ class Features:
             ]
         )
 
-    def _operators(self, points: Points) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return the named and the single columns of operators, no columns without sites."""
+    def _substitutes(self, points: Points) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return the named and the single columns of substitutes, no columns without sites."""
         sites = self.space.sites
         if not len(sites):
             return [], []
         chosen = self.space.chosen(points)
-        is_word = chosen[:, :, None] == np.arange(1, 1 + len(sites.words))  # (., sites, words)
-        lost = (is_word * self._importance.operator_nats).sum(axis=(1, 2))
-        return [np.log1p(lost)], [is_word.mean(axis=1), chosen > 0]
+        is_substitute = chosen[:, :, None] == np.arange(1, 1 + len(sites.substitutes))
+        lost = (is_substitute * self._importance.substitute_nats).sum(axis=(1, 2))
+        return [np.log1p(lost)], [is_substitute.mean(axis=1), chosen > 0]

@@ -2,7 +2,7 @@
 
 A network's worth is modelled as a sum of *gains*: each coupled group earns for the
 channels it keeps, each residual block for being there, and a convolution loses by having
-another operator. A seed tilts all of these together, along learned directions. From the
+a substitute. A seed tilts all of these together, along learned directions. From the
 prototype downward the generator gives up whatever loses least gain for the cost it saves,
 until every cost requirement itself holds, and then takes back what still fits. Parameters
 and MACs are exact at every step, so cost requirements hold for every seed by construction;
@@ -14,8 +14,8 @@ The gain of group g at width k, the best k channels kept, is
                  exp(sharpness * u[g, (j)]) * (n_g / j) ^ curvature
 
 with u the log-saliency of its channels in descending order and xi the seed's normal draw.
-Its steps shrink as k grows, so f_g is concave and the greedy descent is sound. Operator o
-at site s loses exp(operator[s, o] + word[o] + its and the word's tilts), dense nothing.
+Its steps shrink as k grows, so f_g is concave and the greedy descent is sound. Substitute o
+at site s loses exp(at_site[s, o] + everywhere[o] + the tilts of both), dense nothing.
 """
 
 import json
@@ -101,9 +101,9 @@ class Generator:
             "budget": list(theta.budget),
         }
         if len(self.space.sites):
-            document["operators"] = list(self.space.sites.words)
-            document["operator"] = theta.operator.tolist()
-            document["word"] = theta.word.tolist()
+            document["operators"] = list(self.space.sites.substitutes)
+            document["operator"] = theta.at_site.tolist()
+            document["word"] = theta.everywhere.tolist()
         return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
     @staticmethod
@@ -111,7 +111,7 @@ class Generator:
         """Read a generator that `to_json` wrote for the same prototype.
 
         Raises:
-            ValueError: if it belongs to another prototype or to other operators, or is of
+            ValueError: if it belongs to another prototype or to other substitutes, or is of
                 another format.
         """
         document: dict[str, Any] = json.loads(text)
@@ -120,7 +120,7 @@ class Generator:
         if document["prototype"] != space.coupling.graph.sha256:
             raise ValueError("this generator was learned for another prototype")
         sites = space.sites
-        if tuple(document.get("operators", ())) != sites.words:
+        if tuple(document.get("operators", ())) != sites.substitutes:
             raise ValueError("this generator was learned for other operators")
         names = [group.name for group in space.coupling.groups]
         return Generator(
@@ -130,16 +130,16 @@ class Generator:
                 offset=np.array(document["offset"]),
                 block=np.array(document["block"]),
                 directions=np.array(document["directions"]).reshape(
-                    len(names) + len(document["block"]) + len(sites) + len(sites.words), -1
+                    len(names) + len(document["block"]) + len(sites) + len(sites.substitutes), -1
                 ),
                 direction_scale=np.array(document["tilt"]),
                 sharpness=document["sharpness"],
                 curvature=document["curvature"],
                 budget=(document["budget"][0], document["budget"][1]),
-                operator=np.array(document.get("operator", ())).reshape(
-                    len(sites), len(sites.words)
+                at_site=np.array(document.get("operator", ())).reshape(
+                    len(sites), len(sites.substitutes)
                 ),
-                word=np.array(document.get("word", ())),
+                everywhere=np.array(document.get("word", ())),
             ),
             document["limits"],
         )

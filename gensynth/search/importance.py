@@ -32,7 +32,7 @@ class Importance:
         effective_rank: (groups,) of what each group carries in the prototype.
         curvature: exponent by which a channel's information grows as its group shrinks.
         networks: how many networks have taught it, the prototype included.
-        operator_nats: (sites, words) the information that each operator loses at each
+        substitute_nats: (sites, substitutes) the information that each substitute loses at each
             convolution of `Space.sites`; empty where a run allows none.
     """
 
@@ -41,7 +41,7 @@ class Importance:
     effective_rank: np.ndarray
     curvature: float
     networks: int = 1
-    operator_nats: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    substitute_nats: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def log_saliency(self) -> tuple[np.ndarray, ...]:
         """Return u: the log information of every channel, in nats, with a floor."""

@@ -41,7 +41,7 @@ AGEING = 0.05**2
 _SCORE_PRIOR = {
     "one": (1.0, 2.0), "macs": (0.2, 0.5), "params": (0.2, 0.5), "width": (0.1, 0.15),
     "removed": (-0.1, 0.15), "kept": (0.1, 0.15), "rank": (-0.05, 0.15), "blocks": (-0.05, 0.15),
-    "operators": (-0.05, 0.15),
+    "substitutes": (-0.05, 0.15),
 }  # fmt: skip
 _EXTRA_PRIOR = ((-0.3, 0.25), (1.0, 0.7), (0.2, 0.2))
 """Of the log divergence, of full distillation, of both together: it mends what diverged."""
@@ -233,7 +233,7 @@ class Inquisitor:
             ],
         }
         if len(self.space.sites):
-            document["operator_nats"] = self.importance.operator_nats.tolist()
+            document["operator_nats"] = self.importance.substitute_nats.tolist()
         return document
 
     @staticmethod
@@ -245,18 +245,18 @@ class Inquisitor:
             effective_rank=np.array(document["dimension"]),
             curvature=document["curvature"],
             networks=document["networks"],
-            operator_nats=np.array(document.get("operator_nats", ())).reshape(
-                len(space.sites), len(space.sites.words)
+            substitute_nats=np.array(document.get("operator_nats", ())).reshape(
+                len(space.sites), len(space.sites.substitutes)
             ),
         )
-        if "shifts" in document:  # as version 0.1 wrote it, operators last
+        if "shifts" in document:  # as version 0.1 wrote it, substitutes last
             divergences = tuple(
-                Divergence(_point(widths, kept, *operators), nats, cycle)
-                for widths, kept, nats, cycle, *operators in document["shifts"]
+                Divergence(_point(widths, kept, *substitutes), nats, cycle)
+                for widths, kept, nats, cycle, *substitutes in document["shifts"]
             )
             observations = tuple(
-                Observation(_point(widths, kept, *operators), fidelity, of_counts(right, n))
-                for widths, kept, fidelity, right, n, *operators in document["observations"]
+                Observation(_point(widths, kept, *substitutes), fidelity, of_counts(right, n))
+                for widths, kept, fidelity, right, n, *substitutes in document["observations"]
             )
             return Inquisitor(space, importance, divergences, observations)
         divergences = tuple(
@@ -277,12 +277,12 @@ def _extend(features: np.ndarray, log_nats: np.ndarray, fidelity: int | np.ndarr
 
 
 def _plain(point: Point) -> list[list[Any]]:
-    """Return a point as JSON values: widths, kept blocks and, where there are any, operators."""
+    """Return a point as JSON values: widths, kept blocks and, where there are any, substitutes."""
     plain: list[list[Any]] = [
-        list(point.widths), list(point.kept_blocks), list(point.operators)
+        list(point.widths), list(point.kept_blocks), list(point.substitutes)
     ]  # fmt: skip
-    return plain if point.operators else plain[:2]
+    return plain if point.substitutes else plain[:2]
 
 
-def _point(widths: list[int], kept: list[bool], operators: Sequence[int] = ()) -> Point:
-    return Point(tuple(widths), tuple(kept), tuple(operators))
+def _point(widths: list[int], kept: list[bool], substitutes: Sequence[int] = ()) -> Point:
+    return Point(tuple(widths), tuple(kept), tuple(substitutes))

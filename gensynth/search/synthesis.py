@@ -44,10 +44,10 @@ def initialise(settings: Settings, evaluator: Evaluator, probe: Probe, space: Sp
     evaluator.compute.place(network)
     seed = _number(settings.seed, "draws", 0)
     importance = first_importance(probe(network, seed=seed))
-    operator_loss = None
+    substitute_loss = None
     if len(space.sites):
-        operator_loss = switching_nats(evaluator, probe, space.sites, seed)
-        importance = replace(importance, operator_nats=operator_loss)
+        substitute_loss = switching_nats(evaluator, probe, space.sites, seed)
+        importance = replace(importance, substitute_nats=substitute_loss)
     theta = initial_theta(
         space,
         importance.log_saliency(),
@@ -56,7 +56,7 @@ def initialise(settings: Settings, evaluator: Evaluator, probe: Probe, space: Sp
         directions=settings.search.directions,
         spread=DIRECTION_SCALE,
         budget=_first_budget(settings, space),
-        operator_loss=operator_loss,
+        substitute_loss=substitute_loss,
     )
     generator = Generator(space, theta, settings.limits)
     weights = dict(evaluator.prototype.weights)

@@ -28,7 +28,7 @@ class Theta:
         u: for each group, the log-saliency of its channels in nats.
         offset: (groups,) log-gain of each group relative to its channels' saliency.
         block: (blocks,) log-gain of each removable block.
-        directions: (groups + blocks + sites + words, d) how a seed's d normal draws tilt the
+        directions: (groups + blocks + sites + substitutes, d) how a seed's d normal draws tilt the
             log-gains.
         direction_scale: (d,) log-scale of each direction: how far the seeds of a family lie apart.
         sharpness: how much a channel's saliency counts: 0 not at all, 1 in full.
@@ -36,9 +36,9 @@ class Theta:
         budget: (mean, spread) of the seed's log cost: the geometric mean of parameters and
             MACs relative to the prototype, in nats; the mean is at most 0. Spread 0 and
             mean 0 leave the limits alone to decide.
-        operator: (sites, words) log-loss of each operator where it would stand, in the order
-            of `Space.sites`; empty where a run allows none.
-        word: (words,) log-loss of each operator wherever it stands.
+        at_site: (sites, substitutes) log of what each substitute is estimated to lose where
+            it would stand, in the order of `Space.sites`; empty where a run allows none.
+        everywhere: (substitutes,) what is added to it wherever the substitute stands.
 
     Log-saliency is rounded to the grid whoever makes the parameters: in memory are the very
     numbers that a generator's file holds.
@@ -52,26 +52,27 @@ class Theta:
     sharpness: float = 1.0
     curvature: float = 1.0
     budget: tuple[float, float] = (0.0, 0.0)
-    operator: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
-    word: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    at_site: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    everywhere: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "u", tuple(grid(values) for values in self.u))
 
     def vector(self) -> np.ndarray:
         """Return all that a search may change but saliency and directions, as one vector."""
-        scalars = [self.sharpness, self.curvature, self.budget[0]]
-        return np.concatenate([self.offset, self.block, self.word, self.direction_scale, scalars])
+        scalars = np.array([self.sharpness, self.curvature, self.budget[0]])
+        parts = [self.offset, self.block, self.everywhere, self.direction_scale, scalars]
+        return np.concatenate(parts)
 
     def with_vector(self, vector: np.ndarray) -> "Theta":
         """Return these parameters with `vector` in place of what `vector()` gives."""
-        ends = np.cumsum([len(self.offset), len(self.block), len(self.word)])
-        offset, block, word, tilt = np.split(vector[:-3], ends)
+        ends = np.cumsum([len(self.offset), len(self.block), len(self.everywhere)])
+        offset, block, everywhere, tilt = np.split(vector[:-3], ends)
         return replace(
             self,
             offset=grid(offset),
             block=grid(block),
-            word=grid(word),
+            everywhere=grid(everywhere),
             direction_scale=grid(np.clip(tilt, -4.0, 1.0)),
             sharpness=float(grid(np.clip(vector[-3], 0.0, 3.0))),
             curvature=float(grid(np.clip(vector[-2], 0.0, 4.0))),
@@ -88,7 +89,7 @@ def initial_theta(
     directions: int,
     spread: float,
     budget: tuple[float, float],
-    operator_loss: np.ndarray | None = None,
+    substitute_loss: np.ndarray | None = None,
 ) -> Theta:
     """Return theta_G,0 from the probe's responses of the prototype.
 
@@ -100,13 +101,13 @@ def initial_theta(
         directions: how many independent draws tilt a network.
         spread: standard deviation of the tilt of one log-gain.
         budget: mean and spread of the log cost.
-        operator_loss: (sites, words) information that each operator loses, in nats; None
-            where the space has no sites.
+        substitute_loss: (sites, substitutes) information that each substitute loses, in nats;
+            None where the space has no sites.
     """
-    sites, words = len(space.sites), len(space.sites.words)
-    if operator_loss is None:
-        operator_loss = np.ones((sites, words))
-    rows = len(space.sizes) + len(space.coupling.blocks) + sites + words
+    sites, substitutes = len(space.sites), len(space.sites.substitutes)
+    if substitute_loss is None:
+        substitute_loss = np.ones((sites, substitutes))
+    rows = len(space.sizes) + len(space.coupling.blocks) + sites + substitutes
     normal = stream(seed, "directions").standard_normal((rows, directions))
     return Theta(
         u=u,
@@ -115,8 +116,8 @@ def initial_theta(
         directions=grid(normal * spread / np.sqrt(directions)),
         direction_scale=np.zeros(directions),
         budget=budget,
-        operator=grid(np.log(np.maximum(operator_loss, 1e-6))),
-        word=np.zeros(words),
+        at_site=grid(np.log(np.maximum(substitute_loss, 1e-6))),
+        everywhere=np.zeros(substitutes),
     )
 
 

@@ -10,6 +10,7 @@ substitutes        what may stand for a dense convolution, as graphs
 placement          a substitute in the place of a convolution
 resolution         the input resized, for the network as a whole
 operator_choices   where which substitute may stand, and what it costs there
+savings            what a move saves of every cost
 cost_model         what a cost is: names, and every vertex from the channels it reads and writes
 bilinear_cost      exact parameters and MACs, as coefficients of neighbouring widths
 points             many networks as arrays

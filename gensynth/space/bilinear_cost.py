@@ -4,7 +4,7 @@
 
 for j in `NAMES`, where a vertex reads `in` channels and writes `out`: frozen ones, and those
 that its coupling groups have left. All sums are integers below 2^53, so float64 is exact. A
-convolution that has another operator costs what `operator_choices` says in place of its product;
+convolution that has a substitute costs what `operator_choices` says in place of its product;
 at another resolution the MACs of every vertex are a share of these.
 """
 
@@ -121,7 +121,7 @@ class BilinearCosts:
         costly: the vertices, in the order of all columns.
         graph: of the prototype.
         layout: of these vertices.
-        sites: where the space has a choice of operators.
+        sites: where the space has a choice of substitutes.
     """
 
     names = NAMES
@@ -135,7 +135,7 @@ class BilinearCosts:
         self.at = np.array([places[name] for name in sites.names[: sites.convs]], dtype=int)
         """(convs,) which vertex each of the sites' convolutions is."""
         self.shares = sites.shares(graph, [v.name for v in costly])
-        """(1 + operators, vertices) share of MACs at each choice for the input."""
+        """(1 + substitutes, vertices) share of MACs at each choice for the input."""
         self._pairs = np.nonzero((layout.reads + layout.writes)[:, self.at].T)
 
     def vertex_costs(
@@ -156,10 +156,10 @@ class BilinearCosts:
             for product, single, fixed in zip(*each, strict=True)
         ]
         each_cost = np.stack(costs, axis=2)
-        if points.operators is not None:
+        if points.substitutes is not None:
             column, site = np.nonzero(every[:, None] == self.at)
             own = read[:, column], written[:, column]
-            change = self._sites.weights(points.operators[:, site], *own, site)
+            change = self._sites.weights(points.substitutes[:, site], *own, site)
             change = alive[:, column] * (change - self._sites.dense_weights(*own, site))
             each_cost[:, column, 0] += change * self._sites.positions[site]
             each_cost[:, column, 1] += change
@@ -184,17 +184,17 @@ class BilinearCosts:
             through += (weight * read + life * single) @ layout.writes.T
             savings.append(steps * (through - steps * (weight @ self._both)))
         saved = np.stack(savings, axis=2)
-        if points.operators is not None:
-            self._correct(saved, read, written, alive, steps, points.operators, shares)
+        if points.substitutes is not None:
+            self._correct(saved, read, written, alive, steps, points.substitutes, shares)
         return saved
 
-    def operator_savings(
+    def substitute_savings(
         self, read: np.ndarray, written: np.ndarray, alive: np.ndarray, points: Points
     ) -> np.ndarray:
-        """Return (networks, sites, 1 + operators, len(NAMES)), exactly."""
+        """Return (networks, sites, 1 + substitutes, len(NAMES)), exactly."""
         sites = self._sites
-        assert points.operators is not None, "a space with sites gives every point its operators"
-        chosen = points.operators
+        assert points.substitutes is not None, "a space with sites gives every point its operators"
+        chosen = points.substitutes
         here = [values[:, self.at] for values in (read, written, alive)]
         now = sites.weights(chosen[:, : sites.convs], here[0], here[1])
         saved = now[:, :, None] - sites.options(here[0], here[1])
@@ -204,9 +204,9 @@ class BilinearCosts:
         savings = np.stack(by_cost, axis=3)
         if len(sites) == sites.convs:
             return savings
-        full = replace(points, operators=np.where(np.arange(len(sites)) < sites.convs, chosen, 0))
+        full = replace(points, substitutes=np.where(np.arange(len(sites)) < sites.convs, chosen, 0))
         whole = self.vertex_costs(read, written, alive, full)[:, :, 0]
-        macs = whole @ self.shares.T  # (networks, 1 + operators)
+        macs = whole @ self.shares.T  # (networks, 1 + substitutes)
         less = np.take_along_axis(macs, self.resolution(points)[:, None], axis=1) - macs
         image = np.where(sites.allowed[-1], np.rint(less), -np.inf)
         unchanged = np.where(sites.allowed[-1], np.zeros_like(less), -np.inf)
@@ -214,9 +214,9 @@ class BilinearCosts:
 
     def resolution(self, points: Points) -> np.ndarray:
         """Return the choice for the input, 0 where there is none: (networks,)."""
-        if points.operators is None:
+        if points.substitutes is None:
             return np.zeros(len(points), int)
-        last: np.ndarray = points.operators[:, self._sites.convs :].sum(axis=1, dtype=int)
+        last: np.ndarray = points.substitutes[:, self._sites.convs :].sum(axis=1, dtype=int)
         return last
 
     def _share(self, points: Points) -> np.ndarray:
@@ -231,7 +231,7 @@ class BilinearCosts:
         written: np.ndarray,
         alive: np.ndarray,
         steps: np.ndarray,
-        operators: np.ndarray,
+        substitutes: np.ndarray,
         shares: np.ndarray,
     ) -> None:
         """Make what narrowing saves at dense convolutions what it saves at their substitutes."""
@@ -242,7 +242,7 @@ class BilinearCosts:
             wide[0] - step * self._layout.reads[group, at],
             wide[1] - step * self._layout.writes[group, at],
         )
-        chosen = operators[:, site]
+        chosen = substitutes[:, site]
         change = sites.weights(chosen, *wide, site) - sites.dense_weights(*wide, site)
         change -= sites.weights(chosen, *narrow, site) - sites.dense_weights(*narrow, site)
         change *= alive[:, at]

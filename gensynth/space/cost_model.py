@@ -60,10 +60,10 @@ class ClosedForm(CostModel, Protocol):
     ) -> np.ndarray:
         """Return (networks, groups, names): what `steps` fewer channels save, all else equal."""
 
-    def operator_savings(
+    def substitute_savings(
         self, read: np.ndarray, written: np.ndarray, alive: np.ndarray, points: Points
     ) -> np.ndarray:
-        """Return (networks, sites, 1 + operators, names), see `Space.operator_savings`."""
+        """Return (networks, sites, 1 + substitutes, names), see `Space.substitute_savings`."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Tabulated:
 
     Attributes:
         names: of the costs.
-        tables: for each of `Space.vertices` (operators, reads + 1, writes + 1, names): by the
-            vertex's operator (0 dense; one entry where it has no choice), the channels it reads
+        tables: for each of `Space.vertices` (substitutes, reads + 1, writes + 1, names): by the
+            vertex's substitute (0 dense; one entry where it has no choice), the channels it reads
             and those it writes.
         sites: (vertices,) which of `Space.sites` a vertex is, -1 for none.
         exact: whether what stands in the tables was counted.
@@ -98,8 +98,8 @@ class Tabulated:
         for column, vertex in enumerate(vertices):
             table, site = self.tables[vertex], self.sites[vertex]
             chosen = np.zeros(len(points), np.int64)
-            if points.operators is not None and site >= 0 and len(table) > 1:
-                chosen = points.operators[:, site].astype(np.int64)
+            if points.substitutes is not None and site >= 0 and len(table) > 1:
+                chosen = points.substitutes[:, site].astype(np.int64)
             rows, columns = (np.rint(c[:, column]).astype(np.int64) for c in (read, written))
             costs[:, column] = alive[:, column, None] * table[chosen, rows, columns]
         return costs

@@ -110,7 +110,7 @@ class Coupling:
             if vertex.name not in dead
         )
         graph = Graph(self.graph.name, vertices, self.graph.outputs, selection)
-        return substitute(graph, selection.operators)
+        return substitute(graph, selection.substitutes)
 
     def slices(self, selection: Selection) -> dict[str, Indices]:
         """Return, for each tensor that stays, which of the prototype's entries it keeps.
@@ -124,7 +124,7 @@ class Coupling:
         dead, _ = self._removal(selection)
         indices: dict[str, Indices] = {}
         for vertex in self.graph.vertices:
-            if vertex.name in dead or vertex.name in selection.operators:
+            if vertex.name in dead or vertex.name in selection.substitutes:
                 continue
             for tensor, axes in tensor_axes(vertex, masks).items():
                 indices[vertex.tensor_key(tensor)] = tuple(

@@ -15,7 +15,7 @@ from gensynth.prototypes import create
 from gensynth.space.blocks import Block
 from gensynth.space.coupling import Coupling, Frozen, Group, couple
 from gensynth.space.operator_choices import Sites
-from gensynth.space.placement import WORDS
+from gensynth.space.placement import CHOICES
 from gensynth.trace import trace
 
 CIFAR = (3, 32, 32)
@@ -32,7 +32,7 @@ class Inspection:
         written: for every vertex, the groups that its output holds channels of.
         blocks: residual branches that can be removed.
         frozen: channels that stay, with the reasons.
-        operators: for each operator the convolutions for which it may stand, for each
+        substitutes: for each substitute the convolutions for which it may stand, for each
             resolution the input if that may have it.
         changeable: vertices that a network may lack, or whose input or output channels it
             may have fewer of.
@@ -44,7 +44,7 @@ class Inspection:
     written: Mapping[str, tuple[str, ...]]
     blocks: tuple[Block, ...]
     frozen: tuple[Frozen, ...]
-    operators: Mapping[str, tuple[str, ...]]
+    substitutes: Mapping[str, tuple[str, ...]]
     changeable: frozenset[str]
 
     @property
@@ -104,7 +104,7 @@ def inspection(coupling: Coupling) -> Inspection:
         for vertex in graph.vertices
         if vertex.name in removable or any(written[name] for name in (vertex.name, *vertex.inputs))
     )
-    found = Sites(graph, WORDS)
+    found = Sites(graph, CHOICES)
     return Inspection(
         graph,
         vertex_costs(graph),
@@ -112,6 +112,6 @@ def inspection(coupling: Coupling) -> Inspection:
         written,
         coupling.blocks,
         coupling.frozen,
-        {word: found.standing(word) for word in WORDS},
+        {substitute: found.standing(substitute) for substitute in CHOICES},
         changeable,
     )

@@ -8,19 +8,20 @@ from gensynth.space.resolution import RESOLUTIONS, image_input, resized
 from gensynth.space.substitutes import SUBSTITUTES
 from gensynth.suggestion import did_you_mean
 
-WORDS = (*SUBSTITUTES, *RESOLUTIONS)
-"""All that a run may allow: operators of convolutions, and resolutions of the input."""
+CHOICES = (*SUBSTITUTES, *RESOLUTIONS)
+"""All that a run may allow: substitutes of convolutions, and resolutions of the input."""
 
 
-def check_operators(words: tuple[str, ...]) -> None:
-    """Refuse words of a run file that name no operator.
+def check_substitutes(names: tuple[str, ...]) -> None:
+    """Refuse names of a run file that no substitute has.
 
     Raises:
-        ConfigError: if one of them names no substitute.
+        ConfigError: with the nearest that there is.
     """
-    for word in words:
-        if word not in WORDS:
-            raise ConfigError(f"unknown operator '{word}' in [search]; {did_you_mean(word, WORDS)}")
+    for name in names:
+        if name not in CHOICES:
+            near = did_you_mean(name, CHOICES)
+            raise ConfigError(f"unknown substitute '{name}' in [search]; {near}")
 
 
 def sites(graph: Graph) -> tuple[Vertex, ...]:
@@ -43,12 +44,12 @@ def sites(graph: Graph) -> tuple[Vertex, ...]:
     )
 
 
-def refusal(graph: Graph, conv: Vertex, word: str) -> str | None:
-    """Return why an operator may not stand for one of a prototype's `sites`, or None.
+def refusal(graph: Graph, conv: Vertex, name: str) -> str | None:
+    """Return why a substitute may not stand for one of a prototype's `sites`, or None.
 
     A substitute that is not cheaper at the prototype's own widths is refused too.
     """
-    substitute, source = SUBSTITUTES[word], graph[conv.inputs[0]]
+    substitute, source = SUBSTITUTES[name], graph[conv.inputs[0]]
     why = substitute.refusal(conv, source)
     if why is not None:
         return why
@@ -58,35 +59,35 @@ def refusal(graph: Graph, conv: Vertex, word: str) -> str | None:
     return None
 
 
-def substitute(graph: Graph, operators: Mapping[str, str]) -> Graph:
-    """Return a graph in which some convolutions have another operator.
+def substitute(graph: Graph, substitutes: Mapping[str, str]) -> Graph:
+    """Return a graph in which substitutes stand for some convolutions.
 
     Args:
         graph: a network's, all its convolutions dense.
-        operators: by the convolution's name, and a resolution by the input's; `graph` keeps
+        substitutes: by the convolution's name, and a resolution by the input's; `graph` keeps
             everything else, its selection too.
 
     Raises:
-        ValueError: if a name is none of the graph's `sites` or its input, if the operator is
+        ValueError: if a name is none of the graph's `sites` or its input, if the substitute is
             not known, or if the network cannot have the resolution.
     """
-    if not operators:
+    if not substitutes:
         return graph
     image = image_input(graph)
     possible = {vertex.name for vertex in sites(graph)}
     resolution = None
-    for name, word in operators.items():
-        if word not in WORDS:
-            raise ValueError(f"no operator is named {word!r}")
-        if image is not None and name == image.name and word in RESOLUTIONS:
-            resolution = word
-        elif name not in possible or word in RESOLUTIONS:
-            raise ValueError(f"no convolution named {name!r} can be substituted by {word}")
+    for site, name in substitutes.items():
+        if name not in CHOICES:
+            raise ValueError(f"no substitute is named {name!r}")
+        if image is not None and site == image.name and name in RESOLUTIONS:
+            resolution = name
+        elif site not in possible or name in RESOLUTIONS:
+            raise ValueError(f"no convolution named {site!r} can be substituted by {name}")
     vertices: list[Vertex] = []
     for vertex in graph.vertices:
-        if vertex.name in operators and vertex.op != "input":
+        if vertex.name in substitutes and vertex.op != "input":
             source = graph[vertex.inputs[0]]
-            vertices.extend(SUBSTITUTES[operators[vertex.name]].chain(vertex, source))
+            vertices.extend(SUBSTITUTES[substitutes[vertex.name]].chain(vertex, source))
         else:
             vertices.append(vertex)
     changed = Graph(graph.name, tuple(vertices), graph.outputs, graph.selection)

@@ -13,12 +13,12 @@ class Point:
     Attributes:
         widths: of every group.
         kept_blocks: False where a block is removed.
-        operators: of every site of `Space.sites`, 0 for dense; none where the space has no sites.
+        substitutes: of every site of `Space.sites`, 0 for dense; none where the space has no sites.
     """
 
     widths: tuple[int, ...]
     kept_blocks: tuple[bool, ...]
-    operators: tuple[int, ...] = ()
+    substitutes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,19 @@ class Points:
     Attributes:
         widths: (networks, groups), int64.
         kept_blocks: (networks, blocks), bool; False where the block is removed.
-        operators: (networks, sites), int8, the operator of each convolution in `Space.sites`;
+        substitutes: (networks, sites), int8, the substitute of each convolution in `Space.sites`;
             0 is dense. None where all of them are.
     """
 
     widths: np.ndarray
     kept_blocks: np.ndarray
-    operators: np.ndarray | None = None
+    substitutes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.widths)
 
     def __getitem__(self, index: int) -> Point:
-        chosen = () if self.operators is None else self.operators[index]
+        chosen = () if self.substitutes is None else self.substitutes[index]
         return Point(
             tuple(map(int, self.widths[index])),
             tuple(map(bool, self.kept_blocks[index])),
@@ -50,5 +50,5 @@ class Points:
     def take(self, indices: Sequence[int]) -> "Points":
         """Return some of these networks."""
         rows = list(indices)
-        operators = None if self.operators is None else self.operators[rows]
-        return Points(self.widths[rows], self.kept_blocks[rows], operators)
+        substitutes = None if self.substitutes is None else self.substitutes[rows]
+        return Points(self.widths[rows], self.kept_blocks[rows], substitutes)

@@ -31,16 +31,16 @@ def image_input(graph: Graph) -> Vertex | None:
     return None if others or len(first.shape) != 3 or taken else first
 
 
-def refusal(graph: Graph, word: str) -> str | None:
+def refusal(graph: Graph, name: str) -> str | None:
     """Return why a prototype cannot have a resolution, or None if it can."""
     try:
-        resized(graph, word)
+        resized(graph, name)
     except Unfit as error:
         return str(error)
     return None
 
 
-def resized(graph: Graph, word: str) -> Graph:
+def resized(graph: Graph, name: str) -> Graph:
     """Return a graph that resizes its images first.
 
     Raises:
@@ -49,7 +49,7 @@ def resized(graph: Graph, word: str) -> Graph:
     image = image_input(graph)
     if image is None:
         raise Unfit("it does not have one image as its only input")
-    share = RESOLUTIONS[word]
+    share = RESOLUTIONS[name]
     size = [max(1, int(side * share)) for side in image.shape[1:]]
     first = Vertex(
         f"{image.name}.resized",

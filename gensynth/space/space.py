@@ -1,7 +1,7 @@
 """The networks that one prototype's generator can express, and their costs as arrays.
 
 A point of the space is a width for every coupling group, a bit for every removable block
-and, where a run allows it, an operator for every dense convolution and a resolution of the
+and, where a run allows it, a substitute for every dense convolution and a resolution of the
 input. What a network costs is the sum over its costly vertices, cost model by cost model; what
 a move saves is the difference on the vertices that it touches, so that hundreds of networks are
 costed, and their next moves compared, at a time.
@@ -19,10 +19,11 @@ import numpy as np
 from gensynth.errors import UnreachableError
 from gensynth.graph.graph import Selection
 from gensynth.space.bilinear_cost import BilinearCosts, Layout
-from gensynth.space.cost_model import ClosedForm, CostModel
+from gensynth.space.cost_model import CostModel
 from gensynth.space.coupling import Coupling
 from gensynth.space.operator_choices import Sites
 from gensynth.space.points import Point, Points
+from gensynth.space.savings import Channels, substitute_savings, width_savings
 
 
 class Space:
@@ -34,7 +35,7 @@ class Space:
         floors: (groups,) the least widths.
         owners: (groups, blocks) bool, which groups go with a block.
         round_to: channels a move adds or removes, where a group is large enough.
-        sites: the convolutions that may have another operator, and which; none by default.
+        sites: the convolutions that may have a substitute, and which; none by default.
         site_owners: (sites, blocks) bool, which of them go with a block.
         vertices: names of the costly vertices, in the order of the cost models' columns.
         models: whose costs are summed; exact MACs and parameters come first.
@@ -47,12 +48,12 @@ class Space:
         self,
         coupling: Coupling,
         round_to: int = 1,
-        operators: tuple[str, ...] = (),
+        substitutes: tuple[str, ...] = (),
         models: Sequence[CostModel] = (),
     ) -> None:
         self.coupling = coupling
         self.round_to = round_to
-        self.sites = Sites(coupling.graph, operators)
+        self.sites = Sites(coupling.graph, substitutes)
         self.sizes = np.array([group.size for group in coupling.groups], dtype=np.int64)
         self.floors = np.minimum(self.sizes, round_to)
         costly = [v for v in coupling.graph.vertices if v.tensors or v.op == "opaque"]
@@ -78,7 +79,9 @@ class Space:
 
     def with_models(self, *models: CostModel) -> "Space":
         """Return the same space with further cost models, whose columns are `vertices`."""
-        return Space(self.coupling, self.round_to, self.sites.words, (*self.models[1:], *models))
+        return Space(
+            self.coupling, self.round_to, self.sites.substitutes, (*self.models[1:], *models)
+        )
 
     def whole(self, count: int) -> Points:
         """Return `count` times the prototype itself."""
@@ -96,7 +99,7 @@ class Space:
         chosen = np.zeros((1, len(self.sites)), np.int8)
         chosen[:, : self.sites.convs] = np.where(alive > 0, cheapest, 0)
         chosen[:, self.sites.convs :] = self._exact.shares.mean(axis=1).argmin()
-        return replace(points, operators=chosen)
+        return replace(points, substitutes=chosen)
 
     def check_reachable(self, limits: dict[str, float]) -> None:
         """Refuse limits on exact costs that no network of the space meets.
@@ -115,7 +118,7 @@ class Space:
 
     def costs(self, points: Points) -> np.ndarray:
         """Return (networks, costs) in the order of `names`; exact ones hold integers."""
-        return self._vertex_costs(*self._channels(points), points).sum(axis=1)
+        return self._vertex_costs(self._channels(points), points).sum(axis=1)
 
     def named_costs(self, points: Points, index: int = 0) -> dict[str, float]:
         """Return one network's costs by name, exact ones as whole numbers."""
@@ -139,40 +142,38 @@ class Space:
         Returns:
             (networks, groups, costs).
         """
-        return self._width_savings(*self._channels(points), steps, points)
+        return self._width_savings(self._channels(points), steps, points)
 
     def moves(self, points: Points, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return costs, `width_savings` and what removing each block saves.
 
         The last is (networks, blocks, costs), 0 where the block is gone already.
         """
-        read, written, alive = self._channels(points)
-        each = self._vertex_costs(read, written, alive, points)
+        channels = self._channels(points)
+        each = self._vertex_costs(channels, points)
         by_block = [each[:, :, j] @ self._members for j in range(len(self.names))]
-        by_width = self._width_savings(read, written, alive, steps, points)
+        by_width = self._width_savings(channels, steps, points)
         return each.sum(axis=1), by_width, np.stack(by_block, axis=2)
 
-    def operator_savings(self, points: Points) -> np.ndarray:
-        """Return what each operator saves where it would stand, all else unchanged.
+    def substitute_savings(self, points: Points) -> np.ndarray:
+        """Return what each substitute saves where it would stand, all else unchanged.
 
-        (networks, sites, 1 + operators, costs); 0 where the convolution is gone, -inf
-        where the operator is not allowed.
+        (networks, sites, 1 + substitutes, costs); 0 where the convolution is gone, -inf
+        where the substitute is not allowed.
         """
-        points = replace(points, operators=self.chosen(points))
+        points = replace(points, substitutes=self.chosen(points))
         channels = self._channels(points)
         saved = [
-            model.operator_savings(*channels, points)
-            if isinstance(model, ClosedForm)
-            else self._operator_differences(model, *channels, points)
+            substitute_savings(model, channels, points, self.sites, self._exact.at)
             for model in self.models
         ]
         return np.concatenate(saved, axis=3)
 
     def chosen(self, points: Points) -> np.ndarray:
-        """Return the operator of every site: (networks, sites)."""
-        if points.operators is None:
+        """Return the substitute of every site: (networks, sites)."""
+        if points.substitutes is None:
             return np.zeros((len(points), len(self.sites)), np.int8)
-        return points.operators
+        return points.substitutes
 
     def living(self, points: Points) -> np.ndarray:
         """Return which groups still exist: (networks, groups), bool."""
@@ -181,7 +182,7 @@ class Space:
     def relative(self, points: Points) -> np.ndarray:
         """Return relative widths: (networks, groups) in [0, 1]; 0 where the group is gone.
 
-        Where operators are allowed, a column for each site follows: the share of its dense
+        Where substitutes are allowed, a column for each site follows: the share of its dense
         weights that it has, 0 where it is gone, and of its MACs that the resolution leaves.
         """
         widths = np.where(self.living(points), points.widths / self.sizes, 0.0)
@@ -212,22 +213,22 @@ class Space:
         blocks = enumerate(self.coupling.blocks)
         removed = tuple(block.name for b, block in blocks if not points.kept_blocks[index, b])
         gone = ~points.kept_blocks[index] & self.site_owners  # (sites, blocks)
-        operators = {
-            name: self.sites.words[number - 1]
+        substitutes = {
+            name: self.sites.substitutes[number - 1]
             for name, number, without in zip(
                 self.sites.names, self.chosen(points)[index], gone.any(axis=1), strict=True
             )
             if number and not without
         }
-        return Selection(kept, removed, operators)
+        return Selection(kept, removed, substitutes)
 
     def point(self, selection: Selection) -> Point:
         """Return a selection as a point."""
-        words = ["", *self.sites.words]
+        names = ["", *self.sites.substitutes]
         return Point(
             tuple(len(selection.kept.get(g.name, g.channels)) for g in self.coupling.groups),
             tuple(block.name not in selection.removed for block in self.coupling.blocks),
-            tuple(words.index(selection.operators.get(n, "")) for n in self.sites.names),
+            tuple(names.index(selection.substitutes.get(n, "")) for n in self.sites.names),
         )
 
     def points(self, single: Sequence[Point]) -> Points:
@@ -235,17 +236,17 @@ class Space:
         count = len(single)
         widths = np.array([p.widths for p in single], dtype=np.int64)
         kept = np.array([p.kept_blocks for p in single], dtype=bool)
-        operators = None
+        substitutes = None
         if len(self.sites):
-            chosen = np.array([p.operators for p in single], dtype=np.int8)
-            operators = chosen.reshape(count, len(self.sites))
+            chosen = np.array([p.substitutes for p in single], dtype=np.int8)
+            substitutes = chosen.reshape(count, len(self.sites))
         return Points(
             widths.reshape(count, len(self.sizes)),
             kept.reshape(count, len(self.coupling.blocks)),
-            operators,
+            substitutes,
         )
 
-    def _channels(self, points: Points) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _channels(self, points: Points) -> Channels:
         """Return channels read, channels written and 1 for life: (networks, vertices) each."""
         layout, widths = self._layout, points.widths.astype(float)
         removed = (~points.kept_blocks).astype(float) @ self._members.T
@@ -255,68 +256,11 @@ class Space:
             (removed == 0).astype(float),
         )
 
-    def _vertex_costs(
-        self, read: np.ndarray, written: np.ndarray, alive: np.ndarray, points: Points
-    ) -> np.ndarray:
+    def _vertex_costs(self, channels: Channels, points: Points) -> np.ndarray:
         """Return (networks, vertices, costs)."""
-        each = [model.vertex_costs(read, written, alive, points) for model in self.models]
+        each = [model.vertex_costs(*channels, points) for model in self.models]
         return np.concatenate(each, axis=2)
 
-    def _width_savings(
-        self,
-        read: np.ndarray,
-        written: np.ndarray,
-        alive: np.ndarray,
-        steps: np.ndarray,
-        points: Points,
-    ) -> np.ndarray:
-        saved = [
-            model.width_savings(read, written, alive, steps, points)
-            if isinstance(model, ClosedForm)
-            else self._width_differences(model, read, written, alive, steps, points)
-            for model in self.models
-        ]
-        return np.concatenate(saved, axis=2)
-
-    def _width_differences(
-        self,
-        model: CostModel,
-        read: np.ndarray,
-        written: np.ndarray,
-        alive: np.ndarray,
-        steps: np.ndarray,
-        points: Points,
-    ) -> np.ndarray:
-        """Return `width_savings` of one model, from the vertices that each group touches."""
-        layout = self._layout
-        saved = np.zeros((*steps.shape, len(model.names)))
-        for g in range(steps.shape[1]):
-            at = np.flatnonzero(layout.reads[g] + layout.writes[g])
-            less = steps[:, g, None]
-            wide = (read[:, at], written[:, at])
-            narrow = (wide[0] - less * layout.reads[g, at], wide[1] - less * layout.writes[g, at])
-            now = model.vertex_costs(*wide, alive[:, at], points, at)
-            saved[:, g] = (now - model.vertex_costs(*narrow, alive[:, at], points, at)).sum(axis=1)
-        return saved
-
-    def _operator_differences(
-        self,
-        model: CostModel,
-        read: np.ndarray,
-        written: np.ndarray,
-        alive: np.ndarray,
-        points: Points,
-    ) -> np.ndarray:
-        """Return `operator_savings` of one model, from the vertices that each site touches."""
-        sites, chosen = self.sites, self.chosen(points)
-        saved = np.full((*chosen.shape, sites.allowed.shape[1], len(model.names)), -np.inf)
-        for site, operator in zip(*np.nonzero(sites.allowed), strict=True):
-            is_convolution = site < sites.convs
-            at = self._exact.at[[site]] if is_convolution else np.arange(len(self.vertices))
-            here = read[:, at], written[:, at], alive[:, at]
-            other = chosen.copy()
-            other[:, site] = operator
-            now = model.vertex_costs(*here, points, at)
-            then = model.vertex_costs(*here, replace(points, operators=other), at)
-            saved[:, site, operator] = (now - then).sum(axis=1)
-        return saved
+    def _width_savings(self, channels: Channels, steps: np.ndarray, points: Points) -> np.ndarray:
+        each = [width_savings(m, channels, steps, points, self._layout) for m in self.models]
+        return np.concatenate(each, axis=2)

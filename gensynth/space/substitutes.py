@@ -1,4 +1,4 @@
-"""Operators that can stand in for a dense convolution.
+"""Substitutes that can stand in for a dense convolution.
 
     separable        k x k channel by channel, then 1 x 1
     grouped_2, _4    k x k in so many groups; zero channels fill up the last one
@@ -11,7 +11,7 @@ one convolution
 
     MACs = positions * weights,    parameters = weights + bias
 
-whichever operator it has: at given widths one operator is the cheapest in both. `weights` is
+whichever substitute it has: at given widths one substitute is the cheapest in both. `weights` is
 a formula of the channels read and written that falls with neither, so narrowing never costs.
 A chain's last vertex keeps the convolution's name, so what reads it need not change. Where one
 may stand says `substitution`; which weights make it answer as the convolution did, `fitting`.

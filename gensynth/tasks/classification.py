@@ -82,6 +82,10 @@ class Classification:
             correct += int((found == labels).sum())
         return Proportion(self.metric, correct, len(split))
 
+    def anticipated(self, value: float, n: int) -> Proportion:
+        """Return so many of n images that are right."""
+        return Proportion(self.metric, round(value * n), n)
+
     def targets(self, split: Split, device: str) -> Targets:
         """Return the labels; no crop and no mirror image changes a class."""
         return Labels(split, device)

@@ -4,6 +4,7 @@
     divergence        a network's and a teacher's -> nats an image
     sampled_score     outputs                     -> log p(y|x) of an answer y drawn from p(.|x)
     evaluate          a network and a split       -> Score
+    anticipated       a quality and a number of images -> the Score to be expected
     targets           a split                     -> what belongs to its images, moved as they are
     strata, margins   images                      -> which of them make good stimuli
     information       a value and targets         -> nats that the one tells of the other
@@ -62,6 +63,14 @@ class Task(Protocol):
 
     def evaluate(self, network: Answer, split: Split) -> Score:
         """Return a network's score on all images of a split."""
+
+    def anticipated(self, value: float, n: int) -> Score:
+        """Return the score that `evaluate` may be expected to give of n images, not yet looked at.
+
+        Args:
+            value: of the network, in [0, 1]; a multiple of 1 / n.
+            n: images.
+        """
 
     def targets(self, split: Split, device: str) -> Targets:
         """Return what belongs to a split's images, ready to be collated and moved with them."""

@@ -71,11 +71,11 @@ class Evaluator:
         convolutions dense, on the images that recalibrate it.
         """
         images = self.calibration()
-        chosen = graph.selection.operators
-        substitutes = {name: word for name, word in chosen.items() if word in SUBSTITUTES}
+        chosen = graph.selection.substitutes
+        substitutes = {site: name for site, name in chosen.items() if name in SUBSTITUTES}
         if substitutes:
-            others = {name: word for name, word in chosen.items() if word not in SUBSTITUTES}
-            selection = replace(graph.selection, operators=others)
+            others = {site: name for site, name in chosen.items() if name not in SUBSTITUTES}
+            selection = replace(graph.selection, substitutes=others)
             dense = self._cut(self.prototype.coupling.apply(selection), weights)
             recalibrate(dense, images)
             weights = {**weights, **fit_all(dense, images[0][:FITTED_IMAGES], substitutes, graph)}

@@ -92,26 +92,28 @@ def fit(substitute: Substitute, kernel: Tensor, read: Patches, *, centred: bool)
 
 
 def fit_all(
-    network: Network, images: Tensor, operators: Mapping[str, str], graph: Graph
+    network: Network, images: Tensor, substitutes: Mapping[str, str], graph: Graph
 ) -> dict[str, Tensor]:
     """Return the tensors of a graph's substitutes, fitted to the dense network's responses.
 
     Args:
         network: the same network, all convolutions dense, in evaluation mode.
         images: as `patches` takes them.
-        operators: the substitutes' words by convolution.
+        substitutes: their names by the convolution's.
         graph: with them.
 
     Returns:
         by state-dict key, in the dtype of the dense weights.
     """
-    read = patches(network, images, operators)
+    read = patches(network, images, substitutes)
     dense: dict[str, Tensor] = dict(network.state_dict())
     tensors: dict[str, Tensor] = {}
-    for name, word in operators.items():
+    for name, substitute in substitutes.items():
         conv = network.graph[name]
         weight = dense[conv.tensor_key("weight")]
-        fitted = fit(SUBSTITUTES[word], weight, read[name], centred=centred(network.graph, conv))
+        fitted = fit(
+            SUBSTITUTES[substitute], weight, read[name], centred=centred(network.graph, conv)
+        )
         chain = [v for v in graph.vertices if v.name == name or v.name.startswith(f"{name}.")]
         waiting = list(fitted.weights)
         for vertex in chain:

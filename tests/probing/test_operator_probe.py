@@ -135,7 +135,7 @@ def test_inherited_weights_answer_nearer_than_random_ones(
     graph = prototype.coupling.apply(selection)
     fitted = evaluator.inherit(graph, prototype.weights)
     dense = evaluator.inherit(
-        prototype.coupling.apply(replace(selection, operators={})), prototype.weights
+        prototype.coupling.apply(replace(selection, substitutes={})), prototype.weights
     )
     random = evaluator.inherit(graph, prototype.weights)
     generator = torch.Generator().manual_seed(0)
@@ -225,8 +225,8 @@ def test_resolutions_are_switched_and_inherited_too() -> None:
     weights[f"{conv}.weight"] = torch.einsum("ria,orb->oiab", down, along) / 10
     small = {image: "resolution_1_2"}
     apply = prototype.coupling.apply
-    expected = shop.inherit(apply(Selection(operators=small)), weights)
-    found = shop.inherit(apply(Selection(operators={**small, conv: "low_rank_2"})), weights)
+    expected = shop.inherit(apply(Selection(substitutes=small)), weights)
+    found = shop.inherit(apply(Selection(substitutes={**small, conv: "low_rank_2"})), weights)
     assert (log_p(found, images) - log_p(expected, images)).abs().max() < 1e-4
     responses = probe(found, seed=0)
     assert all(np.isfinite(nats).all() for nats in responses.channel_nats)

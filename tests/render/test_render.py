@@ -171,7 +171,7 @@ def test_a_forecast_fits_eighty_columns() -> None:
             seen_search=True, frozen_macs_share=0.0042,
             groups=tuple((f"stage{n}.0.conv1", 16) for n in range(6)),
             step=WidthStep(8, "the run file says so"), blocks=("stage1.0", "stage2.0"),
-            operators=(("separable", 7), ("grouped_4", 1)), cycles=12, finalists=3,
+            substitutes=(("separable", 7), ("grouped_4", 1)), cycles=12, finalists=3,
             initialise_s=20.4, cycle_s=4.21, finalist_s=35, total_s=175.9,
         ),
         80,
@@ -191,7 +191,7 @@ parameters    1.20 k          -     78.0 k
   stage2.0.conv1 16, stage3.0.conv1 16, stage4.0.conv1 16, stage5.0.conv1 16
 widths change in steps of 8 channels: the run file says so
 2 blocks that can go whole: stage1.0, stage2.0
-operators: separable for 7 places, grouped_4 for 1 place
+substitutes: separable for 7 places, grouped_4 for 1 place
 frozen: 0.4 % of the prototype's MACs, in fixed parts
 
 time forecast from a short measurement on this machine

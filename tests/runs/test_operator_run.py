@@ -18,14 +18,14 @@ from tests.runs import tiny
 from tests.runs.stopping import Stop, networks
 from tests.runs.toybox import RUN, Command
 
-WORDS = ("separable", "low_rank_2", "grouped_2")
+CHOICES = ("separable", "low_rank_2", "grouped_2")
 SEEDS = range(100, 106)
 
 
 def config(weights: Path, out: Path) -> gensynth.config.RunConfig:
     search = SearchConfig(
         cycles=2, warmup_images=256, images=256, probe_images=60, candidates=48, round_to=1,
-        operators=WORDS,
+        substitutes=CHOICES,
     )  # fmt: skip
     return tiny.config(weights, out, search=search, requirements=("top1 >= 40%", "macs <= 30k"))
 
@@ -42,7 +42,7 @@ def finished(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
 
 def test_finalists_have_other_operators_within_the_cost(finished: Result) -> None:
     found = [gensynth.load(finalist.folder) for finalist in finished.finalists]
-    assert any(network.graph.selection.operators for network in found)
+    assert any(network.graph.selection.substitutes for network in found)
     for finalist, network in zip(finished.finalists, found, strict=True):
         counted = cost(network.graph)
         assert (finalist.params, finalist.macs) == (counted.params, counted.macs)
@@ -52,7 +52,7 @@ def test_finalists_have_other_operators_within_the_cost(finished: Result) -> Non
 
 def test_the_files_say_which_operators_there_are(finished: Result) -> None:
     generator = json.loads((finished.path / "generator.json").read_text())
-    assert generator["operators"] == list(WORDS)
+    assert generator["operators"] == list(CHOICES)
     state = json.loads((finished.path / "inquisitor.json").read_text())["inquisitor"]
     assert len(state["operator_nats"]) == 3  # stem, inner, narrow
     assert {len(line[2]) for line in state["divergences"]} == {3}
@@ -95,7 +95,7 @@ def test_a_card_names_the_convolutions_that_are_not_dense(finished: Result) -> N
                 changed.add(conv.name)
         card = json.loads((finalist.folder / "card.json").read_text())
         assert card["operators"].keys() == changed
-        assert set(card["operators"].values()) <= set(WORDS)
+        assert set(card["operators"].values()) <= set(CHOICES)
 
 
 def test_a_substitute_computes_what_was_kept_of_it(finished: Result) -> None:
@@ -107,11 +107,11 @@ def test_a_substitute_computes_what_was_kept_of_it(finished: Result) -> None:
 
 
 def test_plan_says_where_operators_may_stand(gensynth: Command) -> None:
-    options = ["--operator", "separable", "--operator", "grouped_4", "--operator", "low_rank_2"]
+    options = ["--substitute", "separable", "--substitute", "grouped_4", "--operator", "low_rank_2"]
     code, out, _ = gensynth("synth", "toy.toml", "--plan", *options)
     assert code == 0
     # conv1 reads a single channel and conv2 halves the image.
-    said = "operators: separable for 2 places, grouped_4 for 1 place, low_rank_2 for 1 place"
+    said = "substitutes: separable for 2 places, grouped_4 for 1 place, low_rank_2 for 1 place"
     assert said in " ".join(out.split())
     # By hand, conv1 1 to 2 at 64 places and conv2 2 to 2 at 16, fc 32 to 4. Separable:
     # 64 (9 + 2) + 16 (18 + 4); low rank, conv1 alone: 64 (3 + 6). So 576 + 352 + 128.
@@ -121,9 +121,9 @@ def test_plan_says_where_operators_may_stand(gensynth: Command) -> None:
 
 
 def test_an_operator_that_nobody_knows_is_refused_with_the_nearest(gensynth: Command) -> None:
-    code, out, err = gensynth("synth", "toy.toml", "--operator", "seperable")
+    code, out, err = gensynth("synth", "toy.toml", "--substitute", "seperable")
     assert (code, out) == (2, "")
-    message = "unknown operator 'seperable' in [search]; did you mean 'separable'?"
+    message = "unknown substitute 'seperable' in [search]; did you mean 'separable'?"
     assert err.endswith(f"error: {message}\n")
 
 
@@ -135,5 +135,5 @@ def test_a_run_file_s_unknown_operator_is_refused_with_the_file_s_name(
     )
     code, out, err = gensynth("synth", "toy.toml")
     assert (code, out) == (2, "")
-    message = "unknown operator 'low_rank' in [search]; did you mean 'low_rank_4'?"
+    message = "unknown substitute 'low_rank' in [search]; did you mean 'low_rank_4'?"
     assert err.endswith(f"error: toy.toml: {message}\n")

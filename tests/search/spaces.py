@@ -40,7 +40,7 @@ def theta_of(
     Operators, where the space has a choice of them, lose e^(loss - 2) nats in the middle.
     """
     random = np.random.default_rng(seed)
-    choices = (len(space.sites), len(space.sites.words))
+    choices = (len(space.sites), len(space.sites.substitutes))
     return initial_theta(
         space,
         tuple(random.normal(-4, 1.5, size) for size in space.sizes),
@@ -49,7 +49,7 @@ def theta_of(
         directions=4,
         spread=0.5,
         budget=budget,
-        operator_loss=np.exp(random.normal(loss - 2, 1, choices)) if choices[0] else None,
+        substitute_loss=np.exp(random.normal(loss - 2, 1, choices)) if choices[0] else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Generators that choose operators too: the promises of `generator` hold with them."""
+"""Generators that choose substitutes too: the promises of `generator` hold with them."""
 
 import dataclasses
 import functools
@@ -21,7 +21,7 @@ from gensynth.search.generator import Generator
 from gensynth.search.inquisitor import FULL, SHORT, Inquisitor, Observation
 from gensynth.space.bilinear_cost import NAMES
 from gensynth.space.coupling import couple
-from gensynth.space.placement import WORDS
+from gensynth.space.placement import CHOICES
 from gensynth.space.points import Points
 from gensynth.space.space import Space
 from tests.networks.compositions import compose, random_weights
@@ -30,7 +30,7 @@ from tests.search.spaces import counted, limits_of, space_of, theta_of
 
 
 @functools.cache
-def free_space(name: str, align: int = 1, words: tuple[str, ...] = WORDS) -> Space:
+def free_space(name: str, align: int = 1, words: tuple[str, ...] = CHOICES) -> Space:
     return Space(space_of(name).coupling, align, words)
 
 
@@ -61,7 +61,7 @@ def test_every_seed_meets_every_cost_requirement(
 def test_so_does_every_seed_of_a_prototype_composed_at_random(
     seed: int, macs: float, params: float
 ) -> None:
-    space = Space(couple(compose(seed)), operators=WORDS)
+    space = Space(couple(compose(seed)), substitutes=CHOICES)
     if not len(space.sizes):
         return
     limits = limits_of(space, macs, params)
@@ -102,10 +102,10 @@ def test_with_nothing_to_save_every_convolution_stays_dense_bit_for_bit() -> Non
         ("unet", "ad757b1d6985679d"),
     ],
 )
-def test_without_operators_generators_and_graphs_are_those_of_before(
+def test_without_substitutes_generators_and_graphs_are_those_of_before(
     name: str, digest: str
 ) -> None:
-    # Recorded at commit 097c522, before there were operators.
+    # Recorded at commit 097c522, before there were substitutes.
     space = space_of(name)
     theta = theta_of(space, budget=(-1.0, 0.1))
     generator = Generator(space, theta, limits_of(space, 0.3, 0.5))
@@ -115,15 +115,15 @@ def test_without_operators_generators_and_graphs_are_those_of_before(
     assert text.hexdigest()[:16] == digest
 
 
-def test_without_operators_an_inquisitor_is_that_of_before(
+def test_without_substitutes_an_inquisitor_is_that_of_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Recorded at commit 097c522, before there were operators, with the priors of that time.
+    # Recorded at commit 097c522, before there were substitutes, with the priors of that time.
     named = {
         "one": (1.0, 2.0), "macs": (0.2, 0.5), "params": (0.2, 0.5), "width": (0.2, 0.3),
         "removed": (-0.2, 0.3), "kept": (0.2, 0.3), "rank": (-0.1, 0.3), "blocks": (-0.1, 0.3),
     }  # fmt: skip
-    monkeypatch.setattr("gensynth.search.inquisitor._SCORE_PRIOR", {**named, "operators": (0, 1)})
+    monkeypatch.setattr("gensynth.search.inquisitor._SCORE_PRIOR", {**named, "substitutes": (0, 1)})
     extra = ((-0.5, 0.4), (1.0, 0.7), (0.2, 0.2))
     monkeypatch.setattr("gensynth.search.inquisitor._EXTRA_PRIOR", extra)
     monkeypatch.setattr("gensynth.search.regression.RESIDUAL_SDS", np.geomspace(0.01, 0.3, 6))
@@ -138,16 +138,16 @@ def test_what_loses_nothing_is_chosen_and_what_loses_much_is_not() -> None:
     space = free_space("resnet8", words=("separable", "low_rank_2"))
     loss = np.full((len(space.sites), 2), 1e3)
     loss[:, 1] = 1e-6
-    theta = dataclasses.replace(theta_of(space), operator=np.log(loss))
+    theta = dataclasses.replace(theta_of(space), at_site=np.log(loss))
     points = Generator(space, theta, limits_of(space, 0.3, None)).points(range(5))
-    assert points.operators is not None
-    free = points.operators[:, space.sites.allowed[:, 2]]
+    assert points.substitutes is not None
+    free = points.substitutes[:, space.sites.allowed[:, 2]]
     assert (free != 1).all()
     assert (free == 2).mean() > 0.8  # one that fits is dense again at the end
-    dear = dataclasses.replace(theta, operator=np.full_like(loss, 20.0))
+    dear = dataclasses.replace(theta, at_site=np.full_like(loss, 20.0))
     dearer = Generator(space, dear, limits_of(space, 0.6, None)).points(range(5))
-    assert dearer.operators is not None
-    assert not dearer.operators.any()
+    assert dearer.substitutes is not None
+    assert not dearer.substitutes.any()
 
 
 def test_nothing_that_still_fits_is_left_out() -> None:
@@ -156,37 +156,39 @@ def test_nothing_that_still_fits_is_left_out() -> None:
     theta = theta_of(space)
     points = Generator(space, theta, limits).points(range(10))
     bounds = np.array([limits[name] for name in NAMES])
-    assert points.operators is not None
+    assert points.substitutes is not None
     for index in range(10):
         one = points.take([index])
         for group in np.flatnonzero(space.living(points)[index]):
             widths = one.widths.copy()
             widths[0, group] += 1
-            wider = space.costs(Points(widths, one.kept_blocks, one.operators))[0]
+            wider = space.costs(Points(widths, one.kept_blocks, one.substitutes))[0]
             assert widths[0, group] > space.sizes[group] or (wider > bounds).any()
         gone = (~one.kept_blocks[0] & space.site_owners).any(axis=1)
-        for site in np.flatnonzero(points.operators[index] * ~gone):  # back to dense loses nothing
-            operators = points.operators[index : index + 1].copy()
-            operators[0, site] = 0
-            dense = space.costs(Points(one.widths, one.kept_blocks, operators))[0]
+        for site in np.flatnonzero(
+            points.substitutes[index] * ~gone
+        ):  # back to dense loses nothing
+            substitutes = points.substitutes[index : index + 1].copy()
+            substitutes[0, site] = 0
+            dense = space.costs(Points(one.widths, one.kept_blocks, substitutes))[0]
             assert (dense > bounds).any()
 
 
-def test_a_removed_block_has_no_operators() -> None:
+def test_a_removed_block_has_no_substitutes() -> None:
     space = free_space("resnet8")
     points = Generator(space, theta_of(space), limits_of(space, 0.02, None)).points(range(20))
-    assert points.operators is not None
+    assert points.substitutes is not None
     gone = (~points.kept_blocks[:, None, :] & space.site_owners).any(axis=2)
     assert gone.any()
-    assert not points.operators[gone].any()
+    assert not points.substitutes[gone].any()
 
 
 def test_seeds_give_different_networks_of_different_operators() -> None:
     space = free_space("resnet20", 2)
     generator = Generator(space, theta_of(space), limits_of(space, 0.3, 0.3))
     points = generator.points(range(50))
-    assert points.operators is not None
-    assert len(np.unique(points.operators, axis=0)) > 25
+    assert points.substitutes is not None
+    assert len(np.unique(points.substitutes, axis=0)) > 25
     relative = space.relative(points)
     distances = [
         float(np.abs(relative[i] - relative[j]).mean())
@@ -208,7 +210,7 @@ def test_many_seeds_at_once_are_each_seed_alone() -> None:
 @given(st.integers(0, 2**31), st.integers(0, 100))
 def test_a_generator_read_from_its_text_gives_the_same_graphs(seed: int, draw: int) -> None:
     space = free_space("resnet8", words=("separable", "grouped_2", "smaller_kernel"))
-    theta = dataclasses.replace(theta_of(space, draw), word=np.array([0.25, -0.5, 0.0]))
+    theta = dataclasses.replace(theta_of(space, draw), everywhere=np.array([0.25, -0.5, 0.0]))
     generator = Generator(space, theta, limits_of(space, 0.3, 0.5))
     again = Generator.from_json(generator.to_json(), space)
     assert again.to_json() == generator.to_json()
@@ -221,7 +223,7 @@ def test_another_process_gives_the_same_bytes(tmp_path: Path) -> None:
     space = free_space("resnet8")
     generator = Generator(space, theta_of(space), limits_of(space, 0.3, 0.5))
     graphs = [generator.generate(seed) for seed in (0, 7, 2**31)]
-    assert all(graph.selection.operators for graph in graphs)
+    assert all(graph.selection.substitutes for graph in graphs)
     (tmp_path / "prototype.json").write_text(space.coupling.graph.to_json())
     (tmp_path / "generator.json").write_text(generator.to_json())
     code = """
@@ -235,7 +237,7 @@ from gensynth.space.space import Space
 folder = Path(sys.argv[1])
 text = (folder / "generator.json").read_text()
 words = tuple(json.loads(text)["operators"])
-space = Space(couple(Graph.from_json((folder / "prototype.json").read_text())), operators=words)
+space = Space(couple(Graph.from_json((folder / "prototype.json").read_text())), substitutes=words)
 generator = Generator.from_json(text, space)
 assert "torch" not in sys.modules
 for seed in (0, 7, 2**31):
@@ -251,17 +253,17 @@ def test_the_searched_vector_holds_one_number_a_word() -> None:
     space = free_space("resnet8")
     theta = theta_of(space, budget=(-1.0, 0.1))
     moved = theta.with_vector(theta.vector() + 0.25)
-    assert len(theta.vector()) == len(theta_of(space_of("resnet8")).vector()) + len(WORDS)
+    assert len(theta.vector()) == len(theta_of(space_of("resnet8")).vector()) + len(CHOICES)
     assert moved.vector().tolist() == (theta.vector() + 0.25).tolist()
-    assert moved.word.tolist() == [0.25] * len(WORDS)
-    assert moved.operator.tolist() == theta.operator.tolist()
+    assert moved.everywhere.tolist() == [0.25] * len(CHOICES)
+    assert moved.at_site.tolist() == theta.at_site.tolist()
 
 
 def observer() -> tuple[Space, Inquisitor, Points]:
     """Return a space with operators, and an inquisitor that is told one of them does harm."""
-    space = Space(planted.space().coupling, operators=("separable", "low_rank_2"))
+    space = Space(planted.space().coupling, substitutes=("separable", "low_rank_2"))
     nats = np.full((len(space.sites), 2), 0.3)
-    importance = dataclasses.replace(planted.importance(), operator_nats=nats)
+    importance = dataclasses.replace(planted.importance(), substitute_nats=nats)
     plain = planted.random_points(60, seed=1)
     random = np.random.default_rng(2)
     chosen = np.where(
@@ -271,7 +273,7 @@ def observer() -> tuple[Space, Inquisitor, Points]:
     )
     points = Points(plain.widths, plain.kept_blocks, chosen.astype(np.int8))
     inquisitor = Inquisitor(space, importance)
-    worse = np.asarray(points.operators == 1).mean(axis=1)
+    worse = np.asarray(points.substitutes == 1).mean(axis=1)
     nats = np.exp(-1 + 2 * worse)
     inquisitor = inquisitor.hear(points, nats.tolist(), 0)
     for index, harm in enumerate(worse):
@@ -298,7 +300,7 @@ def test_an_inquisitor_learns_which_operator_does_harm() -> None:
     assert len(points) == 60
 
 
-def test_theta_i_with_operators_reads_back() -> None:
+def test_theta_i_with_substitutes_reads_back() -> None:
     space, inquisitor, points = observer()
     document = json.loads(json.dumps(inquisitor.to_document()))
     again = Inquisitor.from_document(document, space)

@@ -57,7 +57,7 @@ def check_moves(space: Space, points: Points, steps: np.ndarray) -> None:
             assert by_block[i, b].tolist() == (costs[i] - after).tolist()
 
 
-WORDS = tuple(SUBSTITUTES)
+CHOICES = tuple(SUBSTITUTES)
 
 
 def coupling_of(name: str) -> Coupling:
@@ -65,19 +65,19 @@ def coupling_of(name: str) -> Coupling:
     return couple(trace(module, images, name=name))
 
 
-def random_operators(coupling: Coupling, seed: int, share: float = 0.8) -> dict[str, str]:
+def random_substitutes(coupling: Coupling, seed: int, share: float = 0.8) -> dict[str, str]:
     """Return an operator that may stand there for most of the convolutions."""
     random = np.random.default_rng(seed)
     chosen = {}
     for vertex in sites(coupling.graph):
-        words = [word for word in WORDS if refusal(coupling.graph, vertex, word) is None]
+        words = [word for word in CHOICES if refusal(coupling.graph, vertex, word) is None]
         if words and random.random() < share:
             chosen[vertex.name] = str(random.choice(words))
     return chosen
 
 
 def random_substitution(coupling: Coupling, seed: int) -> Selection:
-    """Return channels, blocks and operators of every kind that are changed, or left."""
+    """Return channels, blocks and substitutes of every kind that are changed, or left."""
     selection = random_selection(coupling, seed)
     gone = {
         name
@@ -86,7 +86,7 @@ def random_substitution(coupling: Coupling, seed: int) -> Selection:
         for name in block.vertices
     }
     chosen = {
-        name: word for name, word in random_operators(coupling, seed).items() if name not in gone
+        name: word for name, word in random_substitutes(coupling, seed).items() if name not in gone
     }
     return Selection(selection.kept, selection.removed, chosen)
 
@@ -103,8 +103,8 @@ def run(graph: Graph, images: tuple[torch.Tensor, ...]) -> tuple[tuple[torch.Ten
     ) // 2
 
 
-def with_operators(space: Space, points: Points, seed: int) -> Points:
-    """Return points with operators at random, allowed ones."""
+def with_substitutes(space: Space, points: Points, seed: int) -> Points:
+    """Return points with substitutes at random, allowed ones."""
     random = np.random.default_rng(seed)
     scores = random.random((len(points), *space.sites.allowed.shape))
     chosen = np.where(space.sites.allowed, scores, -1).argmax(axis=2).astype(np.int8)
@@ -113,13 +113,13 @@ def with_operators(space: Space, points: Points, seed: int) -> Points:
 
 def check_operator_savings(space: Space, points: Points) -> None:
     """Compare what switching saves with differences of counted costs."""
-    saved = space.operator_savings(points)
-    assert points.operators is not None
+    saved = space.substitute_savings(points)
+    assert points.substitutes is not None
     for i in range(len(points)):
         now = exact(space, points, i)
         for site, option in zip(*np.nonzero(space.sites.allowed), strict=True):
-            operators = points.operators.copy()
-            operators[i, site] = option
-            after = exact(space, Points(points.widths, points.kept_blocks, operators), i)
+            substitutes = points.substitutes.copy()
+            substitutes[i, site] = option
+            after = exact(space, Points(points.widths, points.kept_blocks, substitutes), i)
             assert saved[i, site, option].tolist() == np.subtract(now, after).tolist()
     assert (saved[:, ~space.sites.allowed] == -np.inf).all()

@@ -14,15 +14,15 @@ from gensynth.space.coupling import couple
 from gensynth.space.points import Points
 from gensynth.space.space import Space
 from gensynth.trace import trace
-from tests.space.counting import random_points, with_operators
+from tests.space.counting import random_points, with_substitutes
 
-WORDS = ("separable", "low_rank_2")
+CHOICES = ("separable", "low_rank_2")
 
 
-def small(operators: tuple[str, ...] = ()) -> Space:
+def small(substitutes: tuple[str, ...] = ()) -> Space:
     module = ResNet(blocks=1, widths=(6, 8, 10), classes=4, channels=1)
     graph = trace(module.eval(), torch.zeros(1, 1, 8, 8), name="small")
-    return Space(couple(graph), operators=operators)
+    return Space(couple(graph), substitutes=substitutes)
 
 
 def written_down(space: Space, *names: str) -> Tabulated:
@@ -35,14 +35,14 @@ def written_down(space: Space, *names: str) -> Tabulated:
         grid = np.meshgrid(np.arange(reads + 1), np.arange(writes + 1), indexing="ij")
         read, written = (g.reshape(-1, 1).astype(float) for g in grid)
         site = space.sites.names.index(name) if name in space.sites.names else -1
-        choices = range(1 + len(space.sites.words)) if site >= 0 else range(1)
+        choices = range(1 + len(space.sites.substitutes)) if site >= 0 else range(1)
         layers = []
         for choice in choices:
             points = Points(np.zeros((len(read), 1), int), np.zeros((len(read), 1), bool))
             if len(space.sites):
-                operators = np.zeros((len(read), len(space.sites)), np.int8)
-                operators[:, site] = choice if site >= 0 else 0
-                points = replace(points, operators=operators)
+                substitutes = np.zeros((len(read), len(space.sites)), np.int8)
+                substitutes[:, site] = choice if site >= 0 else 0
+                points = replace(points, substitutes=substitutes)
             costs = exact.vertex_costs(read, written, np.ones_like(read), points, np.array([v]))
             layers.append(costs.reshape(reads + 1, writes + 1, 2))
         tables.append(np.stack(layers))
@@ -50,23 +50,23 @@ def written_down(space: Space, *names: str) -> Tabulated:
     return Tabulated(names or ("macs_again", "params_again"), tables, np.array(sites))
 
 
-@pytest.mark.parametrize("operators", [(), WORDS])
+@pytest.mark.parametrize("substitutes", [(), CHOICES])
 def test_a_table_of_exact_costs_gives_their_sums_and_their_savings(
-    operators: tuple[str, ...],
+    substitutes: tuple[str, ...],
 ) -> None:
-    space = small(operators)
+    space = small(substitutes)
     both = space.with_models(written_down(space))
     assert both.names == ("macs", "params", "macs_again", "params_again")
     assert both.exact.tolist() == [True, True, False, False]
     points = random_points(both, 12, seed=1)
-    if operators:
-        points = with_operators(both, points, seed=2)
+    if substitutes:
+        points = with_substitutes(both, points, seed=2)
     steps = np.random.default_rng(3).integers(0, points.widths)
     costs, by_width, by_block = both.moves(points, steps)
     for found in (costs, by_width, by_block):
         np.testing.assert_allclose(found[..., 2:], found[..., :2], atol=1e-6)
-    if operators:
-        saved = both.operator_savings(points)
+    if substitutes:
+        saved = both.substitute_savings(points)
         allowed = both.sites.allowed
         gone = (~points.kept_blocks)[:, None, :] & both.site_owners[None]
         alive = np.asarray(~gone.any(axis=2))

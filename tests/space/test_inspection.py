@@ -197,7 +197,7 @@ a  4 channels  in 5 vertices
 blocks that can go whole
 add  1 vertex  1.02 k MACs
 
-operators that may stand for others
+substitutes, and what they may stand for
 separable       1 convolution  of 2.30 k MACs
 low_rank_2      1 convolution  of 2.30 k MACs
 low_rank_4      1 convolution  of 2.30 k MACs

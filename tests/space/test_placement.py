@@ -1,4 +1,4 @@
-"""Graphs with other operators: their costs by formula, by counting and by running them."""
+"""Graphs with other substitutes: their costs by formula, by counting and by running them."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ from gensynth.network.module import build
 from gensynth.prototypes.resnet import resnet8
 from gensynth.space.coupling import couple
 from gensynth.space.operator_choices import Sites
-from gensynth.space.placement import check_operators, refusal, sites, substitute
+from gensynth.space.placement import check_substitutes, refusal, sites, substitute
 from gensynth.space.space import Space
 from gensynth.space.substitutes import SUBSTITUTES
 from gensynth.trace import trace
 from tests.networks.compositions import compose, random_selection, random_weights
 from tests.networks.families import FAMILIES, make
 from tests.space.counting import (
-    WORDS,
+    CHOICES,
     check_moves,
     check_operator_savings,
     coupling_of,
@@ -31,7 +31,7 @@ from tests.space.counting import (
     random_points,
     random_substitution,
     run,
-    with_operators,
+    with_substitutes,
 )
 
 
@@ -143,7 +143,7 @@ def test_only_dense_convolutions_with_weights_of_their_own_can_be_substituted() 
     assert [vertex.name for vertex in sites(graph)] == ["free"]
     with pytest.raises(ValueError, match="no convolution named 'point' can be substituted"):
         substitute(graph, {"point": "separable"})
-    with pytest.raises(ValueError, match="no operator is named 'magic'"):
+    with pytest.raises(ValueError, match="no substitute is named 'magic'"):
         substitute(graph, {"free": "magic"})
 
 
@@ -158,39 +158,41 @@ def test_a_graph_without_substitutes_is_written_as_before() -> None:
 def test_a_substituted_graph_reads_back(name: str) -> None:
     coupling = coupling_of(name)
     graph = coupling.apply(random_substitution(coupling, 5))
-    assert graph.selection.operators
+    assert graph.selection.substitutes
     assert Graph.from_json(graph.to_json()) == graph
 
 
-def test_words_that_name_no_operator_are_refused() -> None:
-    check_operators(("separable", "grouped_2"))
-    with pytest.raises(ConfigError, match="unknown operator 'seperable' in .search.; did you mean"):
-        check_operators(("seperable",))
+def test_names_that_no_substitute_has_are_refused() -> None:
+    check_substitutes(("separable", "grouped_2"))
+    with pytest.raises(
+        ConfigError, match="unknown substitute 'seperable' in .search.; did you mean"
+    ):
+        check_substitutes(("seperable",))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_costs_and_savings_with_operators_are_exact_in_every_family(name: str) -> None:
-    space = Space(coupling_of(name), operators=WORDS)
-    points = with_operators(space, random_points(space, 2, seed=0), seed=0)
+def test_costs_and_savings_with_substitutes_are_exact_in_every_family(name: str) -> None:
+    space = Space(coupling_of(name), substitutes=CHOICES)
+    points = with_substitutes(space, random_points(space, 2, seed=0), seed=0)
     check_moves(space, points, np.random.default_rng(1).integers(0, points.widths))
     check_operator_savings(space, points)
 
 
 @settings(max_examples=15)
 @given(st.integers(0, 10**6))
-def test_costs_and_savings_with_operators_are_exact_in_networks_composed_at_random(
+def test_costs_and_savings_with_substitutes_are_exact_in_networks_composed_at_random(
     seed: int,
 ) -> None:
-    space = Space(couple(compose(seed, operators=10)), operators=WORDS)
-    points = with_operators(space, random_points(space, 1, seed), seed)
+    space = Space(couple(compose(seed, operators=10)), substitutes=CHOICES)
+    points = with_substitutes(space, random_points(space, 1, seed), seed)
     check_moves(space, points, points.widths - space.sizes)
     check_operator_savings(space, points)
 
 
 @pytest.mark.parametrize("name", ["resnet", "dense", "unet", "squeeze_excite", "bottleneck"])
-def test_the_smallest_network_with_operators_bounds_all_others(name: str) -> None:
-    space = Space(coupling_of(name), operators=WORDS)
-    points = with_operators(space, random_points(space, 100, seed=2), seed=3)
+def test_the_smallest_network_with_substitutes_bounds_all_others(name: str) -> None:
+    space = Space(coupling_of(name), substitutes=CHOICES)
+    points = with_substitutes(space, random_points(space, 100, seed=2), seed=3)
     assert (space.costs(points) >= space.costs(space.smallest())[0]).all()
     assert space.costs(space.smallest())[0].tolist() == exact(space, space.smallest())
     without = Space(space.coupling)
@@ -198,7 +200,7 @@ def test_the_smallest_network_with_operators_bounds_all_others(name: str) -> Non
 
 
 @given(
-    st.sampled_from(WORDS),
+    st.sampled_from(CHOICES),
     st.integers(1, 5),
     st.integers(1, 5),
     st.integers(1, 40),
@@ -215,10 +217,10 @@ def test_no_operator_gets_cheaper_by_reading_or_writing_more(
 
 def test_macs_are_positions_times_weights_for_every_operator() -> None:
     graph = trace(resnet8(), torch.zeros(1, 3, 32, 32), name="resnet8")
-    found = Sites(graph, WORDS)
+    found = Sites(graph, CHOICES)
     for number, name in enumerate(found.names):
         for option in np.flatnonzero(found.allowed[number])[1:]:
-            other = substitute(graph, {name: WORDS[option - 1]})
+            other = substitute(graph, {name: CHOICES[option - 1]})
             parts = [v for v in other.vertices if v.name == name or v.name.startswith(f"{name}.")]
             costs = [vertex_costs(other)[part.name] for part in parts]
             assert sum(c.macs for c in costs) == found.positions[number] * sum(
@@ -226,13 +228,13 @@ def test_macs_are_positions_times_weights_for_every_operator() -> None:
             )
 
 
-def test_a_selection_with_operators_and_its_point_are_inverse() -> None:
-    space = Space(coupling_of("resnet"), operators=WORDS)
-    points = with_operators(space, random_points(space, 6, seed=4), seed=4)
-    assert points.operators is not None
+def test_a_selection_with_substitutes_and_its_point_are_inverse() -> None:
+    space = Space(coupling_of("resnet"), substitutes=CHOICES)
+    points = with_substitutes(space, random_points(space, 6, seed=4), seed=4)
+    assert points.substitutes is not None
     for index in range(len(points)):
         selection = space.selection(points, index, first_channels(space))
         again = space.point(selection)
         gone = (~points.kept_blocks[index] & space.site_owners).any(axis=1)
-        assert list(again.operators) == np.where(gone, 0, points.operators[index]).tolist()
+        assert list(again.substitutes) == np.where(gone, 0, points.substitutes[index]).tolist()
         assert space.costs(space.points([again]))[0].tolist() == exact(space, points, index)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gensynth.graph.cost import cost
 from gensynth.graph.graph import Graph, Selection
 from gensynth.network.module import build
-from gensynth.space.placement import WORDS, sites, substitute
+from gensynth.space.placement import CHOICES, sites, substitute
 from gensynth.space.points import Points
 from gensynth.space.resolution import RESOLUTIONS, refusal, resized
 from gensynth.space.space import Space
@@ -26,7 +26,7 @@ from tests.space.counting import (
     coupling_of,
     random_points,
     run,
-    with_operators,
+    with_substitutes,
 )
 
 REFUSED = {
@@ -114,7 +114,7 @@ def test_substitutes_go_together_with_a_resolution() -> None:
     coupling = coupling_of("resnet")
     words: dict[str, str] = {vertex.name: "low_rank_2" for vertex in sites(coupling.graph)[1:3]}
     image = coupling.graph.inputs[0].name
-    graph = coupling.apply(Selection(operators={**words, image: "resolution_1_2"}))
+    graph = coupling.apply(Selection(substitutes={**words, image: "resolution_1_2"}))
     assert Graph.from_json(graph.to_json()) == graph
     check_shapes(graph, torch.zeros(1, 3, 16, 16))
     network = build(graph, random_weights(graph, 1))
@@ -135,16 +135,16 @@ def test_a_resolution_is_no_operator_of_a_convolution() -> None:
 
 @pytest.mark.parametrize("name", FREE)
 def test_costs_and_savings_with_resolutions_are_exact_in_every_family(name: str) -> None:
-    space = Space(coupling_of(name), operators=WORDS)
-    points = with_operators(space, random_points(space, 2, seed=1), seed=1)
+    space = Space(coupling_of(name), substitutes=CHOICES)
+    points = with_substitutes(space, random_points(space, 2, seed=1), seed=1)
     check_moves(space, points, np.random.default_rng(2).integers(0, points.widths))
     check_operator_savings(space, points)
 
 
 @pytest.mark.parametrize("name", ["resnet", "dense", "squeeze_excite", "bottleneck"])
 def test_the_smallest_network_with_resolutions_bounds_all_others(name: str) -> None:
-    space = Space(coupling_of(name), operators=WORDS)
-    points = with_operators(space, random_points(space, 100, seed=2), seed=3)
+    space = Space(coupling_of(name), substitutes=CHOICES)
+    points = with_substitutes(space, random_points(space, 100, seed=2), seed=3)
     smallest = space.costs(space.smallest())[0]
     assert (space.costs(points) >= smallest).all()
     plain = Space(space.coupling)
@@ -153,10 +153,10 @@ def test_the_smallest_network_with_resolutions_bounds_all_others(name: str) -> N
 
 def test_only_macs_fall_with_the_resolution() -> None:
     # ResNet-8 at half the side: a quarter of every convolution's positions, the head's one.
-    space = Space(coupling_of("resnet"), operators=("resolution_1_2",))
+    space = Space(coupling_of("resnet"), substitutes=("resolution_1_2",))
     options: dict[str, Any] = {"widths": space.sizes[None], "kept_blocks": np.ones((1, 3), bool)}
     whole, half = (
-        space.costs(Points(**options, operators=np.array([[n]], np.int8)))[0] for n in (0, 1)
+        space.costs(Points(**options, substitutes=np.array([[n]], np.int8)))[0] for n in (0, 1)
     )
     head = np.prod(space.coupling.graph["fc"].tensors["weight"])
     assert half.tolist() == [(whole[0] - head) / 4 + head, whole[1]]

@@ -57,7 +57,7 @@ def with_substitutes(coupling: Coupling, selection: Selection) -> tuple[Network,
     slices = coupling.slices(selection)
     own = {k: v for k, v in random_weights(graph, 1).items() if k not in slices}
     masks, twin = coupling.kept(selection), dict(weights)
-    for name, word in selection.operators.items():
+    for name, word in selection.substitutes.items():
         conv = coupling.graph[name]
         read, written = masks[conv.inputs[0]], masks[name]
         chain = [v for v in graph.vertices if v.name == name or v.name.startswith(f"{name}.")]
@@ -130,7 +130,7 @@ def test_onnx_computes_every_operator_alike(word: str, tmp_path: Path) -> None:
 def test_onnx_computes_substituted_families_alike(name: str, tmp_path: Path) -> None:
     coupling = coupling_of(name)
     graph = coupling.apply(random_substitution(coupling, 1))
-    assert graph.selection.operators
+    assert graph.selection.substitutes
     check_onnx(graph, torch.randn(5, 3, 16, 16), tmp_path)
 
 
