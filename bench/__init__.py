@@ -1,10 +1,12 @@
 """Numbers from machines: latency and energy, beside others measured in the same minutes.
 
     session       a measurement from the question to the record: `measure`
+      dialogue      what is said with the device's agent        place
       subjects      the files, and what they are fed          feed, onnx_cost, observed, structure
       request       what is asked of a device                 grades, endtoend
       correctness   whether it computed what it should
       figures       what the times say                        compare, student
+      quiet         whether something disturbed them
       control       a chart of the reference network of every board    reference
       energy        what the power samples say                samples, integrate
       record        all of it as plain values

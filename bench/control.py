@@ -18,7 +18,7 @@ This machine has none: whoever works at it changes its speed all the time.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import Any
 
@@ -34,9 +34,11 @@ from gensynth.errors import DeviceFault
 from gensynth.progress import Listener, Silent
 
 EVERY = 20
-GRADE = find_grade("quick")
+GRADE = replace(find_grade("quick"), quiet=None)
 FEWEST, MOST = 5, 20
 """Good points before there are limits, and after which these stay."""
+
+TOO_SLOW = ("timeout_build", "timeout_run")
 
 _LIMIT_SIGMA = 3.0
 _CONFIDENCE = 0.9973
@@ -102,7 +104,7 @@ def _is_beyond(delta: float | None) -> bool:
 
 def keep_watch(
     request: Request, store: Store, measure: Measure, listener: Listener
-) -> dict[str, Any] | None:
+) -> tuple[dict[str, Any] | None, str | None]:
     """Measure the reference network if it is time to, before a request is measured.
 
     Args:
@@ -113,14 +115,15 @@ def keep_watch(
 
     Returns:
         The last point for the request's record; None for this machine, or where the board
-        slowed itself down before there was one.
+        slowed itself down before there was one. Then why there is none, where the board is too
+        slow for the reference network; else None.
 
     Raises:
         DeviceFault: `quarantined`, or why the reference network could not be measured.
     """
     device = request.device
     if device.destination is None:
-        return None
+        return None, None
     asked = Request(
         device,
         (reference(),),
@@ -131,10 +134,15 @@ def keep_watch(
     key = asked.key(f"chart since {device.added_utc}")
     points = _points(store.under(key))
     if points and not _is_due(points, store):
-        return _last(points, key)
+        return _last(points, key), None
     listener.phase("reference")
     for _ in range(2):
-        record, raw = _measured(asked, measure, listener)
+        try:
+            record, raw = _measured(asked, measure, listener)
+        except DeviceFault as fault:
+            if fault.status not in TOO_SLOW or points:
+                raise
+            return None, fault.message  # it says nothing of the user's own networks
         store.keep(key, record, raw)
         if record["status"] not in USABLE:
             break
@@ -143,7 +151,7 @@ def keep_watch(
             break
     beyond = _chart(points).beyond if points else 0
     if beyond == 0:
-        return _last(points, key) if points else None
+        return (_last(points, key) if points else None), None
     if beyond == 1:
         raise DeviceFault(
             record["status"],

@@ -4,11 +4,12 @@
     standard   warm-up of 30 s and more, 8 rounds of 10 s; energy in 10 windows of 10 s
     report     as standard, with 600 s of rounds and 600 s of windows, as in MLPerf
 
-The times are those of each network; all of a job take turns. A grade is a part of every
-record, and figures of two grades are never put in one ratio.
+The times are those of each network; all of a job take turns. Figures of a machine that was not
+quiet meanwhile are flagged: quick allows more scatter, as its warm-up does. A grade is a part of
+every record, and figures of two grades are never put in one ratio.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gensynth.errors import ConfigError
@@ -56,6 +57,27 @@ class Windows:
 
 
 @dataclass(frozen=True)
+class Quiet:
+    """What must hold of the machine meanwhile; where it does not, the figures are flagged.
+
+    Attributes:
+        cov_pct: the coefficient of variation of a network's runs, at most.
+        load: processors that others keep busy, at most; on a machine of many, a twentieth of them.
+        reference_s: length of the reference network's turn in every round.
+        slower_pct: how much more than usual the reference network may take.
+    """
+
+    cov_pct: float
+    load: float
+    reference_s: float
+    slower_pct: float
+
+    def load_of(self, processors: float | None) -> float:
+        """Return how many processors others may keep busy, of so many."""
+        return max(self.load, (processors or 0) / 20)
+
+
+@dataclass(frozen=True)
 class Grade:
     """What a job of this grade does with each network.
 
@@ -65,6 +87,7 @@ class Grade:
         rounds: turns of each network.
         round_s: the least that a turn lasts.
         energy: None if this grade has none.
+        quiet: None demands nothing of the machine.
     """
 
     name: str
@@ -72,6 +95,7 @@ class Grade:
     rounds: int
     round_s: float
     energy: Windows | None
+    quiet: Quiet | None = None
 
     def timing(self) -> dict[str, Any]:
         """Return the "timing" of a job's specification."""
@@ -99,6 +123,8 @@ class Grade:
         """Return about how long a job takes that is steady at once, building left out."""
         each = max(self.warmup.min_s, 3 * self.warmup.block_s) + self.rounds * self.round_s
         total = networks * each
+        if self.quiet is not None:
+            total += (self.rounds + 3) * self.quiet.reference_s
         if energy and self.energy is not None:
             window_s = self.energy.settle_s + self.energy.window_s
             total += self.energy.settle_s + self.energy.idle_s
@@ -106,18 +132,26 @@ class Grade:
         return total
 
     def limit_s(self, networks: int, *, energy: bool) -> float:
-        """Return after how long a job is given up: the warm-ups' caps and a wide margin."""
+        """Return after how long a job is given up on a board of usual speed.
+
+        The warm-ups' caps and a wide margin; a board that is slow at its first runs has more.
+        """
         caps_s = networks * self.warmup.cap_s
         return min(_MOST_S, _LEAST_RUN_S + caps_s + 3 * self.seconds(networks, energy=energy))
 
 
 _SETTLED = Warmup(min_s=30.0, block_s=10.0, agree_pct=0.5, cap_s=300.0)
 
+_QUIET = Quiet(cov_pct=2.5, load=0.3, reference_s=0.5, slower_pct=10.0)
+
 GRADES = (
-    Grade("quick", Warmup(2.0, 1.0, 5.0, 15.0), rounds=8, round_s=1.0, energy=None),
-    Grade("standard", _SETTLED, rounds=8, round_s=10.0, energy=Windows()),
-    Grade("report", _SETTLED, rounds=60, round_s=10.0, energy=Windows(windows=60)),
-)
+    Grade(
+        "quick", Warmup(2.0, 1.0, 5.0, 15.0), rounds=8, round_s=1.0, energy=None,
+        quiet=replace(_QUIET, cov_pct=10.0, reference_s=0.1),
+    ),
+    Grade("standard", _SETTLED, rounds=8, round_s=10.0, energy=Windows(), quiet=_QUIET),
+    Grade("report", _SETTLED, rounds=60, round_s=10.0, energy=Windows(windows=60), quiet=_QUIET),
+)  # fmt: skip
 _BY_NAME = {grade.name: grade for grade in GRADES}
 
 

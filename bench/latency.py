@@ -2,14 +2,15 @@
 
 What is timed is one call of ONNX Runtime with images in memory: inputs to outputs on the
 processor, nothing decoded, nothing normalised. The images are normal noise of a fixed
-seed, and a file whose outputs are not finite gives no numbers.
+seed, and a file whose outputs are not finite gives no numbers. The loop, the figures, their
+intervals and what they are flagged with are the bench's own.
 
 A ratio is only made within one session: a machine is never twice in the same state.
 """
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,25 +18,30 @@ from typing import Any
 
 import numpy as np
 
-from gensynth.bench.compare import Ratio, median_interval, ratio_of_medians
+from gensynth.bench.compare import Ratio, paired_ratio
+from gensynth.bench.figures import latency
+from gensynth.bench.grades import Grade, Warmup
 from gensynth.bench.timing import Timings, time_interleaved
 from gensynth.errors import DeviceError, ExportError
 from gensynth.export.runtime import InputSpec, Session, open_session, runtime_name
 from gensynth.randomness import stream
 
 SCHEMA = "gensynth.latency/1"
-RUNS_A_ROUND = 10
+DEVICE = "local"
+GRADE = Grade("run", Warmup(0.0, 0.05, 5.0, 1.0), rounds=20, round_s=0.0, energy=None)
+"""Of a run: as the bench does it, and shorter, since a run waits for it."""
+
+COV_AT_MOST_PCT = 10.0
 _NS_A_MS = 1e6
 
 
 @dataclass(frozen=True)
 class Latency:
-    """How long one file took on one device.
+    """How long one file took on this machine.
 
     Attributes:
         network: name of the file.
         sha256: of the file.
-        device: where it ran.
         runtime: what ran it, with version.
         rounds_ms: one entry a round with one entry a run of `batch` images, in milliseconds,
             in the order they were taken, warm-up left out.
@@ -49,7 +55,6 @@ class Latency:
 
     network: str
     sha256: str
-    device: str
     runtime: str
     rounds_ms: tuple[tuple[float, ...], ...]
     threads: int
@@ -63,69 +68,64 @@ class Latency:
         if not self.rounds_ms or not all(self.rounds_ms):
             raise ValueError("a latency needs at least one timed run in every round")
 
+    @cached_property
+    def figures(self) -> Mapping[str, Any]:
+        """What the bench says of such times: `gensynth.bench.figures`."""
+        return latency(np.array(self.rounds_ms), self.batch)
+
     @property
-    def latencies_ms(self) -> tuple[float, ...]:
-        """Every timed run, in order."""
-        return tuple(run for turn in self.rounds_ms for run in turn)
-
-    @cached_property
-    def p50_ms(self) -> float:
-        """The median."""
-        return float(np.percentile(self.latencies_ms, 50))
-
-    @cached_property
-    def p90_ms(self) -> float | None:
-        """The 90th percentile; None below 100 runs, which do not show it."""
-        return self._percentile(90)
-
-    @cached_property
-    def p99_ms(self) -> float | None:
-        """The 99th percentile; None below 1,000 runs, which do not show it."""
-        return self._percentile(99)
-
-    @cached_property
-    def p50_interval_ms(self) -> tuple[float, float]:
-        """The 95 % interval of the median, by a bootstrap of rounds."""
-        return median_interval(self.rounds_ms)
-
-    def _percentile(self, percent: int) -> float | None:
-        if len(self.latencies_ms) * (100 - percent) < 10 * 100:
-            return None
-        return float(np.percentile(self.latencies_ms, percent))
+    def flags(self) -> tuple[str, ...]:
+        """What a figure must not be read without, as the bench says it."""
+        found = [] if self.steady else ["not_steady"]
+        return (*found, *(["scatter"] if self.figures["cov_pct"] > COV_AT_MOST_PCT else []))
 
     def record(self) -> dict[str, Any]:
         """Return everything as JSON values: what was measured and what follows from it."""
-        low, high = self.p50_interval_ms
+        figures = self.figures
+        low, high = figures["p50_ci95_ms"] or (None, None)
         return {
             "schema": SCHEMA,
             "network": self.network,
             "onnx_sha256": self.sha256,
-            "device": self.device,
+            "device": DEVICE,
             "runtime": self.runtime,
             "scope": "one call, inputs and outputs in memory",
             "threads": self.threads,
             "batch": self.batch,
             "warmup_runs": self.warmup_runs,
             "steady": self.steady,
+            "flags": list(self.flags),
             "session": self.session,
             "provenance": self.provenance,
-            "n": len(self.latencies_ms),
-            "p50_ms": self.p50_ms,
+            "n": figures["n"],
+            "p50_ms": figures["p50_ms"],
             "p50_low_ms": low,
             "p50_high_ms": high,
-            "p50_interval": "95 %, bootstrap of rounds",
-            "p90_ms": self.p90_ms,
-            "p99_ms": self.p99_ms,
+            "p50_interval": "95 %, Student's t over the medians of rounds",
+            "p90_ms": figures["p90_ms"],
+            "p99_ms": figures["p99_ms"],
+            "cov_pct": figures["cov_pct"],
             "rounds_ms": [list(turn) for turn in self.rounds_ms],
         }
+
+
+def certain_range(record: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the 95 % interval of p50 by which a record may be judged; None without one.
+
+    Figures that were taken before the file ran steadily decide nothing, and neither do those of
+    too few rounds for an interval.
+    """
+    low, high = record["p50_low_ms"], record["p50_high_ms"]
+    if low is None or high is None or not record.get("steady", True):
+        return None
+    return low, high
 
 
 def measure(
     files: Sequence[Path],
     *,
-    device: str = "local",
     repeats: int = 200,
-    warmup_s: float = 0.2,
+    warmup: Warmup = GRADE.warmup,
     threads: int = 1,
     batch: int = 1,
 ) -> tuple[Latency, ...]:
@@ -133,41 +133,33 @@ def measure(
 
     Args:
         files: in the order of the result; the same file may stand there twice.
-        device: "local".
-        repeats: timed runs of each file, rounded up to whole rounds of 10.
-        warmup_s: the longest warm-up of one file; it ends when the file runs steadily.
+        repeats: timed runs of each file, in 20 rounds, rounded up to whole ones; fewer than 20
+            are a round each.
+        warmup: of each file.
         threads: that one operator may use.
         batch: images of one run.
 
     Raises:
-        DeviceError: if the device is not there, or a file cannot be timed: it wants another
-            batch, inputs that are no images, or computes values that are not finite.
+        DeviceError: if a file cannot be timed: it wants another batch, inputs that are no
+            images, or computes values that are not finite.
         ExportError: if a file is absent or damaged.
         ValueError: if there is no file, or a number is not positive.
     """
-    if device != "local":
-        raise DeviceError(f"no device named {device!r}; files are timed on 'local'")
     if not files:
         raise ValueError("there must be at least one file to time")
-    if min(repeats, threads, batch) < 1 or warmup_s < 0:
+    if min(repeats, threads, batch) < 1:
         raise ValueError(
-            "repeats, threads and batch must be at least 1 and warmup_s not negative, got "
-            f"{repeats}, {threads}, {batch} and {warmup_s}"
+            f"repeats, threads and batch must be at least 1, got {repeats}, {threads} and {batch}"
         )
     digests = [_sha256(file) for file in files]
     runs = [_ready(open_session(file, threads=threads), batch) for file in files]
-    timings = time_interleaved(
-        runs,
-        rounds=-(-repeats // RUNS_A_ROUND),
-        runs=RUNS_A_ROUND,
-        warmup_ns=round(warmup_s * 1e9),
-    )
+    rounds = min(GRADE.rounds, repeats)
+    timings = time_interleaved(runs, rounds=rounds, runs=-(-repeats // rounds), warmup=warmup)
     session = uuid.uuid4().hex
     return tuple(
         Latency(
             network=file.name,
             sha256=digest,
-            device=device,
             runtime=runtime_name(),
             rounds_ms=_milliseconds(timing),
             threads=threads,
@@ -181,11 +173,9 @@ def measure(
 
 
 def ratio(numerator: Latency, denominator: Latency) -> Ratio:
-    """Return how many times the median of one is that of the other.
+    """Return how many times slower one is than the other, from the rounds both were timed in.
 
-        ratio = p50(numerator) / p50(denominator)
-
-    with a 95 % interval by a bootstrap of the rounds that both were timed in.
+    As `gensynth.bench.compare.paired_ratio`.
 
     Raises:
         ValueError: if the two were not timed in one session.
@@ -195,7 +185,7 @@ def ratio(numerator: Latency, denominator: Latency) -> Ratio:
             f"{numerator.network} and {denominator.network} were timed in different sessions; "
             "time them in one"
         )
-    return ratio_of_medians(numerator.rounds_ms, denominator.rounds_ms)
+    return paired_ratio(numerator.rounds_ms, denominator.rounds_ms)
 
 
 class _Run:

@@ -6,8 +6,12 @@
     runtime, clocks, thermal, seconds
     networks       one entry each: onnx_sha256, structure_sha256, params, macs (or why not),
                    correctness, warmup, latency, energy (or why not), ratio, end_to_end
+    others         processors that others kept busy while the networks were timed
+    reference_in_turns   the reference network, timed in turns with the others, beside what it
+                   uses to take there (`gensynth.bench.quiet`)
     reference      the board's last point in its control chart (`gensynth.bench.control`); None
                    for this machine, absent for the reference network itself
+    not_kept       why the store does not have it; None where it does
     command, started_utc, gensynth, agent
 
 A figure that was not taken is None and has its reason beside it; no figure is ever 0, infinite
@@ -22,10 +26,12 @@ from typing import Any
 import numpy as np
 
 from gensynth.bench import correctness, energy, samples
-from gensynth.bench.compare import ROUNDS_FOR_INTERVAL, paired_ratio
+from gensynth.bench.compare import paired_ratio
+from gensynth.bench.correctness import LEAST_COSINE
 from gensynth.bench.energy import EnergyEstimate
 from gensynth.bench.figures import decode_times, latency
 from gensynth.bench.integrate import Window
+from gensynth.bench.quiet import disturbances
 from gensynth.bench.request import Request
 from gensynth.bench.samples import Samples, Sensor
 from gensynth.bench.subjects import Subject
@@ -37,7 +43,7 @@ MEASURED, SIMULATED = "measured", "simulated"
 DRIFT_PCT = 2.0
 _PLAIN_FACTS = (
     "model", "serial_hash", "boot_id", "l4t", "jetpack", "cuda", "tensorrt", "kernel", "machine",
-    "python", "power_mode", "fan", "load", "uptime_s",
+    "python", "power_mode", "fan", "load", "processors", "gpu_load", "uptime_s",
 )  # fmt: skip
 
 Fetch = Callable[[str], bytes]
@@ -84,13 +90,41 @@ def power_mode(record: Mapping[str, Any]) -> dict[str, Any] | None:
     return during or (found if record["clocks"]["asked"] is None else None)
 
 
+def flag(record: dict[str, Any], name: str) -> None:
+    """Say of a record that something was not as asked."""
+    if name not in record["flags"]:
+        record["flags"].append(name)
+    if record["status"] == "ok":
+        record["status"] = "degraded"
+
+
+def answering(record: Mapping[str, Any], request: Request) -> dict[str, Any]:
+    """Return a record of the store as the answer to the same request, under its names."""
+    names = [subject.name for subject in request.jobs]
+    renamed = json.loads(json.dumps(record))
+    networks = list(renamed["networks"])
+    networks += [n["end_to_end"] for n in networks if n["end_to_end"] is not None]
+    now = {n["name"]: name for n, name in zip(networks, names, strict=True)}
+    for network, subject in zip(networks, request.jobs, strict=True):
+        network["name"] = subject.name
+        network["inputs"]["are"] = subject.fed_with
+        if network["ratio"] is not None:
+            network["ratio"]["to"] = now[network["ratio"]["to"]]
+    return dict(renamed)
+
+
 def _blobs(result: Mapping[str, Any]) -> set[str]:
     """Return the SHA-256 of everything that a result names."""
-    named = {(result["power"] or {}).get("samples")}
+    named = {(result["power"] or {}).get("samples"), _reference_blob(result)}
     for entry in result["networks"]:
         named.update(output["blob"] for output in entry["outputs"])
         named.update((entry["times"]["blob"], entry["times"]["compute"]))
     return {sha256 for sha256 in named if sha256 is not None}
+
+
+def _reference_blob(result: Mapping[str, Any]) -> str | None:
+    times = (result["reference"] or {}).get("times")
+    return None if times is None else str(times["blob"])
 
 
 class _Maker:
@@ -120,14 +154,13 @@ class _Maker:
         board, after = result["board"], result["board_after"]
         signals = self._signals()
         simulated = bool(result["simulated"] or board.get("simulated") or after.get("simulated"))
-        status = result["status"]
-        if status == "ok" and self._flags:
-            status = "degraded"
+        if request.prefers_gpu and result["runtime"]["path"] == "onnxruntime":
+            self._flag("on_the_processor")
         record = {
             "schema": SCHEMA,
             "job_id": result["id"],
-            "status": status,
-            "flags": self._flags,
+            "status": result["status"],
+            "flags": [],
             "message": result["message"],
             "provenance": SIMULATED if simulated else MEASURED,
             "request": request.settings(),
@@ -144,9 +177,13 @@ class _Maker:
                 "throttle": {"verdict": "throttled" in self._flags, "signals": signals},
             },
             "networks": networks,
+            "others": result["others"],
+            "reference_in_turns": self._reference(),
             "seconds": result["seconds"],
             **about,
         }
+        for name in (*self._flags, *disturbances(request.grade.quiet, record, board)):
+            flag(record, name)
         # The last guard of the rule above: NaN and infinity are no JSON.
         return json.loads(json.dumps(record, allow_nan=False)), self._raw
 
@@ -186,10 +223,23 @@ class _Maker:
             "end_to_end": None,
         }
 
+    def _reference(self) -> dict[str, Any]:
+        """Return what the reference network took in turns with the others, or why nothing."""
+        found = self._result["reference"]
+        if found is None or found["times"] is None:
+            return {"p50_ms": None, "raw": None, "why": (found or {}).get("why")}
+        times = found["times"]
+        p50_ms = float(np.median(self._decoded(times["blob"], times["rounds"])))
+        return {"p50_ms": p50_ms, "raw": times["blob"], "why": None}
+
     def _precision(self, entry: Mapping[str, Any]) -> str:
         """Return what was computed in: some runtimes take that from the file."""
         if self._result["runtime"]["path"] == "onnxruntime":
             return str(entry["file_precision"])
+        layers = (entry["engine"] or {}).get("precisions")
+        counts = {name: (layers or {}).get(name, 0) for name in LEAST_COSINE}
+        if counts[self._request.precision] < max(counts.values()):
+            self._flag("other_precision")
         return self._request.precision
 
     def _latency(self, subject: Subject, times: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,6 +290,8 @@ class _Maker:
             self._flag(fault.status)
             return None, fault.message
         self._energies[subject.name] = found
+        if len(found.used) < energy.WINDOWS_FOR_INTERVAL or 2 * len(found.used) < len(windows):
+            self._flag("few_windows")
         repeated = len(entry["windows_rejected"] or [])
         figures = {**found.record(), "windows_repeated": repeated}
         return {**figures, "raw": self._result["power"]["samples"]}, None
@@ -253,9 +305,9 @@ class _Maker:
             return None
         one, other = self._times[subject.name], self._times[first]
         found: dict[str, Any] = {"to": first, "latency": None, "energy": None}
-        if len(one) >= ROUNDS_FOR_INTERVAL:
-            slower = paired_ratio(one.tolist(), other.tolist())
-            found["latency"] = {"value": slower.value, "ci95": [slower.low, slower.high]}
+        slower = paired_ratio(one.tolist(), other.tolist())
+        ends = slower.interval
+        found["latency"] = {"value": slower.value, "ci95": None if ends is None else list(ends)}
         if subject.name in self._energies and first in self._energies:
             joules = energy.ratio(self._energies[subject.name], self._energies[first])
             found["energy"] = {

@@ -6,6 +6,7 @@ with the first one's.
 
 import hashlib
 import json
+import math
 import re
 import uuid
 from collections.abc import Sequence
@@ -17,14 +18,25 @@ import numpy as np
 
 from gensynth.bench.endtoend import end_to_end
 from gensynth.bench.grades import Grade
+from gensynth.bench.reference import reference
 from gensynth.bench.subjects import Subject
-from gensynth.devices.agent.wire.spec import LEASE_S, MAX_NETWORKS
-from gensynth.devices.profiles import find_profile
+from gensynth.devices.agent.wire.spec import LEASE_S, MAX_NETWORKS, MOST_RUNS
+from gensynth.devices.profiles import TENSORRT, find_profile
 from gensynth.devices.registry import Device, find
 from gensynth.errors import ConfigError
+from gensynth.suggestion import did_you_mean
+
+RUNTIMES = {
+    "tensorrt": ("tensorrt-pycuda", "tensorrt-ctypes"),
+    "trtexec": ("trtexec",),
+    "onnxruntime": ("onnxruntime",),
+}
+"""What --runtime takes, and the agent's names for it."""
 
 WORKSPACE_MIB = 1024
 BUILD_S = 3600.0
+_SHORT_RUN_S = 5e-5
+_RECORD_BYTES = 1 << 18
 _ID_CHARACTERS = 48
 _MODE_AT_MOST = 255
 
@@ -43,6 +55,8 @@ class Request:
         power_mode: nvpmodel's number; None leaves the board as it is.
         lock_clocks: whether every clock is pinned meanwhile.
         end_to_end: whether each is also measured from pixels to its answer.
+        runtime: a name of `RUNTIMES` that must measure; None takes the first of the device's
+            that works.
     """
 
     device: Device
@@ -54,6 +68,7 @@ class Request:
     power_mode: int | None = None
     lock_clocks: bool = False
     end_to_end: bool = False
+    runtime: str | None = None
 
     def __post_init__(self) -> None:
         if not self.subjects:
@@ -69,6 +84,11 @@ class Request:
                 f"networks are compared at one batch size, got {told}; export them with one --batch"
             )
         profile = find_profile(self.device.profile)
+        if self.runtime is not None:
+            if self.runtime not in RUNTIMES:
+                near = did_you_mean(self.runtime, RUNTIMES)
+                raise ConfigError(f"there is no runtime '{self.runtime}'; {near}")
+            profile.check_runtimes(RUNTIMES[self.runtime])
         profile.check_precision(self.precision)
         if self.energy:
             profile.check_energy()
@@ -83,13 +103,25 @@ class Request:
         """Images of one run."""
         return self.subjects[0].batch
 
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """The agent's names for what may measure, tried in this order."""
+        asked = None if self.runtime is None else RUNTIMES[self.runtime]
+        profile = find_profile(self.device.profile)
+        return tuple(name for name in profile.runtimes if asked is None or name in asked)
+
+    @property
+    def prefers_gpu(self) -> bool:
+        """Whether figures of the device's processor would be something else than asked."""
+        is_known = find_profile(self.device.profile).tensorrt is not None
+        return is_known and self.runtimes[0] in TENSORRT
+
     @cached_property
     def jobs(self) -> tuple[Subject, ...]:
         """What the device runs: the networks, then each of them end to end if asked for."""
         if not self.end_to_end:
             return self.subjects
-        profile = find_profile(self.device.profile)
-        pixels = "uint8" if profile.runtimes == ("onnxruntime",) else "float32"
+        pixels = "uint8" if self.runtimes == ("onnxruntime",) else "float32"
         return self.subjects + tuple(end_to_end(s, pixels=pixels) for s in self.subjects)
 
     @cached_property
@@ -117,6 +149,7 @@ class Request:
             "power_mode": self.power_mode,
             "lock_clocks": self.lock_clocks,
             "end_to_end": self.end_to_end,
+            "runtime": self.runtime,
             "timing": self.grade.timing(),
             "windows": vars(self.grade.energy) if self.energy and self.grade.energy else None,
         }
@@ -125,7 +158,7 @@ class Request:
         """Return what tells this request from every other.
 
         Args:
-            place: what of the device is known before it is asked, such as its runtime.
+            place: what the device is and runs, from a look at it: `gensynth.bench.place`.
         """
         document = {
             **self.settings(),
@@ -134,27 +167,33 @@ class Request:
         }
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
+    def reference_key(self, place: str) -> str:
+        """Return what tells the speed of a device, by its reference network, from every other."""
+        settings = [place, self.threads, self.power_mode, self.lock_clocks, list(self.runtimes)]
+        document = ["reference in turns", reference().sha256, *settings]
+        return hashlib.sha256(json.dumps(document).encode()).hexdigest()
+
+    @property
+    def room_bytes(self) -> int:
+        """How many bytes a record and its raw times and samples may take."""
+        grade, each_s = self.grade, self.grade.rounds * self.grade.round_s
+        times = 8 * min(MOST_RUNS, math.ceil(each_s / _SHORT_RUN_S))
+        seconds = grade.seconds(len(self.jobs), energy=self.energy)
+        polls = grade.energy.rate_hz * seconds if self.energy and grade.energy else 0.0
+        return _RECORD_BYTES + len(self.jobs) * (times + _RECORD_BYTES) + math.ceil(16 * polls)
+
     def job(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """Return a job's specification under a new id, and its blobs by SHA-256."""
-        blobs = {subject.sha256: subject.content for subject in self.jobs}
-        networks = []
-        for name, subject in zip(self.ids, self.jobs, strict=True):
-            inputs = []
-            for tensor, array in subject.feed.items():
-                content = np.ascontiguousarray(array).tobytes()
-                sha256 = hashlib.sha256(content).hexdigest()
-                blobs[sha256] = content
-                inputs.append(
-                    {
-                        "name": tensor,
-                        "dtype": str(array.dtype),
-                        "shape": list(array.shape),
-                        "blob": sha256,
-                    }
-                )
-            networks.append({"id": name, "onnx": subject.sha256, "inputs": inputs})
+        blobs: dict[str, bytes] = {}
+        networks = [
+            _network(name, subject, blobs)
+            for name, subject in zip(self.ids, self.jobs, strict=True)
+        ]
+        beside = None
+        if self.grade.quiet is not None:
+            turn_s = self.grade.quiet.reference_s
+            beside = {**_network("reference", reference(), blobs), "turn_s": turn_s}
         job_id = uuid.uuid4().hex
-        profile = find_profile(self.device.profile)
         clocks = None
         if self.power_mode is not None or self.lock_clocks:
             clocks = {"power_mode": self.power_mode, "lock": True}
@@ -162,11 +201,12 @@ class Request:
             "id": job_id,
             "networks": networks,
             "precision": self.precision,
-            "runtimes": list(profile.runtimes),
+            "runtimes": list(self.runtimes),
             "threads": self.threads,
             "build_only": False,
             "workspace_mib": WORKSPACE_MIB,
             "timing": self.grade.timing(),
+            "reference": beside,
             "energy": self.grade.windows(int(job_id[:15], 16)) if self.energy else None,
             "clocks": clocks,
             "limits": {
@@ -176,6 +216,19 @@ class Request:
             },
         }
         return spec, blobs
+
+
+def _network(name: str, subject: Subject, blobs: dict[str, bytes]) -> dict[str, Any]:
+    """Return a network as a job's specification has it, and add its blobs."""
+    blobs[subject.sha256] = subject.content
+    inputs = []
+    for tensor, array in subject.feed.items():
+        content = np.ascontiguousarray(array).tobytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        blobs[sha256] = content
+        given = {"name": tensor, "dtype": str(array.dtype), "shape": list(array.shape)}
+        inputs.append({**given, "blob": sha256})
+    return {"id": name, "onnx": subject.sha256, "inputs": inputs}
 
 
 def parse_modes(text: str | None, alias: str) -> list[int | None]:

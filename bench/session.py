@@ -1,45 +1,34 @@
 """A measurement from the question to the record.
 
-    find and read the files -> look into the store -> else: see that the board is what it was
-    -> the device's agent measures all of them in turns -> check the outputs, work out the
-    figures -> keep the record, return it
+    find and read the files -> look at the device -> look into the store -> else: see that the
+    board is what it was -> the device's agent measures all of them in turns -> check the outputs,
+    work out the figures -> compare with what it uses to take, keep the record, return it
 
-The same request is answered from the store, unless a fresh measurement is asked for. A device
-that is lost in the middle is asked again under the same job's id, which it measures once.
+The same request of the same device in the same state is answered from the store, unless a fresh
+measurement is asked for. What was measured is returned even where it cannot be kept.
 """
 
 import os
 import shlex
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
-from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import gensynth
 from gensynth.bench import control, subjects
+from gensynth.bench.dialogue import Agent, Measuring
 from gensynth.bench.grades import find_grade
-from gensynth.bench.record import make, power_mode
+from gensynth.bench.place import place
+from gensynth.bench.quiet import DISTURBING, Usual
+from gensynth.bench.record import answering, flag, is_usable, power_mode
 from gensynth.bench.request import Request
 from gensynth.bench.store import Store
 from gensynth.devices import registry
-from gensynth.devices.agent.board import board
-from gensynth.devices.client import connect
-from gensynth.devices.registry import Device
-from gensynth.environment import environment
-from gensynth.errors import ConfigError, DeviceFault
+from gensynth.errors import ConfigError, StoreError
 from gensynth.progress import SILENT, Listener
 from gensynth.suggestion import did_you_mean
-
-WITH_FIGURES = frozenset(["ok", "degraded", "throttled", "not_steady"])
-PAUSES_S = (2.0, 5.0)
-"""Before a device that was lost is asked for the same job again."""
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -56,6 +45,7 @@ def measure(
     power_mode: int | None = None,
     lock_clocks: bool = False,
     end_to_end: bool = False,
+    runtime: str | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     inputs: Mapping[str, np.ndarray] | None = None,
     fresh: bool = False,
@@ -77,6 +67,8 @@ def measure(
         power_mode: nvpmodel's number, set for the job with clocks locked; None changes nothing.
         lock_clocks: whether clocks are locked meanwhile.
         end_to_end: whether each is also measured from pixels to its answer.
+        runtime: "tensorrt", "trtexec" or "onnxruntime", which then measures or nothing does; None
+            takes the first of the device's that works.
         shapes: of inputs whose sizes the files leave free, by name.
         inputs: arrays to feed in place of noise, by name.
         fresh: whether to measure even if the store has an answer.
@@ -86,14 +78,16 @@ def measure(
 
     Returns:
         A record (`gensynth.bench.record`). "from_store" is in it, and true, when it answers an
-        earlier request. Its "status" is ok or degraded, or throttled or not_steady: then the
-        figures are there and `gensynth.bench.record.is_usable` says no.
+        earlier request; "not_kept" is why the store does not have it, and None where it does. Its
+        "status" is ok or degraded, or throttled or not_steady: then the figures are there and
+        `gensynth.bench.record.is_usable` says no.
 
     Raises:
         ConfigError: if something cannot be meant.
         ExportError: if a file cannot be read.
         DeviceFault: if there are no figures; its status says why.
-        StoreError: if the store is damaged or cannot be written.
+        StoreError: if the store is damaged, cannot be written or has no room, before anything
+            is measured.
     """
     registered = registry.find(device)
     sources = subjects.find(_paths(networks))
@@ -111,6 +105,7 @@ def measure(
         power_mode=power_mode,
         lock_clocks=lock_clocks,
         end_to_end=end_to_end,
+        runtime=runtime,
     )
     _check_names(request, shapes, inputs)
     return answer(request, fresh=fresh, store=store, command=command, listener=listener)
@@ -123,102 +118,77 @@ def answer(
     store: Store | None = None,
     command: str | None = None,
     listener: Listener = SILENT,
+    device: Measuring | None = None,
 ) -> dict[str, Any]:
-    """Return a request's record, from the store or measured now; all else is as in `measure`."""
+    """Return a request's record, from the store or measured now; all else is as in `measure`.
+
+    Args:
+        device: what is looked at and measures; None for the agent of the request's device.
+    """
     kept = Store() if store is None else store
-    key = request.key(_place(request.device))
+    agent = Agent(command or shlex.join(sys.orig_argv)) if device is None else device
+    facts = agent.look(request.device, listener)
+    where = place(request, facts)
+    key = request.key(where)
     known = None if fresh else kept.answer(key)
     if known is not None:
-        return {**known, "from_store": True}
-    kept.require_writable()
+        return {**answering(known, request), "from_store": True, "not_kept": None}
+    kept.require_room(request.room_bytes)
 
-    spoken = command or shlex.join(sys.orig_argv)
-    reference = control.keep_watch(request, kept, partial(_measured, spoken), listener)
-    record, raw = _measured(spoken, request, listener)
+    reference, why_not = control.keep_watch(request, kept, agent.measure, listener)
+    record, raw = agent.measure(request, listener)
     if reference is not None and reference["power_mode"] != power_mode(record):
         reference = None  # the mode was changed by hand since that point
     record["reference"] = reference
-    kept.keep(key, record, raw)
+    if why_not is not None:
+        flag(record, "reference_left_out")
+        record["reference_in_turns"]["why"] = record["reference_in_turns"]["why"] or why_not
+    if _has_changed(facts, record["device"]):
+        key = request.key(f"{where} and then {record['job_id']}")  # it answers nothing
+    record["not_kept"] = _keep(kept, key, request.reference_key(where), request, record, raw)
     return {**record, "from_store": False}
 
 
-def _measured(
-    command: str, request: Request, listener: Listener
-) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Ask the device; again, under the same id, if it was reached and then lost."""
-    spec, blobs = request.job()
-    versions = environment()
-    about = {
-        "command": command,
-        "started_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "gensynth": versions["gensynth"],
-        "commit": versions["commit"],
-    }
-    reached = False
-    for pause_s in (*PAUSES_S, None):
-        try:
-            listener.phase("reach")
-            with connect(request.device) as connection:
-                reached = True
-                listener.phase("load")
-                result = connection.run(spec, blobs, _Told(listener))
-                if result["status"] in WITH_FIGURES:
-                    about["agent"] = connection.hello["agent"]
-                    return make(request, result, connection.blob, about)
-            break
-        except DeviceFault as fault:
-            if fault.status == "device_busy":
-                raise _busy(request, fault) from fault
-            if fault.status != "device_lost" or not reached or pause_s is None:
-                raise
-            listener.note(f"{fault}; asking for the same job again")
-            time.sleep(pause_s)
-    raise DeviceFault(result["status"], _message(request, result), result["details"])
+def _has_changed(facts: Mapping[str, Any], then: Mapping[str, Any]) -> bool:
+    """Return whether a device was another, or in another mode, when it measured."""
+    return any(then.get(name) != facts.get(name) for name in ("serial_hash", "power_mode"))
 
 
-def _busy(request: Request, fault: DeviceFault) -> DeviceFault:
-    host = (fault.details.get("owner") or {}).get("host", "another host")
-    return DeviceFault(
-        "device_busy",
-        f"{request.device.alias} is busy with another measurement, of {host}; two at once would "
-        "disturb each other: run the command again when that has ended",
-        fault.details,
-    )
+def _keep(
+    store: Store,
+    key: str,
+    reference_key: str,
+    request: Request,
+    record: dict[str, Any],
+    raw: Mapping[str, bytes],
+) -> str | None:
+    """Keep a record beside those of before; return why that failed, which loses no figure."""
+    try:
+        slow = _compare(store, reference_key, request, record)
+        store.keep(key, record, raw)
+        store.doubt_jobs(slow, found_by=record["job_id"])
+    except StoreError as error:
+        return str(error)
+    return None
 
 
-def _message(request: Request, result: Mapping[str, Any]) -> str:
-    """Return why there are no figures; of several runtimes each on a line."""
-    tried = result["details"].get("tried")
-    if result["status"] != "runtime_missing" or not tried:
-        return f"{request.device.alias}: {result['message']}"
-    lines = [f"{request.device.alias}: none of its runtimes can measure that"]
-    lines += [f"  {one['path']}: {one['why']}" for one in tried]
-    return "\n".join(lines)
+def _compare(store: Store, key: str, request: Request, record: dict[str, Any]) -> list[str]:
+    """Note what the reference network uses to take there; return jobs that were slower.
 
-
-class _Told:
-    """Passes the agent's words on to a listener."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-
-    def __call__(self, said: Mapping[str, Any]) -> None:
-        phase, done, total = said.get("phase"), said.get("done", 0), said.get("total", 0)
-        if phase in ("warm-up", "latency", "energy") and total:
-            self._listener.phase("measure")
-            self._listener.progress(phase, done / total, f"{done} of {total}")
-
-
-def _place(device: Device) -> str:
-    """Return what is known of a device before it is asked."""
-    if device.destination is not None:
-        words = (gensynth.__version__, device.destination, device.python, device.added_utc)
-        return " ".join(word for word in words if word)  # a board put in another's place is another
-    runtime = None
-    with suppress(PackageNotFoundError):
-        runtime = version("onnxruntime")
-    serial = board.facts(os.environ.get("GENSYNTH_AGENT_ROOT") or "/")["serial_hash"]
-    return f"{gensynth.__version__} {serial} {runtime}"
+    A job that is slower than those before is flagged. One that is faster may show that those
+    before were slow, which nothing could tell then.
+    """
+    quiet, beside = request.grade.quiet, record["reference_in_turns"]
+    p50_ms = beside["p50_ms"]
+    if quiet is None or p50_ms is None:
+        return []
+    before = Usual(quiet, store.references(key))
+    beside.update(key=key, usual_p50_ms=before.p50_ms, jobs=len(before.times))
+    if not is_usable(record) or set(DISTURBING) & set(record["flags"]):
+        return []
+    if before.is_slow(p50_ms):
+        flag(record, "slow")
+    return Usual(quiet, [(record["job_id"], p50_ms), *before.times]).slow_jobs()
 
 
 def _paths(networks: Paths) -> list[Path]:

@@ -13,20 +13,35 @@ simulated or is in doubt.
 """
 
 import contextlib
+import errno
 import json
+import math
 import os
 import sqlite3
+import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
+from gensynth.bench.quiet import DISTURBING
 from gensynth.errors import StoreError
 
 VERSION = 2
 _WAIT_S = 30.0
+_MIB = 1 << 20
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFERENCES = 20
+_MENDS = {
+    sqlite3.SQLITE_FULL: "make room on its disk",
+    sqlite3.SQLITE_IOERR: "look whether its disk is full or failing",
+    sqlite3.SQLITE_CANTOPEN: "look whether its folder can be written",
+    sqlite3.SQLITE_READONLY: "make it writable",
+    sqlite3.SQLITE_BUSY: "another program holds it; end that, then try again",
+    sqlite3.SQLITE_LOCKED: "another program holds it; end that, then try again",
+}
 _TABLES = """
 create table jobs (
     job_id text primary key,
@@ -85,11 +100,15 @@ class Store:
     def __init__(self, path: Path | None = None) -> None:
         self.path = default_path() if path is None else path
 
-    def require_writable(self) -> None:
+    def require_room(self, size: int) -> None:
         """Refuse now what could not be kept after an hour of measuring.
 
+        Args:
+            size: bytes that are to be kept; whether they fit is tried, since a quota shows
+                nowhere else.
+
         Raises:
-            StoreError: if the file or its folder cannot be written.
+            StoreError: if the file or its folder cannot be written, or has no room.
         """
         place = self.path
         while not place.exists() and place != place.parent:
@@ -98,6 +117,17 @@ class Store:
             raise StoreError(f"cannot write {self.path}: {place} is not writable")
         if place.is_file() and place != self.path:
             raise StoreError(f"cannot write {self.path}: {place} is no folder")
+        folder = place if place.is_dir() else place.parent
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                return  # a file system that cannot tell; what is kept later may still fit
+            raise StoreError(
+                f"{self.path} needs {math.ceil(size / _MIB)} MiB for what is to be measured: "
+                f"{error.strerror}; make room in {folder}"
+            ) from error
 
     def keep(self, key: str, record: Mapping[str, Any], raw: Mapping[str, bytes]) -> None:
         """Append a record under its request's key; a job that is there already stays as it is.
@@ -170,6 +200,43 @@ class Store:
             )
             names = [column[0] for column in rows.description]
             return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def references(self, key: str) -> list[tuple[str, float]]:
+        """Return jobs and what the reference network took in turns with them, the newest first.
+
+        Those that were disturbed say nothing of how fast a machine uses to be, and are left out.
+
+        Args:
+            key: of the device and its settings, which its jobs name.
+
+        Raises:
+            StoreError: as `keep`.
+        """
+        if not self.path.exists():
+            return []
+        disturbed = " or ".join("value = ?" for _ in DISTURBING)
+        with self._open() as database:
+            rows = database.execute(
+                "select job_id, json_extract(record, '$.reference_in_turns.p50_ms') from jobs "
+                "where json_extract(record, '$.reference_in_turns.key') = ? "
+                "and provenance = 'measured' and status in ('ok', 'degraded') and not exists "
+                f"(select 1 from json_each(record, '$.flags') where {disturbed}) "
+                f"order by rowid desc limit {_REFERENCES}",
+                [key, *DISTURBING],
+            ).fetchall()
+        return [(str(job), float(ms)) for job, ms in rows]
+
+    def doubt_jobs(self, jobs: Sequence[str], *, found_by: str) -> None:
+        """Doubt jobs of a machine that was slower than it uses to be.
+
+        Raises:
+            StoreError: as `keep`.
+        """
+        if jobs:
+            with self._open() as database:
+                database.executemany(
+                    "insert or ignore into doubts values (?, ?)", [(job, found_by) for job in jobs]
+                )
 
     def under(self, key: str) -> list[dict[str, Any]]:
         """Return every record of a request, the oldest first, whatever became of it.
@@ -253,9 +320,7 @@ class Store:
                     raise
                 database.execute("commit")
         except sqlite3.Error as error:
-            raise StoreError(
-                f"{self.path} cannot be used: {error}; if it is damaged, move it away"
-            ) from error
+            raise StoreError(f"{self.path} cannot be used: {error}; {_mend(error)}") from error
 
     def _check(self, database: sqlite3.Connection) -> None:
         (version,) = database.execute("pragma user_version").fetchone()
@@ -271,6 +336,14 @@ class Store:
             statements.append(f"pragma user_version = {VERSION}")
         for statement in statements:
             database.execute(statement)
+
+
+def _mend(error: sqlite3.Error) -> str:
+    """Return what to do about an error; only a damaged file is to be moved away."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return "if it is damaged, move it away"
+    return _MENDS.get(code & 0xFF, "if it is damaged, move it away")
 
 
 def default_path() -> Path:

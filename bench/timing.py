@@ -8,10 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from gensynth.bench.grades import Warmup
 from gensynth.devices.agent.wire.timing import Clock, Stopwatch, in_turns, now_ns, warm_up
-
-_AGREE_PCT = 2.0
-_BLOCKS = 20  # that fit into the longest warm-up
 
 
 @dataclass(frozen=True)
@@ -34,20 +32,16 @@ def time_interleaved(
     *,
     rounds: int,
     runs: int,
-    warmup_ns: int,
+    warmup: Warmup,
     clock: Clock = now_ns,
 ) -> tuple[Timings, ...]:
     """Time each subject `rounds` times `runs` runs, in turns.
-
-    The warm-up of a subject ends when the medians of three consecutive blocks, each a
-    twentieth of `warmup_ns` and at least a run, lie within 2 % of each other, and at the latest
-    after `warmup_ns`.
 
     Args:
         subjects: each call is one run.
         rounds: turns of every subject.
         runs: timed runs of one turn.
-        warmup_ns: the longest warm-up of one subject.
+        warmup: of each subject.
         clock: in nanoseconds, never going back.
 
     Raises:
@@ -56,14 +50,11 @@ def time_interleaved(
     if rounds < 1 or runs < 1:
         raise ValueError(f"rounds and runs must be at least 1, got {rounds} and {runs}")
     watches = [Stopwatch(partial(_run, subject), clock) for subject in subjects]
-    cap_s = warmup_ns / 1e9
-    warm = [
-        warm_up(watch.block, 0.0, cap_s / _BLOCKS, _AGREE_PCT, cap_s, clock) for watch in watches
-    ]
+    warm = [warm_up(watch.block, **vars(warmup), clock=clock) for watch in watches]
     taken = in_turns([partial(watch.turn, runs) for watch in watches], rounds)
     return tuple(
-        Timings(tuple(tuple(turn.total_ns) for turn in turns), warmup.runs, warmup.steady)
-        for turns, warmup in zip(taken, warm, strict=True)
+        Timings(tuple(tuple(turn.total_ns) for turn in turns), done.runs, done.steady)
+        for turns, done in zip(taken, warm, strict=True)
     )
 
 

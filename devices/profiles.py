@@ -68,6 +68,18 @@ class Profile:
                 f"use {' or '.join(self.precisions)}"
             )
 
+    def check_runtimes(self, runtimes: tuple[str, ...]) -> None:
+        """Refuse runtimes of which the board has none.
+
+        Raises:
+            ConfigError: with those that it has.
+        """
+        if not set(runtimes) & set(self.runtimes):
+            raise ConfigError(
+                f"{self.title} is measured with {', '.join(self.runtimes)}, got "
+                f"{' or '.join(runtimes)}"
+            )
+
     def check_power_mode(self, mode: int) -> None:
         """Refuse a power mode that the board does not have.
 

@@ -210,6 +210,7 @@ def _job(
         "build_only": False,
         "workspace_mib": WORKSPACE_MIB,
         "timing": None,
+        "reference": None,
         "energy": None,
         "clocks": None,
         "limits": {"build_s": BUILD_S, "run_s": RUN_S, "lease_s": LEASE_S},

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from gensynth.bench.compare import ratio_of_medians
+from gensynth.bench.compare import paired_ratio
+from gensynth.bench.latency import GRADE
 from gensynth.bench.timing import time_interleaved
 from gensynth.data import cifar10
 from gensynth.data.dataset import Dataset
@@ -107,13 +108,13 @@ def latency(fp32: Artefact, made: Artefact) -> dict[str, Any]:
         image = Reading.of(manifest)(samples["images"])[:1]
     sessions = [open_session(one.files["network.onnx"]) for one in (fp32, made)]
     runs = [lambda s=s: s.run({"images": image}) for s in sessions]
-    timings = time_interleaved(runs, rounds=ROUNDS, runs=10, warmup_ns=300_000_000)
+    timings = time_interleaved(runs, rounds=ROUNDS, runs=10, warmup=GRADE.warmup)
     medians = [[statistics.median(turn) / 1e6 for turn in one.rounds_ns] for one in timings]
-    ratio = ratio_of_medians([[ms] for ms in medians[1]], [[ms] for ms in medians[0]])
+    ratio = paired_ratio([[ms] for ms in medians[1]], [[ms] for ms in medians[0]])
     return {
         "fp32_ms": [round(ms, 5) for ms in medians[0]],
         "int8_ms": [round(ms, 5) for ms in medians[1]],
-        "ratio": [round(r, 4) for r in (ratio.value, ratio.low, ratio.high)],
+        "ratio": [round(r, 4) for r in (ratio.value, *(ratio.interval or ()))],
     }
 
 

@@ -41,7 +41,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.families.networks import NAMES, network
-from gensynth.bench.compare import Ratio, ratio_of_medians
+from gensynth.bench.compare import Ratio, paired_ratio
 from gensynth.environment import environment
 from gensynth.errors import ExportError
 from gensynth.export.onnx import to_onnx
@@ -193,7 +193,7 @@ def row(name: str, known: dict[str, Any], loads: int) -> dict[str, Any]:
 def ratio(found: dict[str, Any], way: str) -> Ratio:
     """Return how many times our median is that of another way, with its 95 % interval."""
     taken = found["medians_ms"]
-    return ratio_of_medians([[ms] for ms in taken["ours"]], [[ms] for ms in taken[way]])
+    return paired_ratio([[ms] for ms in taken["ours"]], [[ms] for ms in taken[way]])
 
 
 def markdown(document: dict[str, Any]) -> str:
@@ -227,7 +227,7 @@ def markdown(document: dict[str, Any]) -> str:
         counts = [str(found["nodes"][way]) for way in ("ours", *PEERS)]
         counts += [str(found["nodes_13"][way]) for way in ("ours", "script")]
         ratios = [ratio(found, way) for way in (*PEERS, "again")]
-        shown = [f"{r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for r in ratios]
+        shown = [f"{r.value:.3f} ({r.low or 0:.3f} to {r.high or 0:.3f})" for r in ratios]
         lines.append(f"| {name} | {' | '.join([*counts, *shown])} |")
     more = [
         name
@@ -239,7 +239,7 @@ def markdown(document: dict[str, Any]) -> str:
         f"{name} ({way})"
         for name, found in timed.items()
         for way in PEERS
-        if ratio(found, way).high > BOUND
+        if (ratio(found, way).high or 0) > BOUND
     ]
     refused = [f"{name} ({found['refused']})" for name, found in rows.items() if "refused" in found]
     lines += [

@@ -161,11 +161,11 @@ def latencies(evaluator: Evaluator, networks: dict[str, Network]) -> dict[str, A
             export_network(network, images, file)
             for network, file in zip(networks.values(), files, strict=True)
         ]
-        timed = measure(files, repeats=REPEATS, warmup_s=1.0)
+        timed = measure(files, repeats=REPEATS)
     found = ratio(timed[1], timed[0])
     return {
         "ratio": [found.low, found.value, found.high],
-        "p50_ms": {arm: one.p50_ms for arm, one in zip(networks, timed, strict=True)},
+        "p50_ms": {arm: one.figures["p50_ms"] for arm, one in zip(networks, timed, strict=True)},
         "rounds_ms": {arm: one.rounds_ms for arm, one in zip(networks, timed, strict=True)},
         "runtime": timed[0].runtime,
         "parity": [parity.relative for parity in parities],

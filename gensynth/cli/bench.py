@@ -1,8 +1,8 @@
 """The command `gensynth bench`: networks measured in turns on a device.
 
 The table, or with --json a record a line, goes to stdout. The exit code is 0 for figures that
-may be used, 1 for figures that may not (throttled, not steady, simulated; degraded with
---strict), 2 where there are none.
+may be used, 1 for figures that may not (throttled, not steady, simulated; flagged with
+--strict) or could not be kept, 2 where there are none.
 """
 
 import shlex
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gensynth.cli.exit_codes import reported, uninterrupted
+from gensynth.cli.exit_codes import reported, terminable, uninterrupted
 
 
 def bench(
@@ -55,6 +55,13 @@ def bench(
     end_to_end: Annotated[
         bool, typer.Option("--end-to-end", help="Also from pixels to the class; of artefacts.")
     ] = False,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="tensorrt, trtexec or onnxruntime must measure; else the first that works.",
+        ),
+    ] = None,
     shape: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,7 +84,7 @@ def bench(
 ) -> None:
     """Measure networks in turns on a device: latency, joules, and their ratios."""
     may_be_used = True
-    with reported():
+    with reported(), terminable():
         with uninterrupted():
             from gensynth.bench.record import is_usable
             from gensynth.bench.request import parse_inputs, parse_modes, parse_shapes
@@ -98,6 +105,7 @@ def bench(
                     power_mode=mode,
                     lock_clocks=lock_clocks,
                     end_to_end=end_to_end,
+                    runtime=runtime,
                     shapes=shapes,
                     inputs=inputs,
                     fresh=fresh,
@@ -106,6 +114,7 @@ def bench(
                 )
             _print(record, as_json=as_json)
             may_be_used = may_be_used and is_usable(record) and not (strict and record["flags"])
+            may_be_used = may_be_used and record["not_kept"] is None
     if not may_be_used:
         raise typer.Exit(code=1)
 

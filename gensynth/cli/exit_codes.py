@@ -1,10 +1,11 @@
 """How a command ends: what the user or the world did becomes a message and an exit code.
 
-A mistake is one line "error: ..." on stderr and exit code 2; Ctrl-C is exit code 130.
+A mistake is one line "error: ..." on stderr and exit code 2; Ctrl-C is exit code 130, SIGTERM 143.
 """
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 
 import typer
@@ -26,6 +27,40 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if pressed:
         raise KeyboardInterrupt
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal asked for the end; for all that a body does about it, that is Ctrl-C."""
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal end the body as Ctrl-C does: what it began elsewhere ends.
+
+    A signal that somebody else has set, or has had ignored as nohup does, stays as it is.
+    """
+    numbers = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_DFL
+        and threading.current_thread() is threading.main_thread()
+    ]
+
+    def terminate(number: int, _: object) -> None:
+        for each in numbers:  # once is enough: what follows cleans up
+            signal.signal(each, signal.SIG_IGN)
+        raise Terminated(number)
+
+    for number in numbers:
+        signal.signal(number, terminate)
+    try:
+        yield
+    except Terminated as stop:
+        typer.echo("stopped", err=True)
+        raise typer.Exit(code=128 + int(stop.args[0])) from stop
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

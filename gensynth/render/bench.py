@@ -1,5 +1,6 @@
 """Records of the bench in words: what was measured, where, and how far it can be trusted."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from gensynth.bench.endtoend import SCOPE
 from gensynth.bench.record import power_mode
 from gensynth.devices.profiles import find_profile
 from gensynth.render.figures import GAP, columns, count, decimals, digits, duration, wrapped
+from gensynth.render.flags import FLAGS, STATUS, told
 
 Network = Mapping[str, Any]
 Row = tuple[str, Callable[[Network], str]]
@@ -15,20 +17,6 @@ Row = tuple[str, Callable[[Network], str]]
 _NONE = "-"
 _END_TO_END = "end to end"
 _SIMULATED = "SIMULATED: made by a model of a device; nothing here was measured"
-_STATUS = {
-    "throttled": "the board slowed itself down meanwhile; cool it and measure again",
-    "not_steady": "the warm-up never settled; something else runs there, or clocks move",
-}
-_FLAGS = {
-    "clocks_unlocked": "clocks could not be locked; `gensynth devices check` says how",
-    "power_mode_refused": "the power mode could not be set; `gensynth devices check` says how",
-    "power_mode_changed": "the power mode was changed by someone else meanwhile",
-    "clocks_not_restored": "clocks could not be put back as they were",
-    "smaller_workspace": "the engine was built with less memory than asked for",
-    "sensor_missing": "no energy: the device has no power sensor that can be read",
-    "sensor_bad": "no energy: the power sensor cannot be believed",
-    "drift": "the last rounds were over 2 % slower than the first",
-}
 
 
 def bench(record: Mapping[str, Any], width: int = 80) -> str:
@@ -76,6 +64,7 @@ def _timing(of: Callable[[Network], Network]) -> list[Row]:
         ("latency mean, ms", ms("mean_ms")),
         ("  95 % interval", lambda n: _interval(of(n)["latency"]["ci95_ms"])),
         ("  compute alone p50, ms", lambda n: _compute(of(n)["latency"])),
+        ("scatter (CoV), %", lambda n: digits(of(n)["latency"]["cov_pct"])),
         ("images per second", lambda n: digits(of(n)["latency"]["img_per_s"])),
         ("times the first's latency", lambda n: _ratio(of(n), "latency")),
         ("  95 % interval", lambda n: _ratio_interval(of(n), "latency")),
@@ -175,13 +164,51 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
     ]
     if any(network["end_to_end"] for network in record["networks"]):
         lines.append(f"{_END_TO_END}: {SCOPE}")
-    if record["status"] in _STATUS:
-        lines.append(f"{record['status'].upper().replace('_', ' ')}: {_STATUS[record['status']]}")
-    lines += [f"note: {_FLAGS.get(flag, flag)}" for flag in record["flags"] if flag not in _STATUS]
+    for network in record["networks"]:
+        lines += _rejected(network)
+    if record["status"] in STATUS:
+        lines.append(told(record["status"]))
+    lines += [_flag(record, flag) for flag in record["flags"] if flag not in STATUS]
+    if record.get("not_kept"):
+        lines.append(f"NOT KEPT: {record['not_kept']}")
     if record.get("from_store"):
         when = record["started_utc"][:16].replace("T", " ")
         lines.append(f"answered from the store: measured {when} UTC; --fresh measures again")
     return lines
+
+
+def _rejected(network: Network) -> list[str]:
+    """Say why energy windows do not count, each reason once with how often it was one."""
+    energy = network["energy"]
+    if not energy or not energy["windows_rejected"]:
+        return []
+    reasons = Counter(one["why"] for one in energy["windows_rejected"])
+    why = "; ".join(reason + (f" ({n} times)" if n > 1 else "") for reason, n in reasons.items())
+    rejected = sum(reasons.values())
+    of = rejected + energy["windows"]
+    return [f"{network['name']}: {rejected} of {of} energy windows rejected: {why}"]
+
+
+def _flag(record: Mapping[str, Any], flag: str) -> str:
+    """Return a flag with the figure that it is for, where there is one."""
+    beside, others = record["reference_in_turns"], record["others"] or {}
+    used, reasons = others.get("processors"), record["runtime"].get("tried") or []
+    if flag == "busy" and used is not None:
+        return f"note: {FLAGS[flag]}: others used {digits(used)} processors"
+    if flag == "slow":
+        return (
+            f"note: {FLAGS[flag]}: its reference network took {digits(beside['p50_ms'])} ms in "
+            f"turns with these, {digits(beside['usual_p50_ms'])} ms in {beside['jobs']} jobs before"
+        )
+    if flag == "reference_left_out" and beside["why"]:
+        return f"note: {FLAGS[flag]}: {beside['why']}"
+    if flag == "threads":
+        processors = record["device"].get("processors")
+        return f"note: {FLAGS[flag]}: {record['request']['threads']} on {processors:g}"
+    if flag == "on_the_processor" and reasons:
+        why = "; ".join(f"{one['path']}: {one['why']}" for one in reasons)
+        return f"note: {FLAGS[flag]}: {why}"
+    return told(flag)
 
 
 def _where(record: Mapping[str, Any]) -> str:

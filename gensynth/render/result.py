@@ -19,6 +19,7 @@ from gensynth.render.figures import (
     interval,
     wrapped,
 )
+from gensynth.render.flags import told
 
 if TYPE_CHECKING:
     from gensynth.runs.result import Finalist, Result
@@ -102,7 +103,9 @@ def _latency(network: "Finalist") -> str:
 
 def _latency_interval(network: "Finalist") -> str:
     found = network.latency
-    return interval(found.low_ms, found.high_ms, _places(found.p50_ms)) if found else _NONE
+    if found is None or found.low_ms is None or found.high_ms is None:
+        return _NONE
+    return interval(found.low_ms, found.high_ms, _places(found.p50_ms))
 
 
 def _places(latency_ms: float) -> int:
@@ -167,6 +170,11 @@ def _notes(result: "Result", width: int) -> Iterator[str]:
             f"latency: device {one.device}, {one.runtime}, {threads}, batch {one.batch}, "
             f"n = {one.n} each, in turns"
         )
+    for flag in dict.fromkeys(flag for latency in timed for flag in latency.flags):
+        names = [
+            f.name for f in [result.prototype, *finalists] if f.latency and flag in f.latency.flags
+        ]
+        lines.append(f"latency of {', '.join(names)}: {told(flag)}")
     phases = _phases(result)
     if phases:
         parts = ", ".join(f"{phase} {duration(s)}" for phase, s in phases.items() if s >= 1)

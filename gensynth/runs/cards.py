@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gensynth.bench.latency import certain_range
 from gensynth.environment import environment
 from gensynth.goals.certificate import Certificate, verdicts
 from gensynth.goals.score import Score, in_percent
@@ -74,7 +75,8 @@ def card_of(
     costs: dict[str, float] = {"params": counted.params, "macs": counted.macs}
     measured = exact = None
     if latency is not None:
-        measured = {"latency_ms@local": (latency["p50_low_ms"], latency["p50_high_ms"])}
+        certain = certain_range(latency)
+        measured = None if certain is None else {"latency_ms@local": certain}
         exact = {"latency_ms@local": (latency["p50_ms"],) * 2}
         latency = {key: value for key, value in latency.items() if key != "rounds_ms"}
     point = {metric: (certificate.score.value,) * 2}
@@ -149,7 +151,9 @@ def _scores(job: Job, metric: str, value: float, costs: Mapping[str, float]) -> 
 
 
 def ratios_of(
-    prototype: Mapping[str, Any], card: Mapping[str, Any], latency: Mapping[str, float] | None
+    prototype: Mapping[str, Any],
+    card: Mapping[str, Any],
+    latency: Mapping[str, float | None] | None,
 ) -> dict[str, Any]:
     """Return how a card's figures stand to the prototype's card."""
     before, after = prototype["scores"], card["scores"]

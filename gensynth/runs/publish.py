@@ -123,7 +123,7 @@ def export_all(
 
 def time_all(
     run: RunFolder, job: Job, found: list[Entrant], listener: Listener
-) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float | None]]]:
     """Time all ONNX files in turns and keep every run of them in the run folder.
 
     A part that cannot be looked into may not take the noise that networks are timed on. Then, and
@@ -162,7 +162,7 @@ def write_all(
     certificates: list[Certificate],
     parities: Mapping[str, dict[str, Any] | None],
     latencies: Mapping[str, dict[str, Any]],
-    ratios: Mapping[str, dict[str, float]],
+    ratios: Mapping[str, dict[str, float | None]],
     *,
     command: str | None,
 ) -> None:
@@ -199,6 +199,6 @@ def finish(run: RunFolder, job: Job, found: list[Entrant], seconds: Mapping[str,
     run.write_bytes(RESULT_FILE, json_bytes(document))
 
 
-def _ratio(prototype: Latency, network: Latency) -> dict[str, float]:
+def _ratio(prototype: Latency, network: Latency) -> dict[str, float | None]:
     found = ratio(prototype, network)
     return {"value": found.value, "low": found.low, "high": found.high}

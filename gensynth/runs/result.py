@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gensynth.bench.compare import ROUNDS_FOR_INTERVAL
 from gensynth.errors import RunError
 from gensynth.goals.certificate import Certificate
 from gensynth.goals.requirements import parse
@@ -20,6 +21,7 @@ from gensynth.run_files import FINALISTS, PROTOTYPE, RESULT_FILE, is_finished
 from gensynth.runs.folder import RunFolder
 
 CARD_FORMAT = 1
+_RUNS_A_ROUND_OF_OLD = 10
 
 
 @dataclass(frozen=True)
@@ -27,21 +29,24 @@ class LatencyFigures:
     """The median latency of one network, with its 95 % interval.
 
     Attributes:
-        p50_ms, low_ms, high_ms: of one run of `batch` images.
+        p50_ms: of one run of `batch` images.
+        low_ms, high_ms: None where too few rounds were timed for an interval.
         device, runtime: where and by what it was run.
         threads: of the runtime.
         batch: images a run.
         n: timed runs.
+        flags: what it must not be read without, as in the bench's records.
     """
 
     p50_ms: float
-    low_ms: float
-    high_ms: float
+    low_ms: float | None
+    high_ms: float | None
     device: str
     runtime: str
     threads: int
     batch: int
     n: int
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -198,15 +203,20 @@ def read_certificate(document: Mapping[str, Any]) -> Certificate:
 def _latency(document: Mapping[str, Any] | None) -> LatencyFigures | None:
     if document is None:
         return None
+    low_ms, high_ms = document["p50_low_ms"], document["p50_high_ms"]
+    rounds = document["n"] / _RUNS_A_ROUND_OF_OLD
+    if "bootstrap" in document.get("p50_interval", "") and rounds < ROUNDS_FOR_INTERVAL:
+        low_ms = high_ms = None  # a bootstrap of one round has no width, whatever the spread
     return LatencyFigures(
         p50_ms=document["p50_ms"],
-        low_ms=document["p50_low_ms"],
-        high_ms=document["p50_high_ms"],
+        low_ms=low_ms,
+        high_ms=high_ms,
         device=document["device"],
         runtime=document["runtime"],
         threads=document["threads"],
         batch=document["batch"],
         n=document["n"],
+        flags=tuple(document.get("flags", () if document.get("steady", True) else ["not_steady"])),
     )
 
 

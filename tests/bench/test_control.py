@@ -107,7 +107,7 @@ class Desk:
     def bench(self, **options: Any) -> dict[str, Any] | None:
         """What `answer` does with a request; the point that goes with it."""
         request = self.request(**options)
-        point = keep_watch(request, self.store, self.measure, SILENT)
+        point, _ = keep_watch(request, self.store, self.measure, SILENT)
         self.jobs += 1
         record, raw = self._record(request, f"job-{self.jobs}", 1.0, "ok")
         self.store.keep(f"key-{self.jobs}", {**record, "reference": point}, raw)
@@ -284,8 +284,22 @@ def test_a_reference_that_cannot_be_measured_says_that_it_is_not_yours(desk: Des
     assert refused.value.status == "oom"
 
 
+@pytest.mark.parametrize("status", ["timeout_build", "timeout_run"])
+def test_a_board_too_slow_for_the_reference_network_measures_without_it(
+    desk: Desk, status: str
+) -> None:
+    def endless(asked: Request, listener: Listener) -> tuple[dict[str, Any], dict[str, bytes]]:
+        raise DeviceFault(status, "running must end within 348 s here")
+
+    found = keep_watch(desk.request(), desk.store, endless, SILENT)
+    assert found == (
+        None, "before your networks, the reference network: running must end within 348 s here",
+    )  # fmt: skip
+
+
 def test_this_machine_has_no_chart(desk: Desk) -> None:
-    assert keep_watch(desk.request(device=LOCAL), desk.store, desk.measure, SILENT) is None
+    found = keep_watch(desk.request(device=LOCAL), desk.store, desk.measure, SILENT)
+    assert found == (None, None)
     assert desk.measured == []
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gensynth.bench.compare import mean_interval, paired_ratio
+from gensynth.bench.compare import mean_interval, median_interval, paired_ratio
 from gensynth.bench.figures import decode_times, drift_pct, latency
 from gensynth.errors import DeviceFault
 
@@ -59,26 +59,47 @@ def test_drift_is_the_last_quarter_over_the_first() -> None:
 
 
 def test_a_ratio_by_hand() -> None:
-    # Medians of the rounds 2, 2, 8 over 1, 4, 1: logs of 2, 1/2, 8, whose mean is log 2.
-    found = paired_ratio([[2, 2, 9], [1, 2, 3], [8, 8, 8]], [[1, 1, 1], [4, 4, 4], [1, 1, 7]])
+    # Medians of the rounds 2, 2, 8, 2, 2 over 1, 4, 1, 1, 1: logs of 2, 1/2, 8, 2, 2.
+    found = paired_ratio(
+        [[2, 2, 9], [1, 2, 3], [8, 8, 8], [2, 2, 2], [2, 2, 2]],
+        [[1, 1, 1], [4, 4, 4], [1, 1, 7], [1, 1, 1], [1, 1, 1]],
+    )
     assert found.value == pytest.approx(2)
-    # Their spread is log 4, and t of two degrees of freedom is 4.303.
-    half = 4.3027 * math.log(4) / math.sqrt(3)
+    # They differ from log 2 by 0, -log 4, log 4, 0, 0: a deviation of log 4 / sqrt(2); t of four
+    # degrees of freedom is 2.7764.
+    half = 2.7764 * math.log(4) / math.sqrt(2) / math.sqrt(5)
     assert found.low == pytest.approx(2 * math.exp(-half), rel=1e-4)
     assert found.high == pytest.approx(2 * math.exp(half), rel=1e-4)
 
 
 def test_what_slows_a_round_slows_both_and_does_not_widen_the_ratio() -> None:
-    a = [[1.0], [5.0], [2.0], [9.0]]
+    a = [[1.0], [5.0], [2.0], [9.0], [3.0]]
     found = paired_ratio([[1.5 * run for run in turn] for turn in a], a)
     assert (found.low, found.value, found.high) == pytest.approx((1.5, 1.5, 1.5))
 
 
 def test_a_ratio_over_other_rounds_is_refused() -> None:
-    with pytest.raises(ValueError, match="same rounds on both sides, at least 3, got 4 and 3"):
+    with pytest.raises(ValueError, match="the same rounds on both sides, got 4 and 3"):
         paired_ratio([[1.0]] * 4, [[1.0]] * 3)
-    with pytest.raises(ValueError, match="at least 3, got 2 and 2"):
-        paired_ratio([[1.0]] * 2, [[1.0]] * 2)
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 4])
+def test_fewer_than_five_rounds_have_no_interval(rounds: int) -> None:
+    times = np.random.default_rng(0).normal(5, 1, (rounds, 10)).tolist()
+    assert mean_interval(times) is None
+    assert median_interval(times) is None
+    found = paired_ratio(times, times)
+    assert found.value == pytest.approx(1)
+    assert found.interval is None
+
+
+def test_the_interval_of_the_median_is_students_of_the_logs_of_the_rounds_medians() -> None:
+    rounds = np.random.default_rng(0).lognormal(1, 0.2, (8, 21))
+    logs = np.log(np.median(rounds, axis=1))
+    half = stats.t.ppf(0.975, 7) * stats.sem(logs)
+    p50 = np.median(rounds)
+    expected = (p50 * math.exp(-half), p50 * math.exp(half))
+    assert median_interval(rounds.tolist()) == pytest.approx(expected)
 
 
 def test_the_ratio_of_equals_covers_one_as_often_as_it_says() -> None:
@@ -91,5 +112,6 @@ def test_the_ratio_of_equals_covers_one_as_often_as_it_says() -> None:
         own = draws.lognormal(0, 0.03, (2, 8, 1))
         one, other = shared * own * draws.lognormal(0, 0.1, (2, 8, 50))
         found = paired_ratio(one.tolist(), other.tolist())
-        covered += found.low <= 1 <= found.high
+        low, high = found.interval or (0, 0)
+        covered += low <= 1 <= high
     assert 0.935 <= covered / 2000 <= 0.965

@@ -12,8 +12,10 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from gensynth.bench.compare import median_interval, ratio_of_medians
-from gensynth.bench.latency import Latency, measure, ratio
+from gensynth.bench import figures
+from gensynth.bench.compare import median_interval, paired_ratio
+from gensynth.bench.grades import Warmup
+from gensynth.bench.latency import Latency, certain_range, measure, ratio
 from gensynth.bench.timing import Timings, time_interleaved
 from gensynth.errors import DeviceError, ExportError
 from gensynth.export.onnx import to_onnx
@@ -21,6 +23,8 @@ from gensynth.prototypes.resnet import ResNet
 from gensynth.trace import trace
 
 MS = 1_000_000
+COLD = Warmup(min_s=0, block_s=0, agree_pct=0, cap_s=0)
+"""Three blocks of one run each."""
 
 
 class FakeMachine:
@@ -46,38 +50,17 @@ class FakeMachine:
 def test_the_turns_are_those_of_the_thue_morse_sequence() -> None:
     machine = FakeMachine()
     subjects = [machine.subject(letter, lambda _: MS) for letter in "AB"]
-    time_interleaved(subjects, rounds=4, runs=1, warmup_ns=0, clock=machine.clock)
+    time_interleaved(subjects, rounds=4, runs=1, warmup=COLD, clock=machine.clock)
     # Warm-up A, B; then ABBABAAB, every turn one run that is not timed and one that is.
-    assert machine.diary == "AB" + "AABBBBAABBAAAABB"
+    assert machine.diary == "AAABBB" + "AABBBBAABBAAAABB"
 
 
 def test_only_runs_after_the_first_of_a_turn_are_timed() -> None:
     machine = FakeMachine()
-    costs = iter([5, *[9, 1, 2], *[8, 3, 4]])
+    costs = iter([7, 6, 5, *[9, 1, 2], *[8, 3, 4]])
     subject = machine.subject("A", lambda _: next(costs))
-    (timings,) = time_interleaved([subject], rounds=2, runs=2, warmup_ns=0, clock=machine.clock)
-    assert timings == Timings(((1, 2), (3, 4)), warmup_runs=1, steady=False)
-
-
-def test_the_warm_up_ends_when_three_blocks_agree() -> None:
-    machine = FakeMachine()
-    costs = [8.0, 4.0, 2.0, 1.01, 1.0, 1.0]
-    subject = machine.subject("A", lambda _: MS * (costs.pop(0) if costs else 1.0))
-    (timings,) = time_interleaved(
-        [subject], rounds=1, runs=1, warmup_ns=20 * MS, clock=machine.clock
-    )
-    # Blocks of 1 ms, so of one run: 1.01, 1.0 and 1.0 are the first three within 2 %.
-    assert (timings.warmup_runs, timings.steady) == (6, True)
-
-
-def test_a_warm_up_that_never_settles_ends_in_time_and_says_so() -> None:
-    machine = FakeMachine()
-    subject = machine.subject("A", lambda now: MS + now / 2)
-    (timings,) = time_interleaved(
-        [subject], rounds=1, runs=1, warmup_ns=8 * MS, clock=machine.clock
-    )
-    # The runs end at 1, 2.5, 4.75 and 8.125 ms, and the fourth is past the limit.
-    assert (timings.warmup_runs, timings.steady) == (4, False)
+    (timings,) = time_interleaved([subject], rounds=2, runs=2, warmup=COLD, clock=machine.clock)
+    assert timings == Timings(((1, 2), (3, 4)), warmup_runs=3, steady=False)
 
 
 def test_a_drift_does_not_favour_who_comes_first() -> None:
@@ -88,10 +71,11 @@ def test_a_drift_does_not_favour_who_comes_first() -> None:
 
     machine = FakeMachine()
     subjects = [machine.subject(letter, cost) for letter in "AB"]
-    a, b = time_interleaved(subjects, rounds=20, runs=10, warmup_ns=0, clock=machine.clock)
-    found = ratio_of_medians(b.rounds_ns, a.rounds_ns)
+    a, b = time_interleaved(subjects, rounds=20, runs=10, warmup=COLD, clock=machine.clock)
+    found = paired_ratio(b.rounds_ns, a.rounds_ns)
     assert found.value == pytest.approx(1.0, abs=0.001)
-    assert found.low <= 1.0 <= found.high
+    assert found.interval is not None
+    assert found.interval[0] <= 1.0 <= found.interval[1]
 
 
 def test_a_planted_slowdown_is_found() -> None:
@@ -99,14 +83,16 @@ def test_a_planted_slowdown_is_found() -> None:
     noise = np.random.default_rng(0)
 
     def cost(slowdown: float) -> Callable[[int], float]:
-        # A busy neighbour comes and goes every 200 ms and doubles everything.
-        return lambda now: MS * slowdown * (1 + now // (200 * MS) % 2) * noise.gamma(400, 1 / 400)
+        # A busy neighbour comes and goes every 200 ms and slows everything by a fifth.
+        return lambda now: (
+            MS * slowdown * (1 + now // (200 * MS) % 2 / 5) * noise.gamma(400, 1 / 400)
+        )
 
     subjects = [machine.subject("A", cost(1.0)), machine.subject("B", cost(1.05))]
-    a, b = time_interleaved(subjects, rounds=40, runs=10, warmup_ns=0, clock=machine.clock)
-    found = ratio_of_medians(b.rounds_ns, a.rounds_ns)
-    assert found.low > 1.0
-    assert found.low < 1.05 < found.high
+    a, b = time_interleaved(subjects, rounds=40, runs=10, warmup=COLD, clock=machine.clock)
+    found = paired_ratio(b.rounds_ns, a.rounds_ns)
+    assert found.interval is not None
+    assert 1.0 < found.interval[0] < 1.05 < found.interval[1]
 
 
 def test_the_interval_of_a_median_covers_it_as_often_as_it_says() -> None:
@@ -116,44 +102,42 @@ def test_the_interval_of_a_median_covers_it_as_often_as_it_says() -> None:
     covered = 0
     for _ in range(100):
         rounds = rng.normal(10, 1, size=(20, 1)) + rng.normal(0, 0.3, size=(20, 10))
-        low, high = median_interval(rounds.tolist())
+        low, high = median_interval(rounds.tolist()) or (0, 0)
         covered += low <= 10 <= high
     assert covered >= 90
 
 
-def test_the_ratio_of_equals_covers_one_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(2)
-    covered = 0
-    for _ in range(100):
-        shared = rng.normal(10, 1, size=(20, 1))  # what slows a round slows both
-        a, b = (shared + rng.normal(0, 0.3, size=(20, 10)) for _ in range(2))
-        found = ratio_of_medians(a.tolist(), b.tolist())
-        covered += found.low <= 1 <= found.high
-    assert covered >= 90
+def test_the_figures_are_the_benchs_own() -> None:
+    measured = latency(rounds=[[1.0, 3.0], [2.0, 4.0], [2.0, 4.0], [1.0, 3.0], [1.5, 3.5]])
+    found = figures.latency(np.array(measured.rounds_ms), 1)
+    assert measured.figures == found
+    record = measured.record()
+    assert [record["p50_low_ms"], record["p50_high_ms"]] == found["p50_ci95_ms"]
+    assert (record["p50_ms"], record["cov_pct"]) == (found["p50_ms"], found["cov_pct"])
 
 
-def test_a_ratio_draws_the_same_rounds_for_both_sides() -> None:
-    # B is always twice A, however the rounds vary: the interval has no width.
-    a = [[1.0], [5.0], [2.0], [9.0], [3.0]]
-    b = [[2 * run for run in turn] for turn in a]
-    found = ratio_of_medians(b, a)
-    assert (found.value, found.low, found.high) == (2.0, 2.0, 2.0)
-    with pytest.raises(ValueError, match="the same rounds on both sides, got 5 and 4"):
-        ratio_of_medians(b, a[:4])
+def test_too_few_rounds_have_no_interval_and_decide_nothing() -> None:
+    record = latency(rounds=[[40.6] * 10]).record()
+    assert (record["p50_ms"], record["p50_low_ms"], record["p50_high_ms"]) == (40.6, None, None)
+    assert certain_range(record) is None
 
 
-def test_percentiles_are_given_only_where_there_are_runs_to_show_them() -> None:
-    # Ten runs beyond the percentile: 100 for p90, 1,000 for p99. Of 1 to 101 the median is
-    # 51 and the 90th percentile 91.
-    few = latency(runs=range(1, 100))
-    assert (few.p50_ms, few.p90_ms, few.p99_ms) == (50.0, None, None)
-    some = latency(runs=range(1, 102))
-    assert (some.p50_ms, some.p90_ms, some.p99_ms) == (51.0, 91.0, None)
-    assert latency(runs=range(1, 1002)).p99_ms == pytest.approx(991.0)
+def test_a_latency_that_was_not_steady_decides_nothing_and_says_so() -> None:
+    steady = latency(rounds=[[1.0, 1.01]] * 5)
+    assert steady.flags == ()
+    assert certain_range(steady.record()) == pytest.approx((1.005, 1.005))
+    hasty = replace(steady, steady=False)
+    assert hasty.record()["flags"] == ["not_steady"]
+    assert certain_range(hasty.record()) is None
+
+
+def test_a_latency_whose_runs_scatter_says_so() -> None:
+    # 1 and 2 by turns: a deviation of 0.5 on a mean of 1.5 is 33 %.
+    assert latency(rounds=[[1.0, 2.0]] * 5).flags == ("scatter",)
 
 
 def test_the_record_is_json_and_keeps_every_run() -> None:
-    measured = latency(runs=[3.0, 1.0, 2.0])
+    measured = latency(rounds=[[3.0, 1.0, 2.0]])
     record = json.loads(json.dumps(measured.record(), allow_nan=False))
     assert record["rounds_ms"] == [[3.0, 1.0, 2.0]]
     assert (record["n"], record["p50_ms"], record["provenance"]) == (3, 2.0, "measured")
@@ -161,35 +145,37 @@ def test_the_record_is_json_and_keeps_every_run() -> None:
 
 
 def test_a_ratio_over_two_sessions_is_refused() -> None:
-    one = latency(runs=[1.0])
+    one = latency(rounds=[[1.0]])
     with pytest.raises(ValueError, match="different sessions"):
         ratio(one, replace(one, session="another"))
 
 
 def test_a_latency_without_runs_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one timed run"):
-        latency(runs=[])
+        latency(rounds=[[]])
 
 
 @pytest.mark.realtime
 def test_files_are_timed_and_described(tmp_path: Path) -> None:
     small, large = network_file(tmp_path, 4), network_file(tmp_path, 32)
-    measured = measure([small, large, small], repeats=25, warmup_s=0.02)
+    measured = measure([small, large, small], repeats=25)
     assert [entry.network for entry in measured] == ["w4.onnx", "w32.onnx", "w4.onnx"]
-    assert [len(entry.latencies_ms) for entry in measured] == [30, 30, 30]
+    assert [np.shape(entry.rounds_ms) for entry in measured] == [(20, 2)] * 3
     assert measured[0].sha256 == measured[2].sha256 != measured[1].sha256
     assert measured[0].runtime == f"onnxruntime {onnxruntime.__version__} CPUExecutionProvider"
     # 25 to 60 times the multiplications: no noise hides that.
     found = ratio(measured[1], measured[0])
-    assert found.low > 2
+    assert found.interval is not None
+    assert found.interval[0] > 2
 
 
 @pytest.mark.realtime
 def test_a_file_beside_itself_is_as_fast(tmp_path: Path) -> None:
     file = network_file(tmp_path, 16)
-    a, b = measure([file, file], repeats=400, warmup_s=0.1)
+    a, b = measure([file, file], repeats=400)
     found = ratio(a, b)
-    assert found.low - 0.03 <= 1 <= found.high + 0.03
+    assert found.interval is not None
+    assert found.interval[0] - 0.03 <= 1 <= found.interval[1] + 0.03
 
 
 @pytest.mark.realtime
@@ -203,8 +189,8 @@ def test_the_median_is_that_of_a_plain_loop(tmp_path: Path) -> None:
     ours: list[float] = []
     plain: list[float] = []
     for _ in range(12):
-        (measured,) = measure([file], repeats=50, warmup_s=0.05)
-        ours.extend(measured.latencies_ms)
+        (measured,) = measure([file], repeats=50)
+        ours.extend(run for turn in measured.rounds_ms for run in turn)
         for number in range(70):
             start = time.perf_counter()
             session.run(None, {"images": images})
@@ -236,23 +222,25 @@ def test_a_file_that_cannot_be_timed_is_refused_with_the_reason(tmp_path: Path) 
         measure([plain_file(tmp_path, "Log", ["n", 64])])
 
 
-def test_another_device_or_a_senseless_number_is_refused(tmp_path: Path) -> None:
+def test_few_repeats_are_a_round_each(tmp_path: Path) -> None:
+    (measured,) = measure([network_file(tmp_path, 4)], repeats=6, warmup=COLD)
+    assert np.shape(measured.rounds_ms) == (6, 1)
+
+
+def test_a_senseless_number_is_refused(tmp_path: Path) -> None:
     file = network_file(tmp_path, 4)
-    with pytest.raises(DeviceError, match="no device named 'tx2'"):
-        measure([file], device="tx2")
     with pytest.raises(ValueError, match="at least one file"):
         measure([])
     with pytest.raises(ValueError, match="at least 1"):
         measure([file], repeats=0)
 
 
-def latency(runs: Iterable[float]) -> Latency:
+def latency(rounds: Iterable[Iterable[float]]) -> Latency:
     return Latency(
         network="a.onnx",
         sha256="0" * 64,
-        device="local",
         runtime="none",
-        rounds_ms=(tuple(float(run) for run in runs),),
+        rounds_ms=tuple(map(tuple, rounds)),
         threads=1,
         batch=1,
         warmup_runs=0,

@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def measured(tmp_path: Path) -> Make:
     """Makes a record of two networks and its raw times; the keywords take the place of fields."""
     files = [convolution(tmp_path / f"{name}.onnx", seed=k) for k, name in enumerate("ab")]
     subjects = tuple(read(source) for source in find(files))
-    request = Request(Device("tx2", "nvidia@tx2"), subjects, find_grade("quick"))
+    quick = replace(find_grade("quick"), quiet=None)
+    request = Request(Device("tx2", "nvidia@tx2"), subjects, quick)
 
     def one(job_id: str = "job-1", **fields: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
         times = np.array([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]])
@@ -206,8 +208,13 @@ def test_two_processes_may_keep_at_once(store: Store, measured: Make) -> None:
 def test_a_place_that_cannot_be_written_is_refused_before_the_measuring(
     tmp_path: Path, store: Store
 ) -> None:
-    store.require_writable()
+    store.require_room(1000)
     assert not store.path.parent.exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="file is no folder"):
-        Store(tmp_path / "file" / "measurements.sqlite").require_writable()
+        Store(tmp_path / "file" / "measurements.sqlite").require_room(1000)
+
+
+def test_room_that_is_not_there_is_refused_before_the_measuring(store: Store) -> None:
+    with pytest.raises(StoreError, match="needs .* MiB for what is to be measured: .*; make room"):
+        store.require_room(1 << 60)  # more than any disk; a file system may say that it is too big

@@ -37,19 +37,31 @@ class AgentResult:
     def __init__(self, request: Request, times_ms: Sequence[np.ndarray]) -> None:
         self.request = request
         self._blobs: dict[str, bytes] = {}
+        path = request.runtimes[0] if request.prefers_gpu else "onnxruntime"
         self.result: dict[str, Any] = {
             "id": "job-1", "status": "ok", "flags": [], "message": "", "details": {},
-            "runtime": {"path": "onnxruntime", "version": "1.10.0", "details": {}, "tried": []},
+            "runtime": {"path": path, "version": "1.10.0", "details": {}, "tried": []},
             "board": FACTS,
             "board_after": {**FACTS, "temperatures_c": {"GPU-therm": 57.0}},
             "networks": [self._network(*pair) for pair in enumerate(times_ms)],
+            "reference": None, "others": None,
             "idle": None, "power": None, "clocks": None, "simulated": False,
             "seconds": {"total": 12.5},
         }  # fmt: skip
+        if request.grade.quiet is not None:
+            self.beside(2.0)
 
     def fetch(self, sha256: str) -> bytes:
         """Return a blob."""
         return self._blobs[sha256]
+
+    def beside(self, p50_ms: float) -> None:
+        """Add the reference network in turns, of three runs in each round."""
+        rounds = self.result["networks"][0]["times"]["rounds"]
+        times = np.full((rounds, 3), round(p50_ms * 1e6), "<u8")
+        blob = self.put(times.tobytes())
+        entry = {"blob": blob, "compute": None, "rounds": rounds, "runs": 3}
+        self.result["reference"] = {"times": entry, "why": None}
 
     def put(self, content: bytes) -> str:
         """Keep a blob."""

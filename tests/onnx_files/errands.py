@@ -65,6 +65,7 @@ def errand(
         "build_only": False,
         "workspace_mib": 64,
         "timing": {"warmup": warmup, "rounds": 2, "runs": 5, "min_round_s": 0.0},
+        "reference": None,
         "energy": None,
         "clocks": None,
         "limits": {"build_s": 60.0, "run_s": 60.0, "lease_s": 60.0} | dict(limits or {}),

@@ -41,8 +41,12 @@ def convolution(
             numpy_helper.from_array(np.array(0.05, np.float32), "step"),
             numpy_helper.from_array(np.array(0, np.int8), "zero"),
         ]
-        nodes[0].input[0] = "xd"
+        weights[0] = numpy_helper.from_array(
+            (30 * scale * random.normal(size=(4, 3, 3, 3))).astype(np.int8), "w"
+        )
+        nodes[0].input[:] = ["xd", "wd"]
         nodes[:0] = [
+            helper.make_node("DequantizeLinear", ["w", "step", "zero"], ["wd"], name="w/dq"),
             helper.make_node("QuantizeLinear", ["x", "step", "zero"], ["xq"], name="q"),
             helper.make_node("DequantizeLinear", ["xq", "step", "zero"], ["xd"], name="dq"),
         ]

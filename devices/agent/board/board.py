@@ -10,7 +10,7 @@ import platform
 import re
 from typing import Any, Dict, List, Optional
 
-from gensynth.devices.agent.board import heat, nvpmodel, speeds
+from gensynth.devices.agent.board import heat, nvpmodel, others, speeds
 from gensynth.devices.agent.power import nvml, raspberry
 from gensynth.devices.agent.wire import sysfs
 from gensynth.devices.agent.wire.processes import boot_id
@@ -43,6 +43,8 @@ def facts(root: str = "/") -> Dict[str, Any]:
         "throttle": throttle(root),
         "throttled_since_boot": raspberry.throttled_since_boot(root),
         "load": _load(root),
+        "processors": others.processors(root),
+        "gpu_load": speeds.gpu_load(root),
         "uptime_s": _uptime_s(root),
     }  # type: Dict[str, Any]
     if not _is_real(root):

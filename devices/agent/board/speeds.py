@@ -12,6 +12,12 @@ from gensynth.devices.agent.wire import sysfs
 
 LOCKED_WITHIN = 0.03
 _GPU = re.compile(r"gp10b|gv11b|gm20b|ga10b|gb10b|\.gpu$|/gpu")
+# In thousandths; the first two of L4T R32 and R35, the last of JetPack 6.
+_GPU_LOAD = (
+    "/sys/devices/gpu.0/load",
+    "/sys/devices/platform/gpu.0/load",
+    "/sys/devices/platform/bus@0/*.gpu/load",
+)
 _EMC = (
     "/sys/kernel/debug/bpmp/debug/clk/emc/{}",
     "/sys/class/devfreq/emc/{}",
@@ -92,6 +98,16 @@ def governor(root: str) -> Optional[str]:
         if text and text not in names:
             names.append(text)
     return "+".join(names) or None
+
+
+def gpu_load(root: str) -> Optional[float]:
+    """Return the share of the last moments in which the graphics unit worked; None if untold."""
+    for pattern in _GPU_LOAD:
+        for name in sysfs.matching(root, pattern):
+            load = sysfs.number(root, name)
+            if load is not None and 0 <= load <= 1000:
+                return load / 1000
+    return None
 
 
 def slow(root: str) -> List[str]:

@@ -2,7 +2,8 @@
 
     load     every network: an engine from the cache, or built
     outputs  every network once on its inputs; a value that is no number ends the job
-    latency  warm-up of each, then rounds in turns, no sampler
+    latency  warm-up of each, then rounds in turns, no sampler; the reference network, where one
+             is asked for, has a short turn in each round, and shows whether the board is itself
     energy   an idle window, then windows in turns
 
 `work` returns what it found as a part of the job's result; the session adds the board's
@@ -15,22 +16,26 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from gensynth.devices.agent.board import board
+from gensynth.devices.agent.board import board, others
 from gensynth.devices.agent.measuring import windows
+from gensynth.devices.agent.measuring.reference import Reference, open_reference
 from gensynth.devices.agent.runtimes.networks import Loaded, open_network
 from gensynth.devices.agent.runtimes.runtimes import Runtime, open_runtime
-from gensynth.devices.agent.wire.spec import Spec
+from gensynth.devices.agent.wire.spec import MOST_RUNS, Spec
 from gensynth.devices.agent.wire.spool import Spool
 from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.agent.wire.tensors import as_json, first_not_finite
-from gensynth.devices.agent.wire.timing import Turn, in_turns, now_ns, runs_a_turn, warm_up
+from gensynth.devices.agent.wire.timing import (
+    AGREEING_BLOCKS,
+    Turn,
+    in_turns,
+    now_ns,
+    runs_a_turn,
+    warm_up,
+)
 
 Result = Dict[str, Any]
 Send = Callable[[Dict[str, Any]], None]
-
-# Runs of a network in all rounds together: their times are 32 MiB. Where a run takes a few
-# microseconds, turns are shorter than asked rather than the board's memory full.
-MOST_RUNS = 1 << 22
 
 # Flags that are a status of their own, the worst first; any other flag means "degraded".
 _STATUS_FLAGS = ("throttled", "not_steady")
@@ -46,7 +51,8 @@ def work(spec: Spec, runtime: str, spool: Spool, send: Send) -> Result:
         send: takes messages of progress; the first comes when the runtime is open.
 
     Returns:
-        "status", "flags", "message", "runtime", "networks", "idle", "power", "seconds".
+        "status", "flags", "message", "runtime", "networks", "reference", "others", "idle",
+        "power", "seconds".
 
     Raises:
         Fault: `runtime_missing` if the runtime does not work here, and any other outcome
@@ -71,6 +77,7 @@ class _Job:
         self._runtime = runtime
         self._flags: List[str] = []
         self._seconds: Dict[str, float] = {}
+        self._run_s: List[float] = []  # of each network, its first run
 
     def done(self) -> Result:
         """Do all that the specification asks for, in its order."""
@@ -79,7 +86,9 @@ class _Job:
         for entry in spec["networks"]:
             self._progress("build", len(loaded), len(spec["networks"]))
             loaded.append(self._load(entry))
+        beside = self._reference()
         self._progress("loaded", len(loaded), len(loaded))
+        self._check_threads()
         networks: List[Result] = [
             {
                 "id": network.network.id,
@@ -93,14 +102,22 @@ class _Job:
             }
             for network in loaded
         ]
-        result: Result = {"networks": networks, "idle": None, "power": None}
+        result: Result = {
+            "networks": networks,
+            "reference": None if beside is None else beside.result,
+            "others": None,
+            "idle": None,
+            "power": None,
+        }
         if not spec["build_only"]:
             with self._phase("outputs"):
                 for network, entry in zip(loaded, networks):
+                    began = now_ns()
                     entry["outputs"] = self._outputs(network)
+                    self._run_s.append((now_ns() - began) / 1e9)
             if spec["timing"] is not None:
                 with self._phase("latency"):
-                    self._latency(loaded, networks)
+                    result["others"] = self._latency(loaded, networks, beside)
             if spec["energy"] is not None:
                 with self._phase("energy"):
                     self._energy(loaded, result)
@@ -159,27 +176,57 @@ class _Job:
                     )
             return [as_json(output, self._put(output.data)) for output in outputs]
 
-    def _latency(self, loaded: List[Loaded], networks: List[Result]) -> None:
+    def _reference(self) -> Optional[Reference]:
+        asked = self._spec["reference"]
+        if asked is None or self._spec["timing"] is None or self._spec["build_only"]:
+            return None
+        return open_reference(asked, self._runtime, self._spool, self._spec["workspace_mib"])
+
+    def _check_threads(self) -> None:
+        """Flag more threads than processors: they wait for each other, whatever the network."""
+        found = others.processors(self._root)
+        if self._runtime.processor == "cpu" and found is not None and self._spec["threads"] > found:
+            self._flag("threads")
+
+    def _latency(
+        self, loaded: List[Loaded], networks: List[Result], beside: Optional[Reference]
+    ) -> Result:
+        """Time the networks in turns; return what others used of the processors meanwhile."""
         timing = self._spec["timing"]
+        warmup = timing["warmup"]
         signals = set(board.throttle(self._root))
-        runs = []
+        runs, expected_s = [], 0.0
         for done, (network, entry) in enumerate(zip(loaded, networks)):
-            self._progress("warm-up", done, len(loaded))
-            warm = warm_up(network.block, **timing["warmup"])
+            block_s = max(warmup["block_s"], self._run_s[done])
+            self._progress(
+                "warm-up", done, len(loaded), warmup["cap_s"] + AGREEING_BLOCKS * block_s
+            )
+            warm = warm_up(network.block, **warmup)
             entry["warmup"] = {"seconds": warm.seconds, "runs": warm.runs, "steady": warm.steady}
             if not warm.steady:
                 self._flag("not_steady")
             count = runs_a_turn(timing["runs"], timing["min_round_s"], warm.typical_ns)
             runs.append(min(count, max(timing["runs"], MOST_RUNS // timing["rounds"])))
+            expected_s += timing["rounds"] * (runs[-1] + 1) * warm.typical_ns / 1e9
+        turns_of = [_turn_of(network, count) for network, count in zip(loaded, runs)]
+        if beside is not None and beside.warm_up():
+            turns_of.append(beside.turn)
+            expected_s += timing["rounds"] * beside.turn_s
+        self._progress("latency", 0, timing["rounds"], expected_s)
+        meanwhile = others.Others(self._root)
         rounds = in_turns(
-            [_turn_of(network, count) for network, count in zip(loaded, runs)],
+            turns_of,
             timing["rounds"],
             lambda done: self._progress("latency", done, timing["rounds"]),
         )
+        found = meanwhile.since()
         if signals.union(board.throttle(self._root)):
             self._flag("throttled")
+        if beside is not None and len(rounds) > len(loaded):
+            beside.result["times"] = self._times(rounds[-1], beside.runs)
         for entry, turns, count in zip(networks, rounds, runs):
             entry["times"] = self._times(turns, count)
+        return found
 
     def _times(self, turns: List[Turn], runs: int) -> Dict[str, Any]:
         """Return the times of all rounds as blobs of u64, little-endian, in nanoseconds."""
@@ -196,6 +243,12 @@ class _Job:
         """Take the energy; where there is no sensor to believe, the latency stands alone."""
         asked = self._spec["energy"]
         total = asked["windows"] * len(loaded)
+        each_s = asked["settle_s"] + asked["window_s"]
+        self._progress(
+            "energy", 0, total,
+            asked["settle_s"] + asked["idle_s"]
+            + asked["windows"] * sum(each_s + 2 * run_s for run_s in self._run_s),
+        )  # fmt: skip
         try:
             taken = windows.measure(
                 loaded,
@@ -236,8 +289,12 @@ class _Job:
         yield
         self._seconds[name] = (now_ns() - start) / 1e9
 
-    def _progress(self, phase: str, done: int, total: int) -> None:
-        self._send({"type": "progress", "phase": phase, "done": done, "total": total})
+    def _progress(
+        self, phase: str, done: int, total: int, expected_s: Optional[float] = None
+    ) -> None:
+        """Say how far it is, and how long what follows takes at this board's speed, if known."""
+        said = {"type": "progress", "phase": phase, "done": done, "total": total}
+        self._send(said if expected_s is None else dict(said, expected_s=round(expected_s, 3)))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 runtimes          which there are, each opened in a process of its own
 networks          a network as it was sent, and what a runtime makes of it
-onnx_file         what an ONNX file says of itself
+onnx_file         what an ONNX file says of itself; `onnx_precision` what it computes in
 onnxruntime_      ONNX Runtime on the processor
 tensorrt_         TensorRT in this process: `tensorrt_api` its versions behind one face,
 `tensorrt_engine` an engine, `tensorrt_log` what it writes

@@ -1,12 +1,13 @@
 """What an ONNX file says of itself, read from its bytes without the onnx package.
 
 A board has no onnx package, and we need little: the inputs, the nodes (TensorRT below 10 names
-a node it refuses by number alone), and whether the file holds half-precision weights or
-quantising nodes. Field numbers: onnx.proto; the wire format: protobuf's encoding page.
+a node it refuses by number alone), and what precision it computes in. Field numbers: onnx.proto;
+the wire format: protobuf's encoding page.
 """
 
 from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+from gensynth.devices.agent.runtimes.onnx_precision import Operation, Weight, precision_of
 from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.agent.wire.tensors import Tensor
 
@@ -27,6 +28,7 @@ DTYPES = {
     16: "bfloat16",
 }
 _HALF = 10
+_CONSTANT_VALUE = 5  # AttributeProto.t
 _EXTERNAL = 1  # TensorProto.DataLocation
 _QUANTISING = frozenset(["QuantizeLinear", "DequantizeLinear"])
 
@@ -67,13 +69,15 @@ class OnnxFile(NamedTuple):
     Attributes:
         nodes: in the file's order.
         inputs: without those that are weights.
-        precision: "int8" if it quantises, "fp16" if it holds half-precision numbers, else
-            "fp32": what a runtime that takes types from the file computes in.
+        precision: "int8", "fp16" or "fp32": what a runtime that takes types from the file
+            computes most of it in (`onnx_precision`).
+        quantises: whether it says where values are rounded to 8 bits.
     """
 
     nodes: Tuple[Node, ...]
     inputs: Tuple[Input, ...]
     precision: str
+    quantises: bool = False
 
     def check_inputs(self, given: Sequence[Tensor]) -> None:
         """Refuse inputs that are not those of the file.
@@ -108,7 +112,7 @@ class OnnxFile(NamedTuple):
         Raises:
             Fault: `build_failed`.
         """
-        if precision == "int8" and self.precision != "int8":
+        if precision == "int8" and not self.quantises:
             raise Fault(
                 "build_failed",
                 "int8 takes a file with QuantizeLinear nodes, got one without; export it with "
@@ -148,15 +152,28 @@ def _graph(graph: memoryview) -> OnnxFile:
     weight_names = {_text(weight, 8) for weight in weights}
     inputs = [_input(entry) for entry in _messages(graph, 11)]
     nodes = tuple(Node(_text(node, 3), _text(node, 4)) for node in _messages(graph, 1))
-    halves = any(_number(weight, 2) == _HALF for weight in weights) or any(
-        entry.dtype == DTYPES[_HALF] for entry in inputs
-    )
-    quantises = any(node.operator in _QUANTISING for node in nodes)
+    constants = {_text(weight, 8): _weight(weight) for weight in weights}
+    operations = []
+    for node in _messages(graph, 1):
+        made = [_plain(name) for name in _messages(node, 2)]
+        operations.append(Operation(_text(node, 4), [_plain(n) for n in _messages(node, 1)], made))
+        for attribute in _messages(node, 5) if _text(node, 4) == "Constant" else ():
+            for value in _messages(attribute, _CONSTANT_VALUE):
+                constants.update((name, _weight(value)) for name in made)
+    half_inputs = any(entry.dtype == DTYPES[_HALF] for entry in inputs)
     return OnnxFile(
         nodes,
         tuple(entry for entry in inputs if entry.name not in weight_names),
-        "int8" if quantises else "fp16" if halves else "fp32",
+        precision_of(operations, constants, half_inputs),
+        any(node.operator in _QUANTISING for node in nodes),
     )
+
+
+def _weight(tensor: memoryview) -> Weight:
+    elements = 1
+    for size in _numbers(tensor, 1):
+        elements *= size
+    return Weight(_number(tensor, 2), elements)
 
 
 def _input(entry: memoryview) -> Input:
@@ -188,9 +205,25 @@ def _number(message: memoryview, wanted: int) -> int:
     return found[-1] if found and isinstance(found[-1], int) else 0  # protobuf: the last counts
 
 
+def _numbers(message: memoryview, wanted: int) -> Iterator[int]:
+    """Yield the numbers of a repeated field, packed or one by one."""
+    for field, value in _fields(message):
+        if field == wanted and isinstance(value, int):
+            yield value
+        elif field == wanted and isinstance(value, memoryview):
+            position = 0
+            while position < len(value):
+                number, position = _varint(value, position)
+                yield number
+
+
 def _text(message: memoryview, wanted: int) -> str:
     found = list(_messages(message, wanted))
-    return bytes(found[-1]).decode("utf-8", "replace") if found else ""
+    return _plain(found[-1]) if found else ""
+
+
+def _plain(text: memoryview) -> str:
+    return bytes(text).decode("utf-8", "replace")
 
 
 def _fields(message: memoryview) -> Iterator[Field]:

@@ -120,6 +120,8 @@ def _run(spec: Spec, lease: Lease, spool: Spool, root: str, holding: BoardLock) 
         "runtime": {"path": None, "version": None, "details": {}},
         "board": board.facts(root),
         "networks": [],
+        "reference": None,
+        "others": None,
         "idle": None,
         "power": None,
         "clocks": None,
@@ -211,6 +213,8 @@ def _work(
             elif header["type"] == "progress":
                 phase = str(header.get("phase"))
                 watch.enter(phase)
+                if isinstance(header.get("expected_s"), (int, float)):
+                    watch.expect(header["expected_s"])
                 lease.tell(dict(header, id=spec["id"]))
             elif header["type"] == "result":
                 child.finish()

@@ -10,11 +10,12 @@ from typing import Any, Dict, Iterator, List
 
 from gensynth.devices.agent.session import lock
 from gensynth.devices.agent.wire.channel import Channel
-from gensynth.devices.agent.wire.spec import BEAT_S, Spec
+from gensynth.devices.agent.wire.spec import BEAT_S, MAX_SECONDS, Spec
 from gensynth.devices.agent.wire.spool import Spool
 from gensynth.devices.agent.wire.status import Fault
 
 LOAD_PHASES = ("loaded", "build")
+EXPECTED_TIMES = 3
 
 
 class Lease:
@@ -117,10 +118,14 @@ class Lease:
 
 
 class Stopwatch:
-    """Separate limits for loading and building, and for running."""
+    """Separate limits for loading and building, and for running.
+
+    The second is for a board of usual speed. What the worker expects from the runs that it has
+    seen raises it, so that a slow board has the time that it needs.
+    """
 
     def __init__(self, limits: Dict[str, float]) -> None:
-        self._limits = limits
+        self._limits = dict(limits)
         self._part = "build"
         self._since_s = time.monotonic()
         self.spent_s = {"build": 0.0, "run": 0.0}
@@ -129,6 +134,13 @@ class Stopwatch:
         """Go on in a phase that the worker reports."""
         self.left_s()
         self._part = "build" if phase in LOAD_PHASES else "run"
+
+    def expect(self, seconds: float) -> None:
+        """Give the present part three times what the worker says that it needs from now on."""
+        self.left_s()
+        wanted_s = self.spent_s[self._part] + EXPECTED_TIMES * seconds
+        limit = self._part + "_s"
+        self._limits[limit] = min(MAX_SECONDS, max(self._limits[limit], wanted_s))
 
     def left_s(self) -> float:
         """Return the seconds left of the present part.
@@ -145,7 +157,7 @@ class Stopwatch:
             what = {"build": "loading and building", "run": "running"}[self._part]
             raise Fault(
                 "timeout_" + self._part,
-                "{} must end within {:g} s; raise the limit, or take a smaller network".format(
+                "{} must end within {:g} s here; take a smaller network or batch".format(
                     what, limit_s
                 ),
             )

@@ -130,7 +130,7 @@ def warm_up(
         min_s: the shortest warm-up.
         block_s: length of a block.
         agree_pct: the largest of the three medians may be this much above the smallest.
-        cap_s: no block begins after it.
+        cap_s: no block begins after it, but for the first three.
     """
     start = clock()
     medians: List[float] = []
@@ -147,7 +147,8 @@ def warm_up(
                 and seconds >= min_s
                 and max(last) <= (1 + agree_pct / 100) * min(last)
             )
-            if steady or seconds >= cap_s:
+            # Fewer blocks than can agree would call every slow network unsteady.
+            if steady or (seconds >= cap_s and len(medians) >= AGREEING_BLOCKS):
                 return Warmup(seconds, runs, steady, sum(taken) / len(taken))
 
 

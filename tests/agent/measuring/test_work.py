@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 import time
 import types
@@ -48,7 +49,7 @@ class Bench:
         spec = {
             "id": "job", "networks": list(networks), "precision": "fp32", "runtimes": [runtime],
             "threads": 1, "build_only": False, "workspace_mib": 64, "timing": TIMING,
-            "energy": None, "clocks": None,
+            "reference": None, "energy": None, "clocks": None,
             "limits": {"build_s": 60.0, "run_s": 60.0, "lease_s": 60.0},
         }  # fmt: skip
         return work(check_spec({**spec, **changes}), runtime, self.spool, self.messages.append)
@@ -140,7 +141,7 @@ def test_progress_begins_when_the_runtime_is_open(bench: Bench) -> None:
     assert phases == [
         ("build", 0), ("build", 1), ("loaded", 2),
         ("outputs", 0), ("latency", 0), ("warm-up", 0), ("warm-up", 1),
-        ("latency", 1), ("latency", 2), ("latency", 3), ("latency", 4),
+        ("latency", 0), ("latency", 1), ("latency", 2), ("latency", 3), ("latency", 4),
     ]  # fmt: skip
 
 
@@ -201,6 +202,53 @@ def test_without_a_sensor_the_latency_stands_alone(
     with pytest.raises(Fault) as refused:
         bench.do(bench.net(convolution()), energy=ENERGY, timing=None)
     assert refused.value.status == "sensor_missing"
+
+
+def test_the_reference_network_takes_a_turn_in_every_round(bench: Bench) -> None:
+    reference = {**bench.net(convolution(scale=3), "reference"), "turn_s": 0.002}
+    result = bench.do(bench.net(convolution()), reference=reference)
+    assert [network["id"] for network in result["networks"]] == ["net"]
+    times = result["reference"]["times"]
+    assert times["rounds"] == TIMING["rounds"]
+    assert times["runs"] >= 2
+    assert len(bench.blob(times["blob"])) == 8 * times["rounds"] * times["runs"]
+    assert result["status"] == "ok"
+    assert bench.do(bench.net(convolution()))["reference"] is None
+
+
+def test_a_reference_network_that_cannot_run_harms_no_other(bench: Bench) -> None:
+    reference = {**bench.net(convolution("Nothing"), "reference"), "turn_s": 0.002}
+    result = bench.do(bench.net(convolution()), reference=reference)
+    assert (result["status"], result["reference"]["times"]) == ("ok", None)
+    assert "Nothing" in result["reference"]["why"]
+
+
+def test_a_reference_network_that_would_hold_up_the_others_is_left_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gensynth.devices.agent.measuring.reference.RUN_AT_MOST_S", 0.0)
+    reference = {**bench.net(convolution(scale=3), "reference"), "turn_s": 0.002}
+    result = bench.do(bench.net(convolution()), reference=reference)
+    assert result["reference"]["times"] is None
+    assert "one run of it takes" in result["reference"]["why"]
+    assert result["networks"][0]["times"]["rounds"] == TIMING["rounds"]
+
+
+def test_more_threads_than_processors_are_flagged(bench: Bench, tmp_path: Path) -> None:
+    here = len(os.sched_getaffinity(0))
+    assert bench.do(bench.net(convolution()), threads=here)["flags"] == []
+    result = bench.do(bench.net(convolution()), threads=here + 1)
+    assert (result["status"], result["flags"]) == ("degraded", ["threads"])
+
+
+def test_what_it_expects_to_need_goes_by_the_runs_that_were_seen(bench: Bench) -> None:
+    slow = dict(TIMING, min_round_s=0.05)
+    bench.do(bench.net(convolution()), timing=slow)
+    said = [
+        m["expected_s"] for m in bench.messages if m["phase"] == "latency" and "expected_s" in m
+    ]
+    # Four rounds of at least 0.05 s, and a run more in each.
+    assert 0.2 <= said[-1] < 2.0
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -1,5 +1,6 @@
 """The reader of ONNX files that needs no onnx package, beside that package."""
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from gensynth.devices.agent.runtimes.onnx_file import DTYPES, Input, OnnxFile, read
+from gensynth.devices.agent.runtimes.onnx_precision import Operation, Weight, precision_of
 from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.agent.wire.tensors import Tensor
 from tests.onnx_files.small import convolution, picking
@@ -36,14 +38,21 @@ def as_onnx_reads(model: onnx.ModelProto) -> OnnxFile:
             dtype = DTYPES.get(kind.elem_type, f"ONNX type {kind.elem_type}")
         inputs.append(Input(entry.name, dtype, sizes))
     nodes = [(node.name, node.op_type) for node in graph.node]
-    half = any(weight.data_type == TensorProto.FLOAT16 for weight in graph.initializer) or any(
-        entry.dtype == "float16" for entry in inputs
-    )
+    operations = [Operation(node.op_type, node.input, node.output) for node in graph.node]
+    constants = {w.name: Weight(w.data_type, math.prod(w.dims)) for w in graph.initializer}
+    for node in graph.node:
+        for value in (
+            a.t for a in node.attribute if node.op_type == "Constant" and a.HasField("t")
+        ):
+            found = Weight(value.data_type, math.prod(value.dims))
+            constants.update(dict.fromkeys(node.output, found))
+    half = any(entry.dtype == "float16" for entry in inputs)
     quantises = any(operator in ("QuantizeLinear", "DequantizeLinear") for _, operator in nodes)
     return OnnxFile(
         tuple(nodes),  # type: ignore[arg-type]  # a named tuple equals a tuple
         tuple(entry for entry in inputs if entry.name not in weights),
-        "int8" if quantises else "fp16" if half else "fp32",
+        precision_of(operations, constants, half),
+        quantises,
     )
 
 
@@ -166,6 +175,59 @@ def test_a_file_with_its_weights_elsewhere_is_refused(tmp_path: Path) -> None:
 )
 def test_the_precision_of_a_file_is_that_of_its_numbers(content: bytes, precision: str) -> None:
     assert read_bytes(content).precision == precision
+
+
+HALF, FLOAT, BYTE = 10, 1, 3  # of TensorProto
+
+
+def quantised(x: str, w: str) -> list[Operation]:
+    """Two values that come back from 8 bits, as a static quantiser writes them."""
+    return [
+        Operation("QuantizeLinear", [x, "s"], [x + "q"]),
+        Operation("DequantizeLinear", [x + "q", "s"], [x + "d"]),
+        Operation("DequantizeLinear", [w, "s"], [w + "d"]),
+    ]
+
+
+WEIGHTS = {"w": Weight(BYTE, 900), "v": Weight(FLOAT, 100), "s": Weight(FLOAT, 1)}
+ONE_OF_TWO = [
+    *quantised("x", "w"),
+    Operation("Conv", ["xd", "wd"], ["c"]),
+    Operation("Gemm", ["c", "v"], ["y"]),
+]
+
+
+def test_a_file_is_named_by_what_most_of_its_weights_are_multiplied_in() -> None:
+    # 900 elements in 8 bits and 100 in floating point, and the reverse.
+    assert precision_of(ONE_OF_TWO, WEIGHTS, False) == "int8"
+    few = {**WEIGHTS, "w": Weight(BYTE, 100), "v": Weight(FLOAT, 900)}
+    assert precision_of(ONE_OF_TWO, few, False) == "fp32"
+    halves = {**WEIGHTS, "w": Weight(BYTE, 100), "v": Weight(HALF, 900)}
+    assert precision_of(ONE_OF_TWO, halves, False) == "fp16"
+
+
+def test_weights_alone_in_eight_bits_are_multiplied_in_floating_point() -> None:
+    only = [Operation("DequantizeLinear", ["w", "s"], ["wd"]), Operation("Conv", ["x", "wd"], "y")]
+    assert precision_of(only, WEIGHTS, False) == "fp32"
+    values_only = [*quantised("x", "w")[:2], Operation("Conv", ["xd", "v"], ["y"])]
+    assert precision_of(values_only, WEIGHTS, False) == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("operator", "inputs"),
+    [
+        ("QLinearConv", ["x", "s", "z", "w", "s", "z"]),
+        ("ConvInteger", ["x", "w"]),
+        ("MatMulInteger", ["x", "w"]),
+    ],
+)
+def test_products_of_integers_are_int8(operator: str, inputs: list[str]) -> None:
+    assert precision_of([Operation(operator, inputs, ["y"])], WEIGHTS, False) == "int8"
+
+
+def test_a_weight_is_known_behind_what_does_not_compute() -> None:
+    turned = [Operation("Transpose", ["h"], ["t"]), Operation("MatMul", ["x", "t"], ["y"])]
+    assert precision_of(turned, {"h": Weight(HALF, 12)}, False) == "fp16"
 
 
 def given_(name: str = "x", dtype: str = "float32", shape: tuple[int, ...] = (1, 3, 8, 8)) -> Any:
