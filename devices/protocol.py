@@ -14,7 +14,7 @@ is not there yet, and becomes it. Then messages go both ways, framed as in
                                             progress {id, phase, done, total}, ...,
                                             result {result}
     get   {blob, offset}                    blob {blob, size, offset} + payload
-    facts {}                                facts {facts}
+    facts {}                                facts {facts}, with "runtimes", the versions there
     check {}                                check {report}
     beat  {}, cancel {id}, bye {}           beat {}
                                             fault {status, message, details}

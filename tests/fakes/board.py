@@ -12,6 +12,7 @@ read or written.
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import pwd
@@ -276,6 +277,8 @@ def agent_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home
     """The folder of this machine's own agent."""
     path = tmp_path / "agent-home"
     monkeypatch.setenv("GENSYNTH_AGENT_HOME", str(path))
+    # Tests that run at the same time are not to wait for each other.
+    monkeypatch.setenv("GENSYNTH_AGENT_BOARD", hashlib.sha256(os.fsencode(path)).hexdigest())
     home = Home(path)
     yield home
     home.end_processes()

@@ -117,13 +117,18 @@ def restore_pending(home: str, root: str = "/") -> Optional[str]:
     Returns:
         None if nothing is left to put back, or a living agent is at work; else why it failed.
     """
-    if not os.path.exists(os.path.join(home, JOURNAL)):
+    if not is_pending(home):
         return None
     try:
         with _locked(home, wait_s=0.0) as lock:
             return _restore(home, root, lock)
     except Fault:
         return None
+
+
+def is_pending(home: str) -> bool:
+    """Return whether an agent that was killed left something to put back."""
+    return os.path.exists(os.path.join(home, JOURNAL))
 
 
 def state(root: str) -> Dict[str, Any]:

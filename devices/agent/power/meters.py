@@ -58,9 +58,8 @@ def open_meter(
             meter.close()
             raise
         return meter
-    forbidden = [r for r in reasons if "forbidden" in r.details]
-    # what this user may not read is the one thing that the user can mend
-    told = forbidden or reasons
+    # what is there and kept from this user is the one thing that the user can mend
+    told = [r for r in reasons if "forbidden" in r.details or "hidden" in r.details] or reasons
     raise NoMeter("; ".join(r.message for r in told), {"why": [r.message for r in reasons]})
 
 

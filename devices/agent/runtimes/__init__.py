@@ -1,6 +1,7 @@
 """What runs a network.
 
 runtimes          which there are, each opened in a process of its own
+installed         which versions are there, without importing them
 networks          a network as it was sent, and what a runtime makes of it
 onnx_file         what an ONNX file says of itself; `onnx_precision` what it computes in
 onnxruntime_      ONNX Runtime on the processor

@@ -6,4 +6,5 @@ job      from the request to the stored result
 child    a process for one piece of work, and its guard
 lease    how long a job may go on
 lock     one job a board, and who holds it
+claim    the same among the users of a board
 """

@@ -49,12 +49,16 @@ def answer(spec: Spec, host: Channel, spool: Spool, root: str) -> Result:
                 holding.release()
             return stored
         if owner is None:
-            break
+            owner = holding.claim()
+            if owner is None:
+                break
+            holding.release()
         if owner.get("id") != spec["id"] and (owner or _passed(since_s, UNKNOWN_OWNER_S)):
+            which = "job {}".format(owner["id"]) if "id" in owner else "a job"
             raise Fault(
                 "device_busy",
-                "the board must be free; it runs job {} for {}".format(
-                    owner.get("id", "of an unknown session"), owner.get("host", "another host")
+                "the board must be free; it runs {} for {}".format(
+                    which, owner.get("host", "an unknown session")
                 ),
                 {"owner": owner},
             )
@@ -199,7 +203,7 @@ def _work(
     hide it.
     """
     question = {"type": "job", "spec": spec, "runtime": path}
-    child = Child("work", question, inherited=(holding.descriptor,))
+    child = Child("work", question, inherited=holding.descriptors)
     phase = ""
     try:
         while True:

@@ -1,7 +1,8 @@
 """One job a board: who holds it, who waits for the same job, and who left without a word.
 
 The lock is the kernel's (flock), held by the session *and* its worker, so that it is free
-exactly when both are gone; what stands in the file only says who. Hosts that ask for a job
+exactly when both are gone; what stands in the file only says who. It is a user's own; what
+keeps two users apart is `claim`, held likewise. Hosts that ask for a job
 that another session runs prolong that session's lease, or cancel it, through requests/ID.
 """
 
@@ -10,9 +11,11 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
+from gensynth.devices.agent.session import claim
 from gensynth.devices.agent.wire import processes
 from gensynth.devices.agent.wire.spool import Spool, disk_errors
 
@@ -21,12 +24,14 @@ class BoardLock:
     """The right to use the board, for one job.
 
     Attributes:
-        descriptor: for the worker to inherit.
+        descriptor: of the file.
     """
 
     def __init__(self, spool: Spool, root: str, job_id: Optional[str]) -> None:
         pid = os.getpid()
         self._spool = spool
+        self._root = root
+        self._claim: Optional[socket.socket] = None
         self._owner: Dict[str, Any] = {
             "id": job_id,
             "pid": pid,
@@ -52,6 +57,17 @@ class BoardLock:
         # Nobody runs a job now, so no request is meant for the one that follows.
         _drop_requests(self._spool)
         return None
+
+    def claim(self) -> Optional[Dict[str, Any]]:
+        """Keep other users off the board as well, or return who of them uses it."""
+        self._claim = claim.claim(self._root)
+        return claim.holder(self._root) if self._claim is None else None
+
+    @property
+    def descriptors(self) -> Tuple[int, ...]:
+        """All that holds the board, for the worker to inherit."""
+        own = (self.descriptor,)
+        return own if self._claim is None else own + (self._claim.fileno(),)
 
     def interrupted(self) -> Optional[str]:
         """Return the job that the last holder did not end, having noted it in the journal."""
@@ -84,6 +100,9 @@ class BoardLock:
         """Give the board back."""
         os.close(self.descriptor)
         self.descriptor = -1
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
 
     def _write(self) -> None:
         text = json.dumps(self._owner).encode("utf-8")

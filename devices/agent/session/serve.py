@@ -12,6 +12,7 @@ import sys
 from typing import Any, Callable, Dict, Optional
 
 from gensynth.devices.agent.board import board, clocks
+from gensynth.devices.agent.runtimes.installed import installed
 from gensynth.devices.agent.session import job
 from gensynth.devices.agent.session.child import ask
 from gensynth.devices.agent.session.lock import BoardLock
@@ -143,7 +144,8 @@ class Session:
         self._host.send({"type": "result", "result": result})
 
     def _facts(self, header: Header, payload: bytes) -> None:
-        self._host.send({"type": "facts", "facts": board.facts(self._root)})
+        facts = dict(board.facts(self._root), runtimes=installed(self._root))
+        self._host.send({"type": "facts", "facts": facts})
 
     def _check(self, header: Header, payload: bytes) -> None:
         """Survey in a child: a broken runtime may kill the process that imports it."""
@@ -165,14 +167,15 @@ class Session:
 def settle(spool: Spool, root: str) -> Optional[str]:
     """Tidy up what a session that was cut left; return the job it ran, if any.
 
-    The clocks are only touched while no job runs.
+    The clocks are only touched while no job runs, of no user.
     """
     spool.sweep()
     holding = BoardLock(spool, root, None)
     if holding.acquire() is not None:
         return None
     try:
-        clocks.restore_pending(spool.home, root)
+        if clocks.is_pending(spool.home) and holding.claim() is None:
+            clocks.restore_pending(spool.home, root)
         return holding.interrupted()
     finally:
         holding.release()

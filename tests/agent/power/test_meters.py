@@ -154,6 +154,42 @@ def test_rapl_that_this_user_may_not_read_says_how_to_mend_it() -> None:
     assert "RAPL is there" in caught.value.message
 
 
+def masked(root: Path) -> str:
+    """/sys as a container shows it: links whose target has nothing mounted over it."""
+    folder = root / "sys/class/powercap"
+    folder.mkdir(parents=True)
+    for zone in ("intel-rapl", "intel-rapl:0", "intel-rapl:0:0"):
+        target = Path("../../devices/virtual/powercap/intel-rapl") / zone
+        (folder / zone).symlink_to(target)
+    return str(root)
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+def test_rapl_that_a_container_masks_is_called_masked(tmp_path: Path, mounted: bool) -> None:
+    root = masked(tmp_path)
+    if mounted:  # the folder is there, and empty
+        (tmp_path / "sys/devices/virtual/powercap").mkdir(parents=True)
+    with pytest.raises(meters.NoMeter, match="RAPL is there, but its files are masked") as caught:
+        rapl.open_rapl(root)
+    assert "--security-opt systempaths=unconfined" in caught.value.message
+    with pytest.raises(meters.NoMeter) as told:  # and that alone is told
+        meters.open_meter(root, "cpu", examine_s=0.5)
+    assert told.value.message == caught.value.message
+
+
+def test_rapl_that_always_says_zero_is_called_that(tmp_path: Path) -> None:
+    root = boards.lay(tmp_path, boards.LAPTOP, {PACKAGE: "0\n"})
+    with pytest.raises(meters.NoMeter, match="RAPL is there, but always says 0"):
+        rapl.open_rapl(root)  # memory counts, which is not the package's energy
+    boards.lay(tmp_path, {PACKAGE: "7\n", DRAM: "0\n"})
+    assert rapl.open_rapl(root).rail == "package-0+dram"
+
+
+def test_a_machine_without_rapl_says_that(tmp_path: Path) -> None:
+    with pytest.raises(meters.NoMeter, match="no RAPL below /sys/class/powercap"):
+        rapl.open_rapl(str(tmp_path))
+
+
 def test_rapl_without_its_range_is_no_meter(tmp_path: Path) -> None:
     root = boards.lay(tmp_path, boards.LAPTOP)
     (tmp_path / PACKAGE.replace("energy_uj", "max_energy_range_uj").lstrip("/")).unlink()
