@@ -37,6 +37,8 @@ from gensynth.devices.agent.wire.timing import (
 Result = Dict[str, Any]
 Send = Callable[[Dict[str, Any]], None]
 
+_BYTES_A_TIME, _BYTES_A_SAMPLE = 8, 16
+
 # Flags that are a status of their own, the worst first; any other flag means "degraded".
 _STATUS_FLAGS = ("throttled", "not_steady")
 
@@ -213,6 +215,7 @@ class _Job:
             turns_of.append(beside.turn)
             expected_s += timing["rounds"] * beside.turn_s
         self._progress("latency", 0, timing["rounds"], expected_s)
+        self._spool.require(2 * _BYTES_A_TIME * timing["rounds"] * sum(runs))
         meanwhile = others.Others(self._root)
         rounds = in_turns(
             turns_of,
@@ -244,11 +247,10 @@ class _Job:
         asked = self._spec["energy"]
         total = asked["windows"] * len(loaded)
         each_s = asked["settle_s"] + asked["window_s"]
-        self._progress(
-            "energy", 0, total,
-            asked["settle_s"] + asked["idle_s"]
-            + asked["windows"] * sum(each_s + 2 * run_s for run_s in self._run_s),
-        )  # fmt: skip
+        seconds = asked["settle_s"] + asked["idle_s"]
+        seconds += asked["windows"] * sum(each_s + 2 * run_s for run_s in self._run_s)
+        self._progress("energy", 0, total, seconds)
+        self._spool.require(_BYTES_A_SAMPLE * int(seconds * asked["rate_hz"] + 1))
         try:
             taken = windows.measure(
                 loaded,

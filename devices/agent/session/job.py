@@ -100,12 +100,15 @@ def _hold(spec: Spec, lease: Lease, spool: Spool, root: str, holding: BoardLock)
     holding.begin()
     lease.tell({"type": "accepted", "id": spec["id"]})
     result = _run(spec, lease, spool, root, holding)
+    unkept = False
     if result["status"] in FINAL and result["details"].get("cause") not in PASSING:
         try:
             spool.store_result(result)
-        except Fault as fault:  # no room for the figures is no room for the job
-            result = dict(result, networks=[], **fault.as_json())
-    spool.drop_unfinished()
+        except Fault as fault:  # the host has it now or never; what it names is still there
+            unkept = True
+            spool.journal("unkept", id=spec["id"], why=fault.message)
+    if not unkept:
+        spool.drop_unfinished()
     spool.sweep()  # a worker that was killed cleared nothing away
     spool.evict()
     holding.end(result["status"])

@@ -26,7 +26,9 @@ from gensynth.devices.agent.wire.spec import check_id, check_sha256
 from gensynth.devices.agent.wire.status import Fault
 
 MIB = 1 << 20
-MARGIN_MIB = 64  # never fill a board's disk: others live there too
+# Never fill a board's disk: others live there too. What has been measured may use the margin, for
+# which room was asked before.
+MARGIN_MIB = 64
 KEPT_RESULTS = 50
 KEPT_RESULTS_MIB = 1024
 KEPT_BLOBS_MIB = 1024
@@ -85,7 +87,7 @@ class Spool:
             Fault: `build_failed` if the disk is full.
         """
         sha256 = hashlib.sha256(content).hexdigest()
-        self.write(os.path.join(self._result_folder(job_id), sha256), content)
+        self.write(os.path.join(self._result_folder(job_id), sha256), content, margin_mib=0)
         return sha256
 
     def result(self, job_id: str) -> Optional[Dict[str, Any]]:
@@ -100,7 +102,8 @@ class Spool:
     def store_result(self, result: Dict[str, Any]) -> None:
         """Keep a job's result; from now on the same id is answered with it."""
         text = json.dumps(result, allow_nan=False).encode("utf-8")
-        self.write(os.path.join(self._result_folder(result["id"]), "result.json"), text)
+        path = os.path.join(self._result_folder(result["id"]), "result.json")
+        self.write(path, text, margin_mib=0)
 
     def drop_unfinished(self) -> None:
         """Remove what jobs without a result left; only for who holds the board."""
@@ -109,13 +112,13 @@ class Spool:
             if not os.path.exists(os.path.join(folder, "result.json")):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def write(self, path: str, content: bytes) -> None:
-        """Write a file that is either there whole or not at all.
+    def write(self, path: str, content: bytes, margin_mib: Optional[int] = None) -> None:
+        """Write a file that is either there whole or not at all, and leave a margin free.
 
         Raises:
             Fault: `build_failed` if the disk is full.
         """
-        self.require(len(content))
+        self.require(len(content), margin_mib)
         partial = partial_name(path)
         with disk_errors("write {}".format(path)):
             try:
@@ -133,13 +136,13 @@ class Spool:
         disk = os.statvfs(self.home)
         return disk.f_bavail * disk.f_frsize / MIB
 
-    def require(self, size: int) -> None:
+    def require(self, size: int, margin_mib: Optional[int] = None) -> None:
         """Make room for so many bytes beside a margin.
 
         Raises:
             Fault: `build_failed` with the cause "disk" if there is not enough.
         """
-        wanted_mib = size / MIB + MARGIN_MIB
+        wanted_mib = size / MIB + (MARGIN_MIB if margin_mib is None else margin_mib)
         if self.free_mib() < wanted_mib:
             self.evict(wanted_mib)
         free_mib = self.free_mib()

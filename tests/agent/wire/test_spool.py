@@ -229,6 +229,16 @@ def test_room_is_asked_for_before_it_is_used(disk: Disk) -> None:
     assert home.leftovers() == []
 
 
+def test_what_was_measured_may_use_the_margin(disk: Disk) -> None:
+    home = disk(spools.MARGIN_MIB)
+    spool = Spool(str(home.path))
+    sha256 = spool.put_result_blob("job", b"x" * MIB)
+    spool.store_result({"id": "job", "status": "ok"})
+    with spool.open_blob(sha256) as file:
+        assert len(file.read()) == MIB
+    assert spool.result("job") == {"id": "job", "status": "ok"}
+
+
 def test_a_disk_that_fills_while_a_blob_comes(disk: Disk) -> None:
     home = disk(100)
     blob = os.urandom(3 * MIB)
