@@ -34,6 +34,12 @@ def test_the_figures_of_four_runs_by_hand() -> None:
     assert found["ci95_ms"] is None  # two rounds say nothing of their spread
 
 
+def test_scatter_is_the_deviation_over_the_mean_and_not_the_median() -> None:
+    # Of 1, 1, 1, 5: mean 2, median 1, standard deviation sqrt(3).
+    found = latency(np.array([[1.0, 1.0], [1.0, 5.0]]), batch=1)
+    assert found["cov_pct"] == pytest.approx(100 * math.sqrt(3) / 2)
+
+
 def test_percentiles_are_given_only_where_ten_runs_are_beyond_them() -> None:
     runs = np.arange(1.0, 1001.0)
     some = latency(runs[:100].reshape(4, -1), 1)

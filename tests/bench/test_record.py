@@ -88,6 +88,48 @@ def test_energy_is_gross_over_images_with_its_interval_and_rail(tmp_path: Path) 
     assert ratio["pairs"] == 4
 
 
+def test_joules_are_of_an_image_and_not_of_a_batch(tmp_path: Path) -> None:
+    # 6 W for 10 s and 125 runs of four images: 0.12 J an image.
+    files = find([convolution(tmp_path / "net.onnx")])
+    grade = replace(find_grade("standard"), quiet=None)
+    request = Request(BOARD, (read(files[0], batch=4),), grade, energy=True)
+    result = AgentResult(request, [TIMES_MS])
+    result.add_energy([6.0], runs=125)
+    record, _ = make(request, result.result, result.fetch, ABOUT)
+    (network,) = record["networks"]
+    assert network["energy"]["j_per_img"] == pytest.approx(0.12, rel=1e-3)
+    assert network["latency"]["img_per_s"] == pytest.approx(1000 * 4 / 2.5)
+
+
+@pytest.mark.parametrize(("spoilt", "used"), [(2, 2), (6, 4)])
+def test_energy_of_few_windows_is_flagged_with_the_reasons(
+    tmp_path: Path, spoilt: int, used: int
+) -> None:
+    # Of four windows two are left, which is fewer than three; of ten four, less than half.
+    def spoil(result: AgentResult) -> None:
+        result.add_energy([6.0, 9.0], runs=500, windows=spoilt + used)
+        for window in result.result["networks"][0]["windows"][:spoilt]:
+            window["onset_ns"] = window["start_ns"]
+
+    record = answered(two_networks(tmp_path, energy=True), spoil)
+    assert (record["status"], record["flags"]) == ("degraded", ["few_windows"])
+    assert record["networks"][0]["energy"]["windows"] == used
+    assert record["networks"][1]["energy"]["windows"] == spoilt + used
+    text = " ".join(bench(record).split())
+    assert f"small: {spoilt} of {spoilt + used} energy windows rejected: opens 0.00 s after" in text
+    assert "large: " not in text
+    assert "note: joules are of too few windows" in text
+
+
+def test_energy_of_half_the_windows_is_as_asked(tmp_path: Path) -> None:
+    def spoil(result: AgentResult) -> None:
+        result.add_energy([6.0, 9.0], runs=500, windows=6)
+        for window in result.result["networks"][0]["windows"][:3]:
+            window["onset_ns"] = window["start_ns"]
+
+    assert answered(two_networks(tmp_path, energy=True), spoil)["flags"] == []
+
+
 def test_without_a_sensor_the_reason_stands_where_the_joules_would(tmp_path: Path) -> None:
     def no_sensor(result: AgentResult) -> None:
         result.result.update(

@@ -173,6 +173,19 @@ def test_clocks_that_cannot_be_put_back_are_flagged_and_left_to_the_next(
     assert_as_before(root, home)
 
 
+@pytest.mark.parametrize(
+    ("tool", "asked"), [("jetson_clocks", LOCK), ("nvpmodel", {"power_mode": 0, "lock": False})]
+)
+def test_a_tool_that_says_it_has_put_them_back_is_not_believed_unread(
+    root: str, home: str, tool: str, asked: Any
+) -> None:
+    with hold(asked, home, root) as held:
+        Path(root, f"{tool}.does").write_text("nothing")  # and ends with 0
+    assert held.restored is False
+    assert held.flags == ["clocks_not_restored"]
+    assert Path(home, clocks.JOURNAL).exists()  # for the next session
+
+
 HOLD = """
 import sys, time
 from gensynth.devices.agent.board import clocks

@@ -108,6 +108,21 @@ def test_the_systematic_error_of_a_tx2(tmp_path: Path) -> None:
     assert meter.syst_pct == pytest.approx(3.83 + 1.5, abs=0.01)
 
 
+def test_the_systematic_error_of_a_sum_is_that_of_every_rail(tmp_path: Path) -> None:
+    meter = open_rails(boards.lay(tmp_path, boards.AGX_XAVIER))
+    # 16 mA of each: three rails at 19.064 V and three at 19.080 V.
+    assert meter.offset_w == pytest.approx(0.016 * (3 * 19.064 + 3 * 19.080))
+
+
+def test_a_shunt_is_told_in_millionths_of_an_ohm(tmp_path: Path) -> None:
+    # 5,000 µOhm: 80 µV are 16 mA, at 5.088 V 0.0814 W; twice the shunt is half of that.
+    meter = open_rails(boards.lay(tmp_path / "five", boards.ORIN_NANO))
+    assert meter.offset_w == pytest.approx(0.0814, abs=1e-4)
+    ten = {"/sys/class/hwmon/hwmon1/shunt1_resistor": "10000\n"}
+    meter = open_rails(boards.lay(tmp_path / "ten", boards.ORIN_NANO, ten))
+    assert meter.offset_w == pytest.approx(0.0407, abs=1e-4)
+
+
 @pytest.mark.parametrize(("unit", "factor"), [("mW", 1), ("µW", 1000)])
 def test_the_unit_of_a_power_file_is_found_out(tmp_path: Path, unit: str, factor: int) -> None:
     power = {IIO + "/in_power0_input": f"{4135 * factor}\n"}

@@ -1,10 +1,14 @@
-"""How long a job may go on: by its limits, and by what a slow board is seen to need."""
+"""How long a job may go on: while its host is heard, by its limits, by what a slow board needs."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gensynth.devices.agent.session import lease
-from gensynth.devices.agent.session.lease import Stopwatch
+from gensynth.devices.agent.session import lease, lock
+from gensynth.devices.agent.session.lease import Lease, Stopwatch
 from gensynth.devices.agent.wire.spec import MAX_SECONDS
+from gensynth.devices.agent.wire.spool import Spool
 from gensynth.devices.agent.wire.status import Fault
 
 
@@ -22,6 +26,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(lease, "time", clock)
+    monkeypatch.setattr(lock, "time", clock)
     return clock
 
 
@@ -56,3 +61,63 @@ def test_a_fast_board_keeps_its_limit_and_none_has_more_than_a_day(clock: Clock)
     assert watch.left_s() == pytest.approx(348)
     watch.expect(1e9)
     assert watch.left_s() == pytest.approx(MAX_SECONDS)
+
+
+class Silent:
+    """A host that says nothing, and hears all."""
+
+    source = 0
+
+    def receive(self, timeout_s: float) -> None:
+        return None
+
+    def offer(self, header: dict[str, Any]) -> None:
+        return None
+
+
+def leased(folder: Path, job: str = "job") -> tuple[Spool, Lease]:
+    spool = Spool(str(folder))
+    host: Any = Silent()
+    return spool, Lease(host, spool, {"id": job, "limits": LIMITS})
+
+
+def test_a_host_that_is_silent_for_its_lease_has_its_job_ended(
+    tmp_path: Path, clock: Clock
+) -> None:
+    _, held = leased(tmp_path)
+    clock.now_s += 60
+    held.check()
+    clock.now_s += 1
+    with pytest.raises(Fault, match="the host was silent for 61 s") as ended:
+        held.check()
+    assert (ended.value.status, ended.value.details) == ("cancelled", {"cause": "lease"})
+
+
+def test_a_host_that_is_heard_by_another_session_of_its_job_prolongs_it(
+    tmp_path: Path, clock: Clock
+) -> None:
+    spool, held = leased(tmp_path)
+    clock.now_s += 50
+    lock.prolong(spool, "job")
+    clock.now_s += 50
+    held.check()
+    clock.now_s += 11
+    with pytest.raises(Fault, match="silent for 61 s"):
+        held.check()
+
+
+def test_a_host_of_another_job_prolongs_nothing(tmp_path: Path, clock: Clock) -> None:
+    spool, held = leased(tmp_path)
+    clock.now_s += 50
+    lock.prolong(spool, "another")
+    clock.now_s += 11
+    with pytest.raises(Fault, match="silent for 61 s"):
+        held.check()
+
+
+def test_a_cancel_that_another_session_hears_ends_the_job(tmp_path: Path, clock: Clock) -> None:
+    spool, held = leased(tmp_path)
+    lock.prolong(spool, "job", cancel=True)
+    with pytest.raises(Fault) as ended:
+        held.check()
+    assert ended.value.details == {"cause": "host"}

@@ -164,6 +164,12 @@ def test_every_field_of_a_job_is_checked(session: Session, field: str) -> None:
     assert field in said or field == "runtimes"
 
 
+def test_the_networks_of_a_job_have_different_ids(session: Session) -> None:
+    errand = errands.good("job")
+    twice = errand.spec["networks"] * 2
+    assert "must have different ids" in session.job(errand, networks=twice)
+
+
 def test_a_job_whose_blobs_were_not_sent(session: Session) -> None:
     errand = errands.good("job")
     header, _ = session.ask({"type": "job", "spec": errand.spec})

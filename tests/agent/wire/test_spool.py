@@ -107,10 +107,10 @@ def test_a_write_that_fails_leaves_nothing(spool: Spool, monkeypatch: pytest.Mon
 def test_a_write_must_leave_a_margin(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spools, "MARGIN_MIB", 1 << 40)
     with pytest.raises(Fault) as fault:
-        spool.put_result_blob("job", b"x")
+        spool.write(spool.engines + "/plan", b"x")
     assert fault.value.status == "build_failed"
     assert fault.value.details["cause"] == "disk"
-    assert names(spool.home + "/results/job") == []
+    assert names(spool.engines) == []
 
 
 def test_half_written_files_are_swept_up_once_their_writer_is_gone(spool: Spool) -> None:
