@@ -32,10 +32,10 @@ def desk() -> Desk:
 def measure(tmp_path: Path, desk: Desk) -> Measure:
     """Asks the machine for one network, and again for the same."""
     store = Store(tmp_path / "measurements.sqlite")
-    subjects = (read(find([convolution(tmp_path / "net.onnx")])[0]),)
 
-    def ask(grade: str = "quick", **options: Any) -> dict[str, Any]:
-        request = Request(LOCAL, subjects, find_grade(grade))
+    def ask(grade: str = "quick", *, width: int = 8, **options: Any) -> dict[str, Any]:
+        file = convolution(tmp_path / f"net-{width}.onnx", width=width)
+        request = Request(LOCAL, (read(find([file])[0]),), find_grade(grade))
         return answer(request, store=store, device=desk, **options)
 
     return ask
@@ -123,10 +123,11 @@ def test_a_first_job_that_was_slow_answers_nothing_once_a_later_one_shows_it(
     desk: Desk, measure: Measure
 ) -> None:
     desk.reference_ms = 8.85
-    assert measure()["flags"] == []  # nothing can tell yet
+    assert measure(width=4)["flags"] == []  # nothing can tell yet
     desk.reference_ms = 5.0
-    assert measure(fresh=True)["flags"] == []
-    assert measure()["job_id"] == "job-2"
+    assert measure(width=16)["flags"] == []
+    assert measure(width=16)["from_store"]
+    assert not measure(width=4)["from_store"]
 
 
 def test_a_job_that_others_disturbed_does_not_tell_what_is_usual(
