@@ -37,6 +37,10 @@ class Metric:
 
 _METRICS: dict[str, Metric] = {}
 
+# What there is a figure of, though not in a run.
+_JOULES = frozenset(["j_per_img", "img_per_j", "energy_j", "energy", "power_w", "p_mean_w"])
+_OF_THE_BENCH = _JOULES | {"img_per_s", "mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms"}
+
 
 def register(metric: Metric) -> Metric:
     """Add a metric, or find it there already as it is.
@@ -57,13 +61,29 @@ def find(name: str, context: str) -> Metric:
         context: what it stands in, for the message.
 
     Raises:
-        ConfigError: if there is none, with the nearest that there is.
+        ConfigError: if there is none, with the nearest that there is; or if it is a figure of
+            the bench.
     """
+    check_measured(name, context)
     if name not in _METRICS:
         raise ConfigError(
             f"unknown metric '{name}' in \"{context}\"; {did_you_mean(name, names())}"
         )
     return _METRICS[name]
+
+
+def check_measured(name: str, context: str) -> None:
+    """Refuse a figure that there is, and that no run measures.
+
+    Raises:
+        ConfigError: with the command that does.
+    """
+    if name in _OF_THE_BENCH:
+        energy = " --energy" if name in _JOULES else ""
+        raise ConfigError(
+            f'a run does not measure {name}, got "{context}"; measure its networks with: '
+            f"gensynth bench RUN{energy}"
+        )
 
 
 def names(of: str | None = None) -> tuple[str, ...]:

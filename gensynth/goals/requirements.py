@@ -85,9 +85,9 @@ def parse(text: str) -> Requirement:
     Suffixes are decimal: 20M is 20,000,000.
 
     Raises:
-        ConfigError: if the text is no such inequality; the metric or the device is unknown;
-            the number does not suit the metric; or a cost is bounded from below, accuracy
-            or a score from above.
+        ConfigError: if the text is no such inequality; the metric is unknown, or no run measures
+            it, or not on that device; the number does not suit the metric; or a cost is bounded
+            from below, accuracy or a score from above.
 
     Example:
         >>> parse("macs < 20M").limit
@@ -167,8 +167,8 @@ def _check_device(metric: Metric, device: str, text: str) -> None:
         raise ConfigError(f"{name} in \"{text}\" is the same on every device; drop '@{device}'")
     if device and device not in DEVICES:
         raise ConfigError(
-            f"no device named '{device}' in \"{text}\"; devices that can measure are "
-            f"{', '.join(DEVICES)}"
+            f"a run measures on {DEVICES[0]} alone, got \"{text}\"; write '{name}@{DEVICES[0]}', "
+            f"and measure its networks with: gensynth bench RUN --device {device}"
         )
 
 

@@ -223,6 +223,7 @@ class Utility:
             case ast.Name(id=name) if name in self._derived:
                 return self._derived[name][0]
             case ast.Name(id=name):
+                metrics.check_measured(name, self.expression)
                 near = did_you_mean(name, [*sorted(self._measured), *self._derived, *_FUNCTIONS])
                 raise ConfigError(f"unknown name '{name}' in utility \"{self.expression}\"; {near}")
             case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):

@@ -70,7 +70,24 @@ def test_latency_names_its_device() -> None:
         ),
         (
             "latency_ms@tx2 <= 5",
-            "no device named 'tx2' in \"latency_ms@tx2 <= 5\"; devices that can measure are local",
+            (
+                'a run measures on local alone, got "latency_ms@tx2 <= 5"; write '
+                "'latency_ms@local', and measure its networks with: gensynth bench RUN --device tx2"
+            ),
+        ),
+        (
+            "img_per_j >= 10",
+            (
+                'a run does not measure img_per_j, got "img_per_j >= 10"; measure its networks '
+                "with: gensynth bench RUN --energy"
+            ),
+        ),
+        (
+            "p99_ms@local <= 5",
+            (
+                'a run does not measure p99_ms, got "p99_ms@local <= 5"; measure its networks '
+                "with: gensynth bench RUN"
+            ),
         ),
         (
             "latency_ms <= 5",

@@ -105,6 +105,7 @@ def test_a_utility_of_arrays_is_that_of_each_network() -> None:
     ("expression", "message"),
     [
         ("netscor", "unknown name 'netscor' in utility \"netscor\"; did you mean 'netscore'?"),
+        ("top1 + img_per_j", 'a run does not measure img_per_j, got "top1 + img_per_j"; measure'),
         (
             "ln(top1)",
             "unknown function 'ln' in utility \"ln(top1)\"; known are log10, log, sqrt, min, max",

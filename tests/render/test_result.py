@@ -63,6 +63,19 @@ def second() -> Finalist:
     )  # fmt: skip
 
 
+def test_a_latency_that_was_not_steady_is_told_as_the_bench_tells_it() -> None:
+    hasty = LatencyFigures(
+        0.1, None, None, "local", "onnxruntime 1.22.0", 1, 1, 3, ("not_steady", "scatter")
+    )
+    text = result(finished(network("FermiNet-A", 2800, 19_510, 4_000_000, latency=hasty)), 80)
+    rows = text.splitlines()
+    place = next(k for k, row in enumerate(rows) if row.startswith("latency p50, ms"))
+    assert rows[place + 1].split() == ["95", "%", "interval", "0.199-0.203", "-"]
+    plain = " ".join(text.split())
+    assert "latency of FermiNet-A: NOT STEADY: the warm-up never settled" in plain
+    assert "latency of FermiNet-A: note: the runs scatter more" in plain
+
+
 def test_the_result_stands_in_one_table_of_eighty_columns() -> None:
     # 2832, 2800 and 2784 of 3200 are 88.5, 87.5 and 87 %. Their intervals are
     # binomtest(k, 3200).proportion_ci(0.95, "wilson") of scipy 1.16, and so are the certified
