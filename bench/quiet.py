@@ -20,6 +20,8 @@ from gensynth.bench.grades import Quiet
 GPU_LOAD_AT_MOST = 0.3
 DISTURBING = ("busy", "threads")
 """Flags of jobs that do not tell how fast a machine uses to be."""
+UNTRUE = (*DISTURBING, "scatter", "slow")
+"""Flags of figures that are those of a disturbance as well."""
 
 
 def disturbances(

@@ -26,7 +26,7 @@ from typing import Any
 
 import platformdirs
 
-from gensynth.bench.quiet import DISTURBING
+from gensynth.bench.quiet import DISTURBING, UNTRUE
 from gensynth.errors import StoreError
 
 VERSION = 2
@@ -183,6 +183,8 @@ class Store:
     def measured(self, device: str | None = None) -> list[dict[str, Any]]:
         """Return the row of every network whose figures may be used, the oldest first.
 
+        Those of a machine that was not quiet are left out.
+
         Args:
             device: an alias; None for all.
 
@@ -194,9 +196,9 @@ class Store:
         with self._open() as database:
             rows = database.execute(
                 "select networks.*, jobs.started_utc from networks join jobs using (job_id) "
-                f"where {_CERTAIN} and status in ('ok', 'degraded') "
+                f"where {_CERTAIN} and status in ('ok', 'degraded') and {_without(UNTRUE)} "
                 "and (? is null or networks.device = ?) order by jobs.rowid, place",
-                [device, device],
+                [*UNTRUE, device, device],
             )
             names = [column[0] for column in rows.description]
             return [dict(zip(names, row, strict=True)) for row in rows]
@@ -214,14 +216,12 @@ class Store:
         """
         if not self.path.exists():
             return []
-        disturbed = " or ".join("value = ?" for _ in DISTURBING)
         with self._open() as database:
             rows = database.execute(
                 "select job_id, json_extract(record, '$.reference_in_turns.p50_ms') from jobs "
                 "where json_extract(record, '$.reference_in_turns.key') = ? "
-                "and provenance = 'measured' and status in ('ok', 'degraded') and not exists "
-                f"(select 1 from json_each(record, '$.flags') where {disturbed}) "
-                f"order by rowid desc limit {_REFERENCES}",
+                "and provenance = 'measured' and status in ('ok', 'degraded') "
+                f"and {_without(DISTURBING)} order by rowid desc limit {_REFERENCES}",
                 [key, *DISTURBING],
             ).fetchall()
         return [(str(job), float(ms)) for job, ms in rows]
@@ -371,6 +371,12 @@ def _row(record: Mapping[str, Any], place: int, network: Mapping[str, Any]) -> l
 
 def _json(value: Any) -> str | None:
     return None if value is None else json.dumps(value, sort_keys=True)
+
+
+def _without(flags: Sequence[str]) -> str:
+    """Return the condition that a record has none of some flags."""
+    one_of = f"value in ({_places(len(flags))})"
+    return f"not exists (select 1 from json_each(record, '$.flags') where {one_of})"
 
 
 def _places(count: int) -> str:

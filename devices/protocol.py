@@ -29,6 +29,8 @@ is not there yet, and becomes it. Then messages go both ways, framed as in
   `beat` every 5 s, and the agent does; a host that is silent for the job's lease has its
   job ended; an agent that is silent for 15 s is `device_lost`. Nothing else may be sent
   meanwhile but `cancel`.
+- "progress" has "expected_s" where the worker knows how long what follows takes at the board's own
+  speed; a job has three times that, if its limit is less.
 - A `fault` answers any request that cannot be met. The session goes on, except after
   `version_mismatch` and after bytes that are no message. It also ends when the host has said
   nothing for a minute.

@@ -174,7 +174,7 @@ class LatencyConfig:
     """How latency is measured on this machine.
 
     Attributes:
-        repeats: timed runs of each network, warm-up left out.
+        repeats: timed runs of each network, warm-up left out; fewer than five give no interval.
         threads: processor threads of the runtime.
     """
 

