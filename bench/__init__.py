@@ -10,7 +10,7 @@
       control       a chart of the reference network of every board    reference
       energy        what the power samples say                samples, integrate
       record        all of it as plain values
-      store         every measurement that was ever made here
+      store         every measurement that was ever made here         tables
     latency       ONNX files in this process, for a run's own cards   timing
 
 Nothing here builds files (`export`); machines are reached through `devices`. From Python:

@@ -26,10 +26,10 @@ from typing import Any
 
 import platformdirs
 
+from gensynth.bench import tables
 from gensynth.bench.quiet import DISTURBING, UNTRUE
 from gensynth.errors import StoreError
 
-VERSION = 2
 _WAIT_S = 30.0
 _MIB = 1 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -42,51 +42,6 @@ _MENDS = {
     sqlite3.SQLITE_BUSY: "another program holds it; end that, then try again",
     sqlite3.SQLITE_LOCKED: "another program holds it; end that, then try again",
 }
-_TABLES = """
-create table jobs (
-    job_id text primary key,
-    request_key text not null,
-    started_utc text not null,
-    device text not null,
-    serial_hash text,
-    grade text not null,
-    status text not null,
-    provenance text not null check (provenance in ('measured', 'simulated')),
-    record text not null
-);
-create index jobs_by_request on jobs (request_key, started_utc);
-create table networks (
-    job_id text not null references jobs,
-    place integer not null,
-    name text not null,
-    onnx_sha256 text not null,
-    structure_sha256 text not null,
-    device text not null,
-    serial_hash text,
-    runtime text not null,
-    runtime_version text,
-    precision text not null,
-    threads integer not null,
-    power_mode text,
-    clocks text,
-    batch integer not null,
-    grade text not null,
-    scope text not null,
-    p50_ms real not null check (p50_ms > 0),
-    mean_ms real not null check (mean_ms > 0),
-    j_per_img real check (j_per_img > 0),
-    rail text,
-    primary key (job_id, place)
-);
-create index networks_by_structure on networks (structure_sha256, device);
-create table raw (sha256 text primary key, content blob not null);
-"""
-_TABLES_OF_2 = """
-create table doubts (
-    job_id text primary key references jobs,
-    found_by text not null references jobs
-);
-"""
 _CERTAIN = "provenance = 'measured' and job_id not in (select job_id from doubts)"
 
 
@@ -312,7 +267,7 @@ class Store:
             with contextlib.closing(sqlite3.connect(self.path, timeout=_WAIT_S)) as database:
                 database.isolation_level = None  # `begin` below, not where the module likes
                 database.execute("begin immediate")
-                self._check(database)
+                tables.bring_up(database, self.path)
                 try:
                     yield database
                 except BaseException:
@@ -321,21 +276,6 @@ class Store:
                 database.execute("commit")
         except sqlite3.Error as error:
             raise StoreError(f"{self.path} cannot be used: {error}; {_mend(error)}") from error
-
-    def _check(self, database: sqlite3.Connection) -> None:
-        (version,) = database.execute("pragma user_version").fetchone()
-        if version > VERSION:
-            raise StoreError(
-                f"{self.path} has version {version}, this version reads {VERSION}; move it away"
-            )
-        statements: list[str] = []
-        if version < 1:
-            statements += [*_TABLES.split(";\n"), *_guards("jobs", "networks", "raw")]
-        if version < VERSION:
-            statements += [*_TABLES_OF_2.split(";\n"), *_guards("doubts")]
-            statements.append(f"pragma user_version = {VERSION}")
-        for statement in statements:
-            database.execute(statement)
 
 
 def _mend(error: sqlite3.Error) -> str:
@@ -381,12 +321,3 @@ def _without(flags: Sequence[str]) -> str:
 
 def _places(count: int) -> str:
     return ", ".join("?" * count)
-
-
-def _guards(*tables: str) -> Iterator[str]:
-    for table in tables:
-        for act in ("update", "delete"):
-            yield (
-                f"create trigger {table}_{act} before {act} on {table} "
-                "begin select raise(abort, 'measurements are only appended'); end"
-            )

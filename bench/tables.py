@@ -1,0 +1,90 @@
+"""The tables of the store of measurements, and how a file of an older version gains the newer ones.
+
+    jobs, networks, raw     of version 1
+    doubts                  of version 2
+
+Triggers refuse every change and removal. What each table holds is said in `store`.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from gensynth.errors import StoreError
+
+VERSION = 2
+_TABLES = """
+create table jobs (
+    job_id text primary key,
+    request_key text not null,
+    started_utc text not null,
+    device text not null,
+    serial_hash text,
+    grade text not null,
+    status text not null,
+    provenance text not null check (provenance in ('measured', 'simulated')),
+    record text not null
+);
+create index jobs_by_request on jobs (request_key, started_utc);
+create table networks (
+    job_id text not null references jobs,
+    place integer not null,
+    name text not null,
+    onnx_sha256 text not null,
+    structure_sha256 text not null,
+    device text not null,
+    serial_hash text,
+    runtime text not null,
+    runtime_version text,
+    precision text not null,
+    threads integer not null,
+    power_mode text,
+    clocks text,
+    batch integer not null,
+    grade text not null,
+    scope text not null,
+    p50_ms real not null check (p50_ms > 0),
+    mean_ms real not null check (mean_ms > 0),
+    j_per_img real check (j_per_img > 0),
+    rail text,
+    primary key (job_id, place)
+);
+create index networks_by_structure on networks (structure_sha256, device);
+create table raw (sha256 text primary key, content blob not null);
+"""
+_TABLES_OF_2 = """
+create table doubts (
+    job_id text primary key references jobs,
+    found_by text not null references jobs
+);
+"""
+
+
+def bring_up(database: sqlite3.Connection, path: Path) -> None:
+    """Make the tables that a file does not have yet, within the transaction that is open.
+
+    Raises:
+        StoreError: if a later version has written it.
+    """
+    (version,) = database.execute("pragma user_version").fetchone()
+    if version > VERSION:
+        raise StoreError(
+            f"{path} has version {version}, this version reads {VERSION}; move it away"
+        )
+    statements: list[str] = []
+    if version < 1:
+        statements += [*_TABLES.split(";\n"), *_guards("jobs", "networks", "raw")]
+    if version < VERSION:
+        statements += [*_TABLES_OF_2.split(";\n"), *_guards("doubts")]
+        statements.append(f"pragma user_version = {VERSION}")
+    for statement in statements:
+        database.execute(statement)
+
+
+def _guards(*tables: str) -> Iterator[str]:
+    for table in tables:
+        for act in ("update", "delete"):
+            yield (
+                f"create trigger {table}_{act} before {act} on {table} "
+                "begin select raise(abort, 'measurements are only appended'); end"
+            )
