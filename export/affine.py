@@ -116,7 +116,7 @@ def as_vertex(vertex: Vertex, value: Affine) -> Combined | None:
 
 def _with(vertex: Vertex, tensors: dict[str, Array]) -> Combined:
     shapes = {tensor: value.shape for tensor, value in tensors.items()}
-    return replace(vertex, tensors=shapes), tensors
+    return replace(vertex, tensors=shapes, tied={}), tensors
 
 
 def _tensor(vertex: Vertex, name: str, weights: Mapping[str, Array]) -> Array | None:

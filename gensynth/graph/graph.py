@@ -74,6 +74,8 @@ class Vertex:
         tensors: shape of each weight and buffer, by its name within the module.
         module: where the tensors stand in the state dict. Two vertices with one module
             share its tensors.
+        tied: for each tensor that is one with a tensor of an earlier vertex, under another
+            name in the module, the key of that one.
     """
 
     name: str
@@ -83,9 +85,14 @@ class Vertex:
     shape: tuple[int, ...] = ()
     tensors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     module: str = ""
+    tied: Mapping[str, str] = field(default_factory=dict)
 
     def tensor_key(self, tensor: str) -> str:
-        """Return the key of one tensor in a state dict."""
+        """Return the key of one tensor in a state dict: one key for one tensor."""
+        return self.tied.get(tensor) or self.own_key(tensor)
+
+    def own_key(self, tensor: str) -> str:
+        """Return the key under which a tensor stands in this vertex's own module."""
         return f"{self.module}.{tensor}" if self.module else tensor
 
 
@@ -176,6 +183,11 @@ class Graph:
             for tensor, shape in vertex.tensors.items()
         }
 
+    @cached_property
+    def tied_keys(self) -> frozenset[str]:
+        """Keys of a state dict that are further names of tensors in `tensor_shapes`."""
+        return frozenset(v.own_key(tensor) for v in self.vertices for tensor in v.tied)
+
     def to_json(self) -> str:
         """Return the graph as text: the same graph gives the same bytes."""
         selection: dict[str, Any] = {
@@ -237,6 +249,8 @@ def _vertex_document(vertex: Vertex) -> dict[str, Any]:
     if vertex.tensors:
         document["module"] = vertex.module
         document["tensors"] = {name: list(shape) for name, shape in vertex.tensors.items()}
+    if vertex.tied:
+        document["tied"] = dict(vertex.tied)
     return document
 
 
@@ -249,4 +263,5 @@ def _vertex(entry: dict[str, Any]) -> Vertex:
         shape=tuple(entry["shape"]),
         tensors={name: tuple(shape) for name, shape in entry.get("tensors", {}).items()},
         module=entry.get("module", ""),
+        tied=dict(entry.get("tied", {})),
     )

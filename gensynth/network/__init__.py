@@ -2,5 +2,6 @@
 
 module             Network, `build`, and reading and writing a network's folder
 torch_operators    what each operator of the vocabulary computes
+ties               one tensor under several names
 compute            device, precision, memory layout and compilation, decided once
 """

@@ -35,7 +35,7 @@ from gensynth.network.torch_operators import (
 
 Edge = tuple[str, str]
 
-Step = tuple[Compute, nn.Module | None, Settings, tuple[int, ...], int, tuple[int, ...]]
+Step = tuple[Compute, Any, Settings, tuple[int, ...], int, tuple[int, ...]]
 """The function, its tensors, its settings, slots read, slot written, slots dead after it."""
 
 
@@ -43,6 +43,9 @@ class Network(nn.Module):
     """The network of a graph, its tensors under the prototype's state-dict keys.
 
     Parameters are uninitialised memory until a state dict is loaded; `build` does both.
+
+    A tensor that is one with another vertex's stands in that vertex's module alone; only an
+    opaque module, which computes by itself, has it under its own name too.
 
     Args:
         graph: what to compute.
@@ -63,10 +66,14 @@ class Network(nn.Module):
         self._reads = tuple(self._slots[vertex.name] for vertex in graph.inputs)
         self._returns = tuple(self._slots[name] for name in graph.outputs)
         self._plan: list[Step] = []
+        given = opaque or {}
+        own = copy.deepcopy(  # together: they may be one, or share tensors
+            {v.name: given[v.name] for v in graph.vertices if v.name in given}
+        )
         for number, vertex in enumerate(graph.vertices):
             if vertex.op == "input":
                 continue
-            tensors = self._hold(vertex, opaque or {})
+            tensors = self._hold(vertex, own)
             reads = tuple(self._slots[name] for name in vertex.inputs)
             dead = {slot for slot in reads if last_reader[slot] == number} - set(self._returns)
             step = COMPUTE[vertex.op], tensors, prepare(vertex), reads, number, tuple(sorted(dead))
@@ -76,6 +83,14 @@ class Network(nn.Module):
     def graph(self) -> Graph:
         """The graph that this network computes."""
         return self._graph
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state dict as a file keeps it: on the processor, every tensor once."""
+        return {
+            key: tensor.detach().cpu().contiguous()
+            for key, tensor in self.state_dict().items()
+            if key not in self._graph.tied_keys
+        }
 
     def forward(self, *inputs: Tensor, gates: Mapping[Edge, Tensor] | None = None) -> Any:
         """Return the value of the graph's output; a tuple of them when it has several.
@@ -149,8 +164,8 @@ class Network(nn.Module):
             for slot in dead:
                 values[slot] = None
 
-    def _hold(self, vertex: Vertex, opaque: Mapping[str, nn.Module]) -> nn.Module | None:
-        """Return the module, nested by the dots in its name, that has a vertex's tensors.
+    def _hold(self, vertex: Vertex, opaque: Mapping[str, nn.Module]) -> Any:
+        """Return what has a vertex's tensors: a module, nested by the dots in its name.
 
         Names go straight into `_modules`, `_parameters` and `_buffers`: a prototype may
         call a part `graph` or `forward`, which `add_module` would refuse.
@@ -162,8 +177,12 @@ class Network(nn.Module):
                     f"({vertex.attributes.get('reason', 'no reason given')}); "
                     "give the module that computes it"
                 )
-            path = vertex.attributes.get("path", vertex.name)
-            return self._nest(path, copy.deepcopy(opaque[vertex.name]))
+            held = self._nest(vertex.attributes.get("path", vertex.name), opaque[vertex.name])
+            for name, key in vertex.tied.items():
+                owner, tensor = self._place(key)
+                inner, _, last = name.rpartition(".")
+                held.get_submodule(inner)._parameters[last] = getattr(owner, tensor)
+            return held
         value = constant(vertex)
         stateless = vertex.op not in ("dropout", *OPTIONAL_TENSORS)
         if not vertex.tensors and value is None and stateless:
@@ -172,7 +191,9 @@ class Network(nn.Module):
         for name in OPTIONAL_TENSORS.get(vertex.op, ()):
             tensors._parameters.setdefault(name, None)
         for name, shape in vertex.tensors.items():
-            if name in BUFFERS:
+            if name in vertex.tied:
+                tensors._parameters.pop(name, None)
+            elif name in BUFFERS:
                 tensors._buffers[name] = torch.empty(tuple(shape))
             else:
                 tensors._parameters[name] = nn.Parameter(torch.empty(tuple(shape)))
@@ -180,7 +201,14 @@ class Network(nn.Module):
             tensors.register_buffer("value", value, persistent=False)
         if vertex.op == "batch_norm" and vertex.attributes["momentum"] is None:
             tensors.calls = 0  # type: ignore[assignment]
+        if vertex.tied:
+            return _Borrowing(tensors, {name: self._place(k) for name, k in vertex.tied.items()})
         return tensors
+
+    def _place(self, key: str) -> tuple[nn.Module, str]:
+        """Return the module that holds a tensor, and the tensor's name in it."""
+        path, _, name = key.rpartition(".")
+        return self._nest(path, nn.Module()), name
 
     def _nest(self, path: str, last: nn.Module) -> nn.Module:
         """Return the module at a path, or put `last` there."""
@@ -192,6 +220,25 @@ class Network(nn.Module):
             assert found is not None
             module = found
         return module
+
+
+class _Borrowing:
+    """A module's tensors and mode, but for the tensors that stand in other modules.
+
+    They are looked up there each time, since moving a network to a device replaces buffers.
+    """
+
+    def __init__(self, home: nn.Module, lent: Mapping[str, tuple[nn.Module, str]]) -> None:
+        self.__dict__.update(home=home, lent=dict(lent))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # copying asks for these before there is a home
+            raise AttributeError(name)
+        owner, tensor = self.lent.get(name, (self.home, name))
+        return getattr(owner, tensor)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.home, name, value)
 
 
 def opaque_modules(graph: Graph, prototype: nn.Module) -> dict[str, nn.Module]:
@@ -239,6 +286,8 @@ def build(
             )
         # Takes the slice's dtype and device too, so a float64 prototype stays float64.
         owned[key].data = tensor.clone()
+    for key in owned.keys() & weights.keys() - graph.tensor_shapes.keys() - graph.tied_keys:
+        owned[key].data = weights[key].detach().clone()  # a buffer within an opaque module
     return network
 
 
@@ -250,12 +299,9 @@ def save_network(network: Network, folder: Path) -> None:
     Raises:
         RunError: if the folder cannot be written.
     """
-    tensors = {
-        key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()
-    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / WEIGHTS_FILE, save(tensors))
+        write_bytes(folder / WEIGHTS_FILE, save(network.tensors()))
         write_bytes(folder / GRAPH_FILE, network.graph.to_json().encode())
     except OSError as error:
         raise RunError(f"cannot write the network to {folder}: {error}") from error

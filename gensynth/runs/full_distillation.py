@@ -176,8 +176,8 @@ def forget_checkpoint(run: RunFolder, name: str) -> None:
 
 def network_files(network: Network) -> dict[str, bytes]:
     """Return graph and weights of a network as files."""
-    tensors = {key: t.detach().cpu().contiguous() for key, t in network.state_dict().items()}
-    return {GRAPH_FILE: network.graph.to_json().encode(), WEIGHTS_FILE: save(tensors)}
+    tensors = save(network.tensors())
+    return {GRAPH_FILE: network.graph.to_json().encode(), WEIGHTS_FILE: tensors}
 
 
 def distil_once(

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from gensynth.errors import PrototypeError
 from gensynth.graph.graph import Graph
-from gensynth.network.module import Network, build
+from gensynth.network import ties
+from gensynth.network.module import Network, build, opaque_modules
 from gensynth.space.coupling import Coupling, couple
 from gensynth.trace import trace
 
@@ -25,7 +26,7 @@ class Prototype:
 
     Attributes:
         graph: what it computes.
-        weights: its state dict, on the processor.
+        weights: its state dict, on the processor; a tensor of several names under one of them.
         coupling: which channels and blocks can go.
         opaque: the user's own modules, by the name of the vertex they stand at.
     """
@@ -59,14 +60,19 @@ def read_prototype(module: nn.Module, shape: tuple[int, int, int], *, name: str)
             f"prototype '{name}' has no width that can change: every channel is tied to an "
             "input, an output or a part that cannot be looked into; `gensynth inspect` says why"
         )
-    modules = dict(module.named_modules())
-    opaque = {v.name: modules[v.name] for v in graph.vertices if v.op == "opaque"}
-    weights = {key: tensor.detach().clone() for key, tensor in module.state_dict().items()}
-    return Prototype(graph, weights, coupling, opaque)
+    weights = {
+        key: tensor.detach().clone()
+        for key, tensor in module.state_dict().items()
+        if key not in graph.tied_keys
+    }
+    return Prototype(graph, weights, coupling, opaque_modules(graph, module))
 
 
 def load_weights(module: nn.Module, path: Path, *, name: str) -> None:
     """Fill a module from a safetensors file; nothing in the file is executed.
+
+    A tensor that the module has under several names may have any of them in the file, as
+    `safetensors.torch.save_model` writes it.
 
     Raises:
         PrototypeError: if the file is no safetensors file or does not fit the module.
@@ -85,6 +91,10 @@ def load_weights(module: nn.Module, path: Path, *, name: str) -> None:
             f"{path} is not a safetensors file ({error}); a pickled checkpoint could run code "
             "when read, so it is refused: save its state dict with safetensors.torch.save_file"
         ) from error
+    try:
+        tensors = ties.named(module, tensors)
+    except ValueError as error:
+        raise PrototypeError(f"{path} does not fit prototype '{name}': it {error}") from error
     own = module.state_dict()
     counters = {key for key in own if key.endswith("num_batches_tracked")}
     missing = sorted(own.keys() - tensors.keys() - counters)

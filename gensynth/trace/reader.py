@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gensynth.errors import TraceError
 from gensynth.graph.graph import Graph, Vertex
+from gensynth.network import ties
 from gensynth.trace.arguments import collect, constant, holds_tensors, plain
 from gensynth.trace.capture import Calls, attribute, capture
 from gensynth.trace.functions import FUNCTIONS, METHODS, move
@@ -42,8 +43,11 @@ def trace(module: nn.Module, example: Tensor | tuple[Tensor, ...], *, name: str)
     Raises:
         TraceError: if the network's own forward cannot be said, or nothing but opaque
             parts is left of it.
-        PrototypeError: if the example does not fit the module.
+        PrototypeError: if the example does not fit the module, or one of its parameters is a
+            view of another.
     """
+    ties.check_views(module)
+    original = module
     module = copy.deepcopy(module).eval()
     like = next(module.parameters(), torch.zeros(()))
     examples = tuple(
@@ -64,7 +68,22 @@ def trace(module: nn.Module, example: Tensor | tuple[Tensor, ...], *, name: str)
             raise TraceError(f"{type(module).__name__} calls itself without end") from error
         if whole and not any(v.tensors for v in graph.vertices if v.op != "opaque"):
             raise TraceError("; ".join(whole.values()))
-        return graph
+        return _tie(graph, original)
+
+
+def _tie(graph: Graph, module: nn.Module) -> Graph:
+    """Name what is one tensor of the module by one key: where the first vertex reads it."""
+    first: dict[object, str] = {}
+    vertices = []
+    for vertex in graph.vertices:
+        tied = {}
+        for tensor in vertex.tensors:
+            own = vertex.own_key(tensor)
+            key = first.setdefault(ties.identity(attribute(module, own)), own)
+            if key != own:
+                tied[tensor] = key
+        vertices.append(replace(vertex, tied=tied) if tied else vertex)
+    return replace(graph, vertices=tuple(vertices))
 
 
 class _Reader:

@@ -33,6 +33,8 @@ from gensynth.training.substitute_weights import FITTED_IMAGES, fit_all
 CALIBRATION_BATCHES = 2
 """Training batches from which a new network's norms take their statistics."""
 
+STATISTICS = ("running_mean", "running_var")
+
 Trainer = Callable[[nn.Module, Views, Recipe, Teacher], None]
 """One's own training in place of ours: (network, views, recipe, teacher) trains in place."""
 
@@ -126,14 +128,15 @@ class Evaluator:
         moved = dict(weights)
         if share == 0:
             return moved
-        slices = self.prototype.coupling.slices(network.graph.selection)
-        for key, parameter in network.named_parameters():
-            if key not in slices:
-                continue  # within an opaque module, which all networks share
+        owned = network.state_dict(keep_vars=True)
+        for key, indices in self.prototype.coupling.slices(network.graph.selection).items():
+            parameter = owned[key]
+            if not isinstance(parameter, nn.Parameter):
+                continue
             whole = weights[key].clone()
             axes = [
                 torch.arange(size) if index is None else torch.from_numpy(index)
-                for size, index in zip(whole.shape, slices[key], strict=True)
+                for size, index in zip(whole.shape, indices, strict=True)
             ]
             grid = torch.meshgrid(*axes, indexing="ij")
             whole[grid] += share * (parameter.detach().cpu() - whole[grid])
@@ -191,14 +194,13 @@ def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:
     """
     owned: dict[str, Any] = dict(network.named_buffers())
     norms = [vertex for vertex in network.graph.vertices if vertex.op == "batch_norm"]
-    momenta = {vertex.module: vertex.attributes["momentum"] for vertex in norms}
     network.eval()
-    for module, momentum in momenta.items():
-        owned[f"{module}.running_mean"].zero_()
-        owned[f"{module}.running_var"].zero_()
-        norm: Any = network.get_submodule(module)
+    for vertex in norms:
+        for tensor in STATISTICS:
+            owned[vertex.tensor_key(tensor)].zero_()
+        norm: Any = network.get_submodule(vertex.module)
         norm.train()
-        if momentum is None:  # a cumulative average starts anew
+        if vertex.attributes["momentum"] is None:  # a cumulative average starts anew
             norm.calls = 0
     inner = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     own_momenta = [norm.momentum for norm in inner]
@@ -216,8 +218,9 @@ def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:
         raise ValueError("recalibration needs at least one batch")
     for norm, momentum in zip(inner, own_momenta, strict=True):
         norm.momentum = momentum
-    calls = Counter(vertex.module for vertex in norms)
-    for module, momentum in momenta.items():
-        share = 1.0 if momentum is None else 1 - (1 - momentum) ** (count * calls[module])
-        owned[f"{module}.running_mean"].div_(share)
-        owned[f"{module}.running_var"].div_(share)
+    for tensor in STATISTICS:
+        calls = Counter(vertex.tensor_key(tensor) for vertex in norms)
+        momenta = {v.tensor_key(tensor): v.attributes["momentum"] for v in norms}
+        for key, momentum in momenta.items():
+            share = 1.0 if momentum is None else 1 - (1 - momentum) ** (count * calls[key])
+            owned[key].div_(share)

@@ -18,6 +18,7 @@ from torch import nn
 from gensynth import atomic_files
 from gensynth.data.views import Views
 from gensynth.errors import DataError, RunError
+from gensynth.network import ties
 from gensynth.network.compute import Compute
 from gensynth.randomness import stream
 from gensynth.tasks.task import Task
@@ -194,7 +195,8 @@ def _dropout_of(seed: int, epoch: int) -> Iterator[None]:
 
 
 def _keep(path: Path, network: nn.Module, optimizer: torch.optim.SGD, step: int) -> None:
-    tensors = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
+    state = ties.once(network.state_dict())
+    tensors = {f"network.{k}": v.contiguous() for k, v in state.items()}
     calls = {
         k: m.calls for k, m in network.named_modules() if type(getattr(m, "calls", None)) is int
     }
@@ -221,9 +223,8 @@ def _resume(path: Path, network: nn.Module, optimizer: torch.optim.SGD) -> int:
         step = int(file.metadata()["step"])
         calls = json.loads(file.metadata()["calls"])
     tensors = load_file(path)
-    network.load_state_dict(
-        {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-    )
+    kept = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+    network.load_state_dict(ties.named(network, kept))
     for name, count in calls.items():  # of norms that average over all calls alike
         network.get_submodule(name).calls = count
     for index, parameter in enumerate(_parameters(optimizer)):

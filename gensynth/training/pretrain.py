@@ -100,7 +100,7 @@ def train_prototype(
     fit(rebuilt, views, recipe, compute, task, checkpoint=checkpoint, progress=progress)
     train_s = time.perf_counter() - start
     reached = score(rebuilt, dataset, dataset.search, compute, task)
-    trained = {k: v.detach().cpu().contiguous() for k, v in rebuilt.state_dict().items()}
+    trained = rebuilt.tensors()
     network.load_state_dict(trained, strict=False)  # but for num_batches_tracked
     weights = save(trained)
     record = {

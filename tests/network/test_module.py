@@ -214,6 +214,25 @@ def test_opaque_parts_keep_their_trained_weights(tmp_path: Path) -> None:
         load_network(tmp_path)
 
 
+def test_opaque_parts_keep_their_statistics(tmp_path: Path) -> None:
+    class Norm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bn = nn.BatchNorm2d(4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.special.expit(self.bn(x))
+
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), Norm()).eval()
+    graph = trace(module, _images(), name="norm")
+    network = build(graph, module.state_dict(), opaque=opaque_modules(graph, module))
+    network.train()(_images())
+    network.eval()
+    save_network(network, tmp_path)
+    loaded = load_network(tmp_path, opaque=opaque_modules(graph, module)).eval()
+    assert torch.equal(loaded(_images()), network(_images()))
+
+
 class Payload:
     def __reduce__(self) -> Any:
         return Path.touch, (Path("executed"),)

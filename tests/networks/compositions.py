@@ -5,6 +5,7 @@ channels read twice by one concatenation, gates over gates, one parameter for ev
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -218,7 +219,7 @@ class Composer:
                 self.call_again()
 
     def call_again(self) -> None:
-        """Call a module that was called before on another value that it fits."""
+        """Call a module that was called before, or another one that shares its tensors."""
         called = [v for v in self.vertices if v.tensors and len(v.shape) == 3]
         if not called:
             return
@@ -226,7 +227,14 @@ class Composer:
         wanted = self.shapes[first.inputs[0]]
         source = self.pick(lambda s: s == wanted)
         assert source is not None
-        self.put(first.op, (source,), first.shape, first.tensors, first.module, **first.attributes)
+        again = (first.op, (source,), first.shape, first.tensors)
+        if self.flip():
+            self.put(*again, first.module, **first.attributes)
+            return
+        self.put(*again, **first.attributes)
+        names = [name for name in first.tensors if self.flip(0.7)]
+        tied = {name: first.tensor_key(name) for name in names}
+        self.vertices[-1] = replace(self.vertices[-1], tied=tied)
 
     def width(self) -> int:
         return int(self.random.choice([2, 4, 6, 8]))
@@ -253,6 +261,11 @@ class Composer:
             if vertex.name in needed:
                 needed.update(vertex.inputs)
         vertices = tuple(v for v in self.vertices if v.name in needed)
+        held = {v.own_key(tensor) for v in vertices for tensor in v.tensors if tensor not in v.tied}
+        vertices = tuple(
+            replace(v, tied={name: key for name, key in v.tied.items() if key in held})
+            for v in vertices
+        )
         return Graph("composed", vertices, tuple(dict.fromkeys(outputs)))
 
 

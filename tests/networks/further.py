@@ -1,7 +1,8 @@
 """Further families, whose channels are coupled in ways that are easy to get wrong.
 
 Beside the ones in `tests.networks.families`: what couples channels here is a module applied
-three times, a product over positions, an addition that is the output.
+three times, a product over positions, an addition that is the output, one parameter of several
+layers.
 """
 
 from collections.abc import Callable
@@ -138,6 +139,28 @@ class Denoiser(nn.Module):
         return x + self.body(x)
 
 
+class Tied(nn.Module):
+    """One kernel of two convolutions and a transposed one, one mean of two norms.
+
+    The last layer stands in the module that the first one stands in, so that what is read first
+    is not what is found first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends = nn.ModuleList([conv_bn(3, 8), nn.ConvTranspose2d(6, 8, 3, padding=1)])
+        self.inner, self.again = nn.Conv2d(8, 6, 3, padding=1), nn.Conv2d(8, 6, 3, padding=1)
+        self.bn1, self.bn2 = nn.BatchNorm2d(6), nn.BatchNorm2d(6)
+        self.again.weight = self.ends[1].weight = self.inner.weight
+        self.bn2.running_mean = self.bn1.running_mean
+        self.head = Head(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.ends[0](x)
+        y = F.relu(self.bn1(self.inner(x)) + self.bn2(self.again(x)))
+        return self.head(F.relu(self.ends[1](y)))
+
+
 FURTHER: dict[str, Callable[[], nn.Module]] = {
     "shuffle_v1": ShuffleV1,
     "separable": Separable,
@@ -147,6 +170,7 @@ FURTHER: dict[str, Callable[[], nn.Module]] = {
     "upsampler": Upsampler,
     "recurrent": Recurrent,
     "denoiser": Denoiser,
+    "tied": Tied,
 }
 
 

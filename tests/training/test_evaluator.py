@@ -40,6 +40,22 @@ class Noisy(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class Twice(nn.Module):
+    """One kernel in two layers, and one mean in two norms; the second stands first in its place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.pair = nn.ModuleList([nn.Conv2d(1, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)])
+        self.middle, self.fc = nn.Conv2d(6, 6, 3, padding=1), nn.Linear(6, 4)
+        self.bn1, self.bn2 = nn.BatchNorm2d(6), nn.BatchNorm2d(6)
+        self.pair[1].weight, self.bn2.running_mean = self.middle.weight, self.bn1.running_mean
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.bn1(self.middle(torch.relu(self.pair[0](x)))))
+        return self.fc(torch.relu(self.bn2(self.pair[1](x))).mean((2, 3)))
+
+
 def averaging() -> Network:
     """A rebuilt network whose norm averages every batch alike, and counts them for it."""
     module = small_resnet()
@@ -218,7 +234,7 @@ def stop_after(share: float) -> Callable[[float, float], None]:
     return stop
 
 
-@pytest.mark.parametrize("factory", [small_resnet, Noisy, averaging])
+@pytest.mark.parametrize("factory", [small_resnet, Noisy, averaging, Twice])
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.7])
 def test_a_training_that_was_interrupted_ends_with_the_same_bits(
     factory: Callable[[], nn.Module], share: float, tmp_path: Path
@@ -311,6 +327,28 @@ def test_absorbing_moves_the_slice_and_nothing_else() -> None:
     removed = [key for key in weights if key.startswith("stage1.0.conv")]
     assert removed
     assert all(torch.equal(moved[key], weights[key]) for key in removed)
+
+
+def test_absorbing_moves_a_tied_tensor_too() -> None:
+    evaluator = evaluator_of(Twice())
+    prototype, weights = evaluator.prototype, evaluator.prototype.weights
+    network = evaluator.inherit(prototype.graph, weights)
+    fit(network, evaluator.views, Recipe(epochs=1, batch=32), Compute(), TASK)
+    moved = evaluator.absorb(weights, network, 1.0)
+    assert not torch.equal(moved["middle.weight"], weights["middle.weight"])
+    torch.testing.assert_close(moved["middle.weight"], network.state_dict()["middle.weight"])
+
+
+def test_a_statistic_that_two_norms_share_is_the_mean_of_both_calls() -> None:
+    # By hand, one batch: the calls weigh 0.1 * 0.9 and 0.1 of 0.19, as those of one norm do.
+    network = prototype_of(Twice()).network()
+    (images,), edges = batches_of(1), [("middle", "bn1"), ("pair.1", "bn2")]
+    recalibrate(network, [images])
+    mean = network.state_dict()["bn1.running_mean"].clone()
+    read = network.train().observe(images, edges)  # each norm by the batch itself
+    first, second = (read[edge].mean((0, 2, 3)) for edge in edges)
+    expected = (0.09 * first + 0.1 * second) / 0.19
+    torch.testing.assert_close(mean, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_training_of_ones_own_takes_the_place_of_ours() -> None:
