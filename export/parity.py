@@ -7,6 +7,7 @@ over all images and outputs, with every value finite. The file runs in ONNX Runt
 this processor; the reference is the torch network in evaluation mode.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-4
+SINGLE = 4
+"""Images that a file whose batch is free is run on one by one."""
+
 Array = np.ndarray[Any, Any]
 
 
@@ -69,6 +73,8 @@ def check(
 ) -> Parity:
     """Run a file on images and compare its outputs with the network's.
 
+    The first images are run one by one, so a file that mixes the images of a batch differs.
+
     Args:
         model: an ONNX file or its bytes.
         reference: (images, ...), the network's outputs; a sequence when it has several.
@@ -89,7 +95,7 @@ def check(
         raise ValueError("parity needs at least one image, got none")
     if not all(np.isfinite(array).all() for array in wanted):
         raise ValueError("the network's own outputs are not finite")
-    found = run_all(model, given, rounding=rounding)
+    found = run_all(model, given, single=SINGLE, rounding=rounding)
     return compare_outputs(found, wanted, tolerance=tolerance)
 
 
@@ -174,6 +180,7 @@ def run_all(
     images: list[Array],
     *,
     chunk: int = 256,
+    single: int = 0,
     rounding: Rounding = "as_written",
 ) -> list[Array]:
     """Run a file on all images, as many at a time as it takes, and return its outputs.
@@ -185,6 +192,7 @@ def run_all(
         model: an ONNX file or its bytes.
         images: (images, channels, height, width), normalised, one array an input.
         chunk: images at a time where the batch is free.
+        single: images that are run one by one before, where it is.
         rounding: how the file's target computes an INT8 file.
 
     Raises:
@@ -195,10 +203,13 @@ def run_all(
     if len(names) != len(images):
         raise ExportError(f"the file has the inputs {names}, got {len(images)} arrays of images")
     fixed, count = session.inputs[0].shape[0], len(images[0])
-    step = fixed if isinstance(fixed, int) else chunk
+    if isinstance(fixed, int):
+        starts = [*range(0, count, fixed), count]
+    else:
+        starts = [*range(min(single, count)), *range(min(single, count), count, chunk), count]
     parts = []
-    for start in range(0, count, step):
-        rows = np.arange(start, min(start + step, count))
+    for start, stop in itertools.pairwise(starts):
+        rows = np.arange(start, stop)
         if isinstance(fixed, int):
             rows = np.resize(rows, fixed)
         feed = {

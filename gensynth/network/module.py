@@ -24,6 +24,7 @@ from gensynth.atomic_files import write_bytes
 from gensynth.errors import PrototypeError, RunError
 from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
 from gensynth.graph.graph import BUFFERS, Graph, Vertex
+from gensynth.network.apart import find_mixing
 from gensynth.network.torch_operators import (
     COMPUTE,
     OPTIONAL_TENSORS,
@@ -312,8 +313,8 @@ def load_network(folder: Path, *, opaque: Mapping[str, nn.Module] | None = None)
 
     Raises:
         RunError: if a file is absent or cannot be read.
-        PrototypeError: if a file is damaged, if weights and graph do not fit, or if the
-            module of an opaque vertex is not given.
+        PrototypeError: if a file is damaged, if weights and graph do not fit, if the module of
+            an opaque vertex is not given, or does not keep the images of a batch apart.
     """
     graph_file, weights_file = folder / GRAPH_FILE, folder / WEIGHTS_FILE
     for file in (graph_file, weights_file):
@@ -334,6 +335,13 @@ def load_network(folder: Path, *, opaque: Mapping[str, nn.Module] | None = None)
     except OSError as error:
         raise RunError(f"cannot read {weights_file}: {error}") from error
     try:
-        return build(graph, weights, opaque=opaque)
+        network = build(graph, weights, opaque=opaque)
     except ValueError as error:
         raise PrototypeError(f"{weights_file} does not fit {graph_file.name}: {error}") from error
+    parts = [vertex.attributes["path"] for vertex in graph.vertices if vertex.op == "opaque"]
+    if parts:  # the operators of the vocabulary cannot
+        shapes = [vertex.shape for vertex in graph.inputs]
+        mixing = find_mixing(copy.deepcopy(network).eval(), shapes, parts)
+        if mixing is not None:
+            raise PrototypeError(f"{mixing.part!r} of {folder} cannot be used: {mixing.why}")
+    return network

@@ -208,6 +208,7 @@ def prepare(
     views = Views(dataset, dataset.train, config.seed, compute.device, targets)
     teacher = Teacher(prototype.network(), views, compute)
     evaluator = Evaluator(prototype, dataset, views, teacher, compute, task, trainer)
+    evaluator.check_apart(prototype.network(), f"prototype '{config.prototype.network}'")
     search_score = evaluator.score(prototype.network(), dataset.search)
     required = quality_limit(sought, task.metric)
     reached_pct = 100 * search_score.value

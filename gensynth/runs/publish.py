@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from gensynth.atomic_files import file_sha256, json_bytes
 from gensynth.bench.latency import Latency, measure, ratio
@@ -24,7 +25,6 @@ from gensynth.export import export_network
 from gensynth.goals.certificate import Certificate, certify
 from gensynth.goals.ledger import Ledger
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
-from gensynth.network.module import Network
 from gensynth.progress import Listener
 from gensynth.run_files import FINALISTS, LATENCY_FILE, PROTOTYPE, RESULT_FILE
 from gensynth.runs.cards import Entrant, Origin, card_of, ratios_of, setting_of
@@ -65,7 +65,7 @@ def certify_all(run: RunFolder, job: Job, found: list[Entrant]) -> list[Certific
 
 
 def certificate_of(
-    run: RunFolder, job: Job, network: Network, weights: Path, sharing: int
+    run: RunFolder, job: Job, network: nn.Module, weights: Path, sharing: int
 ) -> Certificate:
     """Score one network on the test split through the run's ledger, and certify it.
 
@@ -77,8 +77,13 @@ def certificate_of(
         network: placed.
         weights: its weights file, whose hash is the network's name in the ledger.
         sharing: networks certified together.
+
+    Raises:
+        PrototypeError: if it answers an image alone otherwise than among others; no test image
+            is looked at then.
     """
     test, evaluator = job.dataset.test, job.evaluator
+    evaluator.check_apart(network, f"the network of {weights.parent}")
     exact = replace(evaluator, compute=replace(evaluator.compute, autocast=None))
     score = Ledger(run.ledger).score(
         file_sha256(weights),

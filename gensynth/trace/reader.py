@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gensynth.errors import TraceError
 from gensynth.graph.graph import Graph, Vertex
-from gensynth.network import ties
+from gensynth.network import apart, ties
 from gensynth.trace.arguments import collect, constant, holds_tensors, plain
 from gensynth.trace.capture import Calls, attribute, capture
 from gensynth.trace.functions import FUNCTIONS, METHODS, move
@@ -41,14 +41,12 @@ def trace(module: nn.Module, example: Tensor | tuple[Tensor, ...], *, name: str)
         name: of the graph.
 
     Raises:
-        TraceError: if the network's own forward cannot be said, or nothing but opaque
-            parts is left of it.
+        TraceError: if the network's own forward cannot be said, nothing but opaque parts is
+            left of it, or a part of it mixes the images of a batch.
         PrototypeError: if the example does not fit the module, or one of its parameters is a
             view of another.
     """
     ties.check_views(module)
-    original = module
-    module = copy.deepcopy(module).eval()
     like = next(module.parameters(), torch.zeros(()))
     examples = tuple(
         x[:1].expand(_BATCH, *x.shape[1:]).clone().to(like.device, like.dtype)
@@ -56,9 +54,10 @@ def trace(module: nn.Module, example: Tensor | tuple[Tensor, ...], *, name: str)
     )
     whole: dict[str, str] = {}
     while True:
+        own = copy.deepcopy(module).eval()  # each time: code may keep on itself what it is given
         try:
-            calls = capture(module, examples, whole=frozenset(whole))
-            graph = _Reader(module, calls, whole, name).read()
+            calls = capture(own, examples, whole=frozenset(whole))
+            graph = _Reader(own, calls, whole, name).read()
         except Unreadable as error:
             if not error.path or error.path in whole:
                 raise TraceError(error.reason) from error
@@ -68,7 +67,29 @@ def trace(module: nn.Module, example: Tensor | tuple[Tensor, ...], *, name: str)
             raise TraceError(f"{type(module).__name__} calls itself without end") from error
         if whole and not any(v.tensors for v in graph.vertices if v.op != "opaque"):
             raise TraceError("; ".join(whole.values()))
-        return _tie(graph, original)
+        _check_apart(copy.deepcopy(module).eval(), graph)
+        return _tie(graph, module)
+
+
+def _check_apart(module: nn.Module, graph: Graph) -> None:
+    """Refuse a network that answers an image alone otherwise than among others."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if not parameter.any():  # a gate that is shut before training hides what is behind it
+                parameter.normal_(std=0.1)
+    parts = [vertex.attributes["path"] for vertex in graph.vertices if vertex.op == "opaque"]
+    mixing = apart.find_mixing(module, [vertex.shape for vertex in graph.inputs], parts)
+    if mixing is None:
+        return
+    where = "the network's own forward"
+    if mixing.part:
+        where = f"{mixing.part!r} ({type(module.get_submodule(mixing.part)).__name__})"
+    raise TraceError(
+        f"{where} does not keep the images of a batch apart: {mixing.why}; networks are certified "
+        "for one image at a time, so use a norm with running statistics (track_running_stats=True) "
+        "or over each image (GroupNorm), and nothing in evaluation that reads other images of the "
+        "batch or draws random numbers"
+    )
 
 
 def _tie(graph: Graph, module: nn.Module) -> Graph:

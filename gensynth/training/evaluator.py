@@ -20,11 +20,13 @@ from gensynth.data.views import Views, normaliser
 from gensynth.errors import ConfigError
 from gensynth.goals.score import Score
 from gensynth.graph.graph import Graph
+from gensynth.network.apart import check_images
 from gensynth.network.compute import Compute
 from gensynth.network.module import Network, build
 from gensynth.references import import_object
 from gensynth.space.prototype import Prototype
 from gensynth.space.substitutes import SUBSTITUTES
+from gensynth.tasks.classification import EVALUATED
 from gensynth.tasks.task import Task
 from gensynth.training import fit
 from gensynth.training.fit import Recipe, Teacher
@@ -32,6 +34,9 @@ from gensynth.training.substitute_weights import FITTED_IMAGES, fit_all
 
 CALIBRATION_BATCHES = 2
 """Training batches from which a new network's norms take their statistics."""
+
+SINGLE = 8
+"""Images that a network is asked for one by one."""
 
 STATISTICS = ("running_mean", "running_var")
 
@@ -146,6 +151,20 @@ class Evaluator:
     def score(self, network: nn.Module, split: Split) -> Score:
         """Return a network's score on a split."""
         return score(network, self.dataset, split, self.compute, self.task)
+
+    def check_apart(self, network: nn.Module, name: str) -> None:
+        """Refuse a network that answers an image alone otherwise than in a batch as it is scored.
+
+        Some images of the search split are looked at, in float32; none of the test split need be.
+
+        Raises:
+            PrototypeError: if an answer differs; it has the network's name.
+        """
+        device = self.compute.device
+        self.compute.place(network).eval()
+        images = torch.from_numpy(self.dataset.search.images[:EVALUATED]).to(device)
+        rows = sorted({len(images) * part // SINGLE for part in range(SINGLE)})
+        check_images(network, normaliser(self.dataset, device)(images), rows, name=name)
 
 
 def open_trainer(config: TaskConfig) -> Trainer | None:

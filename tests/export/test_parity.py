@@ -50,6 +50,23 @@ def test_cosine_and_agreement_are_those_of_the_worst_image_and_of_all() -> None:
     assert parity.agreement == pytest.approx(2 / 3)
 
 
+def test_a_file_that_mixes_images_differs_from_its_network_for_one_image() -> None:
+    # x - mean of the batch: the same as the network in a batch, and 0 for an image alone.
+    value = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 2])
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["mean"], axes=[0]),
+        helper.make_node("Sub", ["images", "mean"], ["y"]),
+    ]
+    returned = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 2])
+    model = helper.make_model(
+        helper.make_graph(nodes, "centred", [value], [returned]),
+        opset_imports=[helper.make_opsetid("", 13)],
+        ir_version=7,
+    ).SerializeToString()
+    with pytest.raises(ExportError, match="differs from the network"):
+        check(model, IMAGES - IMAGES.mean(axis=0), IMAGES)
+
+
 def test_an_all_zero_reference_allows_no_difference() -> None:
     zeros = np.zeros((2, 2), np.float32)
     assert check(doubling(), zeros, zeros).holds

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from gensynth.environment import environment
-from gensynth.errors import ConfigError
+from gensynth.errors import ConfigError, PrototypeError
 from gensynth.goals.certificate import certify
 from gensynth.goals.score import Proportion
 from gensynth.goals.verdicts import Verdict
@@ -16,8 +18,9 @@ from gensynth.progress import Silent
 from gensynth.runs.finalists import LEAST_DISTANCE, Ranking, choose
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import FullDistillation
+from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
-from gensynth.runs.publish import letters
+from gensynth.runs.publish import certificate_of, letters
 from gensynth.search.cycle import State
 from gensynth.search.inquisitor import FULL
 from gensynth.search.regression import sigmoid
@@ -201,3 +204,25 @@ def test_finalists_are_lettered_like_columns_of_a_table() -> None:
     # As spreadsheets do: Z is followed by AA, AZ by BA, ZZ by AAA.
     names = {0: "A", 2: "C", 25: "Z", 26: "AA", 51: "AZ", 52: "BA", 701: "ZZ", 702: "AAA"}
     assert {index: letters(index) for index in names} == names
+
+
+def centred(x: torch.Tensor) -> torch.Tensor:
+    """Many images are centred together, few stay as they are."""
+    return torch.special.expit(x - x.mean()) if len(x) > 100 else torch.special.expit(x)
+
+
+def test_a_network_that_is_scored_otherwise_than_it_answers_one_image_gets_no_certificate(
+    job: Job, run: RunFolder
+) -> None:
+    network = nn.Sequential(tiny.Applied(centred), nn.Flatten(), nn.Linear(144, 3))
+    with pytest.raises(PrototypeError, match=r"of .*/made answers an image otherwise alone"):
+        certificate_of(run, job, network, run.path / "made" / "weights.safetensors", 1)
+    assert not run.ledger.exists()  # no test image was looked at
+
+
+def test_a_prototype_that_mixes_the_batches_it_is_scored_in_is_refused(job: Job) -> None:
+    module = tiny.Odd(3, 1, tiny.Applied(centred))
+    config = replace(job.config, prototype=replace(job.config.prototype, weights=None))
+    objects = Objects(module)
+    with pytest.raises(PrototypeError, match="prototype '.*' answers an image otherwise alone"):
+        prepare(objects.named(config), objects=objects)

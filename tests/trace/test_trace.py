@@ -219,7 +219,6 @@ def test_a_layer_that_calls_the_function_is_no_mystery() -> None:
         (nn.Conv2d(8, 8, 2, padding="same"), "even kernel"),
         (nn.ZeroPad2d(1), "ZeroPad2d is not in the vocabulary"),
         (nn.LPPool2d(2, 3), "LPPool2d is not in the vocabulary"),
-        (nn.BatchNorm2d(8, track_running_stats=False), "without running statistics"),
         (nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 3)), "ParametrizedConv2d"),
     ],
 )
