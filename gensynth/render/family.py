@@ -53,7 +53,8 @@ def _summary(family: "Family") -> list[str]:
     if family.judged:
         lines.append(
             f"{family.satisfied} of {family.judged} meet the requirements by point value: at "
-            f"least {100 * (family.share_lower_bound or 0):.0f} % of all seeds do, at 95 %"
+            f"least {100 * (family.share_lower_bound or 0):.0f} % of all seeds do,\n  at one-sided "
+            "95 % by Wilson's score interval, the seeds taken as independent draws"
         )
     elif family.judged is None:
         lines.append("train and certify them with: the same command and --distil")

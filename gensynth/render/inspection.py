@@ -115,11 +115,14 @@ def _summary(inspection: "Inspection", step: "WidthStep", width: int) -> str:
     channels = _plural(sum(group.size for group in inspection.groups), "channel")
     blocks = _plural(len(inspection.blocks), "block")
     share = f"{100 * inspection.changeable_macs_share:.1f} %"
+    least = inspection.smallest(step.channels)
+    params, macs = _of(least.params, cost.params), _of(least.macs, cost.macs)
     lines = [
         f"{graph.name} on {shapes}: {vertices}, {cost.params:,} parameters, {cost.macs:,} MACs",
         f"{groups} of {channels} in all, {blocks} that can go whole",
         step_of_widths(step),
         f"{share} of the MACs are in vertices that can be changed",
+        f"widths and blocks reach down to {params} parameters and {macs} MACs",
     ]
     return "\n".join(wrapped(line, width) for line in lines)
 
@@ -131,6 +134,10 @@ def _shape(text: str) -> tuple[int, ...]:
             f"a shape is channels, height and width of one input such as 3,32,32, got '{text}'"
         )
     return tuple(int(part) for part in parts)
+
+
+def _of(part: int, whole: int) -> str:
+    return f"{part:,} ({100 * part / whole:.1f} %)" if whole else f"{part:,}"
 
 
 def _section(title: str, rows: Sequence[Sequence[str]]) -> str:

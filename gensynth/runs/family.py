@@ -17,7 +17,7 @@ from gensynth.goals.requirements import Requirement, parse_all
 from gensynth.goals.score import Score
 from gensynth.goals.verdicts import Verdict, judge_all
 from gensynth.graph.files import GRAPH_FILE
-from gensynth.graph.graph import Graph
+from gensynth.graph.graph import Graph, Selection
 from gensynth.progress import SILENT, Listener
 from gensynth.run_files import (
     GENERATED,
@@ -166,16 +166,22 @@ def draw(run: RunFolder, seeds: list[int], listener: Listener) -> Family:
     config = read(run.path / RUN_FILE)
     metric, requirements = open_task(config.task).metric, parse_all(config.requirements)
     points = generator.points(seeds)
-    drawn = []
+    drawn, architectures = [], set()
     for index, seed in enumerate(seeds):
         graph = generator.graph(points, index, seed)
+        architectures.add(architecture(graph.selection))
         drawn.append(
             _drawn(run, seed, graph, points.take([index]), inquisitor, metric, requirements)
         )
         listener.progress("networks", (index + 1) / len(seeds), f"seed {seed}")
     distance = median_distance(generator, points) if len(seeds) > 1 else None
-    architectures = len({points[index] for index in range(len(points))})
-    return Family(run.path / GENERATED, tuple(drawn), architectures, distance)
+    return Family(run.path / GENERATED, tuple(drawn), len(architectures), distance)
+
+
+def architecture(selection: Selection) -> object:
+    """Return what networks of one architecture have in common: how many channels, not which."""
+    widths = frozenset((group, len(kept)) for group, kept in selection.kept.items())
+    return widths, frozenset(selection.removed), frozenset(selection.substitutes.items())
 
 
 def _drawn(

@@ -16,6 +16,7 @@ from gensynth.space.blocks import Block
 from gensynth.space.coupling import Coupling, Frozen, Group, couple
 from gensynth.space.operator_choices import Sites
 from gensynth.space.placement import CHOICES
+from gensynth.space.space import Space
 from gensynth.trace import trace
 
 CIFAR = (3, 32, 32)
@@ -36,6 +37,7 @@ class Inspection:
             resolution the input if that may have it.
         changeable: vertices that a network may lack, or whose input or output channels it
             may have fewer of.
+        coupling: all of this as the space takes it.
     """
 
     graph: Graph
@@ -46,6 +48,7 @@ class Inspection:
     frozen: tuple[Frozen, ...]
     substitutes: Mapping[str, tuple[str, ...]]
     changeable: frozenset[str]
+    coupling: Coupling
 
     @property
     def cost(self) -> Cost:
@@ -68,6 +71,19 @@ class Inspection:
         """Share of the MACs in vertices that can be changed, in [0, 1]; 0 without MACs."""
         total = self.cost.macs
         return self.changeable_macs / total if total else 0.0
+
+    def smallest(self, step: int) -> Cost:
+        """Return the cost of the smallest network: least widths, no block left.
+
+        A vertex that can be changed may keep most of its cost, so this says what the share above
+        does not. Substitutes and smaller images, where a run allows them, go below it.
+
+        Args:
+            step: channels that a width changes by.
+        """
+        space = Space(self.coupling, step)
+        costs = space.named_costs(space.smallest())
+        return Cost(int(costs["params"]), int(costs["macs"]))
 
 
 def inspect(
@@ -114,4 +130,5 @@ def inspection(coupling: Coupling) -> Inspection:
         coupling.frozen,
         {substitute: found.standing(substitute) for substitute in CHOICES},
         changeable,
+        coupling,
     )

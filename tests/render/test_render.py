@@ -156,7 +156,8 @@ seed          predicted             tested    MACs  params    require
    0  87.1 [85.0, 89.0]  87.5 [86.3, 88.6]  3.98 M  21.4 k  satisfied
 
 1 different among 1, of 1 architecture
-11 of 12 meet the requirements by point value: at least 70 % of all seeds do, at 95 %
+11 of 12 meet the requirements by point value: at least 70 % of all seeds do,
+  at one-sided 95 % by Wilson's score interval, the seeds taken as independent draws
 networks are in runs/q/generated/SEED"""
     )
 

@@ -11,9 +11,9 @@ import gensynth
 from gensynth.errors import Interrupted, RunError
 from gensynth.goals.verdicts import Verdict
 from gensynth.graph.cost import cost
-from gensynth.graph.graph import Graph
+from gensynth.graph.graph import Graph, Selection
 from gensynth.progress import Silent
-from gensynth.runs.family import Family, generate
+from gensynth.runs.family import Family, architecture, generate
 from gensynth.runs.family_training import distil
 from gensynth.runs.result import Result
 from gensynth.runs.run import synth
@@ -92,6 +92,16 @@ def test_the_family_is_diverse(family: Family) -> None:
         widths = {name: len(kept) for name, kept in selection.kept.items()}
         shapes.add((tuple(sorted(widths.items())), selection.removed))
     assert family.architectures == len(shapes)
+
+
+def test_which_channels_a_network_keeps_is_no_part_of_its_architecture() -> None:
+    one = Selection({"a": (0, 2), "b": (1,)}, ("add",), {"conv": "separable"})
+    same = Selection({"b": (0,), "a": (1, 3)}, ("add",), {"conv": "separable"})
+    wider = Selection({"a": (0, 2, 3), "b": (1,)}, ("add",), {"conv": "separable"})
+    whole = Selection(one.kept, (), one.substitutes)
+    dense = Selection(one.kept, one.removed)
+    assert architecture(one) == architecture(same)
+    assert len({architecture(s) for s in (one, wider, whole, dense)}) == 4
 
 
 def test_asking_again_writes_nothing(finished: Result, family: Family) -> None:

@@ -70,6 +70,15 @@ def test_where_layer_norm_holds_all_widths_only_its_branch_can_go() -> None:
     assert reasons(found)["conv"] == (4, ("layer reduces over channels",))  # 4 groups of 2
 
 
+def test_what_can_be_changed_wholly_may_keep_half_of_its_cost() -> None:
+    # By hand: 3 -> 8 -> 4 at one place is 24 + 32 MACs; with 4 of the 8 channels half of both.
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1), torch.nn.Conv2d(8, 4, 1))
+    found = inspection(couple(trace(module, torch.zeros(1, 3, 1, 1), name="half")))
+    assert found.changeable_macs_share == 1.0
+    assert found.smallest(4).macs == 28
+    assert found.smallest(1).macs == 7
+
+
 def test_an_opaque_part_freezes_its_neighbours_and_says_which_line_is_to_blame() -> None:
     found = family("with_attention")
     line = 1 + (TESTS / "networks/families.py").read_text().splitlines().index(
@@ -179,7 +188,8 @@ class Undecided(Net):
         return self.head(x.mean((2, 3)))
 """
 
-# By hand: 36 weights and 4 biases at 64 places, 16 and 4 at 64, 12 and 3 at one.
+# By hand: 36 weights and 4 biases at 64 places, 16 and 4 at 64, 12 and 3 at one. With a step of 2
+# the smallest has 18 weights and 2 biases at 64 places, 6 and 3 at one, and no block.
 SAID = """\
 vertices
 name  operator  channels  output  params    MACs
@@ -215,6 +225,7 @@ shown_toys:Net on 1x8x8: 7 vertices, 75 parameters, 3,340 MACs
 1 group of 4 channels in all, 1 block that can go whole
 {step}
 100.0 % of the MACs are in vertices that can be changed
+widths and blocks reach down to 29 (38.7 %) parameters and 1,158 (34.7 %) MACs
 """
 
 STEP = width_step([4], block=convolution_block())
