@@ -6,10 +6,14 @@ named after it, so that a target's refusal and a device's profile still name the
 exporter is the one by tracing (dynamo=False): the other one writes opset 18 whatever it is asked.
 """
 
+import contextlib
 import copy
 import io
+import os
+import sys
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from pathlib import Path
 
 import torch
 
@@ -60,7 +64,7 @@ def _traced(
     names = [f"x{number}" for number in range(len(images))]
     file = io.BytesIO()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), _unheard(), torch.no_grad():
             warnings.simplefilter("ignore")  # that it is deprecated, and what tracing fixes
             torch.onnx.export(
                 own,
@@ -79,3 +83,20 @@ def _traced(
             f"vertex {vertex.name!r} is opaque ({vertex.attributes.get('reason', 'unknown')}), and "
             f"torch's exporter cannot write it at opset {opset}: {message}"
         ) from error
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Send nowhere what is written to the process's stdout, past Python's own.
+
+    torch's exporter prints there the whole graph of what it gives up on, whatever it is told.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)

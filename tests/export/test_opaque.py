@@ -132,10 +132,25 @@ def test_a_shape_that_is_fixed_is_worked_out_once() -> None:
     assert [node.op_type for node in free.graph.node] == [node.op_type for node in nodes]
 
 
-def test_what_torchs_exporter_cannot_write_is_refused_with_its_words() -> None:
+def test_what_torchs_exporter_cannot_write_is_refused_with_its_words(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     network, _ = with_operator("i0e")
     with pytest.raises(ExportError, match=r"vertex '1' is opaque .*i0e.* cannot write it at opset"):
         from_network(network)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_graph_that_torchs_exporter_gives_up_on_is_not_printed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    # At a failure within a traced function torch prints the graph on stdout.
+    torch.manual_seed(0)
+    layer = nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 4, 3))
+    network = network_of(nn.Sequential(layer, nn.Conv2d(4, 2, 6)), torch.randn(2, 3, 8, 8))
+    with pytest.raises(ExportError, match="vertex '0' is opaque"):
+        from_network(network)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("batch", [None, 1, 4])

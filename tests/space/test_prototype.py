@@ -37,6 +37,23 @@ def test_a_network_without_a_free_width_is_no_prototype() -> None:
         read_prototype(module, (3, 4, 4), name="linear")
 
 
+def test_an_opaque_module_that_is_called_twice_is_one_module() -> None:
+    class Soft(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 4, 1)
+            self.d, self.act = nn.Conv2d(4, 2, 1), nn.Softplus()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.act(self.b(self.act(self.a(x))))
+            value: torch.Tensor = self.d(torch.relu(self.c(x)))
+            return value
+
+    module, images = Soft().eval(), torch.randn(2, 3, 4, 4)
+    network = read_prototype(module, (3, 4, 4), name="soft").network().eval()
+    assert torch.equal(network(images), module(images))
+
+
 def test_a_tied_parameter_is_counted_as_torch_counts_it() -> None:
     # torch's `parameters()` has each once; a space costs its own prototype, and its networks.
     module = Tied()
