@@ -153,6 +153,31 @@ def test_a_convolution_and_its_norm_are_the_convolution_by_hand() -> None:
     )
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_grouped_transposed_convolution_takes_its_norm_group_by_group(bias: bool) -> None:
+    # torch's weight is (in, out / groups, height, width): the factor of output channel c belongs
+    # to group c // 3. Computed by torch before and after, and one kernel by hand.
+    settings = {**CONV, "output_padding": [0, 0], "groups": 2}
+    tensors: dict[str, tuple[int, ...]] = {"weight": (4, 3, 3, 3)}
+    if bias:
+        tensors["bias"] = (6,)
+    out = (6, 6, 6)
+    names = ("weight", "bias", "running_mean", "running_var")
+    vertices = (
+        Vertex("x", "input", shape=IMAGE),
+        Vertex("up", "conv_transpose", ("x",), settings, out, tensors, "up"),
+        Vertex("bn", "batch_norm", ("up",), norm()[1], out, dict.fromkeys(names, (6,)), "bn"),
+    )
+    graph = Graph("grouped", vertices, ("bn",))
+    result = folded(graph)
+    assert words(result) == ["input", "conv_transpose"]
+    held = {key: tensor.numpy() for key, tensor in random_weights(graph, 0).items()}
+    factor = held["bn.weight"] / np.sqrt(held["bn.running_var"] + 1e-5)
+    combined = result.weights[result.graph["up"].tensor_key("weight")]
+    # Input channel 2 is the first of group 1, whose output channel 1 is channel 4 of all.
+    np.testing.assert_allclose(combined[2, 1], held["up.weight"][2, 1] * factor[4])
+
+
 def test_norms_factors_and_offsets_in_a_row_become_one() -> None:
     constant: Word = ("add_constant", {"value": 0.25}, {})
     scale: Word = ("scale", {}, {"gamma": (1, 4, 1, 1)})

@@ -129,6 +129,17 @@ def test_every_requirement_gets_its_verdict() -> None:
     assert found["latency_ms@local <= 5"] is Verdict.SATISFIED
 
 
+def test_verdicts_of_networks_certified_together_share_the_confidence() -> None:
+    # Alone the bound of 900 in 1,000 is 88.330, among three 87.797 percent; a score likewise.
+    costs = {"params": 83_000, "macs": 11_900_000}
+    between = netscore(88.1, 0.083, 0.0119)
+    requirements = parse_all(["top1 >= 88%", f"netscore >= {between:.6f}"])
+    for sharing, verdict in ((1, Verdict.SATISFIED), (3, Verdict.UNKNOWN)):
+        certificate = certify(top1(900, 1000), requirements, sharing=sharing)
+        found = verdicts(certificate, requirements, costs)
+        assert list(found.values()) == [verdict, verdict], sharing
+
+
 def test_a_score_is_judged_by_the_bounds_of_the_accuracy() -> None:
     # One-sided bounds of 900 in 1,000 are 88.330 and 91.454 percent.
     costs = {"params": 83_000, "macs": 11_900_000}

@@ -76,7 +76,7 @@ MIXERS: dict[str, nn.Module] = {
     "mean": Part(lambda x: x - x.mean(0, keepdim=True)),
     "faint mean": Part(lambda x: x + 1e-4 * x.mean(0, keepdim=True)),
     "mean into one faint channel": Part(
-        lambda x: torch.cat([1e3 * x[:, :7], x[:, 7:].mean(0, keepdim=True).expand_as(x[:, 7:])], 1)
+        lambda x: torch.cat([1e7 * x[:, :7], x[:, 7:].mean(0, keepdim=True).expand_as(x[:, 7:])], 1)
     ),
     "flip": Part(lambda x: x + x.flip(0)),
     "sort": Part(lambda x: torch.sort(x, dim=0)[0]),

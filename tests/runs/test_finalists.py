@@ -108,6 +108,11 @@ def test_enough_networks_that_meet_the_requirements_end_the_search(
         (a.utility(job) for a in chosen), reverse=True
     )
     assert [o.score for o in inquisitor.observations] == [a.score for a in made]
+    # What is promised of a network was said by an inquisitor that had not seen it.
+    said = state.inquisitor
+    for one in made:
+        assert one.predicted == said.interval(one.points(job), FULL)
+        said = said.observe(one.observation())
     assert distance(job, *chosen) >= LEAST_DISTANCE
 
 

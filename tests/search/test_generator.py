@@ -72,6 +72,15 @@ def test_nothing_to_save_gives_the_prototype() -> None:
     assert graph == space.coupling.graph
 
 
+def test_limits_that_the_prototype_just_meets_take_nothing_from_it() -> None:
+    space = space_of("resnet8")
+    limits = dict(zip(NAMES, space.prototype.tolist(), strict=True))
+    space.check_reachable(limits)
+    assert Generator(space, theta_of(space), limits).generate(3) == space.coupling.graph
+    limits["macs"] -= 1
+    assert Generator(space, theta_of(space), limits).generate(3) != space.coupling.graph
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_limit_below_the_smallest_network_is_unreachable(name: str) -> None:
     space = space_of("resnet8")

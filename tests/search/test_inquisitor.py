@@ -182,6 +182,44 @@ def test_a_shift_as_predicted_leaves_less_doubt() -> None:
     assert told.predict(point, SHORT)[1][0] < learned().predict(point, SHORT)[1][0]
 
 
+def features_of(inquisitor: Inquisitor, points: Points, log_nats: np.ndarray) -> np.ndarray:
+    """What the score model reads of networks at short fidelity: (networks, features)."""
+    own, none = Features(space(), inquisitor.importance)(points), np.zeros(len(points))
+    return np.column_stack([own, log_nats, none, none])
+
+
+@pytest.mark.parametrize(("cycle", "age"), [(9, 0), (5, 4), (0, 9)])
+def test_a_divergence_counts_less_the_older_it_is(cycle: int, age: int) -> None:
+    # By hand: a normal belief of m and s, a divergence of variance 0.05^2 and as much a cycle
+    # since: m + s^2 / (s^2 + noise) (log nats - m), and what is left of s.
+    point, other = random_points(2, seed=8).take([0]), random_points(2, seed=8).take([1])
+    told = learned().hear(point, [3.0], cycle).hear(other, [0.5], 9)
+    (mean,), (sd,) = told.predict_divergence(point)
+    gain = sd**2 / (sd**2 + 0.05**2 * (1 + age))
+    known = np.array([mean + gain * (np.log(3.0) - mean)])
+    expected, spread = told.posterior.predict(features_of(told, point, known))
+    found, doubt = told.predict(point, SHORT)
+    assert found == pytest.approx(expected, rel=1e-12)
+    slope = float(told.posterior.mean[-3])
+    assert doubt == pytest.approx(np.hypot(spread, slope * sd * np.sqrt(1 - gain)), rel=1e-12)
+
+
+def test_what_was_probed_long_ago_teaches_less_about_others() -> None:
+    start, points = Inquisitor(space(), importance()), random_points(2, seed=8)
+    far, newest = points.take([0]), points.take([1])
+    fresh, stale = (start.hear(far, [50.0], c).hear(newest, [0.1], 200) for c in (200, 0))
+    assert fresh.predict_divergence(far)[0][0] > stale.predict_divergence(far)[0][0]
+
+
+def test_of_two_divergences_of_one_network_the_newest_counts() -> None:
+    # Both know the same of all networks; what they know of this one is what they heard last.
+    point = random_points(1, seed=8)
+    better = learned().hear(point, [3.0], 5).hear(point, [1e-3], 5)
+    worse = learned().hear(point, [1e-3], 5).hear(point, [3.0], 5)
+    assert better.predict_divergence(point)[0] == pytest.approx(worse.predict_divergence(point)[0])
+    assert better.predict(point, SHORT)[0] > worse.predict(point, SHORT)[0]
+
+
 def test_draws_scatter_around_the_prediction() -> None:
     unseen = random_points(20, seed=9)
     random = np.random.default_rng(0)
