@@ -47,7 +47,6 @@ def test_every_module_of_the_agent_can_be_imported(version: str, tmp_path: Path)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.realtime
 @pytest.mark.parametrize("version", ["3.6", "3.8", "3.12", "3.13"])
 def test_a_board_with_that_python_does_its_jobs(board: Board, version: str) -> None:
     device = replace(board.device, python=python(version))
@@ -62,7 +61,6 @@ def test_a_board_with_that_python_does_its_jobs(board: Board, version: str) -> N
     assert board.leftovers() == []
 
 
-@pytest.mark.realtime
 def test_a_board_with_python_3_6_says_what_it_lacks(board: Board) -> None:
     device = replace(board.device, python=python("3.6"))
     errand = errands.good("job", runtimes=["tensorrt-pycuda", "tensorrt-ctypes", "trtexec"])
@@ -74,7 +72,6 @@ def test_a_board_with_python_3_6_says_what_it_lacks(board: Board) -> None:
     assert board.leftovers() == []
 
 
-@pytest.mark.realtime
 def test_a_board_with_python_2_is_told_what_it_needs(board: Board) -> None:
     with pytest.raises(DeviceFault) as fault, connect(replace(board.device, python=python("2.7"))):
         pass

@@ -20,8 +20,6 @@ from tests.fakes.pythons import python
 from tests.onnx_files import errands
 from tests.places import FAKES
 
-pytestmark = pytest.mark.realtime
-
 
 @pytest.fixture
 def tx2(board: Board, tmp_path: Path, libcudart: Path) -> Device:

@@ -15,7 +15,7 @@ from gensynth.devices.registry import LOCAL, Device
 from gensynth.render.devices import checked
 from tests.fakes.board import Board
 
-pytestmark = [pytest.mark.realtime, pytest.mark.usefixtures("agent_home")]
+pytestmark = pytest.mark.usefixtures("agent_home")
 
 
 @pytest.fixture(autouse=True)

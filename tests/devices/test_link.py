@@ -19,8 +19,6 @@ from gensynth.errors import DeviceFault
 from tests.fakes.board import Board, Home, start_file
 from tests.onnx_files import errands
 
-pytestmark = pytest.mark.realtime
-
 
 def connecting_s(board: Board) -> float:
     """How long this machine takes now to reach the board and send it the agent."""
@@ -30,7 +28,7 @@ def connecting_s(board: Board) -> float:
     return time.monotonic() - start_s
 
 
-def refusal(device: Device, timeout_s: float = 20.0) -> DeviceFault:
+def refusal(device: Device, timeout_s: float = 60.0) -> DeviceFault:
     """Why a device cannot be reached."""
     with pytest.raises(DeviceFault) as refused, connect(device, timeout_s=timeout_s):
         pass
@@ -147,10 +145,10 @@ def test_nothing_comes_back(
     usual_s = connecting_s(board)
     with nothing() as port:
         start_s = time.monotonic()
-        fault = refusal(elsewhere(board, port), timeout_s=2.0)
+        fault = refusal(elsewhere(board, port), timeout_s=1.0)
         took_s = time.monotonic() - start_s
     assert fault.status == "device_lost"
-    assert took_s < 2.0 + 10 * usual_s
+    assert took_s < 1.0 + 10 * usual_s
     assert board.leftovers() == []
 
 
@@ -229,10 +227,11 @@ def test_a_start_file_that_never_ends(board: Board) -> None:
     usual_s = connecting_s(board)
     board.configure(**start_file("echo what is your name?; sleep 600\n", board.folder))
     start_s = time.monotonic()
-    fault = refusal(board.device, timeout_s=2.0)
+    limit_s = 1.0 + 4 * usual_s  # in which the question comes
+    fault = refusal(board.device, timeout_s=limit_s)
     assert fault.status == "device_lost"
     assert "what is your name?" in fault.message
-    assert time.monotonic() - start_s < 2.0 + 10 * usual_s
+    assert time.monotonic() - start_s < limit_s + 10 * usual_s
 
 
 def test_a_shell_that_ends_at_once(board: Board) -> None:

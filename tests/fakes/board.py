@@ -29,18 +29,51 @@ from typing import Self
 import pytest
 
 from gensynth.devices import package, registry
+from gensynth.devices.client import connect
 from gensynth.devices.hostkeys import HostKey
+from gensynth.devices.package import Agent
 from gensynth.devices.registry import Device
 from tests.fakes.relay import Relay
 from tests.places import FAKES
 
 SSHD = shutil.which("sshd", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
 NO_SSH = "OpenSSH's server and client are not installed"
-_START_S = 20.0
+_START_S = 60.0
 
-_WORK = "gensynth/devices/agent/measuring/work.py"
-MISBEHAVING = package.pack(package.sources() | {_WORK: (FAKES / "misbehaving.py").read_bytes()})
-"""The agent with a worker that does what its network's id says."""
+REACHED_WITHIN_S = 60.0
+"""In place of the ten seconds in which a board must answer: this machine may be busy."""
+
+MEASURING = "gensynth/devices/agent/measuring/"
+SESSION = "gensynth/devices/agent/session/"
+
+
+def altered(*changes: tuple[str, str, str], **modules: bytes) -> Agent:
+    """The agent with other constants, and other modules in place of those of `measuring`.
+
+    Args:
+        changes: a file, a line's beginning in it, and what stands there instead.
+        modules: content by a module's name.
+    """
+    sources = package.sources()
+    sources |= {f"{MEASURING}{name}.py": content for name, content in modules.items()}
+    for file, old, new in changes:
+        text = sources[file].decode()
+        assert text.count(f"\n{old}") == 1, (file, old)
+        sources[file] = text.replace(f"\n{old}", f"\n{new}").encode()
+    return package.pack(sources)
+
+
+IMPATIENT = (f"{SESSION}child.py", "GRACE_S = 2.0", "GRACE_S = 0.3")
+"""A worker that ignores TERM is killed soon."""
+
+BRIEF = ("gensynth/devices/agent/power/meters.py", "EXAMINE_S = 3.0", "EXAMINE_S = 0.5")
+"""A short self-test of the sensor."""
+
+WORKER = (FAKES / "misbehaving.py").read_bytes()
+"""A worker that does what its network's id says."""
+
+MISBEHAVING = altered(IMPATIENT, work=WORKER)
+"""The agent with that worker."""
 
 
 class Home:
@@ -56,7 +89,7 @@ class Home:
         self._mark = b"GENSYNTH_AGENT_HOME=" + os.fsencode(path) + b"\0"
         self._way = self._mark
 
-    def leftovers(self, within_s: float = 20.0) -> list[str]:
+    def leftovers(self, within_s: float = 60.0) -> list[str]:
         """What is there that belongs to no job that has ended, once it does not change any more.
 
         Processes of the agent and whatever they started, half-written files, jobs without a
@@ -252,11 +285,8 @@ def start_file(text: str, folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def board(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Board]:
+def board(tmp_path: Path, patient: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
     """A running board, registered, with the user's key accepted."""
-    assert request.node.get_closest_marker("realtime"), "a test with an sshd is marked realtime"
     if SSHD is None or shutil.which("ssh") is None:
         pytest.skip(NO_SSH)
     if _is_locked(_user()):
@@ -273,7 +303,14 @@ def board(
 
 
 @pytest.fixture
-def agent_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever connects waits long, where no time is named."""
+    defaults = connect.__wrapped__.__kwdefaults__  # type: ignore[attr-defined]
+    monkeypatch.setitem(defaults, "timeout_s", REACHED_WITHIN_S)
+
+
+@pytest.fixture
+def agent_home(tmp_path: Path, patient: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """The folder of this machine's own agent."""
     path = tmp_path / "agent-home"
     monkeypatch.setenv("GENSYNTH_AGENT_HOME", str(path))

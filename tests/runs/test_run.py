@@ -307,7 +307,6 @@ def kill_and_resume(config: RunConfig, whole: Path, out: Path, seed: int) -> int
     return kills
 
 
-@pytest.mark.realtime
 def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
     weights: Path, tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ from gensynth.devices.agent.wire.channel import Channel, Tail, wait_readable
 from gensynth.devices.agent.wire.status import Fault, fault_from
 
 GRACE_S = 2.0
+LAST_WORDS_S = 2.0  # from the end of its channel to its own
 STUCK_S = 10.0  # a process that KILL does not end within this hangs in the kernel
 _OUT_OF_MEMORY = re.compile(
     r"bad.alloc|MemoryError|out of memory|OutOfMemory|(cannot|failed to) allocate memory"
@@ -136,7 +137,7 @@ class Child:
 
     def _end(self) -> Fault:
         """Return what it means that the worker closed its channel."""
-        code = self._wait(GRACE_S)
+        code = self._wait(LAST_WORDS_S)
         if code is None:
             return Fault("protocol_error", "the worker closed its channel and went on")
         return cause(code, self._tail.text())

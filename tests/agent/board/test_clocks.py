@@ -221,7 +221,6 @@ def wait_for_line(process: "subprocess.Popen[str]") -> None:
     assert process.stdout.readline() == "held\n"
 
 
-@pytest.mark.realtime
 def test_an_agent_that_is_killed_leaves_the_watchdog_to_put_them_back(root: str, home: str) -> None:
     process = start_holding(root, home)
     wait_for_line(process)
@@ -231,7 +230,6 @@ def test_an_agent_that_is_killed_leaves_the_watchdog_to_put_them_back(root: str,
     assert_as_before(root, home)
 
 
-@pytest.mark.realtime
 def test_an_agent_that_is_killed_while_a_tool_works_loses_no_race_with_it(
     root: str, home: str
 ) -> None:
@@ -257,7 +255,6 @@ def watchdogs(home: str) -> list[int]:
     return found
 
 
-@pytest.mark.realtime
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_journal_left_behind_is_put_back_by_the_next_session(root: str, home: str) -> None:
     process = start_holding(root, home)
@@ -271,7 +268,6 @@ def test_a_journal_left_behind_is_put_back_by_the_next_session(root: str, home: 
     assert restore_pending(home, root) is None  # and nothing is left to do
 
 
-@pytest.mark.realtime
 def test_a_living_agents_clocks_are_not_touched_by_another_session(root: str, home: str) -> None:
     process = start_holding(root, home)
     try:

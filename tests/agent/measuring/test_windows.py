@@ -11,7 +11,7 @@ import pytest
 
 from gensynth.bench.samples import decode
 from gensynth.devices.agent.measuring import windows
-from gensynth.devices.agent.power import sampler
+from gensynth.devices.agent.power import meters, sampler
 from gensynth.devices.agent.runtimes.networks import Loaded
 from gensynth.devices.agent.wire.spool import Spool
 from gensynth.devices.agent.wire.status import Fault
@@ -55,6 +55,12 @@ class Network(Loaded):
 
     def synchronise(self) -> None:
         self._turns.append("synchronise")
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A self-test of 0.6 s, which is enough for snapshots every 6.6 ms."""
+    monkeypatch.setattr(meters.open_meter, "__defaults__", ("/", None, 0.6))
 
 
 @pytest.fixture
@@ -102,6 +108,7 @@ def test_a_sensor_that_averages_settles_for_five_time_constants(
 ) -> None:
     with SimulatedBoard(tmp_path, TX2, "iio", 64) as living:
         monkeypatch.setenv("GENSYNTH_AGENT_ROOT", living.root)
+        monkeypatch.setattr(meters.open_meter, "__defaults__", ("/", None, 2.4))
         taken = measure(living, spool, Network("a", []), windows=1)
     (window,) = taken.windows[0]
     assert (window["start_ns"] - window["onset_ns"]) * 1e-9 >= 5 * 0.42  # not the 0.05 s asked

@@ -27,7 +27,7 @@ from tests.fakes.simulated_tensorrt import Machine
 from tests.fakes.tensorrt_contracts import VERSIONS
 from tests.onnx_files.small import convolution, entry, image, quotient
 
-WARMUP = {"min_s": 0.02, "block_s": 0.01, "agree_pct": 100.0, "cap_s": 1.0}
+WARMUP = {"min_s": 0.02, "block_s": 0.01, "agree_pct": 100.0, "cap_s": 60.0}
 TIMING = {"warmup": WARMUP, "rounds": 4, "runs": 5, "min_round_s": 0.0}
 ENERGY = {
     "idle_s": 0.1, "settle_s": 0.0, "windows": 1, "window_s": 0.1, "rate_hz": 20.0, "seed": 1,

@@ -171,7 +171,6 @@ def await_readings(path: str, count: int) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.realtime
 def test_the_process_reads_the_rail_until_it_is_stopped(root: str, tmp_path: Path) -> None:
     path = str(tmp_path / "samples")
     running = start(root, 100.0, 1, path)
@@ -186,7 +185,6 @@ def test_the_process_reads_the_rail_until_it_is_stopped(root: str, tmp_path: Pat
     assert 0 < (now_ns - t_ns[-1]) * 1e-9 < 60  # the same clock as that of the runs
 
 
-@pytest.mark.realtime
 def test_a_process_that_dies_is_noticed(root: str, tmp_path: Path) -> None:
     path = str(tmp_path / "samples")
     running = start(root, 100.0, 1, path)
@@ -200,7 +198,6 @@ def test_a_process_that_dies_is_noticed(root: str, tmp_path: Path) -> None:
         running.stop()
 
 
-@pytest.mark.realtime
 def test_a_process_that_hangs_is_noticed(root: str, tmp_path: Path) -> None:
     running = start(root, 100.0, 1, str(tmp_path / "samples"))
     os.kill(running._process.pid, signal.SIGSTOP)
@@ -213,7 +210,7 @@ def test_a_process_that_hangs_is_noticed(root: str, tmp_path: Path) -> None:
         running.stop()
 
 
-@pytest.mark.realtime
+@pytest.mark.realtime  # its reason must come before it is found silent
 def test_a_sensor_that_disappears_ends_the_process_with_its_reason(
     root: str, tmp_path: Path
 ) -> None:
@@ -226,14 +223,12 @@ def test_a_sensor_that_disappears_ends_the_process_with_its_reason(
         running.stop()
 
 
-@pytest.mark.realtime
 def test_a_process_without_a_sensor_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(Fault, match="no INA3221 monitor") as caught:
         start(str(tmp_path), 100.0, 1, str(tmp_path / "samples"))
     assert caught.value.status == "sensor_bad"
 
 
-@pytest.mark.realtime
 def test_the_process_ends_with_its_parent(root: str, tmp_path: Path) -> None:
     path = str(tmp_path / "samples")
     code = (

@@ -11,18 +11,15 @@ from typing import Any
 
 import pytest
 
-from gensynth.devices import client, package
+from gensynth.devices import client
 from gensynth.devices.agent.board import clocks
 from gensynth.devices.client import connect
 from gensynth.devices.package import Agent
 from gensynth.devices.registry import LOCAL
 from gensynth.errors import DeviceFault
 from tests.fakes import jetson_tools
-from tests.fakes.board import MISBEHAVING, Home
+from tests.fakes.board import MISBEHAVING, WORKER, Home, altered
 from tests.onnx_files import errands
-from tests.places import FAKES
-
-pytestmark = pytest.mark.realtime
 
 MAXN_AND_LOCK = {"power_mode": 0, "lock": True}
 
@@ -86,17 +83,15 @@ def test_a_power_mode_that_needs_a_restart_is_refused(root: str) -> None:
     assert not Path(root, "rebooted").exists()
 
 
+@pytest.mark.realtime
 def test_the_host_hears_of_the_agent_while_the_tools_take_their_time(
     root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for tool in ("nvpmodel", "jetson_clocks"):
         Path(root, f"{tool}.does").write_text("slowly")  # 1.5 s each, one after the other
     monkeypatch.setattr(client, "SILENCE_S", 2.5)
-    spec = "gensynth/devices/agent/wire/spec.py"
-    sources = package.sources()
-    sources["gensynth/devices/agent/measuring/work.py"] = (FAKES / "misbehaving.py").read_bytes()
-    sources[spec] = sources[spec].replace(b"BEAT_S = 5.0", b"BEAT_S = 0.2")
-    assert run("good", package.pack(sources))["status"] == "ok"
+    beats = ("gensynth/devices/agent/wire/spec.py", "BEAT_S = 5.0", "BEAT_S = 0.2")
+    assert run("good", altered(beats, work=WORKER))["status"] == "ok"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

@@ -17,8 +17,6 @@ from gensynth.errors import DeviceFault
 from tests.fakes.board import MISBEHAVING, Board
 from tests.onnx_files import errands
 
-pytestmark = pytest.mark.realtime
-
 WORKERS = (
     "exit-3",
     "raises",
@@ -69,7 +67,7 @@ class Queue:
         errand = errands.good(
             name,
             network_id=fault if fault in WORKERS else "sleep-100" if fault else "good",
-            limits={"run_s": 1.0, "lease_s": 2.0},
+            limits={"run_s": 0.5} if fault == "stubborn" else {},
         )
 
         def happen(header: dict[str, Any]) -> None:

@@ -296,7 +296,6 @@ def test_the_garbage_collector_stays_out_and_comes_back(was_on: bool) -> None:
     assert seen == [False, False]
 
 
-@pytest.mark.realtime
 def test_stamps_of_two_processes_can_be_compared_and_follow_no_wall_clock() -> None:
     # CLOCK_MONOTONIC counts from the start of the system for all; a step of the time of day,
     # which moves time.time alone, does not move it.
