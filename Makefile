@@ -31,7 +31,7 @@ avx2: $(VENV)/.installed-dev ## run the tests that arithmetic decides, as a proc
 	$(AVX2) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not realtime" \
 	  tests/search tests/tasks tests/probing tests/export/test_parity.py
 	if command -v qemu-x86_64 >/dev/null; then qemu-x86_64 -cpu Haswell $(BIN)/python -m pytest \
-	  -q -p no:cacheprovider tests/export/test_int8.py -k "rounds or products or stays_in_fp32"; \
+	  -q -p no:cacheprovider tests/export/test_int8_rounding.py; \
 	else echo "INT8 was not tried on an emulated processor: qemu-user is not installed"; fi
 
 check: $(VENV)/.installed-dev ## lint and check types

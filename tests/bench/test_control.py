@@ -59,9 +59,9 @@ def test_a_creeping_board_does_not_take_its_limits_along() -> None:
 def test_false_alarms_are_rare_and_a_change_is_found(scatter: float) -> None:
     draws = np.random.default_rng(0)
     beyond = points = confirmed = found = 0
-    charts = 100
+    charts = 60
     for _ in range(charts):
-        noise = scatter * draws.normal(size=100)
+        noise = scatter * draws.normal(size=60)
         deltas = Chart.of(np.exp(noise).tolist()).deltas[FEWEST:]
         out = [delta is not None and abs(delta) > 3 for delta in deltas]
         beyond, points = beyond + sum(out), points + len(out)

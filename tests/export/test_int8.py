@@ -1,6 +1,5 @@
-"""INT8 files round as numpy rounds, and keep in FP32 what a requirement needs."""
+"""INT8 files are those of their target, and keep in FP32 what a requirement needs."""
 
-import itertools
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +19,6 @@ from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import inspect
 from gensynth.export.artefact import make, write
 from gensynth.export.int8 import Quantizer, is_int8
-from gensynth.export.onnx import to_onnx
 from gensynth.export.parity import run_all
 from gensynth.export.sensitivity import fallen_requirements, mix
 from gensynth.export.source import Source
@@ -28,9 +26,9 @@ from gensynth.export.targets import find_target, names
 from gensynth.export.verify import verify
 from gensynth.goals.requirements import parse_all
 from gensynth.goals.score import Proportion, Score
-from gensynth.graph.graph import Graph, Vertex
 from gensynth.network.module import build
 from gensynth.tasks.classification import Classification
+from tests.export.int8_files import file_of, line, spoiled
 from tests.export.sources import alter, finalists, manifest, source
 from tests.onnx_files.readers import parser_errors
 from tests.runs import toybox
@@ -38,24 +36,6 @@ from tests.runs import toybox
 WITH_INT8 = [name for name in names() if "int8" in find_target(name).precisions]
 CLOSED = ("resnet", "shuffle", "unet", "squeeze_excite", "norms", "conv_squeeze_excite")
 """Families with every kind of layer and join."""
-
-
-def line(*widths: int) -> Graph:
-    """Linear layers one after the other, with a relu between two."""
-    vertices, before = [Vertex("x", "input", shape=(widths[0], 1, 1))], "flat"
-    vertices.append(Vertex("flat", "flatten", ("x",), {}, (widths[0],)))
-    for number, (a, b) in enumerate(itertools.pairwise(widths)):
-        name = f"fc{number}"
-        vertices.append(Vertex(name, "linear", (before,), {}, (b,), {"weight": (b, a)}, name))
-        vertices.append(Vertex(f"act{number}", "relu", (name,), {}, (b,)))
-        before = f"act{number}"
-    return Graph("line", tuple(vertices[:-1]), (vertices[-2].name,))
-
-
-def file_of(graph: Graph, weights: dict[str, np.ndarray], target: str = "jetson-xavier") -> bytes:
-    found = find_target(target)
-    batch = 1 if found.batch == "fixed" else None
-    return to_onnx(graph, weights, opset=found.opset, batch=batch, operators=found.operators)
 
 
 def with_images(one: Source, *requirements: str) -> Source:
@@ -69,31 +49,6 @@ def test_int8_is_refused_where_the_gpu_has_no_units_for_it() -> None:
         with pytest.raises(ConfigError, match=message):
             make(with_images(source()), find_target(name), precision="int8", batch=None)
     assert set(names()) - set(WITH_INT8) == {"jetson-tx2", "jetson-nano"}
-
-
-def test_a_layer_rounds_as_numpy_rounds() -> None:
-    random = np.random.default_rng(0)
-    weight = random.normal(size=(3, 5)).astype(np.float32)
-    x = random.normal(size=(40, 5, 1, 1)).astype(np.float32)
-    content = Quantizer(file_of(line(5, 3), {"fc0.weight": weight}), x, "tensorrt").write()
-    (found,) = run_all(content, [x])
-    # Symmetric: 127 steps to the largest magnitude, of the images and of each output's weights.
-    step = np.abs(x).max() / 127
-    steps = np.abs(weight).max(axis=1, keepdims=True) / 127
-    rounded_x = np.clip(np.round(x[:, :, 0, 0] / step), -128, 127) * step
-    rounded_weight = np.clip(np.round(weight / steps), -128, 127) * steps
-    np.testing.assert_allclose(found, rounded_x @ rounded_weight.T, rtol=1e-4, atol=1e-4)
-    assert np.abs(found - x[:, :, 0, 0] @ weight.T).max() > 1e-3
-
-
-def test_products_that_16_bits_cannot_hold_are_summed_whole_for_tensorrt() -> None:
-    # 2 * 127 * 127 + ... as INT8 pairs are 32,258 a pair signed, but ONNX Runtime shifts the
-    # inputs to 0..255 and a processor without VNNI then saturates at 32,767: 255 * 127 * 2.
-    ones = np.ones((3, 8), np.float32)
-    x = np.ones((16, 8, 1, 1), np.float32)
-    content = Quantizer(file_of(line(8, 3), {"fc0.weight": ones}), x, "tensorrt").write()
-    (found,) = run_all(content, [x], rounding=find_target("jetson-orin-jp6").rounding)
-    np.testing.assert_allclose(found, 8.0, rtol=1e-6)
 
 
 def test_only_onnx_runtimes_own_targets_are_judged_by_its_int8_kernels() -> None:
@@ -187,28 +142,6 @@ def test_unsigned_and_shifted_values_are_refused_for_tensorrt() -> None:
     reasons = Counter(r.reason for r in inspect(content, find_target("jetson-xavier")).refusals)
     assert reasons["its zero point is not zero"] > 0
     assert reasons["its values are UINT8"] > 0
-
-
-# The last but one layer reads one channel a thousand times as large as those that tell classes
-# apart: one scale for all of them rounds these to nothing. The other layers can be rounded.
-
-
-def spoiled() -> tuple[Graph, dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """A graph, its weights, images and labels that it classifies without an error."""
-    graph = line(4, 5, 5, 4)
-    large = np.zeros((5, 4), np.float32)
-    large[:4], large[4] = np.eye(4), 1000.0
-    through = np.eye(5, dtype=np.float32)
-    through[4, 4] = 0.0
-    weights = {
-        "fc0.weight": large,
-        "fc1.weight": through,
-        "fc2.weight": np.eye(4, 5, dtype=np.float32),
-    }
-    labels = np.arange(64) % 4
-    images = np.eye(4, dtype=np.float32)[labels][:, :, None, None]
-    images = images + np.random.default_rng(2).uniform(0, 0.3, images.shape).astype(np.float32)
-    return graph, weights, images, labels
 
 
 def right(correct: int, n: int = 64) -> Score:
