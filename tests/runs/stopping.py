@@ -1,5 +1,6 @@
 """A run that is stopped at a word, and what must be the same however often it was."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,16 @@ def networks(path: Path) -> dict[str, bytes]:
         f for folder in sorted((path / "finalists").iterdir()) for f in map(folder.joinpath, names)
     ]
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
+
+
+def ledger(path: Path) -> list[dict[str, Any]]:
+    """Every look at the test images."""
+    return [json.loads(line) for line in (path / "ledger.jsonl").read_text().splitlines()]
+
+
+def timeless(journal: tuple[Mapping[str, Any], ...]) -> list[dict[str, Any]]:
+    """A journal without its seconds."""
+    return [{k: v for k, v in e.items() if not k.endswith("seconds")} for e in journal]
 
 
 class Stop(Silent):

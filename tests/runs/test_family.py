@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,17 +16,17 @@ from gensynth.graph.graph import Graph, Selection
 from gensynth.progress import Silent
 from gensynth.runs.family import Family, architecture, generate
 from gensynth.runs.family_training import distil
-from gensynth.runs.result import Result
+from gensynth.runs.result import Result, read_result
 from gensynth.runs.run import synth
 from tests.runs import tiny
 
 SEEDS = range(12)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    weights = tiny.trained(tmp_path_factory.mktemp("weights"))
-    return synth(tiny.config(weights, tmp_path_factory.mktemp("runs") / "run"))
+@pytest.fixture(scope="module", name="finished")
+def copied(finished: Result, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """A run of our own, since more networks and looks at the test images are added to it."""
+    return read_result(shutil.copytree(finished.path, tmp_path_factory.mktemp("family") / "run"))
 
 
 @pytest.fixture(scope="module")

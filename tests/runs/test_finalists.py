@@ -29,8 +29,8 @@ from tests.runs import tiny
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    return prepare(tiny.config(tiny.trained(tmp_path_factory.mktemp("weights")), None))
+def job(weights: Path) -> Job:
+    return prepare(tiny.config(weights, None))
 
 
 @pytest.fixture(scope="module")

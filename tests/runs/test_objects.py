@@ -15,19 +15,9 @@ from gensynth.runs.artefacts import Order, export
 from gensynth.runs.family_training import distil
 from gensynth.runs.prepare import prepare
 from gensynth.runs.result import Result
-from gensynth.runs.run import resume, synth
+from gensynth.runs.run import resume
 from tests.runs import tiny
 from tests.runs.stopping import Stop, networks
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.trained(tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture(scope="module")
-def named(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
-    return synth(tiny.config(weights, tmp_path_factory.mktemp("named") / "run"))
 
 
 def module(weights: Path) -> tiny.Net:
@@ -47,19 +37,19 @@ def config(out: Path) -> RunConfig:
 
 
 def test_objects_give_the_networks_that_their_names_give(
-    weights: Path, named: Result, tmp_path: Path
+    weights: Path, finished: Result, tmp_path: Path
 ) -> None:
     network, data = module(weights), tiny.bars()
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     result = gensynth.synth(config(tmp_path / "run"), prototype=network, dataset=data)
-    assert weights_of(result) == weights_of(named)
+    assert weights_of(result) == weights_of(finished)
     assert result.prototype.name == "Net"
     assert all(torch.equal(network.state_dict()[key], tensor) for key, tensor in before.items())
     assert not list(tmp_path.glob(".*"))
 
 
 def test_a_stopped_run_of_objects_is_gone_on_with_by_giving_them_again(
-    weights: Path, named: Result, tmp_path: Path
+    weights: Path, finished: Result, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     with pytest.raises(Interrupted):
@@ -70,7 +60,7 @@ def test_a_stopped_run_of_objects_is_gone_on_with_by_giving_them_again(
         resume(out)
     untrained = tiny.net(3, 1)  # its weights are in the run folder
     result = gensynth.resume(out, prototype=untrained, dataset=tiny.bars())
-    assert weights_of(result) == weights_of(named)
+    assert weights_of(result) == weights_of(finished)
     family = distil(out, [5], prototype=untrained, dataset=tiny.bars())
     assert family.judged == 1
     order = Order(find_target("x86-cpu"), "fp32", None, None)

@@ -31,11 +31,6 @@ def config(weights: Path, out: Path) -> gensynth.config.RunConfig:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.trained(tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture(scope="module")
 def finished(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
     return synth(config(weights, tmp_path_factory.mktemp("runs") / "run"))
 

@@ -34,11 +34,6 @@ from tests.runs import tiny
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.trained(tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture(scope="module")
 def job(weights: Path) -> Job:
     return prepare(tiny.config(weights, None))
 

@@ -1,0 +1,65 @@
+"""A prototype that is trained within the run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from gensynth.config import PrototypeConfig, RunConfig
+from gensynth.errors import Interrupted
+from gensynth.runs.prepare import prepare
+from gensynth.runs.run import resume, synth
+from tests.runs import tiny
+from tests.runs.stopping import Stop, networks
+
+
+@pytest.fixture
+def training(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], RunConfig]:
+    """Configurations of runs that train their prototype for three short epochs."""
+    from gensynth.training import pretrain
+    from gensynth.training.fit import Recipe
+
+    monkeypatch.setattr(pretrain.train_prototype, "__kwdefaults__", {
+        **(pretrain.train_prototype.__kwdefaults__ or {}), "recipe": Recipe(epochs=3, batch=32),
+    })  # fmt: skip
+    return lambda out: tiny.config(
+        weights, out, requirements=("macs <= 60k",),
+        prototype=PrototypeConfig(network="tests.runs.tiny:net", train=True),
+    )  # fmt: skip
+
+
+def test_a_prototype_is_trained_within_the_run_where_that_is_asked(
+    training: Callable[[Path], RunConfig], tmp_path: Path
+) -> None:
+    result = synth(training(tmp_path / "run"))
+    record = json.loads((result.path / "prototype" / "training.json").read_text())
+    assert record["recipe"]["epochs"] == 3
+    assert record["search"]["correct"] == result.prototype.search_score.to_document()["correct"]
+    assert not (result.path / "training").exists()
+
+
+def test_an_interrupted_training_of_the_prototype_goes_on_to_the_same_run(
+    training: Callable[[Path], RunConfig], tmp_path: Path
+) -> None:
+    whole = synth(training(tmp_path / "whole"))
+    with pytest.raises(Interrupted, match="before the first cycle; go on with: .* --resume"):
+        synth(training(tmp_path / "run"), listener=Stop(progress="prototype"))
+    checkpoint = tmp_path / "run" / "training" / "checkpoint.safetensors"
+    with safe_open(checkpoint, framework="np") as file:
+        assert int(file.metadata()["step"]) > 0
+    trained_s = json.loads((tmp_path / "run" / "phases.json").read_text())["prepare"]
+    resumed = resume(tmp_path / "run")
+    assert json.loads((resumed.path / "phases.json").read_text())["prepare"] > trained_s > 0
+    assert networks(resumed.path) == networks(whole.path)
+    assert not (resumed.path / "training").exists()
+    record = json.loads((resumed.path / "prototype" / "training.json").read_text())
+    assert record["train_s"] is None
+
+
+def test_a_plan_trains_no_prototype(training: Callable[[Path], RunConfig], tmp_path: Path) -> None:
+    forecast = prepare(training(tmp_path / "run"), listener=Stop(progress="prototype")).forecast()
+    assert forecast.search_score is None
+    assert forecast.costs["macs"][0] < forecast.costs["macs"][1]
+    assert not (tmp_path / "run").exists()
