@@ -2,15 +2,15 @@
 
     cd /elsewhere && VENV/bin/python .ci/check_install.py
 
-Every module of it imports, in one process; `gensynth --help` answers within 0.4 s, best of
-ten starts, without importing torch.
+Every module of it imports, in one process; `gensynth --help` answers within 0.4 s of processor
+time, which a busy machine does not lengthen, best of ten starts, without importing torch.
 """
 
 import importlib
+import os
 import pkgutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 HELP_S = 0.4
@@ -32,13 +32,13 @@ def import_everything() -> int:
 
 
 def time_help() -> float:
-    """Return the least time of ten `gensynth --help`, in seconds."""
+    """Return the least processor time of ten `gensynth --help`, in seconds."""
     command = [str(Path(sys.executable).with_name("gensynth")), "--help"]
     times = []
     for _ in range(10):
-        start = time.perf_counter()
+        before = os.times()
         answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        times.append(time.perf_counter() - start)
+        times.append(sum(os.times()[2:4]) - sum(before[2:4]))  # user and system, of children
         if "synth" not in answer:
             sys.exit(f"gensynth --help does not name synth: {answer}")
     return min(times)
@@ -67,9 +67,9 @@ def main() -> None:
     if heavy:
         sys.exit(f"gensynth --help imports {sorted(heavy)}")
     took_s = time_help()
-    print(f"gensynth --help: {took_s:.2f} s, best of 10")
+    print(f"gensynth --help: {took_s:.2f} s of processor time, best of 10")
     if took_s >= HELP_S:
-        sys.exit(f"gensynth --help must take less than {HELP_S} s")
+        sys.exit(f"gensynth --help must take less than {HELP_S} s of processor time")
 
 
 if __name__ == "__main__":
