@@ -50,10 +50,12 @@ def _commit(root: Path) -> str | None:
     # An installed package may lie inside a repository of its user, which is not ours.
     if not ((root / ".git").exists() and (root / "pyproject.toml").exists()):
         return None
+    # Git's own hooks set variables that name another repository.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     describe = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         answer = subprocess.run(
-            describe, cwd=root, capture_output=True, text=True, timeout=10, check=True
+            describe, cwd=root, env=own, capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None

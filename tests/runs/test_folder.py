@@ -213,3 +213,11 @@ def test_the_environment_names_versions_and_the_caller_s_facts() -> None:
     assert found["cores"] == os.cpu_count()
     assert found["threads"] == 2
     assert json.loads(json.dumps(found)) == found
+
+
+def test_the_commit_is_this_checkouts_whatever_repository_git_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = environment()["commit"]
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))  # as in a hook of another repository
+    assert environment()["commit"] == own

@@ -24,17 +24,15 @@ from typing import IO, Any, Dict, Iterator, List, Optional
 
 from gensynth.devices.agent.board import nvpmodel, speeds
 from gensynth.devices.agent.board.nvpmodel import Refused
-from gensynth.devices.agent.wire.processes import OF_THE_AGENT_ALONE, boot_id, package_home
+from gensynth.devices.agent.wire import processes
+from gensynth.devices.agent.wire.processes import boot_id
 from gensynth.devices.agent.wire.status import Fault
 
 JOURNAL = "clocks.json"
 LOCK = "clocks.lock"
 WAIT_S = 30.0
 _DONE = b"done"
-_WATCHDOG = (
-    OF_THE_AGENT_ALONE
-    + "from gensynth.devices.agent.board import clocks; clocks.watch(*sys.argv[2:])"
-)
+_WATCHDOG = "from gensynth.devices.agent.board import clocks; clocks.watch(*sys.argv[1:])"
 
 
 class Held:
@@ -260,9 +258,8 @@ def _locked(home: str, wait_s: float = WAIT_S) -> Iterator[IO[bytes]]:
 
 
 def _start_watchdog(home: str, root: str) -> "subprocess.Popen[bytes]":
-    here = package_home()
     return subprocess.Popen(
-        [sys.executable, "-c", _WATCHDOG, here, home, root],
+        processes.command(_WATCHDOG, home, root),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -6,12 +6,11 @@ between changes tells its period, the shape of the step its averaging.
 """
 
 import subprocess
-import sys
 import time
 from typing import Callable, List, NamedTuple, Optional, Tuple
 
 from gensynth.devices.agent.power.meter import Meter
-from gensynth.devices.agent.wire import timing
+from gensynth.devices.agent.wire import processes, timing
 from gensynth.devices.agent.wire.status import Fault
 
 POLL_S = 0.001
@@ -19,7 +18,7 @@ REST_SHARE = 0.3  # of the time, before the step
 FAILED_AT_MOST = 0.02
 CHANGES_AT_LEAST = 8
 _READY = b"ready"
-_SPIN = "import os, sys; os.write(1, b'ready'); sys.stdin.read(1)\nwhile True: pass"
+_SPIN = "import os; os.write(1, b'ready'); sys.stdin.read(1)\nwhile True: pass"
 
 _UNITS = ((1e-3, "mW read as W"), (1e-6, "µW read as W"), (1e3, "kW read as W"))
 
@@ -29,7 +28,7 @@ class Load:
 
     def __enter__(self) -> "Load":
         self._process = subprocess.Popen(
-            [sys.executable, "-S", "-c", _SPIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            processes.command(_SPIN), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self._process.stdout is not None
         with self._process.stdout as said:

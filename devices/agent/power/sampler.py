@@ -22,8 +22,7 @@ from typing import IO, Callable, Iterator, Optional
 
 from gensynth.devices.agent.power import meters
 from gensynth.devices.agent.power.meter import Meter
-from gensynth.devices.agent.wire import timing
-from gensynth.devices.agent.wire.processes import OF_THE_AGENT_ALONE, package_home
+from gensynth.devices.agent.wire import processes, timing
 from gensynth.devices.agent.wire.status import Fault
 
 PAIR = struct.Struct("<Qd")
@@ -32,10 +31,7 @@ FAILING_S = 0.5  # the child gives its reason before the parent finds it silent
 START_S = 10.0
 STOP_S = 5.0
 _CHECK_EVERY_S = 0.2
-_CHILD = (
-    OF_THE_AGENT_ALONE
-    + "from gensynth.devices.agent.power import sampler; sampler.main(sys.argv[2:])"
-)
+_CHILD = "from gensynth.devices.agent.power import sampler; sampler.main(sys.argv[1:])"
 
 
 def moments(rate_hz: float, seed: int) -> Iterator[float]:
@@ -134,10 +130,8 @@ def start(
         Fault: `sensor_bad` if no reading comes.
     """
     open(path, "xb").close()
-    here = package_home()
     process = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, here]
-        + [root, repr(rate_hz), str(seed), path, processor or ""],
+        processes.command(_CHILD, root, repr(rate_hz), str(seed), path, processor or ""),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

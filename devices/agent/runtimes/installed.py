@@ -9,11 +9,10 @@ import json
 import os
 import re
 import subprocess
-import sys
 from typing import Dict, List
 
 from gensynth.devices.agent.runtimes.trtexec import find_trtexec
-from gensynth.devices.agent.wire.processes import OF_THE_AGENT_ALONE, package_home
+from gensynth.devices.agent.wire import processes
 from gensynth.devices.agent.wire.status import Fault
 
 LOOK_S = 20.0
@@ -22,7 +21,7 @@ _METADATA = re.compile(
     re.IGNORECASE,
 )
 _LOOK = (
-    OF_THE_AGENT_ALONE + "from gensynth.devices.agent.runtimes import installed; "
+    "from gensynth.devices.agent.runtimes import installed; "
     "sys.stdout.write(installed.look(sys.path))"
 )
 
@@ -54,10 +53,9 @@ def look(folders: List[str]) -> str:
 
 
 def _packages() -> Dict[str, str]:
-    command = [sys.executable, "-c", _LOOK, package_home()]
     try:
         done = subprocess.run(
-            command,
+            processes.command(_LOOK),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -13,7 +13,6 @@ tries each in a child.
 import json
 import signal
 import subprocess
-import sys
 from typing import Any, Dict, List, Union
 
 from gensynth.devices.agent.runtimes.cuda_memory import open_ctypes, open_pycuda
@@ -22,8 +21,8 @@ from gensynth.devices.agent.runtimes.onnxruntime_ import OnnxRuntime
 from gensynth.devices.agent.runtimes.tensorrt_ import TensorRTRuntime, open_tensorrt
 from gensynth.devices.agent.runtimes.trtexec import Trtexec, find_trtexec
 from gensynth.devices.agent.runtimes.trtexec_call import Program
+from gensynth.devices.agent.wire import processes
 from gensynth.devices.agent.wire.bootstrap import default_home
-from gensynth.devices.agent.wire.processes import OF_THE_AGENT_ALONE, package_home
 from gensynth.devices.agent.wire.spec import RUNTIMES
 from gensynth.devices.agent.wire.spool import Spool
 from gensynth.devices.agent.wire.status import Fault
@@ -31,9 +30,9 @@ from gensynth.devices.agent.wire.status import Fault
 PROBE_S = 30.0
 
 _PROBE = (
-    OF_THE_AGENT_ALONE + "import os; answer = os.dup(1); os.dup2(2, 1); "
+    "import os; answer = os.dup(1); os.dup2(2, 1); "
     "from gensynth.devices.agent.runtimes import runtimes; "
-    "os.write(answer, runtimes.probe(*sys.argv[2:]).encode())"
+    "os.write(answer, runtimes.probe(*sys.argv[1:]).encode())"
 )
 
 Runtime = Union[TensorRTRuntime, Trtexec, OnnxRuntime]
@@ -88,11 +87,10 @@ def probe(path: str, root: str) -> str:
 
 
 def _surveyed(path: str, root: str) -> Dict[str, Any]:
-    here = package_home()
     failed: Dict[str, Any] = {"path": path, "version": None}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _PROBE, here, path, root],
+            processes.command(_PROBE, path, root),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

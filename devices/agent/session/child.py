@@ -56,7 +56,7 @@ class Child:
         errors, worker_errors = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, sys.argv[0], role, str(lifeline)],
+                processes.interpreter() + [sys.argv[0], role, str(lifeline)],
                 stdin=worker_source,
                 stdout=worker_sink,
                 stderr=worker_errors,

@@ -3,7 +3,6 @@
     serve             a session with a host; started by the link
     work LIFELINE     one job with one runtime
     survey LIFELINE   what works on this board
-    sample ...        the power sampler; started by `sampler`
 
 Messages go over the descriptors that were 0 and 1. Those numbers are given away before
 anything else is imported, so that a library that prints cannot break a message.
@@ -16,7 +15,7 @@ import sys
 from typing import IO, Any, Dict, Tuple
 
 from gensynth.devices.agent.session.child import guard
-from gensynth.devices.agent.wire import frames
+from gensynth.devices.agent.wire import frames, processes
 from gensynth.devices.agent.wire.status import Fault
 
 
@@ -31,10 +30,6 @@ def main() -> None:
     elif role == "survey":
         guard(int(arguments[0]))
         _survey()
-    elif role == "sample":
-        from gensynth.devices.agent.power import sampler
-
-        sampler.main(arguments)
     else:
         raise SystemExit("the first argument must be a role, got {!r}".format(role))
 
@@ -106,7 +101,8 @@ def _survey() -> None:
 
 
 def _open_channel() -> Tuple[IO[bytes], Dict[str, Any]]:
-    """Return the stream for answers, and the question."""
+    """Return the stream for answers, and the question; what is installed can be imported now."""
+    processes.search_further()
     source, sink = claim_channel()
     answers = os.fdopen(sink, "wb")
     frames.write(answers, {"type": "started", "pid": os.getpid()})

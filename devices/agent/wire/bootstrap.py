@@ -16,9 +16,10 @@ WEEK_S = 7 * 24 * 3600
 
 
 def default_home() -> str:
-    """Return $GENSYNTH_AGENT_HOME, or gensynth-agent in the user's cache folder."""
+    """Return the path of $GENSYNTH_AGENT_HOME, or of gensynth-agent in the user's cache folder."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.environ.get("GENSYNTH_AGENT_HOME") or os.path.join(cache, "gensynth-agent")
+    home = os.environ.get("GENSYNTH_AGENT_HOME") or os.path.join(cache, "gensynth-agent")
+    return os.path.abspath(home)
 
 
 def become_agent(stream: IO[bytes], sha256: str, size: int) -> None:
@@ -40,6 +41,9 @@ def become_agent(stream: IO[bytes], sha256: str, size: int) -> None:
         _say("fail " + str(error).replace("\n", " "))
         raise SystemExit(1) from error
     _say("have")
+    os.environ["GENSYNTH_AGENT_HOME"] = home
+    # Out of the working folder: LD_LIBRARY_PATH often has an empty entry, which is that folder.
+    os.chdir("/")
     os.execv(sys.executable, [sys.executable, "-E", "-s", "-S", path, "serve"])
 
 

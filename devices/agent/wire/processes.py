@@ -1,14 +1,52 @@
-"""Who a process is, so that a number used again is not taken for the process that had it."""
+"""The agent's processes: how a Python is started, and who a process is.
+
+A board's variables may be meant for another Python: ROS puts the modules of its own, Python 2's
+among them, into PYTHONPATH; conda and others set PYTHONHOME; and the working folder may be
+anybody's. None of them decides what a child imports for a module that its Python has.
+"""
 
 import os
-from typing import Optional
+import sys
+from typing import List, Optional
 
-OF_THE_AGENT_ALONE = "import sys; sys.path[:] = [sys.argv[1]] + [p for p in sys.path if p]; "
-"""First words of a child's program: modules come from the agent's file (`package_home`) and the
-Python's own folders, never from the working folder, which may be anybody's."""
+_FIRST_WORDS = (
+    "import sys; sys.path[:] = [sys.argv.pop(1)] + [p for p in sys.path if p]; "
+    "from gensynth.devices.agent.wire import processes; processes.search_further(); "
+)
 
 
-def package_home() -> str:
+def interpreter() -> List[str]:
+    """Return the command of this Python, to be followed by a file or `-c` and a program.
+
+    What is installed for it can be imported, in the user's own folder too, unless
+    PYTHONNOUSERSITE forbids that; no other variable of Python's counts.
+    """
+    own_folder_is_shut = bool(os.environ.get("PYTHONNOUSERSITE"))
+    return [sys.executable, "-E"] + ["-s"] * own_folder_is_shut
+
+
+def command(program: str, *arguments: str) -> List[str]:
+    """Return the command of a child that runs a program of the agent's modules.
+
+    Args:
+        program: Python's text; `sys` is imported.
+        arguments: it finds them from `sys.argv[1]` on.
+    """
+    return interpreter() + ["-c", _FIRST_WORDS + program, _package_home()] + list(arguments)
+
+
+def search_further() -> None:
+    """Let modules that are found nowhere else come from PYTHONPATH's folders.
+
+    A runtime may be there alone. Behind all others, they stand in for no module of this Python;
+    a relative one would be the working folder.
+    """
+    for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+        if os.path.isabs(folder) and folder not in sys.path:
+            sys.path.append(folder)
+
+
+def _package_home() -> str:
     """Return the folder, or the zip file, that holds `gensynth`."""
     here = os.path.abspath(__file__)
     for _ in ("processes.py", "wire", "agent", "devices", "gensynth"):

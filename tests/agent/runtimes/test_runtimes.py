@@ -19,6 +19,7 @@ from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.client import connect
 from gensynth.devices.registry import LOCAL
 from tests.fakes.board import Home
+from tests.fakes.pythons import environment
 from tests.onnx_files import errands
 from tests.onnx_files.small import convolution, image
 from tests.places import FAKES
@@ -39,15 +40,14 @@ Put = Callable[[str, str], None]
 @pytest.fixture
 def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
     """Install a module for the agent's children: its name and its text."""
-    folder = tmp_path / "modules"
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    python, folder = environment(tmp_path / "environment")
+    monkeypatch.setattr(sys, "executable", str(python))
 
     def put(name: str, text: str) -> None:
         path = folder.joinpath(*name.split("."), "__init__.py")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    put("nothing", "")
     return put
 
 
