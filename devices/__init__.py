@@ -7,6 +7,7 @@ check       what works on a device, and how to mend what does not
 client      a conversation with a device's agent: run this, give me that
 protocol    every message of it
 link, ssh   the way there: the user's own ssh, or a process on this machine
+way         what the user's ssh configuration puts in between, and which keys it has
 package     the agent as one file, sent where it is not there yet
 local       facts about this machine, to stand beside whatever was measured on it
 

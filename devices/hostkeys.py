@@ -13,9 +13,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from gensynth.devices import way
 from gensynth.errors import DeviceError
 
 _SHUTDOWN_S = 5
+_NAME = "first-contact"
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,16 @@ def fetch(destination: str, *, timeout_s: int = 10) -> HostKey:
         seen = Path(folder) / "known_hosts"
         said = _exchange_keys(destination, seen, timeout_s)
         try:
-            words = seen.read_text().split()
+            line = seen.read_text().split()
         except OSError:
-            words = []
-    if len(words) < 3:
-        raise DeviceError(f"{destination} did not answer: {said}")
-    key = HostKey(words[1], words[2])
+            line = []
+    if len(line) < 3:
+        unknown = way.find(destination).unknown_jump(said, _NAME)
+        if unknown is not None:
+            raise DeviceError(f"{destination} cannot be reached: {unknown}")
+        words = way.last_words(said, 2) or "ssh ended without a word"
+        raise DeviceError(f"{destination} did not answer: {words}")
+    key = HostKey(line[1], line[2])
     try:
         _ = key.fingerprint
     except binascii.Error as error:
@@ -65,13 +71,13 @@ def fetch(destination: str, *, timeout_s: int = 10) -> HostKey:
 
 
 def _exchange_keys(destination: str, seen: Path, timeout_s: int) -> str:
-    """Connect without logging in, so that ssh notes the host's key; return its last words."""
+    """Connect without logging in, so that ssh notes the host's key; return what it wrote."""
     command = [
         "ssh", "-T",
         "-o", f"UserKnownHostsFile={seen}", "-o", "GlobalKnownHostsFile=/dev/null",
         "-o", "StrictHostKeyChecking=accept-new", "-o", "HashKnownHosts=no",
         "-o", "UpdateHostKeys=no", "-o", "CheckHostIP=no", "-o", "VerifyHostKeyDNS=no",
-        "-o", "HostKeyAlias=first-contact",
+        "-o", f"HostKeyAlias={_NAME}",
         "-o", "BatchMode=yes", "-o", "PreferredAuthentications=none", "-o", "ForwardAgent=no",
         "-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no",
         "-o", "ControlMaster=no", "-o", "ControlPath=none",
@@ -81,7 +87,9 @@ def _exchange_keys(destination: str, seen: Path, timeout_s: int) -> str:
     try:
         done = subprocess.run(
             command,
+            env=way.environment(),
             stdin=subprocess.DEVNULL,
+            start_new_session=True,  # a host on the way has no terminal to ask in
             capture_output=True,
             text=True,
             errors="replace",
@@ -91,5 +99,4 @@ def _exchange_keys(destination: str, seen: Path, timeout_s: int) -> str:
         raise DeviceError("there is no ssh on this machine; install OpenSSH's client") from error
     except subprocess.TimeoutExpired:
         return f"no answer within {timeout_s} s"
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("Warning: ")]
-    return lines[-1].strip() if lines else "ssh ended without a word"
+    return done.stderr

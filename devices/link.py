@@ -14,13 +14,14 @@ import subprocess
 import sys
 import time
 
-from gensynth.devices import ssh
+from gensynth.devices import ssh, way
 from gensynth.devices.agent.wire import bootstrap
 from gensynth.devices.agent.wire.channel import CHUNK, Channel, Tail, wait_readable
 from gensynth.devices.agent.wire.frames import NOISE_LIMIT, Frame
 from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.package import Agent
 from gensynth.devices.registry import Device
+from gensynth.devices.ssh import Said
 from gensynth.errors import DeviceFault
 
 # Understood by Python 2 too, so that a board with nothing newer can say so. Nothing is imported
@@ -64,6 +65,7 @@ class Link:
         self.channel = Channel(source, sink)
         self._tail = Tail(errors)
         self._is_closed = False
+        self._printed = b""  # before Python's first word
         try:
             self._boot(agent)
         except Fault as fault:
@@ -91,7 +93,8 @@ class Link:
         """Close, and return why the agent cannot be spoken to any more."""
         code = self._end(_MARGIN_S if fault.status == "device_lost" else 0.0)
         if fault.status == "device_lost":
-            fault = ssh.explain(self._device, code, self._tail.text(), fault)
+            said = Said(self._tail.text(), self._printed.decode("utf-8", "replace"))
+            fault = ssh.explain(self._device, code, said, fault)
         return DeviceFault(fault.status, fault.message, fault.details)
 
     def close(self) -> None:
@@ -101,16 +104,21 @@ class Link:
     def _boot(self, agent: Agent) -> None:
         source = inspect.getsource(bootstrap)
         call = f"become_agent(f, {agent.sha256!r}, {len(agent.content)})"
-        self.channel.send_bytes(f"exec({source + call!r})\n".encode("ascii"))
+        self._send(f"exec({source + call!r})\n".encode("ascii"))
         word, _, reason = self._answer().partition(" ")
         if word == "need":
-            self.channel.send_bytes(agent.content)
+            self._send(agent.content)
             word, _, reason = self._answer().partition(" ")
         if word == "fail":
             message = f"{self._device.alias} cannot keep the agent: {reason}"
             raise Fault("build_failed", message, {"cause": "disk"})
         if word != "have":
             raise Fault("protocol_error", f"the bootstrap answered {word!r:.80}")
+
+    def _send(self, content: bytes) -> None:
+        """Send what the bootstrap waits for; why a shell has gone, `_answer` reads in its words."""
+        with contextlib.suppress(Fault):
+            self.channel.send_bytes(content)
 
     def _answer(self) -> str:
         """Return the bootstrap's next line, past all that a shell printed before it."""
@@ -135,6 +143,7 @@ class Link:
             if not received:
                 raise Fault("device_lost", "the connection ended before Python had started")
             seen += received
+            self._printed = seen
 
     def _is_readable(self, timeout_s: float) -> bool:
         """Wait for the agent to say something, and keep the end of what comes as errors."""
@@ -172,14 +181,17 @@ class Link:
 
 
 def _start(device: Device, timeout_s: float) -> subprocess.Popen[bytes]:
+    environment = None
     if device.destination is None:
         command = [sys.executable, *_OPTIONS, LOADER]
     else:
+        environment = way.environment()
         remote = shlex.join([device.python, *_OPTIONS, LOADER])
         command = ssh.command(device, timeout_s, remote)
     try:
         return subprocess.Popen(
             command,
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -8,12 +8,14 @@ address).
 
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
-from gensynth.devices import registry
+from gensynth.devices import registry, way
 from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.hostkeys import HostKey
 from gensynth.devices.registry import Device
+from gensynth.devices.way import Way
 
 OLD_PYTHON = "gensynth-got-python"
 _OWN_FAILURE = 255
@@ -21,11 +23,31 @@ _NOT_EXECUTABLE, _NOT_FOUND = 126, 127
 
 _SENT = re.compile(r"fingerprint for the \S+ key sent by the remote host is\s+(SHA256:[\w+/]+)")
 _KNOWN = re.compile(r"^Offending \S+ key in (.+):(\d+)\s*$", re.MULTILINE)
-_NO_KEY = re.compile(r"No \S+ host key is known for|Host key verification failed")
 _REFUSED = re.compile(
     r"Permission denied|Too many authentication failures|No supported authentication methods"
 )
+_WHO_REFUSED = re.compile(r"^([^@\s]+)@(\S+): Permission denied.*", re.MULTILINE)
+_OPEN_KEY = re.compile(r"Permissions \d+ for '(.+)' are too open")
+_TOO_MANY = "Too many authentication failures"
 _OLD = re.compile(OLD_PYTHON + r" (\d+\.\d+)")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a way that has ended left behind.
+
+    Attributes:
+        errors: the end of what ssh, and what ran over there, wrote as errors.
+        printed: what came before Python's first words, such as a shell's notice.
+    """
+
+    errors: str
+    printed: str = ""
+
+    @property
+    def last(self) -> str:
+        """The last line of the errors, else of what was printed."""
+        return way.last_words(self.errors) or way.last_words(self.printed) or "it said nothing"
 
 
 def command(device: Device, timeout_s: float, remote: str) -> list[str]:
@@ -60,15 +82,15 @@ def command(device: Device, timeout_s: float, remote: str) -> list[str]:
     return ["ssh", "-T", *given, "--", device.destination, remote]
 
 
-def explain(device: Device, code: int | None, text: str, fault: Fault) -> Fault:
+def explain(device: Device, code: int | None, said: Said, fault: Fault) -> Fault:
     """Return what it means that the way to a device ended.
 
     Args:
         code: ssh's exit code; None if it had to be killed.
-        text: the end of what it, and what ran over there, wrote as errors.
+        said: what it, and what ran over there, wrote.
         fault: what we saw, which stands if nothing better is known.
     """
-    old = _OLD.search(text)
+    old = _OLD.search(said.errors)
     if old:
         return Fault(
             "version_mismatch",
@@ -78,18 +100,22 @@ def explain(device: Device, code: int | None, text: str, fault: Fault) -> Fault:
     if code in (_NOT_FOUND, _NOT_EXECUTABLE):
         return Fault(
             "runtime_missing",
-            f"{device.alias} must have Python as {device.python!r}: {_last(text)}; install "
+            f"{device.alias} must have Python as {device.python!r}: {said.last}; install "
             "python3 there, or name its path with --python when adding the device",
         )
-    if code == _OWN_FAILURE:
-        return _own_failure(device, text)
-    return Fault(fault.status, f"{device.alias}: {fault.message}; {_last(text)}", fault.details)
+    if code == _OWN_FAILURE and device.destination is not None:
+        return _own_failure(device, way.find(device.destination), said)
+    return Fault(fault.status, f"{device.alias}: {fault.message}; {said.last}", fault.details)
 
 
-def _own_failure(device: Device, text: str) -> Fault:
-    if "IDENTIFICATION HAS CHANGED" in text:
-        return _changed_key(device, text)
-    if _NO_KEY.search(text):
+def _own_failure(device: Device, found: Way, said: Said) -> Fault:
+    unknown = found.unknown_jump(said.errors, device.alias)
+    if unknown is not None:
+        message = f"{device.alias} cannot be reached: {unknown}"
+        return Fault("host_key_changed", message, {"known": None, "jumps": list(found.jumps)})
+    if way.OTHER_KEY.search(said.errors):
+        return _changed_key(device, said.errors)
+    if way.UNVERIFIED.search(said.errors):
         return Fault(
             "host_key_changed",
             f"{device.alias} must show a host key that is known, and none is known for it; "
@@ -97,13 +123,37 @@ def _own_failure(device: Device, text: str) -> Fault:
             f"and gensynth devices add {device.alias} {device.destination}",
             {"known": None},
         )
-    if _REFUSED.search(text):
-        return Fault(
-            "auth_failed",
-            f"{device.alias} must accept one of your keys without a password ({_last(text)}); "
-            f"copy one there with: ssh-copy-id {device.destination}",
+    if _REFUSED.search(said.errors):
+        return Fault("auth_failed", _refusal(device, found, said))
+    return Fault(
+        "device_lost",
+        f"{device.alias} cannot be reached: {way.last_words(said.errors, 2) or 'ssh said nothing'}",
+    )
+
+
+def _refusal(device: Device, found: Way, said: Said) -> str:
+    """Return why no key of the user's was taken, and what to do."""
+    place, destination = device.alias, device.destination
+    who = _WHO_REFUSED.search(said.errors)
+    if found.jumps and who and (who[1], who[2]) != (found.user, found.host):
+        place = destination = " or ".join(found.jumps)
+    words = who[0] if who else said.last
+    must = f"{place} must accept one of your keys without a password ({words})"
+    open_to_all = _OPEN_KEY.search(said.errors)
+    if open_to_all:
+        return f"{must}; others can read your key, so ssh leaves it out: chmod 600 {open_to_all[1]}"
+    if _TOO_MANY in said.errors:
+        return (
+            f"{must}; your ssh-agent offers more keys than it tries: name the right one in "
+            f"~/.ssh/config, with IdentityFile and IdentitiesOnly yes under Host {found.host}"
         )
-    return Fault("device_lost", f"{device.alias} cannot be reached: {_last(text)}")
+    unlocked = way.unlock(found)
+    if unlocked is not None:
+        return (
+            f"{must}; nobody is asked for a passphrase here, and a key of yours has one that no "
+            f"ssh-agent knows: {unlocked}"
+        )
+    return f"{must}; copy one there with: ssh-copy-id {destination}"
 
 
 def _changed_key(device: Device, text: str) -> Fault:
@@ -130,8 +180,3 @@ def _fingerprint(known_hosts: Path, line: int) -> str | None:
         return HostKey(kind, key).fingerprint
     except (OSError, ValueError, IndexError):
         return None
-
-
-def _last(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"

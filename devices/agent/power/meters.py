@@ -84,7 +84,7 @@ def survey(root: str = "/", examine_s: float = 1.5) -> Dict[str, Any]:
     meter, why = _try(root, examine_s)
     rails = [
         {"name": rail.name, "scope": "rail", "sensor": "{}: {}".format(rail.folder, rail.averaging)}
-        for _, rail in sorted(discover(root)[0].items())
+        for _, rail in sorted(discover(root).found.items())
     ]
     return {"rails": rails, "meter": meter, "why": why}
 

@@ -4,7 +4,7 @@ The rails of each board are in NVIDIA's public device trees; their accuracy is t
 INA3221 and of the shunts.
 """
 
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from gensynth.devices.agent.power.meter import Meter, NoMeter
 from gensynth.devices.agent.power.rails import Rail, discover, integer
@@ -61,7 +61,7 @@ def open_rails(root: str) -> Meter:
             this user may read.
         Fault: `sensor_bad` if what it reads cannot be a power of this board.
     """
-    found, forbidden = discover(root)
+    found, forbidden, broken = discover(root)
     board = _board(root)
     for name in TOTALS:
         if name in found:
@@ -70,12 +70,18 @@ def open_rails(root: str) -> Meter:
         if set(names) <= set(found):
             rails = [found[name] for name in names]
             return _meter(root, board, rails, "+".join(names), "sum_of_rails")
+    totals = [{name} for name in TOTALS] + [set(names) for names in SUMS]
+    for total in totals:
+        if total <= set(found) | set(broken):
+            raise NoMeter(_unreadable(broken, sorted(total & set(broken))))
     if forbidden:
         raise NoMeter(
             "the power rails are there, but this user may not read them; until the board's next "
             "start this mends it: sudo chmod a+r {}".format(" ".join(forbidden)),
             {"forbidden": forbidden},
         )
+    if broken and not found:
+        raise NoMeter(_unreadable(broken, sorted(broken)))
     if not found:
         raise NoMeter("no INA3221 monitor below /sys/bus/i2c or /sys/class/hwmon")
     raise NoMeter(
@@ -84,6 +90,11 @@ def open_rails(root: str) -> Meter:
             ", ".join(sorted(found)), " or ".join(TOTALS)
         )
     )
+
+
+def _unreadable(broken: Dict[str, str], names: List[str]) -> str:
+    said = ("{} is there, but cannot be read: {}".format(name, broken[name]) for name in names)
+    return "the power rail " + "; ".join(said)
 
 
 def _meter(root: str, board: Board, rails: List[Rail], name: str, scope: str) -> Meter:

@@ -10,7 +10,7 @@ name every time. Which of them are all of a board's power is in `module_power`.
 """
 
 import os
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional
 
 from gensynth.devices.agent.wire import sysfs
 
@@ -60,23 +60,37 @@ class Rail(NamedTuple):
     shunt_ohm: float
 
 
-def discover(root: str) -> Tuple[Dict[str, Rail], List[str]]:
-    """Return the rails that can be read, by name, and the files that this user may not read.
+class Rails(NamedTuple):
+    """What monitors there are.
 
-    Channels that are not connected are left out.
+    Attributes:
+        found: the rails that can be read, by name.
+        forbidden: the files that this user may not read.
+        broken: the rails that cannot be read, by name, and why.
     """
-    found: Dict[str, Rail] = {}
-    forbidden: List[str] = []
+
+    found: Dict[str, Rail]
+    forbidden: List[str]
+    broken: Dict[str, str]
+
+
+def discover(root: str) -> Rails:
+    """Return the rails of a machine; channels that are not connected are left out."""
+    rails = Rails({}, [], {})
     for pattern in _IIO:
         for folder in sysfs.matching(root, pattern):
             for rail in _iio_rails(root, folder):
-                _add(root, rail, found, forbidden)
+                _add(root, rail, rails)
     for pattern in _HWMON:
         for folder in sysfs.matching(root, pattern):
             if sysfs.text(root, folder + "/name") == "ina3221":
                 for rail in _hwmon_rails(root, folder):
-                    _add(root, rail, found, forbidden)
-    return found, sorted(set(forbidden))
+                    _add(root, rail, rails)
+    return Rails(
+        rails.found,
+        sorted(set(rails.forbidden)),
+        {name: why for name, why in rails.broken.items() if name not in rails.found},
+    )
 
 
 def _iio_rails(root: str, folder: str) -> Iterator[Rail]:
@@ -127,11 +141,14 @@ def _hwmon_rails(root: str, folder: str) -> Iterator[Rail]:
         )
 
 
-def _add(root: str, rail: Rail, found: Dict[str, Rail], forbidden: List[str]) -> None:
-    """Keep a rail that is connected and can be read; note the files that may not be read."""
-    if rail.name.upper() == "NC" or rail.name in found:
+def _add(root: str, rail: Rail, rails: Rails) -> None:
+    """Keep a rail that is connected and can be read; note what cannot be."""
+    if rail.name.upper() == "NC" or rail.name in rails.found:
         return
     names = [rail.label, rail.millivolts, rail.milliamperes]
+    if not rail.name:
+        rails.broken[rail.folder + "/" + rail.label] = "it has no name"
+        return
     paths = [
         sysfs.locate(root, rail.folder + "/" + name)
         for name in (names if rail.power is None else names + [rail.power])
@@ -142,11 +159,11 @@ def _add(root: str, rail: Rail, found: Dict[str, Rail], forbidden: List[str]) ->
         for path in paths[1:]:
             integer(path)
     except PermissionError:
-        forbidden.extend(paths)
-    except (OSError, ValueError):
-        pass  # EIO and the like: nothing is connected there
+        rails.forbidden.extend(paths)
+    except (OSError, ValueError) as error:  # many a channel is not wired, and answers with EIO
+        rails.broken[rail.name] = str(error)
     else:
-        found[rail.name] = rail
+        rails.found[rail.name] = rail
 
 
 def integer(path: str) -> int:

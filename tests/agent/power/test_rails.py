@@ -14,6 +14,13 @@ from tests.fakes import boards
 IIO = "/sys/bus/i2c/devices/0-0041/iio:device1"
 
 
+def break_file(root: Path, name: str) -> None:
+    """Let reading a file be an error, as EIO is."""
+    path = root / name.lstrip("/")
+    path.unlink()
+    path.mkdir()
+
+
 @pytest.mark.parametrize(
     ("files", "rail", "scope", "watts"),
     [
@@ -41,13 +48,13 @@ def test_all_the_power_of_a_module(
 
 
 def test_every_rail_is_found_by_its_name(tmp_path: Path) -> None:
-    found, forbidden = discover(boards.lay(tmp_path, boards.TX2))
+    found, forbidden, broken = discover(boards.lay(tmp_path, boards.TX2))
     assert sorted(found) == [
         "VDD_3V3_SYS", "VDD_4V0_WIFI", "VDD_5V0_IO_SYS", "VDD_IN", "VDD_MUX", "VDD_SYS_CPU",
         "VDD_SYS_DDR", "VDD_SYS_GPU", "VDD_SYS_SOC",
     ]  # fmt: skip
     assert found["VDD_IN"].folder == IIO
-    assert forbidden == []
+    assert (forbidden, broken) == ([], {})
 
 
 @pytest.mark.parametrize(
@@ -61,24 +68,49 @@ def test_every_rail_is_found_by_its_name(tmp_path: Path) -> None:
 )
 def test_folders_of_other_releases(tmp_path: Path, folder: str) -> None:
     root = boards.lay(tmp_path, boards.iio(folder, ("GPU_X", 5000, 1), ("VDD_IN", 19000, 500)))
-    assert discover(root)[0]["VDD_IN"].folder == folder
+    assert discover(root).found["VDD_IN"].folder == folder
     assert open_rails(root).read() == 9.5
 
 
 def test_the_sum_of_shunts_and_unconnected_channels_are_no_rails(tmp_path: Path) -> None:
-    found, _ = discover(boards.lay(tmp_path, boards.AGX_ORIN))
+    found = discover(boards.lay(tmp_path, boards.AGX_ORIN)).found
     assert sorted(found) == ["VDDQ_VDD2_1V8AO", "VDD_CPU_CV", "VDD_GPU_SOC", "VIN_SYS_5V0"]
 
 
 def test_a_channel_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     root = boards.lay(tmp_path, boards.TX2)
-    broken = tmp_path / (IIO + "/in_current1_input").lstrip("/")
-    broken.unlink()
-    broken.mkdir()  # reading it is an OSError, as EIO is
-    found, forbidden = discover(root)
+    break_file(tmp_path, IIO + "/in_current1_input")
+    found, forbidden, broken = discover(root)
     assert "VDD_SYS_CPU" not in found
     assert "VDD_IN" in found
-    assert forbidden == []
+    assert (forbidden, list(broken)) == ([], ["VDD_SYS_CPU"])
+    assert open_rails(root).rail == "VDD_IN"
+
+
+@pytest.mark.parametrize("name", ["in_voltage0_input", "in_current0_input", "in_power0_input"])
+def test_the_rail_of_the_module_that_cannot_be_read_is_there(tmp_path: Path, name: str) -> None:
+    root = boards.lay(tmp_path, boards.TX2)
+    break_file(tmp_path, f"{IIO}/{name}")
+    with pytest.raises(NoMeter) as caught:
+        meters.open_meter(root)
+    assert "the power rail VDD_IN is there, but cannot be read: " in caught.value.message
+    assert "none is VDD_IN" not in caught.value.message
+    assert "no INA3221" not in caught.value.message
+
+
+def test_a_rail_of_a_sum_that_cannot_be_read_is_named_alone(tmp_path: Path) -> None:
+    root = boards.lay(tmp_path, boards.AGX_XAVIER)
+    found = discover(root).found
+    break_file(tmp_path, f"{found['CV'].folder}/{found['CV'].milliamperes}")
+    with pytest.raises(NoMeter, match="the power rail CV is there, but cannot be read: "):
+        open_rails(root)
+
+
+def test_a_monitor_whose_rails_have_no_names_is_there(tmp_path: Path) -> None:
+    root = boards.lay(tmp_path, boards.iio(IIO, ("VDD_IN", 19000, 500)))
+    break_file(tmp_path, IIO + "/rail_name_0")
+    with pytest.raises(NoMeter, match="rail_name_0 is there, but cannot be read"):
+        open_rails(root)
 
 
 def test_the_averaging_is_what_the_driver_says(tmp_path: Path) -> None:
