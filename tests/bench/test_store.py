@@ -119,7 +119,8 @@ def test_what_may_not_be_used_is_kept_and_never_given(
     store.keep("key", record, raw)
     assert store.answer("key") is None
     assert store.measured() == []
-    rows = sqlite3.connect(store.path).execute("select status, provenance from jobs").fetchall()
+    with contextlib.closing(sqlite3.connect(store.path)) as database:
+        rows = database.execute("select status, provenance from jobs").fetchall()
     assert rows == [(record["status"], record["provenance"])]
 
 
@@ -161,11 +162,11 @@ def test_a_row_of_a_network_carries_its_whole_context(store: Store, measured: Ma
 @pytest.mark.parametrize("table", ["jobs", "networks", "raw"])
 def test_nothing_can_be_changed_or_removed(store: Store, measured: Make, table: str) -> None:
     store.keep("key", *measured())
-    database = sqlite3.connect(store.path)
-    (column, *_), *_ = database.execute(f"select name from pragma_table_info('{table}')")
-    for act in (f"delete from {table}", f"update {table} set {column} = 'x'"):
-        with pytest.raises(sqlite3.IntegrityError, match="only appended"):
-            database.execute(act)
+    with contextlib.closing(sqlite3.connect(store.path)) as database:
+        (column, *_), *_ = database.execute(f"select name from pragma_table_info('{table}')")
+        for act in (f"delete from {table}", f"update {table} set {column} = 'x'"):
+            with pytest.raises(sqlite3.IntegrityError, match="only appended"):
+                database.execute(act)
 
 
 def test_a_figure_of_zero_is_refused(store: Store, measured: Make) -> None:
@@ -185,9 +186,8 @@ def test_a_damaged_file_is_named(store: Store, measured: Make) -> None:
 
 def test_a_file_of_another_version_is_left_alone(store: Store, measured: Make) -> None:
     store.keep("key", *measured())
-    database = sqlite3.connect(store.path)
-    database.execute("pragma user_version = 9")
-    database.close()
+    with contextlib.closing(sqlite3.connect(store.path)) as database:
+        database.execute("pragma user_version = 9")
     with pytest.raises(StoreError, match="has version 9, this version reads 2"):
         store.answer("key")
 
