@@ -110,7 +110,10 @@ class Link:
             self._send(agent.content)
             word, _, reason = self._answer().partition(" ")
         if word == "fail":
-            message = f"{self._device.alias} cannot keep the agent: {reason}"
+            message = (
+                f"{self._device.alias} cannot keep the agent: {reason}; make that folder writable, "
+                "or set GENSYNTH_AGENT_HOME there, in /etc/environment, to one that is"
+            )
             raise Fault("build_failed", message, {"cause": "disk"})
         if word != "have":
             raise Fault("protocol_error", f"the bootstrap answered {word!r:.80}")

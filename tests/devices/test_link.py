@@ -265,6 +265,7 @@ def test_a_home_that_cannot_be_written(board: Board) -> None:
     fault = refusal(board.device)
     assert fault.status == "build_failed"
     assert fault.details == {"cause": "disk"}
+    assert "set GENSYNTH_AGENT_HOME there" in fault.message
     board.path.unlink()
 
 

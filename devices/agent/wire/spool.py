@@ -19,6 +19,7 @@ import json
 import math
 import os
 import shutil
+import time
 from typing import IO, Any, Dict, Iterator, List, Optional
 
 from gensynth.devices.agent.wire import frames, processes
@@ -34,6 +35,7 @@ KEPT_RESULTS_MIB = 1024
 KEPT_BLOBS_MIB = 1024
 KEPT_ENGINES_MIB = 4096
 JOURNAL_LIMIT = 1 << 18
+_CLOCKS_AGREE_S = 60.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
@@ -262,11 +264,16 @@ def _touch(path: str) -> bool:
 
 
 def _used_s(path: str) -> float:
-    """Return when a file was last used; what another session has just removed is the oldest."""
+    """Return when a file was last used.
+
+    The oldest are what another session has just removed, and what has a time to come: a board
+    whose clock has no battery begins in 1970, and what it is sent then is the newest.
+    """
     try:
-        return os.stat(path).st_mtime
+        used_s = os.stat(path).st_mtime
     except FileNotFoundError:
-        return 0.0
+        return float("-inf")
+    return used_s if used_s < time.time() + _CLOCKS_AGREE_S else float("-inf")
 
 
 def _size(path: str) -> int:

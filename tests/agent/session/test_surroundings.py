@@ -1,5 +1,6 @@
 """What stands around the agent, its folder and its variables, decides nothing of what it does."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -138,6 +139,27 @@ def test_no_process_of_the_agent_is_in_the_working_folder(agent_home: Home) -> N
             ),
         )
     assert folders == {"/"}
+
+
+@pytest.mark.parametrize("shell", ["dash", "fish", "ksh", "tcsh", "zsh"])
+def test_any_shell_starts_the_agent(board: Board, shell: str) -> None:
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    board.configure(ForceCommand=f'{program} -c "$SSH_ORIGINAL_COMMAND"')
+    with connect(board.device) as connection:
+        assert connection.hello["type"] == "hello"
+
+
+def test_a_folder_beyond_ascii_serves_where_no_language_is_set(
+    board: Board, tmp_path: Path
+) -> None:
+    home = tmp_path / "mémoire"
+    board.configure(SetEnv=f"GENSYNTH_AGENT_HOME={home} LC_ALL=C")
+    errand = errands.good("job")
+    with connect(board.device) as connection:
+        assert connection.run(errand.spec, errand.blobs)["status"] == "ok"
+    assert (home / "results/job/result.json").exists()
 
 
 def test_a_python_is_started_in_one_place_of_the_agent() -> None:

@@ -93,6 +93,18 @@ def test_the_oldest_blobs_go_when_there_are_too_many_bytes(
     assert names(spool.home + "/blobs") == sorted(blobs[2:])
 
 
+def test_a_board_that_begins_in_1970_keeps_what_it_is_sent_now(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spools, "KEPT_BLOBS_MIB", 2)
+    before = [keep(spool, bytes([age]) * MIB, OLD_S + age) for age in range(2)]
+    monkeypatch.setattr("time.time", lambda: 20.0)
+    sent = [keep(spool, bytes([age]) * MIB, age) for age in (10, 11)]
+    spool.evict()
+    assert names(spool.home + "/blobs") == sorted(sent)
+    assert not set(before) & set(sent)
+
+
 def test_a_write_that_fails_leaves_nothing(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
