@@ -250,8 +250,9 @@ class Board(Home):
             "KbdInteractiveAuthentication": "no",
             "MaxStartups": "100",
             "LogLevel": "ERROR",
-            # Another home, so that no start file of the user's is read.
-            "SetEnv": f"HOME={self.folder} GENSYNTH_AGENT_HOME={self.path}",
+            # Another home, so that no start file of the user's is read; a board of its own.
+            "SetEnv": f"HOME={self.folder} GENSYNTH_AGENT_HOME={self.path} "
+            f"GENSYNTH_AGENT_BOARD={self.path}",
         }
         return own | self._options
 

@@ -120,6 +120,7 @@ def test_an_agents_folder_that_is_named_from_the_working_folder_is_one_for_all(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GENSYNTH_AGENT_HOME", "agent")
+    monkeypatch.setenv("GENSYNTH_AGENT_BOARD", str(tmp_path))
     errand = errands.good("job")
     with connect(LOCAL) as connection:
         assert connection.run(errand.spec, errand.blobs)["status"] == "ok"
@@ -155,7 +156,8 @@ def test_a_folder_beyond_ascii_serves_where_no_language_is_set(
     board: Board, tmp_path: Path
 ) -> None:
     home = tmp_path / "mémoire"
-    board.configure(SetEnv=f"GENSYNTH_AGENT_HOME={home} LC_ALL=C")
+    own = f"HOME={board.folder} GENSYNTH_AGENT_HOME={home} GENSYNTH_AGENT_BOARD={home}"
+    board.configure(SetEnv=f"{own} LC_ALL=C")
     errand = errands.good("job")
     with connect(board.device) as connection:
         assert connection.run(errand.spec, errand.blobs)["status"] == "ok"
