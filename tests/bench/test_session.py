@@ -316,10 +316,7 @@ def test_joules_of_a_board_behind_ssh_are_the_models_and_never_measured(
     grade = Grade("standard", WARMUP, rounds=4, round_s=0.5, energy=windows)
     files = [convolution(tmp_path / f"{w}.onnx", width=w, size=64) for w in (16, 64)]
     with SimulatedBoard(tmp_path / "rails", tx2, "iio", 64) as rails:
-        board.configure(
-            SetEnv=f"HOME={board.folder} GENSYNTH_AGENT_HOME={board.path} "
-            f"GENSYNTH_AGENT_ROOT={rails.root}"
-        )
+        board.configure(SetEnv=board.surroundings(rails.root))
         asked = request(*files, device=board.device, grade=grade, energy=True)
         record = answer(asked, store=store)
     assert record["provenance"] == "simulated"

@@ -132,9 +132,7 @@ def test_a_board_is_recognised_by_what_it_calls_itself(
     root = tmp_path / "root"
     (root / "proc/device-tree").mkdir(parents=True)
     (root / "proc/device-tree/model").write_text("NVIDIA Jetson TX2 Developer Kit\0")
-    board.configure(
-        SetEnv=f"HOME={board.folder} GENSYNTH_AGENT_HOME={board.path} GENSYNTH_AGENT_ROOT={root}"
-    )
+    board.configure(SetEnv=board.surroundings(root))
     words = unregistered(board)
     done = devices("add", *words, "--fingerprint", board.host_key.fingerprint)
     assert done.stdout.splitlines()[0] == "'tx2' is registered as jetson-tx2"
@@ -153,8 +151,7 @@ def test_a_board_is_known_by_its_serial_number_from_then_on(
     number = tmp_path / "root/proc/device-tree/serial-number"
     number.parent.mkdir(parents=True)
     number.write_text("0324717900123\0")
-    root = f"GENSYNTH_AGENT_ROOT={tmp_path / 'root'}"
-    board.configure(SetEnv=f"HOME={board.folder} GENSYNTH_AGENT_HOME={board.path} {root}")
+    board.configure(SetEnv=board.surroundings(tmp_path / "root"))
     alias = board.device.alias
     if word == "add":
         alias = "tx2"

@@ -12,7 +12,6 @@ read or written.
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import pwd
@@ -188,6 +187,20 @@ class Board(Home):
         kind, key, *_ = (self.folder / "host_key.pub").read_text().split()
         return HostKey(kind, key)
 
+    def surroundings(self, root: Path | str | None = None) -> str:
+        """What is set for every process over there.
+
+        Another home, so that no start file of the user's is read, and a board of its own, so that
+        tests that run at the same time are not to wait for each other.
+
+        Args:
+            root: below which the board's files are, if not this machine's.
+        """
+        found = (
+            f"HOME={self.folder} GENSYNTH_AGENT_HOME={self.path} GENSYNTH_AGENT_BOARD={self.path}"
+        )
+        return found if root is None else f"{found} GENSYNTH_AGENT_ROOT={root}"
+
     def make_key(self, name: str) -> None:
         """Make a pair of keys anew."""
         path = self.folder / name
@@ -250,9 +263,7 @@ class Board(Home):
             "KbdInteractiveAuthentication": "no",
             "MaxStartups": "100",
             "LogLevel": "ERROR",
-            # Another home, so that no start file of the user's is read; a board of its own.
-            "SetEnv": f"HOME={self.folder} GENSYNTH_AGENT_HOME={self.path} "
-            f"GENSYNTH_AGENT_BOARD={self.path}",
+            "SetEnv": self.surroundings(),
         }
         return own | self._options
 
@@ -316,7 +327,7 @@ def agent_home(tmp_path: Path, patient: None, monkeypatch: pytest.MonkeyPatch) -
     path = tmp_path / "agent-home"
     monkeypatch.setenv("GENSYNTH_AGENT_HOME", str(path))
     # Tests that run at the same time are not to wait for each other.
-    monkeypatch.setenv("GENSYNTH_AGENT_BOARD", hashlib.sha256(os.fsencode(path)).hexdigest())
+    monkeypatch.setenv("GENSYNTH_AGENT_BOARD", str(path))
     home = Home(path)
     yield home
     home.end_processes()
