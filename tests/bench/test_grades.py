@@ -48,7 +48,7 @@ def test_the_expected_time_is_the_sum_of_the_parts() -> None:
     # Warm-up 3 blocks of 1 s, 8 rounds of 1 s, the reference network 3 and 8 turns of 0.1 s.
     # With energy 30 + 80, 11 turns of 0.5 s, (2.5 + 20), 10 x 12.5.
     assert QUICK.seconds(2, energy=False) == pytest.approx(2 * (3 + 8) + 1.1)
-    assert STANDARD.seconds(3, energy=True) == 3 * (30 + 80) + 22.5 + 3 * 10 * 12.5
+    assert STANDARD.seconds(3, energy=True) == 3 * (30 + 80) + 5.5 + 22.5 + 3 * 10 * 12.5
 
 
 @pytest.mark.parametrize("grade", GRADES, ids=lambda g: g.name)
