@@ -7,7 +7,7 @@ over all images and outputs, with every value finite. The file runs in ONNX Runt
 this processor; the reference is the torch network in evaluation mode.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gensynth.errors import ExportError
-from gensynth.export.runtime import Rounding, open_session
+from gensynth.export.runtime import Rounding, Session, open_session
 
 if TYPE_CHECKING:
     import torch
@@ -191,22 +191,38 @@ def run_all(
         ExportError: if the file cannot be run on these images.
     """
     session = open_session(model, rounding=rounding)
+    parts = [
+        [output[:count] for output in session.run(feed)]
+        for feed, count in feeds(session, images, chunk=chunk)
+    ]
+    return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+
+
+def feeds(
+    session: Session, images: Sequence[Array], *, chunk: int = 256
+) -> Iterator[tuple[dict[str, Array], int]]:
+    """Yield what a file takes in each of its runs on images, and how many of these are new.
+
+    Args:
+        session: the file.
+        images: as `run_all`.
+        chunk: as `run_all`.
+
+    Raises:
+        ExportError: if the file has another number of inputs.
+    """
     names = [entry.name for entry in session.inputs]
     if len(names) != len(images):
         raise ExportError(f"the file has the inputs {names}, got {len(images)} arrays of images")
-    fixed, count = session.inputs[0].shape[0], len(images[0])
+    fixed, total = session.inputs[0].shape[0], len(images[0])
     step = fixed if isinstance(fixed, int) else chunk
-    parts = []
-    for start in range(0, count, step):
-        rows = np.arange(start, min(start + step, count))
+    for start in range(0, total, step):
+        rows = np.arange(start, min(start + step, total))
+        count = len(rows)
         if isinstance(fixed, int):
             rows = np.resize(rows, fixed)
-        feed = {
-            name: np.ascontiguousarray(array[rows], np.float32)
-            for name, array in zip(names, images, strict=True)
-        }
-        parts.append([output[: count - start] for output in session.run(feed)])
-    return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+        arrays = [np.ascontiguousarray(array[rows], np.float32) for array in images]
+        yield dict(zip(names, arrays, strict=True)), count
 
 
 def _cosines(found: Array, wanted: Array) -> Array:
