@@ -94,6 +94,11 @@ class Subject:
         return count(self.model, shapes, observed=seen)
 
     @property
+    def fp32_layers(self) -> list[str]:
+        """Layers that a builder keeps in FP32 whatever its flags allow, as its artefact says."""
+        return list((self.manifest or {}).get("builder_fp32_layers", []))
+
+    @property
     def opset(self) -> int:
         """Of the standard operators."""
         return max(
