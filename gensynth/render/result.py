@@ -162,6 +162,10 @@ def _notes(result: "Result", width: int) -> Iterator[str]:
         bounds = "one-sided Wilson bound" + "s" * (sharing > 1)
         together = f", true of {sharing} networks together" * (sharing > 1)
         lines.append(f"certified: {bounds}{together} at {level}")
+    lines.append(
+        "parameters: all that training changes, norms with them; an ONNX file has norms folded "
+        "into its weights, and bench counts those of the file"
+    )
     timed = [f.latency for f in [result.prototype, *finalists] if f.latency]
     if timed:
         one = timed[0]
