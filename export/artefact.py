@@ -29,7 +29,7 @@ from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import Report, inspect
 from gensynth.export.examples import examples
 from gensynth.export.from_torch import from_network
-from gensynth.export.parity import Parity
+from gensynth.export.parity import Parity, exact_outputs
 from gensynth.export.precisions import (
     builder_flags,
     compare,
@@ -123,7 +123,10 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
     model, mixed, kept = made.content, made.mixed, made.builder_fp32
     report = inspect(model, target)
     report.require()
-    parity = compare(model, outputs, read, target, precision, builder_fp32=kept)
+    parity = compare(
+        model, outputs, read, target, precision, builder_fp32=kept,
+        exact=lambda: exact_outputs(source.network, [read]),
+    )  # fmt: skip
     files = {
         ONNX_FILE: model,
         GRAPH_FILE: graph.to_json().encode(),

@@ -19,7 +19,7 @@ import numpy as np
 from gensynth.errors import ExportError
 from gensynth.export import half, int8, parity
 from gensynth.export.overflow import Overflow, check_fits, overflow
-from gensynth.export.parity import Parity, check
+from gensynth.export.parity import Exact, Parity, check
 from gensynth.export.sensitivity import DAMAGE_IMAGES, Judgement, Mixed, fallen_requirements, mix
 from gensynth.export.source import Source, score_of_file
 from gensynth.export.targets import Target
@@ -91,6 +91,7 @@ def compare(
     precision: str,
     *,
     builder_fp32: Collection[str] = (),
+    exact: Exact | None = None,
 ) -> Parity:
     """Hold what a target computes of a file against its network's outputs.
 
@@ -101,6 +102,7 @@ def compare(
         target: that computes.
         precision: that it computes in.
         builder_fp32: layers that its builder keeps in FP32.
+        exact: as `gensynth.export.parity.check`.
 
     Raises:
         ExportError: if they differ by more than the precision allows, or a number overflows.
@@ -109,9 +111,9 @@ def compare(
         rounding = target.rounding
         return check(content, outputs, read, tolerance=int8.TOLERANCE, rounding=rounding)
     if precision == "fp32":
-        return check(content, outputs, read)
+        return check(content, outputs, read, exact=exact)
     if target.fp16 == "flag":
-        check(content, outputs, read)
+        check(content, outputs, read, exact=exact)
         content = half.to_half(content, keep=builder_fp32)
     else:
         check(content, outputs, read, tolerance=half.TOLERANCE)

@@ -179,6 +179,11 @@ def _notes(result: "Result", width: int) -> Iterator[str]:
             f.name for f in [result.prototype, *finalists] if f.latency and flag in f.latency.flags
         ]
         lines.append(f"latency of {', '.join(names)}: {told(flag)}")
+    lines += [
+        f"{one.name} has no ONNX file: {one.no_onnx_because}"
+        for one in [result.prototype, *finalists]
+        if one.no_onnx_because is not None
+    ]
     phases = _phases(result)
     if phases:
         parts = ", ".join(f"{phase} {duration(s)}" for phase, s in phases.items() if s >= 1)
@@ -210,7 +215,8 @@ def _next(result: "Result") -> str:
     near = result.path.relative_to(here) if result.path.is_relative_to(here) else result.path
     path = shlex.quote(str(near))
     # What was timed has its ONNX file.
-    file = WEIGHTS_FILE if result.prototype.latency is None else ONNX_FILE
+    timed = any(network.latency for network in result.finalists)
+    file = ONNX_FILE if timed else WEIGHTS_FILE
     lines = [
         ("run folder", path),
         ("networks", f"{path}/finalists/*/{file}"),
