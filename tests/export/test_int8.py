@@ -86,6 +86,51 @@ def test_a_layer_rounds_as_numpy_rounds() -> None:
     assert np.abs(found - x[:, :, 0, 0] @ weight.T).max() > 1e-3
 
 
+def weights_of(content: bytes) -> np.ndarray:
+    """All weights of a file in 8 bits."""
+    held = onnx.load_from_string(content).graph.initializer
+    found = [numpy_helper.to_array(t).ravel() for t in held if t.data_type == TensorProto.INT8]
+    return np.concatenate([array for array in found if array.size > 8])  # no zero points
+
+
+def test_a_processors_weights_have_seven_bits_and_tensorrts_eight() -> None:
+    # Two products of 255 and 64 are 32,640, and 16 bits end at 32,767; with 127 they are 64,770.
+    graph = line(4, 16, 4)
+    random = np.random.default_rng(0)
+    weights = {
+        key: random.normal(size=shape).astype(np.float32)
+        for key, shape in graph.tensor_shapes.items()
+    }
+    images = random.normal(size=(20, 4, 1, 1)).astype(np.float32)
+    content = file_of(graph, weights, "x86-cpu")
+    seven = weights_of(Quantizer(content, images, "processor").write())
+    assert (seven.min() >= -64, seven.max() <= 64) == (True, True)
+    assert np.abs(seven).max() >= 63
+    # For TensorRT the weights stay as they are, and their scales, one an output, use 8 bits.
+    model = onnx.load_from_string(Quantizer(content, images, "tensorrt").write())
+    held = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    pairs = [n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] in held]
+    assert len(pairs) == 2
+    for node in pairs:
+        largest = np.abs(held[node.input[0]]).max(axis=1)
+        np.testing.assert_allclose(held[node.input[1]], largest / 127, rtol=0.01)
+
+
+@pytest.mark.parametrize("count", [1, 64, 65, 150])
+@pytest.mark.parametrize("target", ["x86-cpu", "jetson-xavier"])
+def test_ranges_are_those_of_all_images(count: int, target: str) -> None:
+    # One number far from the others in the last image: a symmetric scale is its 127th part.
+    images = np.random.default_rng(1).uniform(-1, 1, (count, 4, 1, 1)).astype(np.float32)
+    images[-1, 2] = -50.0
+    content = file_of(line(4, 5), {"fc0.weight": np.ones((5, 4), np.float32)}, target)
+    model = onnx.load_from_string(Quantizer(content, images, "tensorrt").write())
+    held = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    first = next(
+        n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] not in held
+    )
+    assert held[first.input[1]] == pytest.approx(50 / 127, rel=0.01)
+
+
 def test_products_that_16_bits_cannot_hold_are_summed_whole_for_tensorrt() -> None:
     # 2 * 127 * 127 + ... as INT8 pairs are 32,258 a pair signed, but ONNX Runtime shifts the
     # inputs to 0..255 and a processor without VNNI then saturates at 32,767: 255 * 127 * 2.
