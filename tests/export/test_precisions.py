@@ -159,6 +159,15 @@ def test_without_images_random_pixels_show_the_overflow() -> None:
     assert found["accuracy"] is None
 
 
+def test_an_overflow_is_what_gives_the_number_and_all_that_read_it() -> None:
+    one = loud()
+    state = {key: tensor.numpy() for key, tensor in one.network.state_dict().items()}
+    assert one.search is not None
+    content = to_onnx(one.network.graph, state, opset=13, batch=1)
+    found = overflow(content, one.reading(one.search.images))
+    assert found.nodes == ("fc1", "act1", "fc2")
+
+
 def test_an_infinity_that_is_meant_is_no_overflow() -> None:
     # -inf in FP32 is -inf in FP16, as in the mask of an attention.
     held = [onnx.numpy_helper.from_array(np.array([0, -np.inf], np.float32), "mask")]
