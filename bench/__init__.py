@@ -3,6 +3,7 @@
     session       a measurement from the question to the record: `measure`
       dialogue      what is said with the device's agent        place
       subjects      the files, and what they are fed          feed, onnx_cost, observed, structure
+                    onnx_operators: which of them multiply
       request       what is asked of a device                 grades, endtoend
       correctness   whether it computed what it should
       figures       what the times say                        compare, student

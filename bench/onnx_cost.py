@@ -6,28 +6,43 @@ MACs, for one input (images of a batch cost alike), of the operators that multip
     ConvTranspose   input elements * (out / groups) * kernel area
     Gemm, MatMul    output elements * summed dimension
 
-and of their quantised forms; norms, activations and additions are left out, as in
-`gensynth.graph.cost`. Parameters are the elements of the file's constants that a network learns:
-weights, biases, scales and shifts, and neither running statistics nor settings such as the
-bounds of a Clip. A file converted with its norms folded has fewer than the network it is of.
+and of their quantised and fused forms (`gensynth.bench.onnx_operators`); norms, activations and
+additions are left out, as in `gensynth.graph.cost`. Parameters are the elements of the file's
+constants that a network learns: weights, biases, scales and shifts, and neither running statistics
+nor settings such as the bounds of a Clip. A file converted with its norms folded has fewer than
+the network it is of, and one that ONNX Runtime has padded to its blocks of channels has more.
 
 Nothing is estimated: where a size follows neither from the file and the input's shape nor from a
-run (`gensynth.bench.observed`), or an operator multiplies within a loop or a branch, there is no
-count and the reason is said. Parameters within loops and branches count like all others.
+run (`gensynth.bench.observed`), or an operator multiplies within a loop or a branch, or nothing is
+known of it, there is no count and the reason is said. Parameters within loops and branches count
+like all others.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    inliner,
+    numpy_helper,
+)
 from onnx import shape_inference as inference
 
-_CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
-"""The place of the weight among the inputs."""
-_PRODUCTS = {"MatMul", "Gemm", "MatMulInteger", "QLinearMatMul"}
-_RECURRENT = {"LSTM", "GRU", "RNN"}
-_BRANCHING = {"If", "Loop", "Scan"}
+from gensynth.bench.onnx_operators import (
+    Convolution,
+    Product,
+    Transposed,
+    hides_numbers,
+    is_branching,
+    is_free,
+    name_of,
+    work_of,
+)
 
 _SETTINGS = {
     "BatchNormalization": {3, 4},
@@ -35,7 +50,12 @@ _SETTINGS = {
     "QuantizeLinear": {1, 2}, "DequantizeLinear": {1, 2},
     "QLinearConv": {1, 2, 4, 5, 6, 7}, "QLinearMatMul": {1, 2, 4, 5, 6, 7},
     "ConvInteger": {2, 3}, "MatMulInteger": {2, 3}, "OneHot": {2}, "NonMaxSuppression": {3, 4},
-    "Range": {0, 1, 2},
+    "Range": {0, 1, 2}, "DynamicQuantizeMatMul": {2, 3}, "MatMulIntegerToFloat": {2, 3, 4, 5},
+    "QGemm": {1, 2, 4, 5, 7, 8}, "DynamicQuantizeLSTM": {4, 5, 6, 8, 9, 10, 11},
+    "QLinearAdd": {1, 2, 4, 5, 6, 7}, "QLinearMul": {1, 2, 4, 5, 6, 7},
+    "QLinearSigmoid": {1, 2, 3, 4}, "QLinearLeakyRelu": {1, 2, 3, 4},
+    "QLinearSoftmax": {1, 2, 3, 4}, "QLinearAveragePool": {1, 2, 3, 4},
+    "QLinearGlobalAveragePool": {1, 2, 3, 4},
 }  # fmt: skip
 """Inputs that nobody learns, by operator."""
 
@@ -56,16 +76,18 @@ class OnnxCost:
     """What a file costs.
 
     Attributes:
-        params: learned numbers in it.
+        params: learned numbers in it; None where an operator hides its own.
         macs: multiply-accumulates for one input; None where they do not follow from the file.
         why_not: why there are none; None where there are.
         unknown: a value whose size does not follow from the file, where that is the reason.
+        why_no_params: why there are no parameters; None where there are.
     """
 
-    params: int
+    params: int | None
     macs: int | None
     why_not: str | None
     unknown: str | None = None
+    why_no_params: str | None = None
 
 
 class _Unknown(Exception):
@@ -89,7 +111,9 @@ def count(
         shapes: of each input, the batch first; MACs are divided by the first input's batch.
         observed: of further values, as a run has shown them.
     """
-    params = _params(model.graph)
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    params, why_no_params = _params(model.graph)
     batch = next((shape[0] for shape in shapes.values() if shape), 1)
     try:
         known = {**(observed or {}), **_shapes(model, shapes)}
@@ -97,26 +121,25 @@ def count(
         if total % batch:
             raise _Unknown(f"the work for {batch} inputs is not {batch} times that of one")
     except _Unknown as reason:
-        return OnnxCost(params, None, str(reason), reason.value)
-    return OnnxCost(params, total // batch, None)
+        return OnnxCost(params, None, str(reason), reason.value, why_no_params)
+    return OnnxCost(params, total // batch, None, None, why_no_params)
 
 
 def multiplying_values(model: ModelProto) -> set[str]:
     """Return the values whose sizes decide the MACs."""
-    kinds = {*_CONVOLUTIONS, *_PRODUCTS, "ConvTranspose"}
-    nodes = [node for node in model.graph.node if node.op_type in kinds]
+    nodes = [node for node in model.graph.node if work_of(node) is not None]
     return {name for node in nodes for name in (*node.input, *node.output) if name}
 
 
 def _multiplying(model: ModelProto) -> Iterator[NodeProto]:
     """Yield the nodes that multiply."""
     for node in model.graph.node:
-        if node.op_type in _RECURRENT:
-            raise _Unknown(f"{node.op_type} is not counted")
-        if node.op_type in _BRANCHING and _multiplies(node):
+        if is_branching(node) and _multiplies(node):
             raise _Unknown(f"what {node.op_type} runs depends on its input")
-        if node.op_type in (*_CONVOLUTIONS, *_PRODUCTS, "ConvTranspose", "Einsum"):
+        if work_of(node) is not None:
             yield node
+        elif not is_free(node):
+            raise _Unknown(f"{name_of(node)} is not counted")
 
 
 def _node_macs(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
@@ -127,19 +150,16 @@ def _node_macs(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
             )
         return shapes[name]
 
-    kind = node.op_type
-    if kind == "ConvTranspose":
-        # (in, out / groups, *kernel): every input element meets all of its row.
-        return math.prod(shape(node.input[0])) * math.prod(shape(node.input[1])[1:])
-    if kind in _CONVOLUTIONS:
-        # (out, in / groups, *kernel)
-        weight = shape(node.input[_CONVOLUTIONS[kind]])
-        return math.prod(shape(node.output[0])) * math.prod(weight[1:])
-    if kind in _PRODUCTS:
-        first = shape(node.input[0])
-        transposed = kind == "Gemm" and _integer(node, "transA")
-        return math.prod(shape(node.output[0])) * first[0 if transposed else -1]
-    raise _Unknown(f"{kind} is not counted")
+    match work_of(node):
+        case Transposed():
+            return math.prod(shape(node.input[0])) * math.prod(shape(node.input[1])[1:])
+        case Convolution(weight):
+            return math.prod(shape(node.output[0])) * math.prod(shape(node.input[weight])[1:])
+        case Product(turned):
+            first = shape(node.input[0])
+            is_turned = len(first) > 1 and turned is not None and _integer(node, turned)
+            return math.prod(shape(node.output[0])) * first[-2 if is_turned else -1]
+    raise AssertionError("every node that multiplies is known")
 
 
 def _shapes(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -171,10 +191,19 @@ def _shapes(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
 def _constants(graph: GraphProto) -> dict[str, Shape]:
     """Return shape by name of every constant that may be learned; ConstantOfShape is one."""
     found = {t.name: tuple(t.dims) for t in graph.initializer if t.data_type in _LEARNED}
+    sparse = [(t.values.name, t) for t in graph.sparse_initializer]
     sizes = {t.name: t for t in graph.initializer if t.data_type == TensorProto.INT64}
     for node in graph.node:
         tensors = [a.t for a in node.attribute if a.type == AttributeProto.TENSOR]
-        if node.op_type == "Constant" and tensors:
+        if node.op_type == "Constant" and not tensors:
+            for attribute in node.attribute:
+                if attribute.type == AttributeProto.FLOATS:
+                    found[node.output[0]] = (len(attribute.floats),)
+                elif attribute.type == AttributeProto.FLOAT:
+                    found[node.output[0]] = ()
+                elif attribute.type == AttributeProto.SPARSE_TENSOR:
+                    sparse.append((node.output[0], attribute.sparse_tensor))
+        elif node.op_type == "Constant":
             if tensors[0].data_type in _LEARNED:
                 found[node.output[0]] = tuple(tensors[0].dims)
             elif tensors[0].data_type == TensorProto.INT64:
@@ -183,14 +212,27 @@ def _constants(graph: GraphProto) -> dict[str, Shape]:
             kind = tensors[0].data_type if tensors else TensorProto.FLOAT
             if kind in _LEARNED:
                 found[node.output[0]] = _integers(sizes[node.input[0]])
+    found |= {name: tuple(t.dims) for name, t in sparse if t.values.data_type in _LEARNED}
     return found
 
 
-def _params(graph: GraphProto) -> int:
-    """Count the constants that reach an operator as what it has learned, each once."""
+def _params(graph: GraphProto) -> tuple[int | None, str | None]:
+    """Count the constants that reach an operator as what it has learned, each once; or why not."""
+    hiding = next((node for node in _all_nodes(graph) if hides_numbers(node)), None)
+    if hiding is not None:
+        return None, f"what {name_of(hiding)} has learned is not counted"
     own, outer = _learned(graph)
     assert not outer, "the outermost graph has no outer one"
-    return own
+    return own, None
+
+
+def _all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """Yield the nodes of a graph and of those below it."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                yield from _all_nodes(attribute.g)
 
 
 def _learned(graph: GraphProto, known: Mapping[str, Shape] | None = None) -> tuple[int, set[str]]:
@@ -232,10 +274,10 @@ def _is_setting(node: NodeProto, place: int, shape: Shape) -> bool:
 
 
 def _multiplies(node: NodeProto) -> bool:
-    """Return whether anything in a node's subgraphs multiplies."""
-    inner = [n for attribute in node.attribute for n in attribute.g.node]
-    known = {*_CONVOLUTIONS, *_PRODUCTS, *_RECURRENT, "ConvTranspose", "Einsum"}
-    return any(n.op_type in known or _multiplies(n) for n in inner)
+    """Return whether anything in a node's subgraphs multiplies, or may."""
+    graphs = [a.g for a in node.attribute if a.type == AttributeProto.GRAPH]
+    inner = [n for graph in graphs for n in _all_nodes(graph) if not is_branching(n)]
+    return any(work_of(n) is not None or not is_free(n) for n in inner)
 
 
 def _integer(node: NodeProto, name: str) -> int:

@@ -209,6 +209,7 @@ class _Maker:
             "opset": subject.opset,
             "params": subject.cost.params,
             "macs": subject.cost.macs,
+            "no_params_because": subject.cost.why_no_params,
             "no_macs_because": subject.cost.why_not,
             "precision": precision,
             "batch": subject.batch,

@@ -163,7 +163,10 @@ class Request:
         document = {
             **self.settings(),
             "place": place,
-            "networks": [[subject.sha256, subject.inputs_sha256] for subject in self.jobs],
+            "networks": [
+                [subject.sha256, subject.inputs_sha256, *subject.fp32_layers]
+                for subject in self.jobs
+            ],
         }
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
@@ -228,7 +231,12 @@ def _network(name: str, subject: Subject, blobs: dict[str, bytes]) -> dict[str, 
         blobs[sha256] = content
         given = {"name": tensor, "dtype": str(array.dtype), "shape": list(array.shape)}
         inputs.append({**given, "blob": sha256})
-    return {"id": name, "onnx": subject.sha256, "inputs": inputs}
+    return {
+        "id": name,
+        "onnx": subject.sha256,
+        "inputs": inputs,
+        "fp32_layers": subject.fp32_layers,
+    }
 
 
 def parse_modes(text: str | None, alias: str) -> list[int | None]:

@@ -94,6 +94,11 @@ class Subject:
         return count(self.model, shapes, observed=seen)
 
     @property
+    def fp32_layers(self) -> list[str]:
+        """Layers that a builder keeps in FP32 whatever its flags allow, as its artefact says."""
+        return list((self.manifest or {}).get("builder_fp32_layers", []))
+
+    @property
     def opset(self) -> int:
         """Of the standard operators."""
         return max(
@@ -215,9 +220,11 @@ def _run(path: Path) -> list[Source]:
     folders = [path / PROTOTYPE, *(path / FINALISTS / name for name in names)]
     missing = [folder for folder in folders if not (folder / ONNX_FILE).is_file()]
     if missing:
+        others = " ".join(str(folder) for folder in folders if folder not in missing)
+        by_name = f"; time the others by their names, gensynth bench {others}" if others else ""
         raise RunError(
-            f"{missing[0]} has no ONNX file, so the run cannot be timed; why it could not be "
-            f"written says: gensynth export {path} --target x86-cpu"
+            f"{missing[0]} has no ONNX file, so the run cannot be timed{by_name}; why it could not "
+            f"be written says: gensynth export {path} --target x86-cpu"
         )
     return [Source(_card_name(folder), folder / ONNX_FILE) for folder in folders]
 

@@ -14,8 +14,10 @@
     targets      what each board reads: opset, operators, precisions
     acceptance   whether a target takes a file; `restrictions` of single operators
     rewrites     which vertices are spelled out because a target lacks their operator
-    half         the same file in FP16, where the precision is the file's
+    half         the same file in FP16, and as the numbers that FP16 gives; `overflow`: those
+                 that it does not have
     int8         the same file in INT8; `sensitivity`: which layers stay in FP32
+    precisions   a network's file in one of these, held against the network
     source       a network to export, and how much of the search split it gets right
     artefact     a network's folder for a target; `examples` are the programs in it
     engine       the engine that a board's agent builds from one, and what is known of it

@@ -54,6 +54,8 @@ INDICES = {
     "Split": {1}, "TopK": {1}, "CumSum": {1}, "ConstantOfShape": {0},
     "QuantizeLinear": {1, 2}, "DequantizeLinear": {1, 2},
     "ScatterND": {1}, "ScatterElements": {1}, "OneHot": {0, 1}, "ReduceSum": {1}, "ReduceMean": {1},
+    "GRU": {4}, "LSTM": {4}, "RNN": {4}, "ReverseSequence": {1}, "NonMaxSuppression": {2},
+    "Dropout": {2},
 }  # fmt: skip
 """Inputs that say which, how many or how stored, and so have types of their own."""
 
@@ -264,14 +266,22 @@ class Values:
 
     def type(self, name: str) -> str:
         """Return a value's type in the tables' words."""
-        tensor = self._constants.get(name)
-        element = self._infos[name].elem_type if tensor is None else tensor.data_type
+        tensor, info = self._constants.get(name), self._infos.get(name)
+        element = TensorProto.UNDEFINED if info is None else info.elem_type
+        element = element if tensor is None else tensor.data_type
         return TYPES.get(element, TensorProto.DataType.Name(element))
+
+    def shape(self, name: str) -> tuple[int | None, ...]:
+        """Return a value's sizes, the batch with them; None where one does not follow."""
+        tensor, info = self._constants.get(name), self._infos.get(name)
+        if tensor is not None:
+            return tuple(tensor.dims)
+        dims = [] if info is None else info.shape.dim
+        return tuple(d.dim_value if d.HasField("dim_value") else None for d in dims)
 
     def rank(self, name: str) -> int:
         """Return how many dimensions a value has, the batch with them."""
-        tensor = self._constants.get(name)
-        return len(self._infos[name].shape.dim) if tensor is None else len(tensor.dims)
+        return len(self.shape(name))
 
 
 def _node(node: NodeProto, values: Values, target: Target) -> Iterator[Refusal]:

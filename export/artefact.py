@@ -29,14 +29,16 @@ from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import Report, inspect
 from gensynth.export.examples import examples
 from gensynth.export.from_torch import from_network
-from gensynth.export.half import TOLERANCE as HALF_TOLERANCE
-from gensynth.export.half import is_half, rounded, to_half
-from gensynth.export.int8 import TOLERANCE as INT8_TOLERANCE
-from gensynth.export.int8 import is_int8
-from gensynth.export.parity import Parity, check
+from gensynth.export.parity import Parity, exact_outputs
+from gensynth.export.precisions import (
+    builder_flags,
+    compare,
+    in_precision,
+    in_words,
+    to_document,
+)
 from gensynth.export.rewrites import rewrites
-from gensynth.export.runtime import Rounding
-from gensynth.export.sensitivity import Mixed, int8_document, mixed_for
+from gensynth.export.sensitivity import Mixed
 from gensynth.export.source import (
     Accuracy,
     Reading,
@@ -68,7 +70,7 @@ class Artefact:
         report: what the target makes of the file.
         parity: of the ONNX file with the network.
         accuracy: None where the data set cannot be opened.
-        mixed: which layers an INT8 file keeps in FP32, and why; None for other precisions.
+        mixed: which layers stay in FP32 where others do not, and why; None for FP32.
         files: content by name.
     """
 
@@ -91,8 +93,8 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         source: the network.
         target: to write for.
         precision: "fp32", "fp16" or "int8". Where FP16 is a flag of TensorRT's builder, the
-            file stays FP32 and the manifest asks for the flag; else the file is FP16. INT8 is
-            always the file's.
+            file stays FP32 and the manifest asks for the flag, and for the layers that must not
+            be in FP16; else the file is FP16. INT8 is always the file's.
         batch: images a run; None is 1 where the target's batch is fixed, else free.
 
     Raises:
@@ -111,19 +113,20 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
     size = 1 if batch is None and target.batch == "fixed" else batch
     state = source.network.state_dict()
     model = from_network(source.network, opset=target.opset, batch=size, operators=target.operators)
-    by_flag = precision == "fp16" and target.fp16 == "flag"
-    if precision == "fp16" and not by_flag:
-        model = to_half(model)
     before = None if source.search is None else score_in_torch(source)
-    mixed = mixed_for(source, target, model, before) if precision == "int8" else None
-    if mixed is not None:
-        model = mixed.content
-    report = inspect(model, target)
-    report.require()
     images = _parity_images(source)
     read = source.reading(images)
     outputs = compute(source.network, read)
-    parity = compare(model, outputs, read, target.rounding)
+    made = in_precision(
+        source, target, model, precision, images=images, outputs=outputs, before=before
+    )
+    model, mixed, kept = made.content, made.mixed, made.builder_fp32
+    report = inspect(model, target)
+    report.require()
+    parity = compare(
+        model, outputs, read, target, precision, builder_fp32=kept,
+        exact=lambda: exact_outputs(source.network, [read]),
+    )  # fmt: skip
     files = {
         ONNX_FILE: model,
         GRAPH_FILE: graph.to_json().encode(),
@@ -135,8 +138,8 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
     }
     accuracy = None
     if before is not None:
-        after = score_of_file(source, model, target.rounding) if mixed is None else mixed.score
-        accuracy = Accuracy(before, after)
+        known = None if mixed is None else mixed.score
+        accuracy = Accuracy(before, known or score_of_file(source, model, target.rounding))
     spelled = rewrites(graph, model, target)
     document = {
         "format": FORMAT,
@@ -147,9 +150,10 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         "ir": report.ir,
         "batch": size,
         "precision": precision,
-        "precision_is": _precision_in_words(precision, target, by_flag=by_flag),
-        "builder_flags": _builder_flags(precision, target),
-        "int8": None if mixed is None else int8_document(mixed, source),
+        "precision_is": in_words(precision, target),
+        "builder_flags": builder_flags(precision, target),
+        "builder_fp32_layers": list(kept),
+        **to_document(made, source),
         **_interface(model),
         "reads": source.reading.to_document(),
         "classes": list(source.reading.classes),
@@ -209,54 +213,11 @@ def write_onnx(artefact: Artefact, path: Path) -> None:
         raise ExportError(f"cannot write {path}: {error.strerror}") from error
 
 
-def compare(model: bytes, outputs: np.ndarray, read: np.ndarray, rounding: Rounding) -> Parity:
-    """Hold a file's outputs against its network's; an FP16 file's with every value rounded.
-
-    Args:
-        model: the file.
-        outputs: of the network.
-        read: normalised images.
-        rounding: how the file's target computes an INT8 file.
-
-    Raises:
-        ExportError: if they differ by more than the precision allows.
-    """
-    if is_int8(model):
-        return check(model, outputs, read, tolerance=INT8_TOLERANCE, rounding=rounding)
-    if not is_half(model):
-        return check(model, outputs, read)
-    check(model, outputs, read, tolerance=HALF_TOLERANCE)
-    return check(rounded(model), outputs, read, tolerance=HALF_TOLERANCE)
-
-
 def _parity_images(source: Source) -> np.ndarray:
     if source.search is not None:
         return source.search.images[:PARITY_IMAGES]
     shape = (PARITY_IMAGES, *source.reading.shape)
     return stream(0, "export").integers(0, 256, shape, dtype=np.uint8)
-
-
-def _precision_in_words(precision: str, target: Target, *, by_flag: bool) -> str:
-    if by_flag:
-        return "a flag of TensorRT's builder; the file is FP32, and so are its figures"
-    match precision:
-        case "fp16":
-            return "the file's; figures with every value rounded to FP16, summed in FP32"
-        case "int8":
-            how = {"as_written": "rounded where the file says, summed in FP32",
-                   "in_kernels": "by ONNX Runtime's INT8 kernels on this machine"}  # fmt: skip
-            return (
-                "the file's, where it rounds values to 8 bits; the rest is FP32; figures "
-                f"{how[target.rounding]}"
-            )
-    return "the file's"
-
-
-def _builder_flags(precision: str, target: Target) -> list[str]:
-    """What the file cannot say to TensorRT; beside INT8, the rest in FP16 where that is faster."""
-    if target.fp16 != "flag":
-        return []
-    return {"fp16": ["FP16"], "int8": ["INT8", "FP16"]}.get(precision, [])
 
 
 def _interface(model: bytes) -> dict[str, Any]:

@@ -200,7 +200,14 @@ def _job(
             "shape": list(images.shape),
             "blob": _sha256(sample),
         }
-        networks.append({"id": f"sample-{number}", "onnx": _sha256(content), "inputs": [given]})
+        networks.append(
+            {
+                "id": f"sample-{number}",
+                "onnx": _sha256(content),
+                "inputs": [given],
+                "fp32_layers": list(manifest.get("builder_fp32_layers", [])),
+            }
+        )
     spec = {
         "id": uuid.uuid4().hex,
         "networks": networks,

@@ -1,7 +1,7 @@
-"""Which layers of an INT8 file stay in FP32, so that what is required of its network still holds.
+"""Which layers of a file stay in FP32, so that what is required of its network still holds.
 
-    1   all layers in INT8. If no requirement falls, this is the file.
-    2   Else each layer is computed in INT8 alone, and its damage measured on images:
+    1   All layers in INT8 or FP16, but for those that cannot be. If nothing falls, that is it.
+    2   Else each layer is computed so alone, and its damage measured on images:
         mean over images of |logits - logits in FP32|^2 / |logits in FP32|^2.
     3   The most damaging k layers stay in FP32, for the smallest k that holds. It is found by
         bisection, as if to keep more never did worse; what is returned was itself measured.
@@ -11,107 +11,123 @@ violated, or from unknown to violated: the verdict of the one-sided 95 % bounds 
 or that of the point value.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
 from gensynth.errors import ExportError
-from gensynth.export.int8 import Quantizer
 from gensynth.export.parity import run_all
 from gensynth.export.runtime import Rounding
-from gensynth.export.source import Source, score_of_file
-from gensynth.export.targets import Target
 from gensynth.export.writer import Array
 from gensynth.goals.requirements import Requirement
 from gensynth.goals.score import Score
 from gensynth.goals.verdicts import Range, Verdict, judge_all
-from gensynth.graph.cost import cost
 
-CALIBRATION_IMAGES = 512
 DAMAGE_IMAGES = 128
 WORST_FIRST = (Verdict.VIOLATED, Verdict.UNKNOWN, Verdict.SATISFIED)
+
+Judgement = tuple[Score | None, Sequence[str]]
+"""A file's score on the search split, None where there is none; what would fall with it."""
+
+
+class Lower(Protocol):
+    """A file that can be written in a lower precision, layer by layer."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that may be in the lower precision, by node name."""
+
+    def write(self, *, keep: Collection[str] = (), only: Collection[str] | None = None) -> bytes:
+        """Return the file with `keep` in FP32, or with nothing but `only` in less."""
 
 
 @dataclass(frozen=True)
 class Mixed:
-    """A file in INT8, with some layers in FP32 if need be.
+    """A file in a lower precision, with some layers in FP32 if need be.
 
     Attributes:
         content: the file.
-        score: on the search split.
-        layers: all layers with weights.
-        kept: layers in FP32, the most damaging first.
-        fallen: requirements that would have fallen with all layers in INT8.
-        damage: of every layer alone, the largest first; empty where nothing fell.
+        score: on the search split; None where there is none.
+        layers: all layers that might be in the lower precision.
+        kept: layers in FP32: those that cannot be in less, then the most damaging first.
+        fallen: what would have fallen otherwise.
+        damage: of every other layer alone, the largest first; empty where nothing fell.
         tried: layers kept in FP32, and the score then.
     """
 
     content: bytes
-    score: Score
+    score: Score | None
     layers: tuple[str, ...]
     kept: tuple[str, ...]
     fallen: tuple[str, ...]
     damage: Mapping[str, float]
-    tried: tuple[tuple[int, Score], ...]
+    tried: tuple[tuple[int, Score | None], ...]
 
 
 def mix(
-    quantizer: Quantizer,
+    lower: Lower,
     *,
-    measure: Callable[[bytes], Score],
-    fallen: Callable[[Score], Sequence[str]],
+    precision: str,
+    judge: Callable[[bytes], Judgement],
     exact: bytes,
     read: Array,
-    rounding: Rounding,
+    shown: Callable[[bytes], bytes] = bytes,
+    rounding: Rounding = "as_written",
+    cannot: Sequence[str] = (),
+    because: Sequence[str] = (),
 ) -> Mixed:
-    """Return the file with the fewest layers in FP32 for which no requirement falls.
+    """Return the file with the fewest layers in FP32 with which nothing falls.
 
     Args:
-        quantizer: of the network's FP32 file.
-        measure: a file's score on the search split.
-        fallen: the requirements that fall with such a score.
+        lower: the network's FP32 file, to be written in less.
+        precision: what `lower` writes, for messages.
+        judge: what becomes of a file.
         exact: the FP32 file.
         read: normalised images that damage is measured on.
+        shown: the file that a processor runs to show what a file computes.
         rounding: how the file's target computes it.
+        cannot: layers that stay in FP32 in any case.
+        because: why they do.
 
     Raises:
-        ExportError: if requirements fall with a single layer in INT8.
+        ExportError: if something falls with a single layer in the lower precision.
     """
-    content = quantizer.write()
-    score = measure(content)
-    broken = tuple(fallen(score))
+    first = len(cannot)
+    content = lower.write(keep=cannot)
+    score, broken = judge(content)
+    tried = {first: score}
     if not broken:
-        return Mixed(content, score, quantizer.layers, (), (), {}, ((0, score),))
+        return Mixed(content, score, lower.layers, (*cannot,), (*because,), {}, ((first, score),))
     (wanted,) = run_all(exact, [read])
     damage = {
-        layer: _damage(quantizer.write(only=[layer]), wanted, read, rounding)
-        for layer in quantizer.layers
+        layer: _damage(shown(lower.write(only=[layer])), wanted, read, rounding)
+        for layer in lower.layers
+        if layer not in cannot
     }
-    order = sorted(damage, key=lambda layer: -damage[layer])
-    tried = {0: score}
-    found: tuple[bytes, Score] | None = None
-    low, high = 0, len(order)  # `low` falls; `high` holds, or is the FP32 file
+    order = [*cannot, *sorted(damage, key=lambda layer: -damage[layer])]
+    found: tuple[bytes, Score | None] | None = None
+    low, high = first, len(order)  # `low` falls; `high` holds, or is the FP32 file
     while high - low > 1:
         kept = (low + high) // 2
-        content = quantizer.write(keep=order[:kept])
-        tried[kept] = measure(content)
-        if fallen(tried[kept]):
+        content = lower.write(keep=order[:kept])
+        tried[kept], falls = judge(content)
+        if falls:
             low = kept
         else:
             high, found = kept, (content, tried[kept])
     if found is None:
         raise ExportError(
-            f"in INT8 {' and '.join(broken)} would not hold as before, whichever layers stay in "
-            "FP32; export it as fp16 or fp32"
+            f"in {precision.upper()} {' and '.join(broken)} would not hold as before, whichever "
+            f"layers stay in FP32; export it as {'fp16 or ' * (precision == 'int8')}fp32"
         )
     return Mixed(
         *found,
-        layers=quantizer.layers,
+        layers=lower.layers,
         kept=tuple(order[:high]),
-        fallen=broken,
-        damage={layer: damage[layer] for layer in order},
+        fallen=(*because, *broken),
+        damage={layer: damage[layer] for layer in order[first:]},
         tried=tuple(sorted(tried.items())),
     )
 
@@ -137,52 +153,6 @@ def fallen_requirements(
     return tuple(dict.fromkeys(fell))
 
 
-def mixed_for(source: Source, target: Target, model: bytes, before: Score | None) -> Mixed:
-    """Write an FP32 file in INT8, with the layers in FP32 that its requirements need.
-
-    Args:
-        source: the network.
-        target: that the file is for.
-        model: the FP32 file.
-        before: the network's score on the search split.
-
-    Raises:
-        ExportError: if there are no images, or INT8 would cost a requirement.
-    """
-    if source.calibration is None or before is None:
-        raise ExportError(f"INT8 is measured on images, and there are none: {source.why_not}")
-    read = source.reading(source.calibration[:CALIBRATION_IMAGES])
-    counted = cost(source.network.graph)
-    costs = {"params": counted.params, "macs": counted.macs}
-    return mix(
-        Quantizer(model, read, "tensorrt" if target.tensorrt else "processor"),
-        measure=lambda content: score_of_file(source, content, target.rounding),
-        fallen=lambda after: fallen_requirements(
-            source.requirements, costs, before=before, after=after
-        ),
-        exact=model,
-        read=read[:DAMAGE_IMAGES],
-        rounding=target.rounding,
-    )
-
-
-def int8_document(mixed: Mixed, source: Source) -> dict[str, Any]:
-    """Return what the manifest says of an INT8 file."""
-    assert source.calibration is not None
-    return {
-        "method": "static, QuantizeLinear and DequantizeLinear; smallest and largest value",
-        "ranges_from": {
-            "split": "train",
-            "images": len(source.calibration[:CALIBRATION_IMAGES]),
-        },
-        "kept_in_fp32": list(mixed.kept),
-        "kept_for": list(mixed.fallen),
-        "damage": dict(mixed.damage),
-        "damage_is": "mean |change of the logits|^2 / |logits|^2 with this layer alone in INT8",
-        "tried": [{"kept": kept, **score.to_document()} for kept, score in mixed.tried],
-    }
-
-
 def _bounds(score: Score) -> dict[str, Range]:
     return {score.metric: score.bounds(sided=1)}
 
@@ -196,4 +166,5 @@ def _damage(content: bytes, wanted: Array, read: Array, rounding: Rounding) -> f
     axes = tuple(range(1, wanted.ndim))
     error = np.square(found - wanted).sum(axis=axes)
     size = np.square(wanted).sum(axis=axes)
-    return float(np.mean(error / np.maximum(size, np.finfo(np.float32).tiny)))
+    damage = float(np.mean(error / np.maximum(size, np.finfo(np.float32).tiny)))
+    return damage if np.isfinite(damage) else float("inf")

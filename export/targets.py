@@ -1,6 +1,6 @@
 """The boards and machines that files are written for, and what each of them reads.
 
-    jetson-tx2, jetson-nano             JetPack 4.6: TensorRT 8.0 to 8.2, opset 13
+    jetson-tx2, jetson-nano             JetPack 4.6.1 to 4.6.6: TensorRT 8.2, opset 13
     jetson-xavier                       the same file serves JetPack 4.6 and 5
     jetson-orin-jp5, jetson-orin-jp6    TensorRT 8.5 to 10.3, opset 17
     nvidia-gpu                          TensorRT 10.15 and later
@@ -8,9 +8,10 @@
 
 A profile's opset and IR are what all its runtime's versions read, and every file for the target
 has exactly these: TensorRT 8.2 takes a newer opset without complaint and computes something
-else. Operator tables are onnx-tensorrt's own (`data/tensorrt_*.json` name their sources);
-ONNX Runtime's processor kernels know every operator of these opsets. The table of JetPack 6
-is that of TensorRT 8.5, whose operators the parsers of 8.6 and 10.3 all have.
+else. JetPack 4.6.0 is older, with TensorRT 8.0, which lacks operators of 8.2's table: no file is
+for it. Operator tables are onnx-tensorrt's own (`data/tensorrt_*.json` name their sources); ONNX
+Runtime's processor kernels know every operator of these opsets. The table of JetPack 6 is that of
+TensorRT 8.5, whose operators the parsers of 8.6 and 10.3 all have.
 """
 
 import json

@@ -22,12 +22,13 @@ from onnx import ModelProto
 
 from gensynth.errors import ConfigError, ExportError, GensynthError
 from gensynth.export.acceptance import inspect
-from gensynth.export.artefact import FORMAT, MANIFEST, compare
+from gensynth.export.artefact import FORMAT, MANIFEST
+from gensynth.export.half import is_half
 from gensynth.export.int8 import is_int8
-from gensynth.export.parity import Parity
-from gensynth.export.runtime import Rounding
+from gensynth.export.parity import Parity, exact_outputs
+from gensynth.export.precisions import compare
 from gensynth.export.source import Reading, compute
-from gensynth.export.targets import find_target
+from gensynth.export.targets import Target, find_target
 from gensynth.graph.files import GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.network.module import load_network
 
@@ -87,11 +88,10 @@ def _verify(folder: Path, manifest: Mapping[str, Any]) -> Verified:
                 f"network.onnx has opset {report.opset} and IR {report.ir}, the manifest says "
                 f"{manifest['opset']} and {manifest['ir']}"
             )
-        if (manifest["precision"] == "int8") != is_int8(content):
-            faults.append(f"network.onnx is not in the precision {manifest['precision']!r}")
+        faults += _precision_faults(content, manifest, target)
         faults += _interface_faults(content, manifest)
         if not report.refusals and not faults:
-            parity = _parity(folder, manifest, content, target.rounding)
+            parity = _parity(folder, manifest, content, target)
     except ConfigError as error:
         faults.append(f"{MANIFEST}: {error}")
     except GensynthError as error:
@@ -158,16 +158,41 @@ def _interface_faults(content: bytes, manifest: Mapping[str, Any]) -> list[str]:
     return faults
 
 
-def _parity(
-    folder: Path, manifest: Mapping[str, Any], content: bytes, rounding: Rounding
-) -> Parity:
+def _precision_faults(content: bytes, manifest: Mapping[str, Any], target: Target) -> list[str]:
+    precision = manifest["precision"]
+    target.check_precision(precision)
+    in_file = precision == "fp16" and target.fp16 == "file"
+    faults = []
+    if (precision == "int8", in_file) != (is_int8(content), is_half(content)):
+        faults.append(f"{ONNX_FILE} is not in the precision {precision!r}")
+    names = {node.name for node in ModelProto.FromString(content).graph.node}
+    unknown = [name for name in _builder_fp32(manifest) if name not in names]
+    if unknown:
+        faults.append(f"{MANIFEST} keeps {', '.join(map(repr, unknown))} in FP32, which no node is")
+    return faults
+
+
+def _builder_fp32(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the layers that the builder keeps in FP32; older manifests name none."""
+    return list(manifest.get("builder_fp32_layers", []))
+
+
+def _parity(folder: Path, manifest: Mapping[str, Any], content: bytes, target: Target) -> Parity:
     with np.load(folder / "samples.npz", allow_pickle=False) as samples:
         images, recorded = samples["images"], samples["outputs"]
-    read = Reading.of(manifest)(images)
+    read, precision, kept = (
+        Reading.of(manifest)(images),
+        manifest["precision"],
+        _builder_fp32(manifest),
+    )
     if manifest["opaque"]:  # only the prototype's own code computes these parts
-        return compare(content, recorded, read, rounding)
-    outputs = compute(load_network(folder), read)
-    parity = compare(content, outputs, read, rounding)
+        return compare(content, recorded, read, target, precision, builder_fp32=kept)
+    network = load_network(folder)
+    outputs = compute(network, read)
+    parity = compare(
+        content, outputs, read, target, precision, builder_fp32=kept,
+        exact=lambda: exact_outputs(network, [read]),
+    )  # fmt: skip
     worst = float(np.abs(outputs - recorded).max()) / max(float(np.abs(recorded).max()), 1e-30)
     if not worst <= RECORDED_TOLERANCE:
         raise ExportError(

@@ -1,7 +1,8 @@
 """What holds for every test: no network, no traces in the user's home, two skips; and toys.
 
 `gpu` tests are skipped without a CUDA device, `device` tests unless GENSYNTH_TEST_DEVICE names
-a registered board. `toys`, `here`, `gensynth` and `finished` are for tests of the command line.
+a registered board, `jetpack` tests unless GENSYNTH_TEST_JETPACK names a Python like that of JetPack
+4.6. `toys`, `here`, `gensynth` and `finished` are for tests of the command line.
 """
 
 import gc
@@ -75,6 +76,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("no CUDA device")
     if item.get_closest_marker("device") and "GENSYNTH_TEST_DEVICE" not in os.environ:
         pytest.skip("GENSYNTH_TEST_DEVICE names no board")
+    if item.get_closest_marker("jetpack") and "GENSYNTH_TEST_JETPACK" not in os.environ:
+        pytest.skip("GENSYNTH_TEST_JETPACK names no Python")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

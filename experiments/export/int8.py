@@ -30,8 +30,8 @@ from gensynth.data.dataset import Dataset
 from gensynth.environment import environment
 from gensynth.errors import ExportError
 from gensynth.export.artefact import Artefact, make
+from gensynth.export.precisions import CALIBRATION_IMAGES
 from gensynth.export.runtime import open_session
-from gensynth.export.sensitivity import CALIBRATION_IMAGES
 from gensynth.export.source import Reading, Source
 from gensynth.export.targets import find_target
 from gensynth.goals.requirements import parse_all
@@ -92,7 +92,7 @@ def row(data: Dataset, target: str, requirements: tuple[str, ...]) -> dict[str, 
         "kept": list(made.mixed.kept),
         "fallen": list(made.mixed.fallen),
         "damage": {layer: float(f"{value:.3g}") for layer, value in made.mixed.damage.items()},
-        "tried": [[kept, correct(score)] for kept, score in made.mixed.tried],
+        "tried": [[kept, correct(score)] for kept, score in made.mixed.tried if score is not None],
     }
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from gensynth.export.artefact import Artefact
     from gensynth.export.parity import Parity
     from gensynth.export.sensitivity import Mixed
     from gensynth.export.verify import Verified
@@ -35,9 +36,7 @@ def artefacts(written: "Sequence[Written]", *, trt: bool) -> str:
     rewritten = sum(one.artefact.rewritten for one in written)
     if rewritten:
         lines.append(f"{rewritten} vertices are spelled out, exactly; the manifests list them")
-    lines += [
-        _layers(one.artefact.name, one.artefact.mixed) for one in written if one.artefact.mixed
-    ]
+    lines += [_layers(one.artefact, one.artefact.mixed) for one in written if one.artefact.mixed]
     lines += [f"{target.title}: {shlex.quote(str(one.folder))}" for one in written]
     if trt:
         lines += ["", *_engine(written)]
@@ -75,11 +74,13 @@ def _row(one: "Written") -> list[str]:
     ]
 
 
-def _layers(name: str, mixed: "Mixed") -> str:
+def _layers(made: "Artefact", mixed: "Mixed") -> str:
+    """Return which layers are in the lower precision; FP16 has all nodes, INT8 those of weights."""
+    whose = " with weights" if made.precision == "int8" else ""
     if not mixed.kept:
-        return f"{name}: all {len(mixed.layers)} layers with weights in INT8"
+        return f"{made.name}: all {len(mixed.layers)} layers{whose} in {made.precision.upper()}"
     return (
-        f"{name}: {len(mixed.kept)} of {len(mixed.layers)} layers with weights stay in FP32 for "
+        f"{made.name}: {len(mixed.kept)} of {len(mixed.layers)} layers{whose} stay in FP32 for "
         f"{' and '.join(mixed.fallen)}: {', '.join(mixed.kept)}"
     )
 

@@ -19,6 +19,12 @@ _END_TO_END = "end to end"
 _SIMULATED = "SIMULATED: made by a model of a device; nothing here was measured"
 
 
+_PARAMETERS = (
+    "parameters: the learned numbers of the file; norms that are folded into its weights are none, "
+    "and synth counts them"
+)
+
+
 def bench(record: Mapping[str, Any], width: int = 80) -> str:
     """Return the table of a record, a column a network, and the notes to it.
 
@@ -40,7 +46,7 @@ def _rows(networks: Sequence[Network]) -> list[Row]:
     """Return label and cell of every row; one without any cell is left out."""
     rows: list[Row] = [("", lambda n: n["name"]), *_timing(lambda n: n)]
     rows += [
-        ("parameters", lambda n: f"{n['params']:,}"),
+        ("parameters", lambda n: _NONE if n["params"] is None else f"{n['params']:,}"),
         ("MACs", lambda n: _NONE if n["macs"] is None else count(n["macs"])),
     ]
     if any(n["energy"] for n in networks):
@@ -157,10 +163,12 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
     lines.append(_heat(record["thermal"]))
     if record.get("reference"):
         lines.append(_reference(record["reference"]))
+    lines.append(_PARAMETERS)
     lines += [
-        f"{network['name']}: MACs not counted: {network['no_macs_because']}"
+        f"{network['name']}: {what} not counted: {network[why]}"
         for network in record["networks"]
-        if network["no_macs_because"]
+        for what, why in (("parameters", "no_params_because"), ("MACs", "no_macs_because"))
+        if network.get(why)  # older records have no reason for parameters
     ]
     if any(network["end_to_end"] for network in record["networks"]):
         lines.append(f"{_END_TO_END}: {SCOPE}")

@@ -162,6 +162,10 @@ def _notes(result: "Result", width: int) -> Iterator[str]:
         bounds = "one-sided Wilson bound" + "s" * (sharing > 1)
         together = f", true of {sharing} networks together" * (sharing > 1)
         lines.append(f"certified: {bounds}{together} at {level}")
+    lines.append(
+        "parameters: all that training changes, norms with them; an ONNX file has norms folded "
+        "into its weights, and bench counts those of the file"
+    )
     timed = [f.latency for f in [result.prototype, *finalists] if f.latency]
     if timed:
         one = timed[0]
@@ -175,6 +179,11 @@ def _notes(result: "Result", width: int) -> Iterator[str]:
             f.name for f in [result.prototype, *finalists] if f.latency and flag in f.latency.flags
         ]
         lines.append(f"latency of {', '.join(names)}: {told(flag)}")
+    lines += [
+        f"{one.name} has no ONNX file: {one.no_onnx_because}"
+        for one in [result.prototype, *finalists]
+        if one.no_onnx_because is not None
+    ]
     phases = _phases(result)
     if phases:
         parts = ", ".join(f"{phase} {duration(s)}" for phase, s in phases.items() if s >= 1)
@@ -206,7 +215,8 @@ def _next(result: "Result") -> str:
     near = result.path.relative_to(here) if result.path.is_relative_to(here) else result.path
     path = shlex.quote(str(near))
     # What was timed has its ONNX file.
-    file = WEIGHTS_FILE if result.prototype.latency is None else ONNX_FILE
+    timed = any(network.latency for network in result.finalists)
+    file = ONNX_FILE if timed else WEIGHTS_FILE
     lines = [
         ("run folder", path),
         ("networks", f"{path}/finalists/*/{file}"),

@@ -19,7 +19,7 @@ from gensynth.config_file import read
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.errors import GensynthError, RunError
-from gensynth.export.sensitivity import CALIBRATION_IMAGES
+from gensynth.export.precisions import CALIBRATION_IMAGES
 from gensynth.export.source import Reading, Source
 from gensynth.goals.requirements import parse_all
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE

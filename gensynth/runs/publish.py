@@ -10,7 +10,7 @@ touched, and `result.json` appears last, so a run that has one is whole.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,35 +95,53 @@ def certificate_of(
     return certify(score, job.requirements, sharing=sharing)
 
 
+@dataclass(frozen=True)
+class Exported:
+    """What became of a network's ONNX file.
+
+    Attributes:
+        parity: of the file with the network; None if there is no file.
+        why_not: why there is none; None if there is one.
+    """
+
+    parity: dict[str, Any] | None
+    why_not: str | None = None
+
+
 def export_all(
     run: RunFolder, job: Job, found: list[Entrant], listener: Listener
-) -> dict[str, dict[str, Any] | None]:
-    """Write each network's ONNX file beside its weights; return parity by name.
+) -> dict[str, Exported]:
+    """Write each network's ONNX file beside its weights, as far as it can be; by name.
 
-    Parts that cannot be looked into are written by torch's exporter. Where it cannot write one of
-    them, or what it writes does not compute the same, the run has no ONNX files: None for every
-    network, and the listener hears why.
+    Parts that cannot be looked into are written by torch's exporter. A network that cannot be
+    written, or whose file does not compute the same, goes on without: by now the test images are
+    spent, and every figure but its latency stands. The listener hears why.
 
     Raises:
-        ExportError: if a network without such parts cannot be written, or a file not stored.
+        ExportError: if a file cannot be stored.
     """
     images = torch.from_numpy(job.dataset.search.images[:PARITY_IMAGES])
     normalised = normaliser(job.dataset)(images)
-    files = {entrant.name: run.path / entrant.source / ONNX_FILE for entrant in found}
-    parities: dict[str, dict[str, Any] | None] = {}
+    exported: dict[str, Exported] = {}
     for entrant in found:
+        file = run.path / entrant.source / ONNX_FILE
         try:
-            parity = export_network(entrant.network, normalised, files[entrant.name])
+            parity = export_network(entrant.network, normalised, file)
         except ExportError as error:
-            opaque = any(vertex.op == "opaque" for vertex in entrant.network.graph.vertices)
-            if not opaque or isinstance(error.__cause__, OSError):
+            if isinstance(error.__cause__, OSError):
                 raise ExportError(f"{entrant.name}: {error}") from error
-            listener.note(f"no ONNX files: {entrant.name}: {error}")
-            for file in files.values():
-                file.unlink(missing_ok=True)
-            return dict.fromkeys(files)
-        parities[entrant.name] = {**asdict(parity), "relative": parity.relative}
-    return parities
+            file.unlink(missing_ok=True)  # of a session before this one
+            exported[entrant.name] = Exported(None, str(error))
+        else:
+            exported[entrant.name] = Exported({**asdict(parity), "relative": parity.relative})
+    lost = {name: one.why_not for name, one in exported.items() if one.why_not is not None}
+    if lost.keys() == exported.keys():
+        name, why_not = next(iter(lost.items()))
+        listener.note(f"no ONNX files: {name}: {why_not}")
+    else:
+        for name, why_not in lost.items():
+            listener.note(f"no ONNX file of {name}, so no latency either: {why_not}")
+    return exported
 
 
 def time_all(
@@ -131,31 +149,28 @@ def time_all(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float | None]]]:
     """Time all ONNX files in turns and keep every run of them in the run folder.
 
-    A part that cannot be looked into may not take the noise that networks are timed on. Then, and
-    where there are no files, nothing is timed.
+    A network may not take the noise that networks are timed on. Then nothing is timed, and so it is
+    where there are no files.
 
     Returns:
         (records, ratios prototype / network with their intervals), by name.
     """
-    files = [run.path / entrant.source / ONNX_FILE for entrant in found]
-    if not all(file.exists() for file in files):
+    files = {entrant.name: run.path / entrant.source / ONNX_FILE for entrant in found}
+    files = {name: file for name, file in files.items() if file.exists()}
+    if not files:
         return {}, {}
     config = job.config.latency
     try:
-        measured = measure(files, repeats=config.repeats, threads=config.threads)
+        measured = measure(list(files.values()), repeats=config.repeats, threads=config.threads)
     except DeviceError as error:
-        if not job.prototype.opaque:
-            raise
         listener.note(f"no latency: {error}")
         return {}, {}
-    records = {
-        entrant.name: {**latency.record(), "network": entrant.name}
-        for entrant, latency in zip(found, measured, strict=True)
-    }
-    ratios = {
-        entrant.name: _ratio(measured[0], latency)
-        for entrant, latency in zip(found[1:], measured[1:], strict=True)
-    }
+    latencies = dict(zip(files, measured, strict=True))
+    records = {name: {**one.record(), "network": name} for name, one in latencies.items()}
+    prototype = latencies.pop(found[0].name, None)
+    ratios = {}
+    if prototype is not None:
+        ratios = {name: _ratio(prototype, latency) for name, latency in latencies.items()}
     run.write_bytes(LATENCY_FILE, json_bytes({"networks": records, "ratios": ratios}))
     return records, ratios
 
@@ -165,7 +180,7 @@ def write_all(
     job: Job,
     found: list[Entrant],
     certificates: list[Certificate],
-    parities: Mapping[str, dict[str, Any] | None],
+    exported: Mapping[str, Exported],
     latencies: Mapping[str, dict[str, Any]],
     ratios: Mapping[str, dict[str, float | None]],
     *,
@@ -178,7 +193,8 @@ def write_all(
         folder = run.path / entrant.source
         card = card_of(job, entrant, certificate, latencies.get(entrant.name))
         card |= setting
-        card["parity"] = parities[entrant.name]
+        card["parity"] = exported[entrant.name].parity
+        card["no_onnx_because"] = exported[entrant.name].why_not
         card["sha256"] = {
             file: file_sha256(folder / file)
             for file in (GRAPH_FILE, WEIGHTS_FILE, ONNX_FILE)

@@ -85,6 +85,7 @@ class Finalist:
         ratios: to the prototype; None for the prototype itself.
         verdicts: by requirement, as certified.
         point_verdicts: by requirement, of the point values: the paper's own criterion.
+        no_onnx_because: why there is no ONNX file of it; None if there is one.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Finalist:
     ratios: Ratios | None
     verdicts: Mapping[str, Verdict]
     point_verdicts: Mapping[str, Verdict]
+    no_onnx_because: str | None = None
 
     @property
     def params(self) -> int:
@@ -184,6 +186,7 @@ def read_finalist(folder: Path) -> Finalist:
             ratios=_ratios(card["ratios"]),
             verdicts={r["text"]: Verdict(r["certified"]) for r in requirements},
             point_verdicts={r["text"]: Verdict(r["point"]) for r in requirements},
+            no_onnx_because=card.get("no_onnx_because"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder / CARD_FILE} is damaged: {error!r}") from error

@@ -204,14 +204,14 @@ def _go(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> None:
         certificates = publish.certify_all(run, job, found)
     with phases("export"):
         listener.phase("export")
-        parities = publish.export_all(run, job, found, listener)
+        exported = publish.export_all(run, job, found, listener)
     with phases("latency"):
         listener.phase("latency")
         latencies, ratios = publish.time_all(run, job, found, listener)
     with phases("cards"):
         command = json.loads((run.path / ENVIRONMENT_FILE).read_bytes())["command"]
         publish.write_all(
-            run, job, found, certificates, parities, latencies, ratios, command=command
+            run, job, found, certificates, exported, latencies, ratios, command=command
         )
     work = {
         f"finalists {phase}": sum(attempt.seconds[phase] for attempt in made)

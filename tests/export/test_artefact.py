@@ -131,7 +131,16 @@ def test_the_examples_are_in_the_grammar_of_python_3_6(name: str) -> None:
             if isinstance(node, ast.Import | ast.ImportFrom)
             for alias in (node.names if isinstance(node, ast.Import) else [])
         }
-        assert imported <= {"json", "os", "sys", "ctypes", "numpy", "onnxruntime", "tensorrt"}
+        assert imported <= {
+            "hashlib",
+            "json",
+            "os",
+            "sys",
+            "ctypes",
+            "numpy",
+            "onnxruntime",
+            "tensorrt",
+        }
 
 
 def test_both_examples_read_an_image_by_the_same_lines() -> None:

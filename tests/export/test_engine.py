@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from gensynth.devices import registry
 from gensynth.devices.client import connect
@@ -261,3 +262,16 @@ def test_a_layers_precisions_come_back(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "toy" / "engine_layers.json").read_text()) == [{"name": "conv"}]
     verify(tmp_path / "toy")
     assert np.isfinite(found["parity"]["relative"])
+
+
+def test_the_board_is_told_which_layers_stay_in_fp32(trtexec: Path) -> None:
+    one = source()
+    with torch.no_grad():
+        one.network.state_dict()["conv.weight"].mul_(1e3)
+        one.network.state_dict()["fc.weight"].mul_(1e3)  # only what fc gives leaves FP16
+    made = make(one, find_target("jetson-tx2"), precision="fp16", batch=8)
+    assert made.mixed is not None
+    assert made.mixed.kept == ("fc",)
+    # trtexec 8.2.1 has no option for it, so that it says so shows that it was asked.
+    with pytest.raises(DeviceFault, match="1 layers must stay in FP32, and trtexec 8.2.1"):
+        built(made)

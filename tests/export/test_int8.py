@@ -20,7 +20,7 @@ from gensynth.export.acceptance import inspect
 from gensynth.export.artefact import make, write
 from gensynth.export.int8 import Quantizer, is_int8
 from gensynth.export.parity import run_all
-from gensynth.export.sensitivity import fallen_requirements, mix
+from gensynth.export.sensitivity import Judgement, fallen_requirements, mix
 from gensynth.export.source import Source
 from gensynth.export.targets import find_target, names
 from gensynth.export.verify import verify
@@ -49,6 +49,51 @@ def test_int8_is_refused_where_the_gpu_has_no_units_for_it() -> None:
         with pytest.raises(ConfigError, match=message):
             make(with_images(source()), find_target(name), precision="int8", batch=None)
     assert set(names()) - set(WITH_INT8) == {"jetson-tx2", "jetson-nano"}
+
+
+def weights_of(content: bytes) -> np.ndarray:
+    """All weights of a file in 8 bits."""
+    held = onnx.load_from_string(content).graph.initializer
+    found = [numpy_helper.to_array(t).ravel() for t in held if t.data_type == TensorProto.INT8]
+    return np.concatenate([array for array in found if array.size > 8])  # no zero points
+
+
+def test_a_processors_weights_have_seven_bits_and_tensorrts_eight() -> None:
+    # Two products of 255 and 64 are 32,640, and 16 bits end at 32,767; with 127 they are 64,770.
+    graph = line(4, 16, 4)
+    random = np.random.default_rng(0)
+    weights = {
+        key: random.normal(size=shape).astype(np.float32)
+        for key, shape in graph.tensor_shapes.items()
+    }
+    images = random.normal(size=(20, 4, 1, 1)).astype(np.float32)
+    content = file_of(graph, weights, "x86-cpu")
+    seven = weights_of(Quantizer(content, images, "processor").write())
+    assert (seven.min() >= -64, seven.max() <= 64) == (True, True)
+    assert np.abs(seven).max() >= 63
+    # For TensorRT the weights stay as they are, and their scales, one an output, use 8 bits.
+    model = onnx.load_from_string(Quantizer(content, images, "tensorrt").write())
+    held = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    pairs = [n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] in held]
+    assert len(pairs) == 2
+    for node in pairs:
+        largest = np.abs(held[node.input[0]]).max(axis=1)
+        np.testing.assert_allclose(held[node.input[1]], largest / 127, rtol=0.01)
+
+
+@pytest.mark.parametrize("count", [1, 64, 65, 150])
+@pytest.mark.parametrize("target", ["x86-cpu", "jetson-xavier"])
+def test_ranges_are_those_of_all_images(count: int, target: str) -> None:
+    # One number far from the others in the last image: a symmetric scale is its 127th part.
+    images = np.random.default_rng(1).uniform(-1, 1, (count, 4, 1, 1)).astype(np.float32)
+    images[-1, 2] = -50.0
+    content = file_of(line(4, 5), {"fc0.weight": np.ones((5, 4), np.float32)}, target)
+    model = onnx.load_from_string(Quantizer(content, images, "tensorrt").write())
+    held = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    first = next(
+        n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] not in held
+    )
+    assert held[first.input[1]] == pytest.approx(50 / 127, rel=0.01)
 
 
 def test_only_onnx_runtimes_own_targets_are_judged_by_its_int8_kernels() -> None:
@@ -162,10 +207,15 @@ def test_the_layer_that_int8_breaks_stays_in_fp32() -> None:
     measure = counter(images, labels)
     assert measure(content) == right(64)
     quantizer = Quantizer(content, images, "tensorrt")
+
+    def judge(file: bytes) -> Judgement:
+        score = measure(file)
+        return score, () if score.value >= 60 / 64 else ("top1 >= 94%",)
+
     found = mix(
         quantizer,
-        measure=measure,
-        fallen=lambda score: () if score.value >= 60 / 64 else ("top1 >= 94%",),
+        precision="int8",
+        judge=judge,
         exact=content,
         read=images,
         rounding="as_written",
@@ -176,16 +226,19 @@ def test_the_layer_that_int8_breaks_stays_in_fp32() -> None:
     assert next(iter(found.damage)) == "fc1"
     assert found.damage["fc1"] > 0.5 > 0.05 > found.damage["fc0"]
     assert dict(found.tried) == {0: measure(quantizer.write()), 1: right(64)}
-    assert dict(found.tried)[0].value < 0.5
+    everything = dict(found.tried)[0]
+    assert everything is not None
+    assert everything.value < 0.5
 
 
 def test_nothing_is_kept_where_nothing_falls() -> None:
     graph, weights, images, labels = spoiled()
     content = file_of(graph, weights, "x86-cpu")
+    measure = counter(images, labels)
     found = mix(
         Quantizer(content, images, "tensorrt"),
-        measure=counter(images, labels),
-        fallen=lambda score: (),
+        precision="int8",
+        judge=lambda file: (measure(file), ()),
         exact=content,
         read=images,
         rounding="as_written",
@@ -197,11 +250,12 @@ def test_nothing_is_kept_where_nothing_falls() -> None:
 def test_a_requirement_that_no_layer_in_int8_leaves_is_an_error() -> None:
     graph, weights, images, labels = spoiled()
     content = file_of(graph, weights, "x86-cpu")
+    measure = counter(images, labels)
     with pytest.raises(ExportError, match="in INT8 top1 >= 100% would not hold as before"):
         mix(
             Quantizer(content, images, "tensorrt"),
-            measure=counter(images, labels),
-            fallen=lambda score: ("top1 >= 100%",),
+            precision="int8",
+            judge=lambda file: (measure(file), ("top1 >= 100%",)),
             exact=content,
             read=images,
             rounding="as_written",
@@ -239,7 +293,8 @@ def test_an_int8_artefact_says_how_it_was_made_and_verifies(tmp_path: Path, name
     assert found["int8"]["ranges_from"] == {"split": "train", "images": 20}
     assert found["int8"]["kept_in_fp32"] == []
     flags = {"jetson-xavier", "jetson-orin-jp5", "jetson-orin-jp6"}
-    assert found["builder_flags"] == (["INT8", "FP16"] if name in flags else [])
+    # What the file leaves in FP32 is not the builder's to compute in FP16: nothing has shown it.
+    assert found["builder_flags"] == (["INT8"] if name in flags else [])
     assert found["accuracy"]["n"] == 40
     assert found["accuracy"]["after"]["correct"] == found["int8"]["tried"][0]["correct"]
     alter(tmp_path / "toy", precision="fp32")

@@ -1,5 +1,6 @@
 """Parity by hand-made files and outputs, and what an export leaves on the disk."""
 
+import copy
 import hashlib
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from onnx import TensorProto, helper
 
 from gensynth.errors import ExportError
 from gensynth.export import export_network
-from gensynth.export.parity import check, check_network
+from gensynth.export.from_torch import from_network
+from gensynth.export.parity import check, check_network, compare_outputs
 from gensynth.graph.graph import Selection
 from gensynth.network.module import Network, build
 from gensynth.prototypes.resnet import ResNet
@@ -92,8 +94,94 @@ def test_a_file_that_overflows_is_refused() -> None:
 def test_what_cannot_be_compared_is_the_callers_mistake() -> None:
     with pytest.raises(ValueError, match="at least one image"):
         check(doubling(), REFERENCE[:0], IMAGES[:0])
-    with pytest.raises(ValueError, match="not finite"):
+
+
+def test_a_network_whose_own_outputs_are_not_finite_is_refused() -> None:
+    with pytest.raises(ExportError, match="the network's own outputs are not finite"):
         check(doubling(), REFERENCE * np.nan, IMAGES)
+
+
+def test_of_several_outputs_the_largest_difference_and_the_least_likeness_count() -> None:
+    # By hand: the first is off by 1 of 10, the second is exact and has another order of classes.
+    wanted = [np.array([[10.0, 0.0]]), np.array([[3.0, 4.0], [3.0, 4.0]])]
+    found = [np.array([[9.0, 0.0]]), np.array([[4.0, 3.0], [3.0, 4.0]])]
+    for order in ([0, 1], [1, 0]):
+        parity = compare_outputs(
+            [found[i] for i in order], [wanted[i] for i in order], tolerance=0.5
+        )
+        assert parity.difference == 1.0
+        assert parity.largest == 10.0
+        assert parity.cosine == pytest.approx(24 / 25)
+        assert parity.agreement == 0.5
+    right = np.array([[10.0, 0.0]])
+    for several in ([right, found[0]], [found[0], right]):
+        with pytest.raises(ExportError, match="differs from the network by 1 on 1 images"):
+            compare_outputs(several, [right, right])
+
+
+class Subtracting(torch.nn.Module):
+    """A convolution to some 1e5 and a norm that takes 1e5 from it: float32 has 7 digits."""
+
+    def __init__(self, mean: float) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = torch.nn.BatchNorm2d(8)
+        self.head = torch.nn.Linear(8, 4)
+        with torch.no_grad():
+            for tensor in (self.conv.bias, self.norm.running_mean):
+                assert tensor is not None
+                tensor.fill_(mean)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(batch, 3, height, width) -> (batch, 4)."""
+        values = torch.relu(self.norm(self.conv(images)))
+        logits: torch.Tensor = self.head(values.mean((2, 3)))
+        return logits
+
+
+def subtracting(mean: float) -> tuple[Network, torch.Tensor]:
+    torch.manual_seed(0)
+    module = Subtracting(mean).eval()
+    images = torch.randn(5, 3, 8, 8)
+    return build(trace(module, images, name="subtracting"), module.state_dict(), {}), images
+
+
+def test_a_network_is_held_to_what_float64_says_of_its_conditioning(tmp_path: Path) -> None:
+    network, images = subtracting(1e5)
+    parity = export_network(network.eval(), images, tmp_path / "net.onnx")
+    # float32 has 2^-24 = 6e-8 of 1e5, 6e-3 of values near 1: its own float32 is as far off.
+    assert parity.relative > 1e-4
+    assert parity.own_error is not None
+    assert parity.relative <= parity.tolerance <= 4 * parity.own_error
+    assert parity.tolerance <= 2e-2
+    with torch.no_grad():
+        exact = copy.deepcopy(network).double()(images.double()).numpy()
+        own = network(images).double().numpy()
+    assert parity.own_error == pytest.approx(np.abs(own - exact).max() / np.abs(exact).max())
+
+
+def test_a_wrong_file_of_such_a_network_is_refused_all_the_same() -> None:
+    network, images = subtracting(1e5)
+    wrong = copy.deepcopy(network)
+    with torch.no_grad():
+        wrong.state_dict()["head.weight"].mul_(1.05)
+    with pytest.raises(ExportError, match="for a network whose own float32 is .* from its float64"):
+        check_network(from_network(wrong.eval()), network.eval(), images)
+
+
+def test_a_network_that_float32_cannot_compute_is_refused() -> None:
+    network, images = subtracting(1e8)
+    with pytest.raises(ExportError, match=r"at most 0\.02 is allowed for a network whose own"):
+        check_network(from_network(network.eval()), network.eval(), images)
+
+
+def test_a_well_conditioned_network_is_allowed_nothing_for_its_own_error() -> None:
+    network, images = small_network()
+    wrong = copy.deepcopy(network)
+    with torch.no_grad():
+        next(iter(wrong.state_dict().values())).mul_(1.01)
+    with pytest.raises(ExportError, match=r"at most 0\.0001 is allowed"):
+        check_network(from_network(wrong.eval()), network.eval(), images)
 
 
 def test_a_damaged_or_absent_file_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
  *
  * Strict where 10.2 is: flags are refused once the device has started, a pointer that was not
  * given out is invalid, and a copy beyond an allocation is too. GENSYNTH_CUDA chooses the machine:
- * "none" has no device, "full" no memory to start with, "small" 4 KiB, "lost" fails every copy.
+ * "none" has no device, "full" no memory to start with, "small" 4 KiB, "lost" fails every copy,
+ * "pageable" copies from and to memory of the host's that it did not give out, as all CUDA does.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -86,7 +87,11 @@ int cudaFreeHost(void *at) { return release(at, 1); }
 int cudaMemcpy(void *to, const void *from, size_t size, int kind) {
     struct block *target = find(to, kind == 2), *source = find(from, kind == 1);
     if (is("lost")) return LAUNCH_FAILURE;
-    if ((kind != 1 && kind != 2) || !target || !source) return INVALID_VALUE;
+    if (kind != 1 && kind != 2) return INVALID_VALUE;
+    struct block any = {0, size, 1};
+    if (is("pageable") && kind == 1 && !source) source = &any;
+    if (is("pageable") && kind == 2 && !target) target = &any;
+    if (!target || !source) return INVALID_VALUE;
     if (size > target->size || size > source->size) return ILLEGAL_ADDRESS;
     memcpy(to, from, size);
     return SUCCESS;

@@ -25,12 +25,14 @@ COMMON = """onnx saveEngine loadEngine shapes minShapes optShapes maxShapes load
     exportProfile dumpOutput dumpProfile separateProfileRun timingCacheFile device plugins help
     timeDeserialize timeRefit tacticSources sparsity refit best calib noTF32 noBuilderCache"""
 OPT_IN = "noDataTransfers useSpinWait useCudaGraph"
+CONSTRAINTS = "precisionConstraints layerPrecisions layerOutputTypes"
 OPTIONS = {
     "8.2.1": f"{COMMON} {OPT_IN} fp16 int8 workspace streams buildOnly minTiming nvtxMode safe",
-    "8.6.1": f"""{COMMON} {OPT_IN} fp16 int8 workspace memPoolSize streams infStreams buildOnly
-        skipInference profilingVerbosity exportLayerInfo useManagedMemory""",
-    "10.3.0": f"""{COMMON} {OPT_IN} fp16 int8 bf16 memPoolSize infStreams skipInference
-        profilingVerbosity exportLayerInfo useManagedMemory builderOptimizationLevel""",
+    "8.6.1": f"""{COMMON} {OPT_IN} {CONSTRAINTS} fp16 int8 workspace memPoolSize streams infStreams
+        buildOnly skipInference profilingVerbosity exportLayerInfo useManagedMemory""",
+    "10.3.0": f"""{COMMON} {OPT_IN} {CONSTRAINTS} fp16 int8 bf16 memPoolSize infStreams
+        skipInference profilingVerbosity exportLayerInfo useManagedMemory
+        builderOptimizationLevel""",
     "11.0.0": f"""{COMMON} includeDataTransfers noSpinWait noCudaGraph memPoolSize infStreams
         skipInference profilingVerbosity exportLayerInfo builderOptimizationLevel""",
 }

@@ -32,6 +32,7 @@ class Machine:
         chatter: characters that a build writes beside the rest.
         size_at: bytes of device memory at an address; 0 where there is none.
         builds: flags, workspace in MiB and length of the timing cache given, of each build.
+        kept: the layers of each build that compute and give FP32 only, by name.
         runs: how many there were.
         contexts: those that live.
     """
@@ -44,6 +45,7 @@ class Machine:
     chatter: int = 0
     size_at: Callable[[int], int] = lambda address: 0
     builds: list[tuple[tuple[str, ...], int, int]] = field(default_factory=list)
+    kept: list[list[str]] = field(default_factory=list)
     runs: int = 0
     contexts: "weakref.WeakSet[Any]" = field(default_factory=weakref.WeakSet)
 
@@ -111,6 +113,7 @@ class _Builder(Started):
         net, asked, machine = network._it, config._it, self.kit.machine
         cache = asked.cache._it.given if asked.cache else b""
         machine.builds.append((tuple(asked.flags_set), asked.workspace >> 20, len(cache)))
+        machine.kept.append([layer.name for layer in net.layers if layer.is_in_fp32])
         shapes = dict(net.shapes)
         if len(asked.profiles) > 1:
             return self._fail("an engine of several profiles has several sets of bindings")
@@ -227,6 +230,21 @@ class _Network:
         self.kit = kit
         self.model = b""
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self.layers: list[_Layer] = []
+
+    @property
+    def num_layers(self) -> int:
+        return len(self.layers)
+
+    def get_layer(self, index: int) -> Any:
+        # TensorRT gives one layer under as many objects as are asked for.
+        return self.kit.wrap("ILayer", self.layers[index])
+
+    def add(self, name: str, value: str, kind: str) -> None:
+        """Add a layer; one without a name of its own is called as TensorRT calls it."""
+        number = len(self.layers)
+        name = name or f"(Unnamed Layer* {number}) [{kind}]"
+        self.layers.append(_Layer(name, value or f"{name}_output", kind))
 
     @property
     def num_inputs(self) -> int:
@@ -237,9 +255,49 @@ class _Network:
         return self.kit.wrap("ITensor", name, self.shapes[name])
 
 
+@dataclass
+class _Layer:
+    """What a network has of a layer."""
+
+    name: str
+    value: str
+    kind: str
+    precision: str = ""
+    given: str = ""
+
+    @property
+    def is_in_fp32(self) -> bool:
+        return (self.precision, self.given) == ("FLOAT", "FLOAT")
+
+
+class _OfLayer:
+    num_outputs = 1
+
+    def __init__(self, kit: Kit, layer: _Layer) -> None:
+        self.kit, self.layer, self.name = kit, layer, layer.name
+
+    def get_output(self, index: int) -> Any:
+        kind = "INT32" if self.layer.kind == "Shape" else "FLOAT"
+        dtype = getattr(self.kit.module["DataType"], kind)
+        return self.kit.wrap("ITensor", self.layer.value, (), dtype)
+
+    @property
+    def precision(self) -> str:
+        return self.layer.precision
+
+    @precision.setter
+    def precision(self, value: Any) -> None:
+        assert self.layer.kind != "Shape", "whole numbers have no precision"
+        self.layer.precision = self.kit.member("DataType", value)
+
+    def set_output_type(self, index: int, dtype: Any) -> None:
+        assert index == 0
+        self.layer.given = self.kit.member("DataType", dtype)
+
+
 class _Tensor:
-    def __init__(self, kit: Kit, name: str, shape: tuple[int, ...]) -> None:
-        self.name, self.shape = name, shape
+    def __init__(self, kit: Kit, name: str, shape: tuple[int, ...], dtype: Any = None) -> None:
+        self.name, self.shape, self.dtype = name, shape, dtype
 
 
 class _Parser:
@@ -262,6 +320,14 @@ class _Parser:
         if self.errors:
             self.kit.say(self.logger, "ERROR", self.errors[0][1])
             return False
+        for node in graph.node:
+            # A Gemm is a constant, the product and a sum, as in the parser of 8.2.
+            if node.op_type == "Gemm":
+                self.network.add("", "", "Constant")
+                self.network.add(node.name, "", "Matrix Multiply")
+                self.network.add("", node.output[0], "ElementWise")
+            else:
+                self.network.add(node.name, node.output[0], node.op_type)
         self.network.model = content
         self.network.shapes = {
             given.name: tuple(size.dim_value or -1 for size in given.type.tensor_type.shape.dim)
@@ -301,6 +367,7 @@ BEHAVIOURS: dict[str, type] = {
     "IHostMemory": _HostMemory,
     "IOptimizationProfile": _Profile,
     "INetworkDefinition": _Network,
+    "ILayer": _OfLayer,
     "ITensor": _Tensor,
     "Builder": _Builder,
     "IBuilderConfig": _Config,

@@ -149,6 +149,12 @@ _SAME = {
         .num_inputs .num_outputs .num_layers .name= .error_recorder=
     """,
     "ITensor": ".name= .shape= .dtype= .is_network_input .is_network_output .is_shape_tensor",
+    "ILayer": """
+        get_input(index) set_input(index, tensor) get_output(index) reset_precision()
+        set_output_type(index, dtype) get_output_type(index) reset_output_type(index)
+        output_type_is_set(index) .name= .type .num_inputs .num_outputs .precision=
+        .precision_is_set
+    """,
     "EngineInspector": """
         get_layer_information(layer_index, format) get_engine_information(format)
         .execution_context= .error_recorder=
@@ -217,6 +223,7 @@ _CLASSES = {
 }
 
 _FLAGS = "DEBUG GPU_FALLBACK REFIT DISABLE_TIMING_CACHE TF32 SPARSE_WEIGHTS SAFETY_SCOPE"
+_CONSTRAINTS = "PREFER_PRECISION_CONSTRAINTS OBEY_PRECISION_CONSTRAINTS"
 _LATER_FLAGS = "DIRECT_IO VERSION_COMPATIBLE EXCLUDE_LEAN_RUNTIME"
 _TYPES = "FLOAT HALF INT8 INT32 BOOL"
 _CODES = """SUCCESS INTERNAL_ERROR MEM_ALLOC_FAILED MODEL_DESERIALIZE_FAILED INVALID_VALUE
@@ -241,7 +248,7 @@ _ENUMS = {
     },
     "8.6.1": {
         **_SAME_ENUMS,
-        "BuilderFlag": f"FP16 INT8 {_FLAGS} {_LATER_FLAGS} STRICT_TYPES FP8",
+        "BuilderFlag": f"FP16 INT8 {_FLAGS} {_CONSTRAINTS} {_LATER_FLAGS} STRICT_TYPES FP8",
         "NetworkDefinitionCreationFlag": "EXPLICIT_BATCH EXPLICIT_PRECISION",
         "ProfilingVerbosity": f"{_VERBOSITY} DEFAULT VERBOSE",
         "MemoryPoolType": _POOL_TYPES,
@@ -251,7 +258,7 @@ _ENUMS = {
     },
     "10.3.0": {
         **_SAME_ENUMS,
-        "BuilderFlag": f"FP16 BF16 INT8 FP8 INT4 {_FLAGS} {_LATER_FLAGS} STRIP_PLAN",
+        "BuilderFlag": f"FP16 BF16 INT8 FP8 INT4 {_FLAGS} {_CONSTRAINTS} {_LATER_FLAGS} STRIP_PLAN",
         "NetworkDefinitionCreationFlag": "EXPLICIT_BATCH STRONGLY_TYPED",
         "ProfilingVerbosity": _VERBOSITY,
         "MemoryPoolType": f"{_POOL_TYPES} TACTIC_SHARED_MEMORY",

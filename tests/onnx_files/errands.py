@@ -58,7 +58,9 @@ def errand(
     warmup = {"min_s": 0.02, "block_s": 0.01, "agree_pct": 100.0, "cap_s": 60.0}
     spec: dict[str, Any] = {
         "id": name,
-        "networks": [{"id": network_id, "onnx": sha256(network), "inputs": given}],
+        "networks": [
+            {"id": network_id, "onnx": sha256(network), "inputs": given, "fp32_layers": []}
+        ],
         "precision": "fp32",
         "runtimes": ["onnxruntime"],
         "threads": 1,

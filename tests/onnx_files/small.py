@@ -71,6 +71,21 @@ def sum_of_two() -> bytes:
     return _file([node], {"a": kind, "b": kind}, {"y": kind}, [])
 
 
+def products() -> bytes:
+    """Y = relu(3 x) 2, by two Gemm with a relu between them; x is (1, 4)."""
+    held = [
+        numpy_helper.from_array(factor * np.eye(4, dtype=np.float32), name)
+        for factor, name in ((3, "three"), (2, "two"))
+    ]
+    nodes = [
+        helper.make_node("Gemm", ["x", "three"], ["a"], "first"),
+        helper.make_node("Relu", ["a"], ["b"], "act"),
+        helper.make_node("Gemm", ["b", "two"], ["y"], "second"),
+    ]
+    kind = (TensorProto.FLOAT, (1, 4))
+    return _file(nodes, {"x": kind}, {"y": kind}, held)
+
+
 def quotient() -> bytes:
     """Every number by zero: x (1, 3, 8, 8) -> y of no finite number."""
     nodes = [
@@ -127,6 +142,7 @@ def entry(spool: Spool, content: bytes, name: str = "net", **inputs: Array) -> d
             }
             for key, value in inputs.items()
         ],
+        "fp32_layers": [],
     }
 
 

@@ -104,6 +104,8 @@ top1 >= 87%                   satisfied      unknown      unknown
 macs <= 4M                     violated    satisfied    satisfied
 
 certified: one-sided Wilson bounds, true of 2 networks together at 95 %
+parameters: all that training changes, norms with them; an ONNX file has norms
+  folded into its weights, and bench counts those of the file
 latency: device local, onnxruntime 1.22.0, 1 thread, batch 1, n = 200 each, in
   turns
 wall time: 2 min 20 s (initialise 20 s, cycles 1 min 01 s, finalists 59 s)

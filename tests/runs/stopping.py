@@ -45,3 +45,13 @@ class Stop(Silent):
     def progress(self, what: str, share: float, text: str) -> None:
         if what == self._progress and share > 0.5:
             raise KeyboardInterrupt
+
+
+class Heard(Silent):
+    """Remembers the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)

@@ -12,13 +12,12 @@ import gensynth
 from gensynth.bench import subjects
 from gensynth.config import PrototypeConfig
 from gensynth.errors import Interrupted, PrototypeError, RunError
-from gensynth.progress import Silent
 from gensynth.render.live import console
 from gensynth.render.result import result as show
 from gensynth.runs.run import resume, synth
 from tests.places import ROOT
 from tests.runs import tiny
-from tests.runs.stopping import Stop
+from tests.runs.stopping import Heard, Stop
 
 
 def test_a_part_that_cannot_be_looked_into_is_in_the_onnx_files(tmp_path: Path) -> None:
@@ -37,16 +36,6 @@ def test_a_part_that_cannot_be_looked_into_is_in_the_onnx_files(tmp_path: Path) 
         gensynth.load(result.finalists[0].folder)
     network = gensynth.load(result.finalists[0].folder, prototype=tiny.odd(3, 1))
     assert sum(p.numel() for p in network.parameters()) == result.finalists[0].params
-
-
-class Heard(Silent):
-    """Remembers the notes."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def test_a_part_that_onnx_has_no_word_for_costs_only_the_onnx_files(

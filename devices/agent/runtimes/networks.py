@@ -27,6 +27,7 @@ class Network(NamedTuple):
         sha256: of the ONNX file.
         onnx: what the file says of itself.
         inputs: one tensor for each of its inputs.
+        fp32_layers: nodes that compute in FP32 where a flag allows less.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Network(NamedTuple):
     sha256: str
     onnx: OnnxFile
     inputs: Tuple[Tensor, ...]
+    fp32_layers: Tuple[str, ...] = ()
 
 
 class Loaded(abc.ABC):
@@ -74,8 +76,8 @@ def open_network(entry: Dict[str, Any], spool: Spool) -> Network:
     """Read a network of a job's specification from the spool.
 
     Raises:
-        Fault: `build_failed` if it is no ONNX file or takes other inputs; `protocol_error` if
-            an input has too few bytes.
+        Fault: `build_failed` if it is no ONNX file, takes other inputs or lacks a layer that is
+            to stay in FP32; `protocol_error` if an input has too few bytes.
     """
     onnx = read(spool.blob_path(entry["onnx"]))
     inputs = []
@@ -84,7 +86,9 @@ def open_network(entry: Dict[str, Any], spool: Spool) -> Network:
             inputs.append(tensor(given["name"], given["dtype"], given["shape"], file.read()))
     onnx.check_inputs(inputs)
     path = spool.blob_path(entry["onnx"])
-    return Network(entry["id"], path, entry["onnx"], onnx, tuple(inputs))
+    onnx.check_nodes(entry["fp32_layers"])
+    layers = tuple(entry["fp32_layers"])
+    return Network(entry["id"], path, entry["onnx"], onnx, tuple(inputs), layers)
 
 
 def within_memory(make: Callable[[int], Made], workspace_mib: int) -> Made:

@@ -36,10 +36,11 @@ Field = Tuple[int, Union[int, memoryview]]
 
 
 class Node(NamedTuple):
-    """One operator of the file."""
+    """One operator of the file, and the names of the values that it gives."""
 
     name: str
     operator: str
+    outputs: Tuple[str, ...] = ()
 
 
 class Input(NamedTuple):
@@ -101,6 +102,16 @@ class OnnxFile(NamedTuple):
                     f"got {tensor.dtype} {list(tensor.shape)}",
                 )
 
+    def check_nodes(self, names: Sequence[str]) -> None:
+        """Refuse names that no node has.
+
+        Raises:
+            Fault: `build_failed`.
+        """
+        unknown = set(names) - {node.name for node in self.nodes}
+        if unknown:
+            raise Fault("build_failed", f"the network has no node {_names(unknown)}")
+
     def check_precision(self, precision: str, is_typed: bool, runtime: str) -> None:
         """Refuse a precision that a runtime cannot compute this file in.
 
@@ -151,7 +162,9 @@ def _graph(graph: memoryview) -> OnnxFile:
         raise ValueError("it keeps weights in files beside it; save it as one file")
     weight_names = {_text(weight, 8) for weight in weights}
     inputs = [_input(entry) for entry in _messages(graph, 11)]
-    nodes = tuple(Node(_text(node, 3), _text(node, 4)) for node in _messages(graph, 1))
+    nodes = tuple(
+        Node(_text(node, 3), _text(node, 4), _texts(node, 2)) for node in _messages(graph, 1)
+    )
     constants = {_text(weight, 8): _weight(weight) for weight in weights}
     operations = []
     for node in _messages(graph, 1):
@@ -215,6 +228,10 @@ def _numbers(message: memoryview, wanted: int) -> Iterator[int]:
             while position < len(value):
                 number, position = _varint(value, position)
                 yield number
+
+
+def _texts(message: memoryview, wanted: int) -> Tuple[str, ...]:
+    return tuple(_plain(one) for one in _messages(message, wanted))
 
 
 def _text(message: memoryview, wanted: int) -> str:

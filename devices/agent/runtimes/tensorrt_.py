@@ -98,6 +98,7 @@ class TensorRTRuntime:
             onnx=network.sha256,
             precision=precision,
             flags=flags,
+            fp32_layers=list(network.fp32_layers),
             workspace_mib=workspace_mib,
             shapes={given.name: list(given.shape) for given in network.inputs},
         )
@@ -119,6 +120,7 @@ class TensorRTRuntime:
             precision,
             workspace_mib,
             self._cache.timings(self._context),
+            network.fp32_layers,
         )
         build_s = time.perf_counter() - start
         if plan.timings:

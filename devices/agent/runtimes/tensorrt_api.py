@@ -13,6 +13,7 @@ from typing import Any, List, NamedTuple, Sequence, Tuple
 
 from gensynth.devices.agent.runtimes.onnx_file import OnnxFile
 from gensynth.devices.agent.runtimes.tensorrt_engine import Executable
+from gensynth.devices.agent.runtimes.tensorrt_layers import keep_in_fp32
 from gensynth.devices.agent.runtimes.tensorrt_log import Log, failure, member_name, tensorrt_logger
 from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.agent.wire.tensors import Tensor
@@ -74,6 +75,7 @@ class TensorRT:
         precision: str,
         workspace_mib: int,
         timings: bytes = b"",
+        fp32_layers: Sequence[str] = (),
     ) -> Plan:
         """Build an engine for inputs of exactly these shapes.
 
@@ -85,6 +87,7 @@ class TensorRT:
                 processor has it, as it does by default.
             workspace_mib: memory that one layer may use.
             timings: of earlier builds, to save their time.
+            fp32_layers: nodes that compute in FP32 whatever a flag allows.
 
         Raises:
             Fault: `unsupported_op`, `oom`, `build_failed`, or `runtime_missing` where TensorRT
@@ -99,8 +102,11 @@ class TensorRT:
             raise self._refusal(parser, onnx)
         config = self._made(builder.create_builder_config(), "a configuration")
         _limit_workspace(trt, config, workspace_mib)
-        for flag in self.flags(onnx, precision):
+        flags = self.flags(onnx, precision)
+        for flag in flags:
             config.set_flag(getattr(trt.BuilderFlag, flag))
+        if flags:
+            keep_in_fp32(trt, network, config, onnx, fp32_layers)
         if hasattr(trt, "ProfilingVerbosity") and hasattr(trt.ProfilingVerbosity, "DETAILED"):
             config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
         self._settle_shapes(builder, network, config, inputs)

@@ -99,6 +99,8 @@ class Trtexec:
         is_typed = "--fp16" not in self._known
         network.onnx.check_precision(precision, is_typed, f"TensorRT {self.version}")
         flags = [_PRECISIONS[precision]] if precision in _PRECISIONS and not is_typed else []
+        if flags:
+            flags += self._in_fp32(network.fp32_layers)
         parts = dict(
             self._context,
             onnx=network.sha256,
@@ -126,6 +128,24 @@ class Trtexec:
             "log": kept.log,
         }
         return facts, kept.path
+
+    def _in_fp32(self, layers: Sequence[str]) -> List[str]:
+        """Return the options that keep layers in FP32.
+
+        Raises:
+            Fault: `build_failed` if the program has none (below 8.4).
+        """
+        if not layers:
+            return []
+        if not {"--precisionConstraints", "--layerPrecisions", "--layerOutputTypes"} <= self._known:
+            raise Fault(
+                "build_failed",
+                f"{len(layers)} layers must stay in FP32, and trtexec {self.version} cannot be "
+                "told which; install TensorRT's Python package (python3-libnvinfer), or take fp32",
+            )
+        each = ",".join(f"{quoted(layer)}:fp32" for layer in layers)
+        return ["--precisionConstraints=obey", f"--layerPrecisions={each}",
+                f"--layerOutputTypes={each}"]  # fmt: skip
 
     def _workspace(self, workspace_mib: int) -> List[str]:
         if "--memPoolSize" in self._known:  # from 8.4 on

@@ -194,7 +194,7 @@ def refusal(code: int, said: str, onnx: Optional[OnnxFile]) -> Fault:
         node = _NODE.search(said)
         where = ""
         if node is not None and onnx is not None and int(node.group(1)) < len(onnx.nodes):
-            name, operator = onnx.nodes[int(node.group(1))]
+            name, operator = onnx.nodes[int(node.group(1))][:2]
             details.update(node=name, operator=operator)
             where = f"node {name!r} ({operator}): "
         begin, end = said.rfind("\n", 0, unsupported.start()) + 1, unsupported.end()

@@ -173,7 +173,12 @@ _INPUT = _object(
         "blob": _sha256,
     }
 )
-_NETWORK: Dict[str, Check] = {"id": _id, "onnx": _sha256, "inputs": _list(_INPUT)}
+_NETWORK: Dict[str, Check] = {
+    "id": _id,
+    "onnx": _sha256,
+    "inputs": _list(_INPUT),
+    "fp32_layers": _list(_tensor_name),
+}
 _WARMUP = _object(
     {"min_s": _SECONDS, "block_s": _SECONDS, "agree_pct": _number(0, 100), "cap_s": _SECONDS}
 )

@@ -37,7 +37,7 @@ def as_onnx_reads(model: onnx.ModelProto) -> OnnxFile:
         if entry.type.HasField("tensor_type"):
             dtype = DTYPES.get(kind.elem_type, f"ONNX type {kind.elem_type}")
         inputs.append(Input(entry.name, dtype, sizes))
-    nodes = [(node.name, node.op_type) for node in graph.node]
+    nodes = [(node.name, node.op_type, tuple(node.output)) for node in graph.node]
     operations = [Operation(node.op_type, node.input, node.output) for node in graph.node]
     constants = {w.name: Weight(w.data_type, math.prod(w.dims)) for w in graph.initializer}
     for node in graph.node:
@@ -47,7 +47,7 @@ def as_onnx_reads(model: onnx.ModelProto) -> OnnxFile:
             found = Weight(value.data_type, math.prod(value.dims))
             constants.update(dict.fromkeys(node.output, found))
     half = any(entry.dtype == "float16" for entry in inputs)
-    quantises = any(operator in ("QuantizeLinear", "DequantizeLinear") for _, operator in nodes)
+    quantises = any(operator in ("QuantizeLinear", "DequantizeLinear") for _, operator, _ in nodes)
     return OnnxFile(
         tuple(nodes),  # type: ignore[arg-type]  # a named tuple equals a tuple
         tuple(entry for entry in inputs if entry.name not in weights),

@@ -17,6 +17,7 @@ import pytest
 
 from gensynth.devices.agent.runtimes.cuda_memory import open_pycuda
 from gensynth.devices.agent.runtimes.engines import EngineCache
+from gensynth.devices.agent.runtimes.networks import open_network
 from gensynth.devices.agent.runtimes.tensorrt_ import TensorRTRuntime, open_tensorrt
 from gensynth.devices.agent.runtimes.tensorrt_log import LOG_LIMIT, Log
 from gensynth.devices.agent.wire.spool import Spool
@@ -25,7 +26,16 @@ from tests.fakes.fake_pycuda import FakePycuda
 from tests.fakes.fake_tensorrt import fake_tensorrt
 from tests.fakes.simulated_tensorrt import NO_PLUGIN, Machine
 from tests.fakes.tensorrt_contracts import VERSIONS
-from tests.onnx_files.small import SHAPE, convolution, image, network, picking, sum_of_two
+from tests.onnx_files.small import (
+    SHAPE,
+    convolution,
+    entry,
+    image,
+    network,
+    picking,
+    products,
+    sum_of_two,
+)
 
 WITH_FLAGS = VERSIONS[:4]  # precision by a flag of the builder
 
@@ -144,6 +154,37 @@ def test_half_precision_is_a_flag_up_to_10(opened: Opened, spool: Spool, version
         return
     precisions = {layer["name"]: layer["precision"] for layer in engine["layers"]}
     assert precisions == {"stem/conv": "fp16", "stem/act": "fp32", "pool": "fp32"}
+
+
+@pytest.mark.parametrize("version", WITH_FLAGS)
+def test_layers_that_must_stay_in_fp32_are_told_to_the_builder(
+    opened: Opened, spool: Spool, version: str
+) -> None:
+    runtime, machine = opened(version)
+    asked = network(spool, products(), x=image((1, 4)))
+    runtime.load(asked._replace(fp32_layers=("second",)), "fp16", 64)
+    heed = {"8.0.1.6": "STRICT_TYPES", "8.2.1.8": "STRICT_TYPES"}
+    obey = heed.get(version, "OBEY_PRECISION_CONSTRAINTS")
+    assert machine.builds[0][0] == ("FP16", obey)
+    # The constant before the second Gemm's product and the sum behind it belong to it.
+    assert machine.kept == [
+        ["(Unnamed Layer* 4) [Constant]", "second", "(Unnamed Layer* 6) [ElementWise]"]
+    ]
+    # Another choice of layers is another engine.
+    runtime.load(asked._replace(fp32_layers=("first", "act")), "fp16", 64)
+    assert machine.kept[1][1:] == ["first", "(Unnamed Layer* 2) [ElementWise]", "act"]
+    runtime.load(asked, "fp16", 64)
+    assert machine.builds[2][0] == ("FP16",)
+    assert machine.kept[2] == []
+    runtime.load(asked._replace(fp32_layers=("second",)), "fp32", 64)
+    assert machine.builds[3][0] == ()
+    runtime.close()
+
+
+def test_a_layer_that_the_file_does_not_have_is_refused(spool: Spool) -> None:
+    asked = {**entry(spool, products(), x=image((1, 4))), "fp32_layers": ["third"]}
+    with pytest.raises(Fault, match="the network has no node 'third'"):
+        open_network(asked, spool)
 
 
 def test_half_precision_is_in_the_file_from_11_on(opened: Opened, spool: Spool) -> None:

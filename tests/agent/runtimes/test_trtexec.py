@@ -21,7 +21,7 @@ from gensynth.devices.agent.wire.spool import Spool
 from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.agent.wire.tensors import first_not_finite
 from tests.fakes.fake_trtexec import OPTIONS
-from tests.onnx_files.small import SHAPE, convolution, image, network, quotient
+from tests.onnx_files.small import SHAPE, convolution, image, network, products, quotient
 from tests.places import FAKES
 
 VERSIONS = tuple(OPTIONS)
@@ -178,6 +178,22 @@ def test_half_precision_is_a_flag_up_to_10(install: Install, version: str) -> No
         return
     board.open().load(network(board.spool, convolution(), x=image()), "fp16", 64)
     assert "--fp16" in board.options()[0]
+
+
+@pytest.mark.parametrize("version", ["8.2.1", "8.6.1", "10.3.0"])
+def test_layers_that_must_stay_in_fp32_are_told_or_refused(install: Install, version: str) -> None:
+    board = install(version)
+    asked = network(board.spool, products(), x=image((1, 4)))
+    asked = asked._replace(fp32_layers=("first", "act"))
+    if version == "8.2.1":
+        with pytest.raises(Fault, match="2 layers must stay in FP32, and trtexec 8.2.1 cannot"):
+            board.open().load(asked, "fp16", 64)
+        return
+    board.open().load(asked, "fp16", 64)
+    (options,) = board.options()
+    assert options["--precisionConstraints"] == "obey"
+    assert options["--layerPrecisions"] == "first:fp32,act:fp32"
+    assert options["--layerOutputTypes"] == "first:fp32,act:fp32"
 
 
 @pytest.mark.parametrize("version", VERSIONS)

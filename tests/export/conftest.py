@@ -1,0 +1,5 @@
+"""What tests of artefacts share."""
+
+from tests.fakes.cudart import libcudart
+
+__all__ = ["libcudart"]
