@@ -11,6 +11,7 @@ import pytest
 from gensynth.errors import Interrupted, RunError, UnreachableError
 from gensynth.runs import changes
 from gensynth.runs.family import generate
+from gensynth.runs.finalists import Ranking
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.result import read_result
 from gensynth.runs.run import resume, synth
@@ -107,16 +108,23 @@ def test_cycles_that_are_done_stay_done(finished: Path) -> None:
         resume(finished, overrides={"search.cycles": 1})
 
 
+@pytest.fixture(scope="module")
+def longer(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three cycles from the start."""
+    config = tiny.config(weights, tmp_path_factory.mktemp("longer") / "run")
+    return synth(replace(config, search=replace(config.search, cycles=3))).path
+
+
+@pytest.mark.parametrize(("state", "done"), [("stopped", 1), ("finished", 2)])
 def test_more_cycles_end_as_if_they_had_been_asked_for_from_the_start(
-    weights: Path, stopped: Path, tmp_path: Path
+    request: pytest.FixtureRequest, longer: Path, state: str, done: int
 ) -> None:
-    config = tiny.config(weights, tmp_path / "whole")
-    longer = synth(replace(config, search=replace(config.search, cycles=3)))
-    result = resume(stopped, overrides={"search.cycles": 3})
-    assert networks(stopped) == networks(longer.path)
+    run: Path = request.getfixturevalue(state)
+    result = resume(run, overrides={"search.cycles": 3})
+    assert networks(run) == networks(longer)
     assert [entry["cycle"] for entry in result.journal] == [1, 2, 3]
-    assert journal(stopped)[2] == {"after_cycle": 1, "changed": {"search.cycles": [2, 3]}}
-    assert resume(stopped) == result  # and is finished, with nothing edited
+    assert journal(run)[done + 1] == {"after_cycle": done, "changed": {"search.cycles": [2, 3]}}
+    assert resume(run) == result  # and is finished, with nothing edited
 
 
 def test_a_stricter_limit_holds_for_every_network_from_then_on(stopped: Path) -> None:
@@ -126,6 +134,17 @@ def test_a_stricter_limit_holds_for_every_network_from_then_on(stopped: Path) ->
     assert json.loads((stopped / "generator.json").read_text())["limits"] == {"macs": 45_000.0}
     assert result.requirements == ("top1 >= 40%", "macs <= 45k")
     assert set(result.finalists[0].verdicts) == set(result.requirements)
+
+
+def test_a_network_of_the_looser_limit_is_no_finalist(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = json.loads((finished / "attempts" / "cycle-1" / "attempt.json").read_text())
+    macs = f"macs <= {early['macs'] - 1:.0f}"
+    # As if nothing were as good as it: it must go for its cost.
+    monkeypatch.setattr(Ranking, "known_worth", lambda *_: float("inf"))
+    result = resume(finished, overrides={"requirements": ["top1 >= 40%", macs]})
+    assert all(f.macs < early["macs"] for f in result.finalists)
 
 
 def test_a_limit_that_cannot_be_reached_changes_nothing(stopped: Path) -> None:
