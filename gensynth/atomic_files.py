@@ -195,4 +195,4 @@ def _remove(path: Path) -> None:
 
 def reason(error: OSError) -> str:
     """Return why something could not be written, for a message; an error may have no number."""
-    return "the disk is full" if error.errno in _FULL else str(error)
+    return "the disk is full" if error.errno in _FULL else error.strerror or str(error)
