@@ -19,11 +19,6 @@ from tests.runs.stopping import Stop, networks
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.trained(tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture(scope="module")
 def after_one(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was stopped after the first of two cycles; a test works on a copy."""
     out = tmp_path_factory.mktemp("stopped") / "run"

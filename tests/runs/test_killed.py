@@ -79,8 +79,7 @@ def small(weights: Path, out: Path) -> RunConfig:
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig, Recorder]:
-    weights = tiny.trained(tmp_path_factory.mktemp("weights"))
+def recorded(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig, Recorder]:
     folder = tmp_path_factory.mktemp("recorded")
     config = small(weights, folder / "run")
     recorder = Recorder(folder)
