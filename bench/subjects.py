@@ -26,6 +26,7 @@ from gensynth.bench.observed import observed_shapes
 from gensynth.bench.onnx_cost import OnnxCost, count, multiplying_values
 from gensynth.bench.structure import structure_sha256
 from gensynth.errors import ConfigError, ExportError, RunError
+from gensynth.goals.card import check_card
 from gensynth.graph.files import CARD_FILE, ONNX_FILE
 from gensynth.run_files import FINALISTS, PROTOTYPE, RESULT_FILE, is_finished, is_run
 
@@ -230,7 +231,11 @@ def _run(path: Path) -> list[Source]:
 
 
 def _card_name(folder: Path) -> str:
-    name = _json(folder / CARD_FILE).get("name") if (folder / CARD_FILE).is_file() else None
+    name = None
+    if (folder / CARD_FILE).is_file():
+        card = _json(folder / CARD_FILE)
+        check_card(card, folder, (ONNX_FILE,))
+        name = card.get("name")
     return re.sub(r"\s+", " ", str(name or folder.absolute().name))
 
 

@@ -31,7 +31,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gensynth.atomic_files import write_bytes
+from gensynth.atomic_files import reason, write_bytes
 from gensynth.errors import ExportError
 from gensynth.export.parity import TOLERANCE, Parity, check_network
 
@@ -78,5 +78,5 @@ def export_network(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, model)
     except OSError as error:
-        raise ExportError(f"cannot write {path}: {error.strerror}") from error
+        raise ExportError(f"cannot write {path}: {reason(error)}") from error
     return parity

@@ -13,6 +13,7 @@ what the network computes. There is no engine in it: TensorRT builds one on the 
 
 import hashlib
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from onnx import ModelProto
 from PIL import Image
 from safetensors.torch import save
 
-from gensynth.atomic_files import json_bytes, write_bytes, write_folder
+from gensynth.atomic_files import json_bytes, put_back, reason, write_bytes, write_folder
 from gensynth.environment import environment
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import Report, inspect
@@ -48,7 +49,7 @@ from gensynth.export.source import (
     score_of_file,
 )
 from gensynth.export.targets import Target
-from gensynth.graph.files import CARD_FILE, GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
+from gensynth.graph.files import GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.randomness import stream
 
 FORMAT = 1
@@ -133,7 +134,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         WEIGHTS_FILE: save({k: t.detach().cpu().contiguous() for k, t in state.items()}),
         "samples.npz": _npz(images=images[:SAMPLES], outputs=outputs[:SAMPLES]),
         "sample.png": _png(images[0], source.reading),
-        **({} if source.card is None else {CARD_FILE: source.card}),
+        **source.files,
         **examples(source.name, target),
     }
     accuracy = None
@@ -189,15 +190,40 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
 def write(artefact: Artefact, folder: Path) -> None:
     """Write an artefact's folder, in place of an older artefact there.
 
+    What the older one's manifest does not list is the user's own and stays, but for engines that
+    were built there: they are of the older network.
+
     Raises:
-        ExportError: if something else stands there, or it cannot be written.
+        ExportError: if something else stands there, the folder has a file of the user's own under
+            a name of the artefact's, or it cannot be written.
     """
-    if folder.exists() and not (folder / MANIFEST).is_file():
-        raise ExportError(f"{folder} exists and is no artefact; choose another folder by --out")
+    place = folder.resolve()
     try:
-        write_folder(folder, artefact.files)
+        put_back(place)
+        if place.exists() and not (place / MANIFEST).is_file():
+            raise ExportError(f"{folder} exists and is no artefact; choose another folder by --out")
+        own = _own_files(place) if place.exists() else set()
+        if taken := sorted(own & artefact.files.keys()):
+            raise ExportError(
+                f"{folder / taken[0]} is a file of your own where the artefact has one; move it "
+                "away, or choose another folder by --out"
+            )
+        write_folder(place, artefact.files, keep=own)
     except OSError as error:
-        raise ExportError(f"cannot write {folder}: {error.strerror}") from error
+        raise ExportError(f"cannot write {folder}: {reason(error)}") from error
+
+
+def _own_files(folder: Path) -> set[str]:
+    """Return what stands in an artefact's folder and is not of the artefact."""
+    try:
+        listed = {MANIFEST, *json.loads((folder / MANIFEST).read_bytes())["files"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExportError(
+            f"{folder / MANIFEST} is damaged, so what is the artefact's there is not known: "
+            f"{error!r}; choose another folder by --out, or remove this one"
+        ) from error
+    names = {entry.name for entry in folder.iterdir()}
+    return {name for name in names - listed if not name.endswith((".plan", ".plan.partial"))}
 
 
 def write_onnx(artefact: Artefact, path: Path) -> None:
@@ -210,7 +236,7 @@ def write_onnx(artefact: Artefact, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, artefact.files[ONNX_FILE])
     except OSError as error:
-        raise ExportError(f"cannot write {path}: {error.strerror}") from error
+        raise ExportError(f"cannot write {path}: {reason(error)}") from error
 
 
 def _parity_images(source: Source) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A network to export, how it reads images, and its score on the search split."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -73,9 +73,11 @@ class Source:
         task: what it is scored for.
         search: the search split; None where the data set cannot be opened.
         why_not: why it cannot.
-        card: card.json's bytes, None without one.
         calibration: of the training split, for INT8; None where there is no data set.
         requirements: that the network is certified for.
+        files: graph, weights and card as they stand in the network's folder. An artefact holds
+            them byte for byte, since the card names them by their SHA-256; empty for a network
+            that stands in no folder.
     """
 
     name: str
@@ -84,9 +86,9 @@ class Source:
     task: Task
     search: Split | None
     why_not: str | None
-    card: bytes | None
     calibration: np.ndarray | None = None
     requirements: tuple[Requirement, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

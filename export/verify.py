@@ -1,6 +1,7 @@
 """Whether an artefact still is what it was when it was written, found from the artefact alone.
 
     manifest    every file is there, with the SHA-256 it is said to have
+    card        what it claims is claimed of this graph and these weights
     file        the target takes network.onnx; opset, shapes and names are the manifest's
     parity      the ONNX file computes what graph and weights compute, on the sample images,
                 and both give the outputs that were recorded
@@ -29,7 +30,8 @@ from gensynth.export.parity import Parity, exact_outputs
 from gensynth.export.precisions import compare
 from gensynth.export.source import Reading, compute
 from gensynth.export.targets import Target, find_target
-from gensynth.graph.files import GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
+from gensynth.goals.card import differing
+from gensynth.graph.files import CARD_FILE, GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.network.module import load_network
 
 RECORDED_TOLERANCE = 1e-3
@@ -73,7 +75,7 @@ def verify(folder: Path) -> Verified:
 
 
 def _verify(folder: Path, manifest: Mapping[str, Any]) -> Verified:
-    faults = _hash_faults(folder, manifest["files"])
+    faults = [*_hash_faults(folder, manifest["files"]), *_card_faults(folder)]
     missing = [f for f in (ONNX_FILE, "samples.npz") if not (folder / f).is_file()]
     if missing:
         raise ExportError("\n".join(faults))
@@ -137,6 +139,21 @@ def _hash_faults(folder: Path, files: Mapping[str, str]) -> list[str]:
         elif hashlib.sha256(path.read_bytes()).hexdigest() != expected:
             faults.append(f"{name} has another SHA-256 than {MANIFEST} says")
     return sorted(faults)
+
+
+def _card_faults(folder: Path) -> list[str]:
+    """Name the files that the card was not written for; its ONNX file is the run's own."""
+    if not (folder / CARD_FILE).is_file():
+        return []
+    try:
+        card = json.loads((folder / CARD_FILE).read_bytes())
+    except ValueError as error:
+        return [f"{CARD_FILE} is damaged: {error}"]
+    return [
+        f"{name} is not the file that {CARD_FILE} was written for, so none of its figures hold of "
+        "it; export the network again"
+        for name in differing(card, folder, (GRAPH_FILE, WEIGHTS_FILE))
+    ]
 
 
 def _interface_faults(content: bytes, manifest: Mapping[str, Any]) -> list[str]:

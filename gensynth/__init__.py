@@ -32,6 +32,7 @@ From Python:
         print(finalist.name, finalist.certificate.point_pct, finalist.macs)
     network = gensynth.load(result.finalists[0].folder)
     family = gensynth.generate(result.path, seeds=range(50))
+    prototype, network = gensynth.certify(folder)    # trained further, in the run's folder
 
 Importing this package imports neither torch nor any of its own parts.
 """
@@ -43,11 +44,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gensynth.config import RunConfig
+    from gensynth.runs.certification import certify
     from gensynth.runs.family import generate
     from gensynth.runs.load import load
     from gensynth.runs.run import resume, synth
 
-__all__ = ["RunConfig", "generate", "load", "resume", "synth"]
+__all__ = ["RunConfig", "certify", "generate", "load", "resume", "synth"]
 
 __version__ = "0.1.0"
 
@@ -55,6 +57,7 @@ explain_lost_links(__path__[0])
 
 _HOMES = {
     "RunConfig": "gensynth.config",
+    "certify": "gensynth.runs.certification",
     "generate": "gensynth.runs.family",
     "load": "gensynth.runs.load",
     "resume": "gensynth.runs.run",

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,13 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+def write_folder(path: Path, files: Mapping[str, bytes], *, keep: Collection[str] = ()) -> None:
     """Write or replace a folder of files; the folder above it is made if absent.
 
     Args:
-        path: of the folder.
+        path: of the folder. A link to a folder stays, and the folder that it leads to is replaced.
         files: content by plain file name.
+        keep: names of what stands in the folder before and stays there, folders included.
 
     Raises:
         ValueError: if a name is not that of a visible file in the folder itself.
@@ -70,13 +71,17 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     for name in files:
         if name != Path(name).name or name.startswith("."):
             raise ValueError(f"a file's name must be plain, got {name!r}")
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(PARTIAL + path.name)
     try:
+        put_back(path)
         _remove(partial)
         partial.mkdir()
         for name, content in files.items():
             _write_new(partial / name, content)
+        for name in keep:
+            _carry(path / name, partial / name)
         sync_folder(partial)
         _swap(partial, path)
     except OSError:
@@ -117,14 +122,19 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(partial)
 
 
+def put_back(path: Path) -> None:
+    """Put back a folder, or remove its old state, if a killed process was replacing it."""
+    old = path.with_name(OLD + path.name)
+    if path.exists():
+        _remove(old)
+    elif old.exists():
+        old.rename(path)
+
+
 def recover(folder: Path) -> None:
     """Put back or sweep up what a killed process left half done directly in this folder."""
     for old in folder.glob(OLD + "*"):
-        original = old.with_name(old.name.removeprefix(OLD))
-        if original.exists():
-            _remove(old)
-        else:
-            old.rename(original)
+        put_back(old.with_name(old.name.removeprefix(OLD)))
     for partial in folder.glob(PARTIAL + "*"):
         _remove(partial)
 
@@ -150,7 +160,6 @@ def _swap(partial: Path, path: Path) -> None:
         partial.rename(path)
         return
     old = path.with_name(OLD + path.name)
-    _remove(old)
     path.rename(old)
     try:
         partial.rename(path)
@@ -160,13 +169,30 @@ def _swap(partial: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)  # what stays is swept up by `recover`
 
 
+def _carry(source: Path, target: Path) -> None:
+    """Put a file, a link or a folder in a second place, as safe on the disk as in the first."""
+    if source.is_dir() and not source.is_symlink():
+        target.mkdir()
+        for inside in source.iterdir():
+            _carry(inside, target / inside.name)
+        sync_folder(target)
+        return
+    try:
+        target.hardlink_to(source)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target, follow_symlinks=False)
+        if not target.is_symlink():
+            with target.open("rb") as file:
+                os.fsync(file.fileno())
+
+
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
 def reason(error: OSError) -> str:
-    """Return why something could not be written, for a message."""
-    return "the disk is full" if error.errno in _FULL else str(error)
+    """Return why something could not be written, for a message; an error may have no number."""
+    return "the disk is full" if error.errno in _FULL else error.strerror or str(error)

@@ -16,13 +16,40 @@ data set, a prototype, a metric) is not looked up here but by the module that kn
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Above0 = Annotated[float, Field(gt=0)]
+
+
+def located(path: str | Path, folder: Path | None = None) -> Path:
+    """Return a path made absolute: relative ones lie in a folder, else in the working directory.
+
+    Links are kept as they are; "~" is the user's home.
+    """
+    return ((folder or Path()) / Path(path).expanduser()).absolute()
+
+
+def located_source(source: str, folder: Path | None = None) -> str:
+    """Return a data source with its path made absolute, if it is a folder and not a name.
+
+    A name with a "/" in it is a folder, unless it is `module:factory`; a name without is one if it
+    is there, and not the name of a built-in data set.
+    """
+    path = located(source, folder)
+    if source in BUILT_IN_DATA:
+        return source
+    return str(path) if path.is_dir() or ("/" in source and ":" not in source) else source
+
+
+BUILT_IN_DATA = ("fashion-mnist", "cifar10")
+"""Names that `gensynth.data` knows; a folder of such a name is written with a "/"."""
+
+Place = Annotated[Path, AfterValidator(located)]
+"""A file or folder, absolute whoever names it: a run goes on from another working directory."""
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -42,7 +69,7 @@ class PrototypeConfig:
     """
 
     network: str = "resnet8"
-    weights: Path | None = None
+    weights: Place | None = None
     train: bool = False
     seen_search: bool = False
 
@@ -57,7 +84,7 @@ class DataConfig:
 
     Attributes:
         source: "fashion-mnist", "cifar10", "module:factory", or a folder of images by class.
-            A name with a "/" in it is a folder, relative to the run file.
+            Folders are relative to the run file.
         folder: where the official files of "cifar10" lie; None fetches them once.
         size: side of the square images in pixels, to which a folder's are brought.
         mean: of each channel of images scaled to [0, 1]; None is the data set's own.
@@ -65,8 +92,8 @@ class DataConfig:
         colour: "rgb", "bgr" or "grey": the channels that the prototype reads, in order.
     """
 
-    source: str = "fashion-mnist"
-    folder: Path | None = None
+    source: Annotated[str, AfterValidator(located_source)] = "fashion-mnist"
+    folder: Place | None = None
     size: Positive | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[Above0, ...] | None = None
@@ -192,12 +219,15 @@ class RunConfig:
             `gensynth.goals.utility`.
         seed: of the run; all of its randomness follows from it.
         out: the run folder; None leaves the choice to the command.
+        modules: folders in which modules of one's own are looked for, before the working directory;
+            a run adds those in which it found the modules that it names.
     """
 
     requirements: tuple[str, ...] = ("top1 >= 87%", "macs <= 4M")
     utility: str = "netscore"
     seed: Natural = 0
-    out: Path | None = None
+    out: Place | None = None
+    modules: tuple[Place, ...] = ()
     prototype: PrototypeConfig = Field(default_factory=PrototypeConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     task: TaskConfig = Field(default_factory=TaskConfig)

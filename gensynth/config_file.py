@@ -2,6 +2,7 @@
 
     read       a TOML file and what the command line changes in it -> RunConfig
     to_toml    RunConfig -> the resolved file that a run folder keeps
+    to_document    the same as JSON values
 
 Pydantic finds the faults; the sentences about them are ours: what must hold, what came, and
 the nearest known name.
@@ -16,7 +17,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from gensynth.config import RunConfig
+from gensynth.config import Place, RunConfig, located, located_source
 from gensynth.errors import ConfigError
 from gensynth.suggestion import did_you_mean
 
@@ -80,6 +81,12 @@ def to_toml(config: RunConfig) -> str:
     return "\n".join(sections)
 
 
+def to_document(config: RunConfig) -> dict[str, Any]:
+    """Return all of a configuration as JSON values, a table a dictionary."""
+    document: dict[str, Any] = TypeAdapter(RunConfig).dump_python(config, mode="json")
+    return document
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
         # An editor on Windows may begin the file with a byte-order mark.
@@ -128,21 +135,24 @@ def _laid_over(document: dict[str, Any], given: dict[str, Any]) -> dict[str, Any
 
 def _located(document: dict[str, Any], base: Path) -> dict[str, Any]:
     """Make the paths of a document absolute, those relative to `base` included."""
-    located = dict(document)
+    made = dict(document)
     for name, table in _TABLES.items():
         if isinstance(document.get(name), dict):
-            located[name] = _located_fields(document[name], table, base)
-    return _located_fields(located, RunConfig, base)
+            made[name] = _located_fields(document[name], table, base)
+    return _located_fields(made, RunConfig, base)
 
 
 def _located_fields(values: dict[str, Any], table: type, base: Path) -> dict[str, Any]:
-    located = dict(values)
+    made = dict(values)
     for field in dataclasses.fields(table):
         value = values.get(field.name)
-        folder = field.name == "source" and isinstance(value, str) and "/" in value
-        if (field.type == Path | None and isinstance(value, str | Path)) or folder:
-            located[field.name] = str(base / Path(str(value)).expanduser())
-    return located
+        if field.name == "source" and isinstance(value, str):
+            made[field.name] = located_source(value, base)
+        elif field.type == Place | None and isinstance(value, str | Path):
+            made[field.name] = str(located(value, base))
+        elif field.type == tuple[Place, ...] and isinstance(value, list | tuple):
+            made[field.name] = [str(located(v, base)) if isinstance(v, str) else v for v in value]
+    return made
 
 
 def _json_value(value: Any) -> Any:

@@ -8,18 +8,23 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+import sysconfig
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from gensynth.errors import ConfigError
 from gensynth.suggestion import did_you_mean
 
+_FOLDERS: list[str] = []
+"""Where the modules of the run lie that is at hand."""
+
 
 def import_object(reference: str, what: str) -> Any:
     """Return the object that `module:attribute` names.
 
-    The working directory is searched first, as with `python -m`. The attribute may have
-    dots (`module:Class.method`).
+    The folders given to `search` come first, then the working directory, as with `python -m`.
+    The attribute may have dots (`module:Class.method`).
 
     Args:
         reference: such as "mymodels.small:build".
@@ -49,11 +54,39 @@ def import_object(reference: str, what: str) -> Any:
     return found
 
 
-def _import_module(name: str, reference: str, what: str) -> Any:
-    here = str(Path.cwd())
-    if sys.path[:1] != [here]:
-        sys.path.insert(0, here)
+def search(folders: Iterable[Path]) -> None:
+    """Look for modules in these folders before all others, in place of those given before."""
+    _FOLDERS[:] = [str(folder) for folder in folders]
+
+
+def folder_of(reference: str) -> Path | None:
+    """Return the folder in which the module of `module:attribute` is found from here.
+
+    Nothing is run to find it. None where it is installed, or not found at all.
+    """
+    top = reference.partition(":")[0].partition(".")[0]
+    _look_here()
+    try:
+        found = importlib.util.find_spec(top) if top.isidentifier() else None
+    except ValueError:  # a module without a file, such as __main__
+        return None
+    places = list(found.submodule_search_locations or ()) if found is not None else []
+    if found is not None and not places and found.has_location and found.origin is not None:
+        places = [found.origin]
+    home = Path(places[0]).resolve().parent if places else None
+    installed = {Path(path).resolve() for path in sysconfig.get_paths().values()}
+    return None if home in installed else home
+
+
+def _look_here() -> None:
+    first = [*_FOLDERS, str(Path.cwd())]
+    if sys.path[: len(first)] != first:
+        sys.path[:0] = first
     importlib.invalidate_caches()
+
+
+def _import_module(name: str, reference: str, what: str) -> Any:
+    _look_here()
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

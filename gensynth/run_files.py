@@ -14,6 +14,7 @@ INPUTS_FILE = "inputs.json"
 PHASES_FILE = "phases.json"
 RESULT_FILE = "result.json"
 LATENCY_FILE = "latency.json"
+LEDGER_FILE = "ledger.jsonl"
 GENERATOR_FILE = "generator.json"
 INQUISITOR_FILE = "inquisitor.json"
 

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensynth.config import DataConfig, FinalistsConfig, RunConfig, SearchConfig
+from gensynth.config import (
+    DataConfig,
+    FinalistsConfig,
+    PrototypeConfig,
+    RunConfig,
+    SearchConfig,
+)
 from gensynth.config_file import read, to_toml
 from gensynth.errors import ConfigError
 
@@ -275,3 +281,44 @@ def test_every_key_is_explained_in_its_tables_docstring() -> None:
 def test_reading_a_run_file_does_not_import_torch() -> None:
     code = "import sys, gensynth.config_file as r; r.read(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_paths_of_a_python_configuration_are_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pets").mkdir()
+    config = RunConfig(
+        out=Path("run"),
+        modules=(Path("own"),),
+        prototype=PrototypeConfig(weights=Path("a/b.safetensors")),
+        data=DataConfig(source="cifar10", folder=Path("../cifar")),
+    )
+    monkeypatch.chdir("/")
+    assert config.out == tmp_path / "run"
+    assert config.modules == (tmp_path / "own",)
+    assert config.prototype.weights == tmp_path / "a" / "b.safetensors"
+    assert config.data.folder == tmp_path / ".." / "cifar"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("pets", "{here}/pets"),  # is there
+        ("dogs", "dogs"),  # is not, and so a name
+        ("./dogs", "{here}/dogs"),
+        ("cifar10", "cifar10"),  # is there, and the name of a built-in data set
+        ("./cifar10", "{here}/cifar10"),
+        ("own.data:make", "own.data:make"),
+        ("object:a/b", "object:a/b"),
+    ],
+)
+def test_a_source_is_a_folder_or_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, found: str
+) -> None:
+    for name in ("pets", "cifar10"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "run.toml").write_text(f'[data]\nsource = "{source}"\n')
+    assert read(tmp_path / "run.toml").data.source == found.format(here=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert DataConfig(source=source).source == found.format(here=tmp_path)

@@ -65,7 +65,6 @@ def source(data: Dataset, requirements: tuple[str, ...]) -> Source:
         task=Classification(),
         search=data.search,
         why_not=None,
-        card=None,
         calibration=data.train.images[np.sort(chosen)],
         requirements=parse_all(requirements),
     )

@@ -94,7 +94,7 @@ def example(folder: Path, python: str) -> str:
     shape = network.graph.inputs[0].shape
     classes = tuple("abcdefghij"[: network.graph[network.graph.outputs[0]].shape[0]])
     reading = Reading(tuple(shape), (0.5,) * 3, (0.25,) * 3, "rgb", classes)  # type: ignore[arg-type]
-    source = Source("small", network.eval(), reading, Classification(), None, "made up", None)
+    source = Source("small", network.eval(), reading, Classification(), None, "made up")
     write(make(source, find_target("raspberry-pi"), precision="fp32", batch=None), folder / "small")
     command = [python, "example_onnx.py", "sample.png"]
     done = subprocess.run(command, cwd=folder / "small", capture_output=True, text=True, check=True)

@@ -3,6 +3,7 @@
     gensynth synth       learn a generator, certify and export its networks
     gensynth generate    more networks from a learned generator
     gensynth show        the table of a finished run
+    gensynth certify     one's own further training of a network, certified in its run
     gensynth export      files that a board reads
     gensynth verify      whether such files are whole and right
     gensynth inspect     what can be changed in a network, and what stays and why
@@ -10,9 +11,10 @@
     gensynth devices     the machines that networks are measured on
 
 Results go to stdout, everything else to stderr. What is wrong with the input is one line
-"error: ..." and exit code 2; Ctrl-C is exit code 130. Whatever a command does, Python can do
-with one call, so what is needed for that is imported within the command: `--help` imports
-neither torch nor rich.
+"error: ..." and exit code 2. Where every network of synth, generate or certify violates a
+requirement it is 1, as for figures of bench that may not be used. Ctrl-C is 130, SIGTERM 143.
+Whatever a command does, Python can do with one call, so what is needed for that is imported within
+the command: `--help` imports neither torch nor rich.
 """
 
 from pathlib import Path
@@ -22,8 +24,9 @@ import typer
 
 from gensynth import __version__
 from gensynth.cli.bench import bench
+from gensynth.cli.certify import certify
 from gensynth.cli.devices import devices
-from gensynth.cli.exit_codes import reported, uninterrupted
+from gensynth.cli.exit_codes import judged, reported, uninterrupted
 from gensynth.cli.synth import synth
 from gensynth.errors import ConfigError
 
@@ -88,6 +91,7 @@ def generate(
                 run, wanted, listener=live
             )
         console().print(table(drawn))
+        judged(one.verdict for one in drawn.drawn)
 
 
 @app.command()
@@ -215,5 +219,6 @@ def verify(
             typer.echo(verified_on(device, *verify_on(artefact, device)))
 
 
+app.command()(certify)
 app.command()(bench)
 app.add_typer(devices, name="devices")

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gensynth.cli.exit_codes import reported, terminable, uninterrupted
+from gensynth.cli.exit_codes import reported, uninterrupted
 
 
 def bench(
@@ -84,7 +84,7 @@ def bench(
 ) -> None:
     """Measure networks in turns on a device: latency, joules, and their ratios."""
     may_be_used = True
-    with reported(), terminable():
+    with reported():
         with uninterrupted():
             from gensynth.bench.record import is_usable
             from gensynth.bench.request import parse_inputs, parse_modes, parse_shapes

@@ -1,43 +1,70 @@
 """How a command ends: what the user or the world did becomes a message and an exit code.
 
-A mistake is one line "error: ..." on stderr and exit code 2; Ctrl-C is exit code 130, SIGTERM 143.
+A mistake is one line "error: ..." on stderr and exit code 2. Networks that all violate what is
+required of them are exit code 1. Ctrl-C is exit code 130, SIGTERM 143, both with the way on.
 """
 
 import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING
 
 import typer
 
 from gensynth.errors import GensynthError, Interrupted
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gensynth.goals.verdicts import Verdict
+
+STOPPED = 128
+"""Added to a signal's number: the exit code of a command that it stopped."""
+
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """Let Ctrl-C wait for the end of the body: within its import, torch aborts the process."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    pressed: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {n: handler for n in numbers if callable(handler := signal.getsignal(n))}
+    came: list[int] = []
+    for number in before:
+        signal.signal(number, lambda number, _: came.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if pressed:
-        raise KeyboardInterrupt
-
-
-class Terminated(KeyboardInterrupt):
-    """A signal asked for the end; for all that a body does about it, that is Ctrl-C."""
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        before[signal.Signals(came[0])](came[0], None)
 
 
 @contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal end the body as Ctrl-C does: what it began elsewhere ends.
+def reported() -> Iterator[None]:
+    """Turn what the user or the world did into a message and an exit code."""
+    with _terminable() as terminated:
+        try:
+            yield
+        except Interrupted as stop:
+            typer.echo(str(stop), err=True)
+            raise typer.Exit(code=STOPPED + (terminated or [signal.SIGINT])[0]) from stop
+        except KeyboardInterrupt as stop:
+            typer.echo("stopped", err=True)
+            raise typer.Exit(code=STOPPED + (terminated or [signal.SIGINT])[0]) from stop
+        except GensynthError as error:
+            for line in str(error).splitlines():
+                typer.echo(line if line.startswith(" ") else f"error: {line}", err=True)
+            raise typer.Exit(code=2) from error
 
-    A signal that somebody else has set, or has had ignored as nohup does, stays as it is.
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[list[int]]:
+    """Let SIGTERM and a closed terminal end the body as Ctrl-C does; yield those that came.
+
+    So what it began elsewhere ends, and the way on is said. A signal that somebody else has set, or
+    has had ignored as nohup does, stays as it is.
     """
     numbers = [
         number
@@ -45,36 +72,30 @@ def terminable() -> Iterator[None]:
         if signal.getsignal(number) is signal.SIG_DFL
         and threading.current_thread() is threading.main_thread()
     ]
+    came: list[int] = []
 
-    def terminate(number: int, _: object) -> None:
+    def stop(number: int, _: FrameType | None) -> None:
         for each in numbers:  # once is enough: what follows cleans up
             signal.signal(each, signal.SIG_IGN)
-        raise Terminated(number)
+        came.append(number)
+        raise KeyboardInterrupt
 
     for number in numbers:
-        signal.signal(number, terminate)
+        signal.signal(number, stop)
     try:
-        yield
-    except Terminated as stop:
-        typer.echo("stopped", err=True)
-        raise typer.Exit(code=128 + int(stop.args[0])) from stop
+        yield came
     finally:
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
 
 
-@contextlib.contextmanager
-def reported() -> Iterator[None]:
-    """Turn what the user or the world did into a message and an exit code."""
-    try:
-        yield
-    except Interrupted as stop:
-        typer.echo(str(stop), err=True)
-        raise typer.Exit(code=130) from stop
-    except KeyboardInterrupt as stop:
-        typer.echo("stopped", err=True)
-        raise typer.Exit(code=130) from stop
-    except GensynthError as error:
-        for line in str(error).splitlines():
-            typer.echo(line if line.startswith(" ") else f"error: {line}", err=True)
-        raise typer.Exit(code=2) from error
+def judged(verdicts: "Iterable[Verdict]") -> None:
+    """End the command with 1 if there are networks and every one violates a requirement.
+
+    Args:
+        verdicts: of all requirements together, one a network.
+    """
+    from gensynth.goals.verdicts import Verdict
+
+    if set(verdicts) == {Verdict.VIOLATED}:
+        raise typer.Exit(code=1)

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gensynth.cli.exit_codes import reported, uninterrupted
+from gensynth.cli.exit_codes import judged, reported, uninterrupted
 from gensynth.errors import ConfigError, UnreachableError
 
 if TYPE_CHECKING:
     from gensynth.config import RunConfig
+
+BESIDE_RESUME = ("requirements", "search.cycles", "finalists.count")
+"""What may be asked of a run that has begun, see `gensynth.runs.changes`."""
 
 
 def synth(
@@ -46,7 +49,7 @@ def synth(
         typer.Option(
             metavar="TEXT",
             help="Such as 'top1 >= 87%' or 'macs <= 4M'; once for each. Together they take the "
-            "place of the run file's.",
+            "place of the run file's. Stricter ones beside --resume.",
         ),
     ] = None,
     substitute: Annotated[
@@ -66,10 +69,12 @@ def synth(
         ),
     ] = None,
     cycles: Annotated[
-        int | None, typer.Option(metavar="N", help="Cycles in which the generator learns.")
+        int | None,
+        typer.Option(metavar="N", help="Cycles in which the generator learns; also of --resume."),
     ] = None,
     finalists: Annotated[
-        int | None, typer.Option(metavar="N", help="Networks to distil and certify.")
+        int | None,
+        typer.Option(metavar="N", help="Networks to distil and certify; also of --resume."),
     ] = None,
     epochs: Annotated[
         float | None, typer.Option(metavar="N", help="Epochs of a finalist's distillation.")
@@ -106,7 +111,7 @@ def synth(
     with reported():
         if resume is not None:
             _refuse_beside_resume(run_file, given, plan=plan)
-            _go_on(resume)
+            _go_on(resume, given)
         elif plan:
             _plan(run_file, given)
         else:
@@ -124,18 +129,22 @@ def _synth(run_file: Path | None, given: Mapping[str, Any]) -> None:
             done = synth(config, listener=live, command=shlex.join(["gensynth", *sys.argv[1:]]))
     screen = console()
     screen.print(result(done, screen.width))
+    judged(finalist.verdict for finalist in done.finalists)
 
 
-def _go_on(run: Path) -> None:
+def _go_on(run: Path, given: Mapping[str, Any]) -> None:
     with uninterrupted():
         from gensynth.runs.run import resume
     from gensynth.render.live import Live, console
     from gensynth.render.result import result
 
     with Live(console(stderr=True)) as live:
-        done = resume(run, listener=live)
+        done = resume(
+            run, listener=live, overrides={k: v for k, v in given.items() if k in BESIDE_RESUME}
+        )
     screen = console()
     screen.print(result(done, screen.width))
+    judged(finalist.verdict for finalist in done.finalists)
 
 
 def _plan(run_file: Path | None, given: Mapping[str, Any]) -> None:
@@ -152,10 +161,12 @@ def _plan(run_file: Path | None, given: Mapping[str, Any]) -> None:
 
 
 def _refuse_beside_resume(run_file: Path | None, given: Mapping[str, Any], *, plan: bool) -> None:
-    if run_file is not None or plan or any(value is not None for value in given.values()):
+    others = [key for key, value in given.items() if value is not None and key not in BESIDE_RESUME]
+    if run_file is not None or plan or others:
         raise ConfigError(
-            "--resume goes on with a run as it was begun, from the run file in its folder; "
-            "give nothing else beside it"
+            "--resume goes on with a run as it was begun, from the run file in its folder; give "
+            "nothing beside it but stricter requirements (--require), more cycles (--cycles) or "
+            "another number of finalists (--finalists)"
         )
 
 

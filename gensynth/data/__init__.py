@@ -15,14 +15,13 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gensynth.config import BUILT_IN_DATA
 from gensynth.errors import ConfigError, DataError
 from gensynth.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from gensynth.config import DataConfig
     from gensynth.data.dataset import Dataset
-
-BUILT_IN = ("fashion-mnist", "cifar10")
 
 
 def open_dataset(config: "DataConfig") -> "Dataset":
@@ -43,17 +42,17 @@ def open_dataset(config: "DataConfig") -> "Dataset":
             f"folder says where cifar10 lies, got it with source '{source}'; a folder of "
             "images by class is itself the source"
         )
-    if source not in BUILT_IN and root.is_dir():
+    if source not in BUILT_IN_DATA and root.is_dir():
         from gensynth.data import folder
 
         return folder.load(
             root, size=config.size, colour=config.colour, mean=config.mean, std=config.std
         )
-    if source not in BUILT_IN and ":" not in source:
+    if source not in BUILT_IN_DATA and ":" not in source:
         if "/" in source:
             raise DataError(f"no folder {root}; it must hold one folder of images a class")
         raise ConfigError(
-            f"unknown data set '{source}'; {did_you_mean(source, BUILT_IN)}; your own is a "
+            f"unknown data set '{source}'; {did_you_mean(source, BUILT_IN_DATA)}; your own is a "
             "folder of images by class or module:factory"
         )
     dataset = _turned(_ready_made(source, config.folder), config.size, config.colour)

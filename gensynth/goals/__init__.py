@@ -8,4 +8,5 @@ intervals       confidence bounds of a proportion
 verdicts        what evidence says about a requirement: satisfied, violated, unknown
 certificate     what counts on the test split show of a network
 ledger          the record of every look at a test split
+card            what is claimed of a network, and of which files
 """

@@ -42,6 +42,18 @@ class Ledger:
                 return read_score(entry, metric)
         return None
 
+    def judged(self, split: str) -> set[str]:
+        """Return the networks with a result on a split, by their SHA-256.
+
+        Raises:
+            RunError: as `entries`.
+        """
+        return {
+            entry["network"]
+            for entry in self.entries()
+            if entry["event"] == "result" and entry["split"] == split
+        }
+
     def score(
         self, network: str, split: str, measured: Callable[[], Score], *, metric: str, n: int
     ) -> Score:
@@ -108,8 +120,8 @@ class Ledger:
             atomic_files.append(self.path, line)
         except OSError as error:
             raise RunError(
-                f"{self.path} cannot be written: {error.strerror}; the test split is only "
-                "looked at where that can be recorded"
+                f"{self.path} cannot be written: {atomic_files.reason(error)}; the test split is "
+                "only looked at where that can be recorded"
             ) from error
 
 

@@ -143,6 +143,14 @@ def quality_limit(requirements: Sequence[Requirement], metric: str) -> Requireme
     return found
 
 
+def is_as_strict(one: Requirement, other: Requirement) -> bool:
+    """Return whether whatever fulfils `one` fulfils `other` too, both on one metric."""
+    if (one.key, one.comparison[0]) != (other.key, other.comparison[0]):
+        return False
+    stricter = _stricter(one, other)
+    return (stricter.comparison, stricter.limit) == (one.comparison, one.limit)
+
+
 def _read(text: str) -> Requirement:
     match = _GRAMMAR.fullmatch(text)
     if match is None:

@@ -3,7 +3,7 @@
 import shlex
 from typing import TYPE_CHECKING
 
-from gensynth.goals.verdicts import combine
+from gensynth.goals.verdicts import Verdict, combine
 from gensynth.render.figures import columns, count, estimate
 
 if TYPE_CHECKING:
@@ -58,5 +58,11 @@ def _summary(family: "Family") -> list[str]:
         )
     elif family.judged is None:
         lines.append("train and certify them with: the same command and --distil")
+    how = "is predicted to meet" if family.judged is None else "is shown to meet"
+    verdicts = {drawn.verdict for drawn in family.drawn}
+    if verdicts == {Verdict.VIOLATED}:
+        lines.append("every network violates a requirement")
+    elif verdicts and Verdict.SATISFIED not in verdicts:
+        lines.append(f"no network {how} every requirement, and not all violate one")
     folder = family.drawn[0].folder.parent if family.drawn else family.path
     return [*lines, f"networks are in {shlex.quote(str(folder))}/SEED"]

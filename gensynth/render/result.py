@@ -33,23 +33,33 @@ def result(result: "Result", width: int = 80) -> str:
     A network is a column, so that any number of requirements finds its row; networks that
     do not fit beside each other follow below, beside the prototype again.
     """
-    networks = list(result.finalists)
-    rows = _rows(result)
+    table = _table(result.prototype, result.finalists, width)
+    return "\n\n".join([table, *_notes(result, width), _next(result)])
+
+
+def networks(prototype: "Finalist", some: Sequence["Finalist"], width: int = 80) -> str:
+    """Return the table of some networks beside their prototype, and how they were certified."""
+    notes = [*_certified(some), *_decided(some)]
+    lines = "\n".join(wrapped(line, width) for line in notes)
+    return f"{_table(prototype, some, width)}\n\n{lines}"
+
+
+def _table(prototype: "Finalist", some: Sequence["Finalist"], width: int) -> str:
+    rows = _rows(prototype, some)
     tables = []
-    for some in _fitting(result.prototype, networks, rows, width):
-        cells = [[label, *map(show, [result.prototype, *some])] for label, show in rows]
+    for fitting in _fitting(prototype, some, rows, width):
+        cells = [[label, *map(show, [prototype, *fitting])] for label, show in rows]
         tables.append("\n".join(columns(cells)))
-    parts = ["\n\n".join(tables), *_notes(result, width), _next(result)]
-    return "\n\n".join(parts)
+    return "\n\n".join(tables)
 
 
 Row = tuple[str, Callable[["Finalist"], str]]
 
 
-def _rows(result: "Result") -> list[Row]:
+def _rows(prototype: "Finalist", some: Sequence["Finalist"]) -> list[Row]:
     """Return label and cell of every row."""
-    networks = [result.prototype, *result.finalists]
-    score = result.prototype.certificate.score
+    networks = [prototype, *some]
+    score = prototype.certificate.score
     title = metrics.find(score.metric, "the prototype's card").title
     limited = any(f.certificate.requirement for f in networks)
     own = not all(_is_shown(f.utility, f) for f in networks)
@@ -71,7 +81,7 @@ def _rows(result: "Result") -> list[Row]:
         ("NetScore gained", lambda f: f"{f.ratios.netscore_gain:+.2f}" if f.ratios else ""),
         ("times faster", _speed),
         ("  95 % interval", _speed_interval),
-        *(row for text in result.requirements for row in _verdict_rows(text, networks)),
+        *(row for text in prototype.verdicts for row in _verdict_rows(text, networks)),
     ]
     return [row for row in rows if row is not None]
 
@@ -154,14 +164,9 @@ def _breadth(network: "Finalist", rows: Sequence[Row]) -> int:
 
 def _notes(result: "Result", width: int) -> Iterator[str]:
     """Yield what a figure of the table must not be read without."""
-    lines = []
+    lines: list[str] = []
     finalists = result.finalists
-    limited = [f.certificate for f in finalists if f.certificate.requirement is not None]
-    if limited:
-        sharing, level = limited[0].sharing, f"{100 * limited[0].confidence:g} %"
-        bounds = "one-sided Wilson bound" + "s" * (sharing > 1)
-        together = f", true of {sharing} networks together" * (sharing > 1)
-        lines.append(f"certified: {bounds}{together} at {level}")
+    lines += _certified(finalists)
     lines.append(
         "parameters: all that training changes, norms with them; an ONNX file has norms folded "
         "into its weights, and bench counts those of the file"
@@ -190,6 +195,8 @@ def _notes(result: "Result", width: int) -> Iterator[str]:
         lines.append(f"wall time: {duration(sum(phases.values()))}" + (parts and f" ({parts})"))
     if lines:
         yield "\n".join(wrapped(line, width) for line in lines)
+    if decided := list(_decided(finalists)):
+        yield "\n".join(wrapped(line, width) for line in decided)
     missed = [f.name for f in finalists if Verdict.VIOLATED in f.point_verdicts.values()]
     if missed:
         miss = "misses" if len(missed) == 1 else "miss"
@@ -198,6 +205,34 @@ def _notes(result: "Result", width: int) -> Iterator[str]:
             "distillation (--epochs) or looser requirements may help",
             width,
         )
+
+
+def _certified(networks: Sequence["Finalist"]) -> Iterator[str]:
+    """Yield what the certificates are worth, a line for each number that share a confidence."""
+    limited = [f for f in networks if f.certificate.requirement is not None]
+    shared = dict.fromkeys(f.certificate.sharing for f in limited)
+    for sharing in shared:
+        those = [f for f in limited if f.certificate.sharing == sharing]
+        of = f" of {', '.join(f.name for f in those)}" * (len(shared) > 1)
+        bounds = "one-sided Wilson bound" + "s" * (sharing > 1)
+        together = f", true of {sharing} networks together" * (sharing > 1)
+        level = f"{100 * those[0].certificate.confidence:g} %"
+        yield f"certified{of}: {bounds}{together} at {level}"
+    for one in networks:
+        if one.trained_further:
+            yield (
+                f"{one.name} was trained further outside gensynth; the test split has judged "
+                f"{one.certificate.sharing} networks"
+            )
+
+
+def _decided(networks: Sequence["Finalist"]) -> Iterator[str]:
+    """Yield a line where no network is shown to meet what is required."""
+    verdicts = {f.verdict for f in networks}
+    if verdicts == {Verdict.VIOLATED}:
+        yield "every network violates a requirement"
+    elif verdicts and Verdict.SATISFIED not in verdicts:
+        yield "no network is shown to meet every requirement, and not all are shown to miss one"
 
 
 def _phases(result: "Result") -> dict[str, float]:

@@ -2,10 +2,12 @@
 
 prepare, plan, obtain_prototype    a run made ready before anything is written
 objects                            a prototype and data given as Python objects
-run                                synth and resume
-folder, journal, state_files       what a run keeps while it goes on
+run, learning                      synth and resume, cycle by cycle
+inputs, changes                    what a run began with, and what may change after it has
+folder, lock, journal, state_files what a run keeps while it goes on
 finalists, full_distillation       the networks that a run ends with
 publish, cards                     certified, exported, timed, described
+certification                      the same for a network that was trained further
 result                             a finished run read back
 family, family_training            more networks from a learned generator
 networks, artefacts, load          a run's networks for export, and for one's own trainer

@@ -12,6 +12,7 @@ import numpy as np
 
 from gensynth.bench.latency import certain_range
 from gensynth.environment import environment
+from gensynth.goals.card import CARD_FORMAT
 from gensynth.goals.certificate import Certificate, verdicts
 from gensynth.goals.score import Score, in_percent
 from gensynth.goals.utility import information_density, netscore
@@ -19,7 +20,6 @@ from gensynth.goals.verdicts import judge_all
 from gensynth.graph.cost import cost
 from gensynth.network.module import Network
 from gensynth.runs.prepare import Job
-from gensynth.runs.result import CARD_FORMAT
 from gensynth.search.cycle import Interval
 
 

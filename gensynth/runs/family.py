@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gensynth.atomic_files import json_bytes
-from gensynth.config_file import read
 from gensynth.errors import PrototypeError, RunError
 from gensynth.goals.certificate import Certificate
 from gensynth.goals.requirements import Requirement, parse_all
 from gensynth.goals.score import Score
-from gensynth.goals.verdicts import Verdict, judge_all
+from gensynth.goals.verdicts import Verdict, combine, judge_all
 from gensynth.graph.files import GRAPH_FILE
 from gensynth.graph.graph import Graph, Selection
 from gensynth.progress import SILENT, Listener
@@ -24,10 +23,10 @@ from gensynth.run_files import (
     GENERATOR_FILE,
     INQUISITOR_FILE,
     PROTOTYPE,
-    RUN_FILE,
     is_finished,
 )
 from gensynth.runs.folder import RunFolder
+from gensynth.runs.inputs import config_of
 from gensynth.search.cycle import Interval
 from gensynth.search.evolution import median_distance
 from gensynth.search.generator import Generator
@@ -65,6 +64,11 @@ class Drawn:
     certificate: Certificate | None = None
     search_score: Score | None = None
     point_verdicts: Mapping[str, Verdict] | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of all requirements together, as predicted or certified."""
+        return combine(self.verdicts.values())
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ def draw(run: RunFolder, seeds: list[int], listener: Listener) -> Family:
     if not seeds:
         return Family(run.path / GENERATED, (), 0, None)
     generator, inquisitor = open_generator(run.path)
-    config = read(run.path / RUN_FILE)
+    config = config_of(run.path)
     metric, requirements = open_task(config.task).metric, parse_all(config.requirements)
     points = generator.points(seeds)
     drawn, architectures = [], set()

@@ -11,9 +11,9 @@ from pathlib import Path
 from torch import nn
 
 from gensynth.atomic_files import file_sha256, json_bytes
-from gensynth.config_file import read
 from gensynth.data.dataset import Dataset
-from gensynth.errors import Interrupted
+from gensynth.errors import Interrupted, RunError
+from gensynth.goals.card import hashes, read_card
 from gensynth.goals.intervals import lower_bound
 from gensynth.goals.requirements import Requirement
 from gensynth.goals.score import in_percent, read_score
@@ -22,11 +22,12 @@ from gensynth.graph.files import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE
 from gensynth.graph.graph import Graph
 from gensynth.network.module import load_network
 from gensynth.progress import SILENT, Listener
-from gensynth.run_files import GENERATED, GENERATOR_FILE, INPUTS_FILE, PROTOTYPE, RUN_FILE
+from gensynth.run_files import GENERATED, GENERATOR_FILE, PROTOTYPE
 from gensynth.runs import full_distillation, state_files
 from gensynth.runs.cards import Entrant, Origin, card_of, setting_of
 from gensynth.runs.family import DRAWN_FILE, Drawn, Family, draw, has_files, open_finished
 from gensynth.runs.folder import RunFolder
+from gensynth.runs.inputs import check_inputs, config_of
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
 from gensynth.runs.publish import certificate_of
@@ -64,10 +65,10 @@ def distil(
         done = 0
         try:
             job = prepare(
-                read(path / RUN_FILE), listener=listener, kept=kept,
+                config_of(path), listener=listener, kept=kept,
                 objects=Objects(prototype, dataset),
             )  # fmt: skip
-            job.check_inputs(json.loads((path / INPUTS_FILE).read_bytes()), path)
+            check_inputs(path, job)
             listener.phase("finalists")
             for drawn in family.drawn:
                 _train(run, job, drawn, listener)
@@ -126,21 +127,34 @@ def _trained(
         run, job, graph, weights, name=name, listener=listener
     )
     rounded = {phase: round(s, 3) for phase, s in seconds.items()}
+    files = full_distillation.network_files(network)
+    digest = full_distillation.sha256_of(files[WEIGHTS_FILE])
     search = {"metric": score.metric, **in_percent(score), "seconds": rounded}
-    return {**full_distillation.network_files(network), SEARCH_FILE: json_bytes(search)}
+    return {**files, SEARCH_FILE: json_bytes({**search, "weights_sha256": digest})}
 
 
 def _certify(run: RunFolder, job: Job, drawn: Drawn, sharing: int) -> Drawn:
-    """Score one network on the test split through the ledger, and write its card."""
+    """Score one network on the test split through the ledger, and write its card.
+
+    Raises:
+        RunError: if its weights are not those that were distilled here.
+    """
+    if (drawn.folder / CARD_FILE).is_file() and read_card(drawn.folder).get("trained_further"):
+        raise RunError(
+            f"{drawn.folder} was trained further outside gensynth; move it away, and the same "
+            f"command distils seed {drawn.seed} again"
+        )
     network = load_network(drawn.folder, opaque=job.prototype.opaque)
     job.evaluator.compute.place(network)
     certificate = certificate_of(run, job, network, drawn.folder / WEIGHTS_FILE, sharing)
     search = json.loads((drawn.folder / SEARCH_FILE).read_bytes())
+    full_distillation.check_weights(drawn.folder, search)
     name, source = f"seed-{drawn.seed}", f"{GENERATED}/{drawn.seed}"
     generator = file_sha256(run.path / GENERATOR_FILE)
     origin = Origin(drawn.seed, generator, name, drawn.predicted)
     entrant = Entrant(f"seed {drawn.seed}", source, network, read_score(search), origin)
     card = {**card_of(job, entrant, certificate), **setting_of(job, command=None)}
+    card["sha256"] = hashes(drawn.folder)
     card["search"] |= {key: search[key] for key in ("trained_as_seed", "seconds") if key in search}
     content = json_bytes(card)
     if not has_files(drawn.folder, {CARD_FILE: content}):

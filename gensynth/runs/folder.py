@@ -13,7 +13,7 @@ At most the cycle in flight is lost. One process writes; any number may read mea
 """
 
 import contextlib
-import fcntl
+import itertools
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -23,8 +23,9 @@ from typing import Any, Self
 
 from gensynth import atomic_files
 from gensynth.errors import RunError
-from gensynth.run_files import ENVIRONMENT_FILE, FORMAT_FILE, RUN_FILE
+from gensynth.run_files import ENVIRONMENT_FILE, FORMAT_FILE, LEDGER_FILE, RUN_FILE
 from gensynth.runs.journal import History
+from gensynth.runs.lock import sweep_unborn, take_lock
 
 FORMAT = "gensynth run 1"
 
@@ -59,11 +60,12 @@ class RunFolder:
         """
         cls.check_free(path)
         new = path.resolve()
+        sweep_unborn(new.parent)
         building = new.with_name(f"{atomic_files.PARTIAL}{new.name}-{os.getpid()}")
         lock = None
         try:
             building.mkdir(parents=True)
-            lock = _take_lock(building)
+            lock = take_lock(building)
             atomic_files.write_bytes(building / RUN_FILE, run_toml.encode())
             atomic_files.write_json(building / ENVIRONMENT_FILE, dict(environment))
             (building / "state").mkdir()
@@ -118,7 +120,7 @@ class RunFolder:
             )
         if not lock:
             return cls(path, None)
-        run = cls(path, _take_lock(path))
+        run = cls(path, take_lock(path))
         try:
             with run._writing("journal.jsonl"):
                 run._repair()
@@ -147,7 +149,7 @@ class RunFolder:
     @property
     def ledger(self) -> Path:
         """Where every touch of the test split is recorded."""
-        return self.path / "ledger.jsonl"
+        return self.path / LEDGER_FILE
 
     def commit_state(
         self, cycle: int, files: Mapping[str, bytes], journal_entry: Mapping[str, Any]
@@ -192,6 +194,45 @@ class RunFolder:
             RunError: if a line other than an unfinished last one is damaged.
         """
         return self._history.entries()
+
+    def journal_change(self, changes: Mapping[str, Any]) -> None:
+        """Journal that from here on something else is asked of the run.
+
+        Args:
+            changes: JSON values, [before, now] by key.
+
+        Raises:
+            RunError: if it cannot be written.
+        """
+        with self._writing("journal.jsonl"):
+            self._history.note(changes)
+
+    def put_aside(self, relative: str) -> Path | None:
+        """Rename a folder to the first free of NAME.1, NAME.2, ...; None if it is not there.
+
+        Raises:
+            RunError: if it cannot be renamed.
+        """
+        path = self._inside(relative)
+        if not path.exists():
+            return None
+        names = (path.with_name(f"{path.name}.{number}") for number in itertools.count(1))
+        aside = next(name for name in names if not name.exists())
+        with self._writing(relative):
+            path.rename(aside)
+            atomic_files.sync_folder(path.parent)
+        return aside
+
+    def remove(self, relative: str) -> None:
+        """Remove a file.
+
+        Raises:
+            RunError: if it cannot be removed.
+        """
+        path = self._inside(relative)
+        with self._writing(relative):
+            path.unlink()
+            atomic_files.sync_folder(path.parent)
 
     def write_folder(self, relative: str, files: Mapping[str, bytes]) -> Path:
         """Write or replace a folder such as "finalists/a" whole; return its path.
@@ -245,35 +286,11 @@ class RunFolder:
             last = self.latest_state()
         except RunError as error:
             return str(error)
-        if last is None:
-            return "no cycle was completed: make room and start again"
-        return (
-            f"the last good state is cycle {last[0]}: make room and go on with: "
-            f"gensynth synth --resume {self.path}"
-        )
+        done = f"the last good state is cycle {last[0]}" if last else "no cycle was completed"
+        return f"{done}: make room and go on with: gensynth synth --resume {self.path}"
 
     def _repair(self) -> None:
         self._history.latest()  # refuses before anything is changed
         for folder, _, _ in list(os.walk(self.path)):
             atomic_files.recover(Path(folder))
         self._history.mend()
-
-
-def _take_lock(folder: Path) -> int:
-    path = folder / "lock"
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise
-    except BlockingIOError as error:
-        holder = path.read_text().strip() or "unknown"
-        raise RunError(f"{folder} is in use by process {holder}") from error
-    except OSError as error:
-        raise RunError(f"{folder} cannot be locked for writing: {error}") from error
-    os.ftruncate(descriptor, 0)
-    with contextlib.suppress(OSError):  # the lock holds without the number, on a full disk too
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-    return descriptor

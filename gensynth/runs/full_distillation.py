@@ -11,12 +11,14 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load, save
 from torch import Tensor
 
-from gensynth.atomic_files import json_bytes
+from gensynth.atomic_files import file_sha256, json_bytes
+from gensynth.errors import RunError
 from gensynth.goals.score import Score, in_percent, read_score, value_for_utility
 from gensynth.goals.verdicts import Verdict, judge_all
 from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
@@ -71,6 +73,11 @@ class FullDistillation:
         """Return its costs by name."""
         return job.space.named_costs(self.points(job))
 
+    def fits(self, job: Job) -> bool:
+        """Return whether its costs are within the limits that every network obeys."""
+        costs = self.costs(job)
+        return all(costs[name] <= limit for name, limit in job.settings.limits.items())
+
     def utility(self, job: Job) -> float:
         """Return U at its score on the search split."""
         quality_pct = 100 * value_for_utility(self.score)
@@ -110,11 +117,16 @@ class FullDistillation:
 
 
 def read(run: RunFolder, name: str) -> FullDistillation | None:
-    """Return a distillation that the run folder keeps, or None."""
+    """Return a distillation that the run folder keeps, or None.
+
+    Raises:
+        RunError: if its weights are not those that were scored.
+    """
     folder = run.path / ATTEMPTS / name
     if not folder.exists():
         return None
     entry = json.loads((folder / ATTEMPT_FILE).read_text())
+    check_weights(folder, entry)
     kept = (tuple(entry["widths"]), tuple(entry["bits"]), tuple(entry.get("operators", ())))
     return FullDistillation(
         name=name,
@@ -126,6 +138,25 @@ def read(run: RunFolder, name: str) -> FullDistillation | None:
         score=read_score(entry),
         seconds=entry["seconds"],
     )
+
+
+def sha256_of(content: bytes) -> str:
+    """Return the SHA-256 of a file's content."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def check_weights(folder: Path, record: Mapping[str, Any]) -> None:
+    """Refuse weights that are not those whose score stands in a record beside them.
+
+    Raises:
+        RunError: if they are others; a record of an earlier version does not say.
+    """
+    file = folder / WEIGHTS_FILE
+    if record.get("weights_sha256") not in (None, file_sha256(file)):
+        raise RunError(
+            f"{file} is not what was distilled and scored; put it back from a copy, or remove "
+            f"{folder}, and it is done again"
+        )
 
 
 def read_network(run: RunFolder, name: str, job: Job) -> Network:
@@ -169,6 +200,12 @@ def distil(
     return network, score, seconds
 
 
+def forget_checkpoints(run: RunFolder) -> None:
+    """Remove the checkpoints of networks that are not distilled to their end."""
+    for file in (run.path / CHECKPOINTS).glob("*"):
+        file.unlink()
+
+
 def forget_checkpoint(run: RunFolder, name: str) -> None:
     """Remove the checkpoint of a network whose result is kept."""
     (run.path / CHECKPOINTS / f"{name}.safetensors").unlink(missing_ok=True)
@@ -192,6 +229,8 @@ def distil_once(
 ) -> FullDistillation:
     """Distil one network fully and keep what it reached, unless the run folder has it.
 
+    What stands there of another network, since less was asked before, is put aside.
+
     Args:
         run: where it is kept.
         job: the run.
@@ -202,16 +241,20 @@ def distil_once(
         listener: hears of the progress.
     """
     kept = read(run, name)
+    generator = state.generator.to_json().encode()
+    made_by = sha256_of(generator)
+    if kept is not None and (kept.seed, kept.generator_sha256) != (candidate.seed, made_by):
+        run.put_aside(f"{ATTEMPTS}/{name}")
+        kept = None
     if kept is None:
         graph = candidate.graph
         network, score, seconds = distil(
             run, job, graph, state.weights, name=name, listener=listener
         )
-        generator = state.generator.to_json().encode()
         kept = FullDistillation(
             name=name,
             seed=candidate.seed,
-            generator_sha256=hashlib.sha256(generator).hexdigest(),
+            generator_sha256=made_by,
             graph=graph,
             point=candidate.points[0],
             predicted=inquisitor.interval(candidate.points, FULL),
@@ -219,7 +262,8 @@ def distil_once(
             seconds=seconds,
         )
         files = network_files(network)
-        files[ATTEMPT_FILE] = json_bytes(kept.to_document(job))
+        record = kept.to_document(job) | {"weights_sha256": sha256_of(files[WEIGHTS_FILE])}
+        files[ATTEMPT_FILE] = json_bytes(record)
         files[GENERATOR_FILE] = generator
         run.write_folder(f"{ATTEMPTS}/{name}", files)
     forget_checkpoint(run, name)

@@ -1,12 +1,12 @@
 """The completed cycles of a run: states on disk, and the journal that tells of them.
 
-    journal.jsonl       one JSON object a completed cycle
+    journal.jsonl       one JSON object a completed cycle, and one a change of what is asked
     state/0007/         everything the run needs to go on after cycle 7; the last two are kept
         entry.json      cycle, its journal entry, and the SHA-256 of each file beside it
 
 A cycle is committed by the rename that makes its state visible; the journal follows. When a
 run is opened for writing the journal is made to agree with the last good state: lines beyond
-it are cut off, missing ones are taken from the states' entries.
+it are cut off, missing ones are taken from the states' entries. A change stays wherever it stands.
 """
 
 import hashlib
@@ -53,8 +53,7 @@ class History:
         else:
             atomic_files.write_folder(self._state(cycle), {**files, "entry.json": record})
         self._mend_journal()
-        for old in self._cycles()[KEPT_STATES:]:
-            atomic_files.remove_folder(self._state(old))
+        self._drop_superseded()
 
     def latest(self) -> tuple[int, Path] | None:
         """Return the last good state, or None before the first.
@@ -87,7 +86,7 @@ class History:
         if last is None:
             return []
         written = {
-            entry["cycle"]: entry for entry in self._journal_lines() if entry["cycle"] <= last[0]
+            entry["cycle"]: entry for entry in self._cycle_lines() if entry["cycle"] <= last[0]
         }
         for cycle in self._cycles():
             entry = _read_entry(self._state(cycle))
@@ -95,8 +94,19 @@ class History:
                 written[cycle] = entry
         return [written[cycle] for cycle in sorted(written)]
 
+    def note(self, changes: Mapping[str, Any]) -> None:
+        """Journal a change of what is asked, after the last completed cycle.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        last = self.latest()
+        note = {"after_cycle": None if last is None else last[0], "changed": changes}
+        self._mend_journal()
+        atomic_files.append(self._journal, _text([note]))
+
     def mend(self) -> None:
-        """Remove states beyond the last good one, and make the journal agree with it.
+        """Remove states beyond the last good one and superseded ones; make the journal agree.
 
         Raises:
             OSError: if it cannot be written.
@@ -107,14 +117,31 @@ class History:
             if last is not None and cycle > last[0]:
                 atomic_files.remove_folder(self._state(cycle))
         self._mend_journal()
+        self._drop_superseded()
+
+    def _drop_superseded(self) -> None:
+        for old in self._cycles()[KEPT_STATES:]:
+            atomic_files.remove_folder(self._state(old))
 
     def _mend_journal(self) -> None:
         """Write what the journal lacks of the committed cycles, cut off what it has beyond."""
-        present, wanted = self._journal_bytes(), _text(self.entries())
+        present, wanted = self._journal_bytes(), _text(self._lines())
         if wanted.startswith(present):
             atomic_files.append(self._journal, wanted[len(present) :])
         else:
             atomic_files.write_bytes(self._journal, wanted)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        """Return what the journal should hold: cycles, each with the changes after it."""
+        placed = [(entry["cycle"], entry) for entry in self.entries()]
+        for entry in self._journal_lines():
+            if "changed" in entry:
+                after = entry["after_cycle"]
+                placed.append((-1 if after is None else after, entry))
+        return [entry for _, entry in sorted(placed, key=lambda place: place[0])]
+
+    def _cycle_lines(self) -> Iterator[dict[str, Any]]:
+        return (entry for entry in self._journal_lines() if "changed" not in entry)
 
     def _state(self, cycle: int) -> Path:
         return self._states / f"{cycle:04d}"
@@ -132,7 +159,7 @@ class History:
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 entry = json.loads(line)
-                entry["cycle"] + 0
+                ((entry["after_cycle"] or 0) if "changed" in entry else entry["cycle"]) + 0
             except (ValueError, TypeError, KeyError) as error:
                 raise RunError(
                     f"{self._journal} is damaged in line {number}; mend the line "

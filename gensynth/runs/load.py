@@ -5,7 +5,8 @@ from pathlib import Path
 from torch import nn
 
 from gensynth.errors import RunError
-from gensynth.graph.files import GRAPH_FILE
+from gensynth.goals.card import read_card
+from gensynth.graph.files import CARD_FILE, GRAPH_FILE
 from gensynth.graph.graph import Graph
 from gensynth.network.module import Network, load_network, opaque_modules
 from gensynth.run_files import FINALISTS, is_run
@@ -24,7 +25,8 @@ def load(path: str | Path, *, prototype: nn.Module | None = None) -> Network:
             gensynth cannot look into.
 
     Raises:
-        RunError: if there is no network; for a run folder it names those that are in it.
+        RunError: if there is no network, or the card in the folder was written for another; for
+            a run folder it names those that are in it.
         PrototypeError: if a file is damaged, or the prototype is needed and not given.
     """
     folder = Path(path)
@@ -32,6 +34,8 @@ def load(path: str | Path, *, prototype: nn.Module | None = None) -> Network:
         names = sorted(p.name for p in (folder / FINALISTS).glob("*") if p.is_dir())
         which = f"name one of {', '.join(names)}" if names else "it has no finalists yet"
         raise RunError(f"{folder} is a whole run; load a network of {folder}/finalists: {which}")
+    if (folder / CARD_FILE).is_file():
+        read_card(folder)
     opaque = None
     if prototype is not None and (folder / GRAPH_FILE).is_file():
         graph = Graph.from_json((folder / GRAPH_FILE).read_text())

@@ -4,7 +4,6 @@ RUN                      all finalists
 RUN/finalists/NAME       one network; RUN/prototype and a distilled RUN/generated/SEED too
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ import numpy as np
 from torch import nn
 
 from gensynth.config import TaskConfig
-from gensynth.config_file import read
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.errors import GensynthError, RunError
 from gensynth.export.precisions import CALIBRATION_IMAGES
 from gensynth.export.source import Reading, Source
+from gensynth.goals.card import read_card
 from gensynth.goals.requirements import parse_all
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE
 from gensynth.graph.graph import Graph
@@ -28,8 +27,9 @@ from gensynth.network.module import load_network, opaque_modules
 from gensynth.progress import SILENT, Listener
 from gensynth.prototypes import create
 from gensynth.randomness import stream
-from gensynth.run_files import INPUTS_FILE, RUN_FILE, is_run, run_of
+from gensynth.run_files import is_run, run_of
 from gensynth.runs.folder import RunFolder
+from gensynth.runs.inputs import config_of, inputs_of
 from gensynth.runs.objects import NOTHING
 from gensynth.runs.result import read_result
 from gensynth.tasks import open_task
@@ -83,14 +83,14 @@ def _images(run: Path | None) -> _Images:
         why_not = "the network does not stand in a run, which names its data"
         return _Images(None, open_task(TaskConfig()), "rgb", why_not)
     RunFolder.open(run, lock=False)
-    config = read(run / RUN_FILE)
+    config = config_of(run)
     task, colour = open_task(config.task), config.data.colour
     try:
         NOTHING.check(config)
         dataset = open_dataset(config.data)
     except GensynthError as error:
         return _Images(None, task, colour, f"the data set cannot be opened: {error}")
-    known = json.loads((run / INPUTS_FILE).read_bytes())["data"]
+    known = inputs_of(run)["data"]
     if dataset.search.sha256 != known["search_sha256"]:
         return _Images(None, task, colour, "the search split is not what the run began with")
     return _Images(dataset, task, colour, None)
@@ -98,21 +98,19 @@ def _images(run: Path | None) -> _Images:
 
 def _source(folder: Path, run: Path | None, images: _Images) -> Source:
     network = load_network(folder, opaque=_opaque(folder, run))
-    card_file = folder / CARD_FILE
-    try:
-        card = card_file.read_bytes()
-        document = json.loads(card)
-        data = document["data"]
-        name = re.sub(r"[^A-Za-z0-9_-]+", "-", document["name"]).strip("-")
-        requirements = parse_all(entry["text"] for entry in document["requirements"])
-        reading = _reading(data, network.graph[network.graph.inputs[0].name].shape, images.colour)
-    except OSError as error:
+    if not (folder / CARD_FILE).is_file():
         raise RunError(
-            f"{card_file} cannot be read: {error.strerror}; it says how images are normalised and "
-            "what the classes are"
-        ) from error
+            f"{folder} has no {CARD_FILE}; it says how images are normalised and what the classes "
+            "are"
+        )
+    card = read_card(folder)
+    try:
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", card["name"]).strip("-")
+        requirements = parse_all(entry["text"] for entry in card["requirements"])
+        shape = network.graph[network.graph.inputs[0].name].shape
+        reading = _reading(card["data"], shape, images.colour)
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{card_file} is damaged: {error!r}") from error
+        raise RunError(f"{folder / CARD_FILE} is damaged: {error!r}") from error
     return Source(
         name=name or "network",
         network=network,
@@ -120,7 +118,7 @@ def _source(folder: Path, run: Path | None, images: _Images) -> Source:
         task=images.task,
         search=None if images.dataset is None else images.dataset.search,
         why_not=images.why_not,
-        card=card,
+        files={f: (folder / f).read_bytes() for f in (GRAPH_FILE, WEIGHTS_FILE, CARD_FILE)},
         calibration=None if images.dataset is None else _calibration(images.dataset),
         requirements=requirements,
     )
@@ -142,7 +140,7 @@ def _opaque(folder: Path, run: Path | None) -> dict[str, nn.Module]:
         )
     classes = graph[graph.outputs[0]].shape[0]
     channels = graph[graph.inputs[0].name].shape[0]
-    prototype = create(read(run / RUN_FILE).prototype.network, classes=classes, channels=channels)
+    prototype = create(config_of(run).prototype.network, classes=classes, channels=channels)
     return opaque_modules(graph, prototype)
 
 

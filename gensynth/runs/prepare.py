@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from gensynth import references
 from gensynth.config import RunConfig
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.data.views import Views, normaliser
-from gensynth.errors import ConfigError, DataError, RunError
+from gensynth.errors import ConfigError, DataError
 from gensynth.goals.requirements import Requirement, cost_limits, parse_all, quality_limit
 from gensynth.goals.score import Score
 from gensynth.goals.utility import Utility
@@ -106,25 +107,6 @@ class Job:
             },
         }
 
-    def check_inputs(self, known: Mapping[str, Any], run: Path) -> None:
-        """Refuse a data set or a prototype that is not what a run began with.
-
-        Args:
-            known: what the run keeps of `inputs`.
-            run: its folder, for the message.
-
-        Raises:
-            RunError: naming what differs.
-        """
-        for what, name in (("data", "data set"), ("prototype", "prototype")):
-            found = self.inputs[what]
-            changed = [key for key, value in known[what].items() if found.get(key) != value]
-            if changed:
-                raise RunError(
-                    f"the {name} of {run} is not what the run began with: {changed[0]} "
-                    "differs; put it back, or start another run"
-                )
-
     def forecast(self) -> Forecast:
         """Return what can be reached, and how long it will take here; times a few steps."""
         config, space = self.config, self.space
@@ -185,6 +167,7 @@ def prepare(
         GensynthError: for whatever the user can put right; nothing is written or trained then.
     """
     listener.phase("prepare")
+    references.search(config.modules)
     requirements = parse_all(config.requirements)
     task, trainer = open_task(config.task), open_trainer(config.task)
     utility = Utility(config.utility, task.metric)

@@ -5,6 +5,8 @@
     latency     all files in turns in one session
     cards       one a network, then the networks' folders, then result.json
 
+`gensynth.runs.certification` takes the same steps for a network that was trained further.
+
 The order matters: names and choice are settled on the search split before the test split is
 touched, and `result.json` appears last, so a run that has one is whole.
 """
@@ -22,9 +24,10 @@ from gensynth.bench.latency import Latency, measure, ratio
 from gensynth.data.views import normaliser
 from gensynth.errors import DeviceError, ExportError
 from gensynth.export import export_network
+from gensynth.goals.card import hashes
 from gensynth.goals.certificate import Certificate, certify
 from gensynth.goals.ledger import Ledger
-from gensynth.graph.files import CARD_FILE, GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
+from gensynth.graph.files import CARD_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.progress import Listener
 from gensynth.run_files import FINALISTS, LATENCY_FILE, PROTOTYPE, RESULT_FILE
 from gensynth.runs.cards import Entrant, Origin, card_of, ratios_of, setting_of
@@ -57,11 +60,22 @@ def letters(index: int) -> str:
 
 def certify_all(run: RunFolder, job: Job, found: list[Entrant]) -> list[Certificate]:
     """Score every network on the test split, each at most once in the run's life."""
-    sharing = max(1, len(found) - 1)
+    sharing = sharing_of(run, job, [run.path / one.source for one in found[1:]])
     return [
         certificate_of(run, job, one.network, run.path / one.source / WEIGHTS_FILE, sharing)
         for one in found
     ]
+
+
+def sharing_of(run: RunFolder, job: Job, folders: list[Path]) -> int:
+    """Return how many networks share the confidence of a test split, those in `folders` included.
+
+    Every network that the run's ledger has a result of counts, whatever became of it since, but
+    for the prototype, among which nothing was chosen.
+    """
+    judged = Ledger(run.ledger).judged(job.dataset.test.sha256)
+    judged |= {file_sha256(folder / WEIGHTS_FILE) for folder in folders}
+    return max(1, len(judged - {file_sha256(run.path / PROTOTYPE / WEIGHTS_FILE)}))
 
 
 def certificate_of(
@@ -147,7 +161,7 @@ def export_all(
 def time_all(
     run: RunFolder, job: Job, found: list[Entrant], listener: Listener
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float | None]]]:
-    """Time all ONNX files in turns and keep every run of them in the run folder.
+    """Time all ONNX files in turns.
 
     A network may not take the noise that networks are timed on. Then nothing is timed, and so it is
     where there are no files.
@@ -171,7 +185,6 @@ def time_all(
     ratios = {}
     if prototype is not None:
         ratios = {name: _ratio(prototype, latency) for name, latency in latencies.items()}
-    run.write_bytes(LATENCY_FILE, json_bytes({"networks": records, "ratios": ratios}))
     return records, ratios
 
 
@@ -186,20 +199,17 @@ def write_all(
     *,
     command: str | None,
 ) -> None:
-    """Write the cards and the finalists' folders."""
+    """Write what was timed, the cards and the finalists' folders."""
+    if latencies:
+        run.write_bytes(LATENCY_FILE, json_bytes({"networks": latencies, "ratios": ratios}))
     first: dict[str, Any] | None = None
     setting = setting_of(job, command)
     for entrant, certificate in zip(found, certificates, strict=True):
         folder = run.path / entrant.source
         card = card_of(job, entrant, certificate, latencies.get(entrant.name))
-        card |= setting
+        card |= setting | {"sha256": hashes(folder)}
         card["parity"] = exported[entrant.name].parity
         card["no_onnx_because"] = exported[entrant.name].why_not
-        card["sha256"] = {
-            file: file_sha256(folder / file)
-            for file in (GRAPH_FILE, WEIGHTS_FILE, ONNX_FILE)
-            if (folder / file).exists()
-        }
         if first is None:
             first = card
             run.write_bytes(f"{PROTOTYPE}/{CARD_FILE}", json_bytes(card))

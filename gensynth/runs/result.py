@@ -12,15 +12,15 @@ from typing import Any
 
 from gensynth.bench.compare import ROUNDS_FOR_INTERVAL
 from gensynth.errors import RunError
+from gensynth.goals.card import read_card
 from gensynth.goals.certificate import Certificate
 from gensynth.goals.requirements import parse
 from gensynth.goals.score import Score, read_score
-from gensynth.goals.verdicts import Verdict
+from gensynth.goals.verdicts import Verdict, combine
 from gensynth.graph.files import CARD_FILE
 from gensynth.run_files import FINALISTS, PROTOTYPE, RESULT_FILE, is_finished
 from gensynth.runs.folder import RunFolder
 
-CARD_FORMAT = 1
 _RUNS_A_ROUND_OF_OLD = 10
 
 
@@ -86,6 +86,7 @@ class Finalist:
         verdicts: by requirement, as certified.
         point_verdicts: by requirement, of the point values: the paper's own criterion.
         no_onnx_because: why there is no ONNX file of it; None if there is one.
+        trained_further: whether its weights were changed outside gensynth, then certified again.
     """
 
     name: str
@@ -102,6 +103,12 @@ class Finalist:
     verdicts: Mapping[str, Verdict]
     point_verdicts: Mapping[str, Verdict]
     no_onnx_because: str | None = None
+    trained_further: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of all requirements together, as certified."""
+        return combine(self.verdicts.values())
 
     @property
     def params(self) -> int:
@@ -162,14 +169,10 @@ def read_finalist(folder: Path) -> Finalist:
     """Read a network's card.
 
     Raises:
-        RunError: if it is absent, damaged or of another format.
+        RunError: if it is absent, damaged or of another format, or the files beside it are not
+            those that it was written for.
     """
-    card = _read(folder / CARD_FILE)
-    if card.get("format") != CARD_FORMAT:
-        raise RunError(
-            f"{folder / CARD_FILE} has format {card.get('format')}, this version reads "
-            f"{CARD_FORMAT}"
-        )
+    card = read_card(folder)
     try:
         requirements = card["requirements"]
         return Finalist(
@@ -187,6 +190,7 @@ def read_finalist(folder: Path) -> Finalist:
             verdicts={r["text"]: Verdict(r["certified"]) for r in requirements},
             point_verdicts={r["text"]: Verdict(r["point"]) for r in requirements},
             no_onnx_because=card.get("no_onnx_because"),
+            trained_further=card.get("trained_further") is not None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder / CARD_FILE} is damaged: {error!r}") from error

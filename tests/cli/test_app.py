@@ -3,8 +3,10 @@
 Network and images are small, so that the command runs whole and nothing of it is replaced.
 """
 
+import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +113,40 @@ def test_plan_says_what_can_be_reached_and_trains_nothing(gensynth: Command, her
     assert toybox.tree(here) == before
 
 
+def test_a_run_whose_networks_all_violate_a_requirement_is_exit_code_1(
+    gensynth: Command, here: Path
+) -> None:
+    code, out, _ = gensynth(
+        "synth", "toy.toml", "--cycles", "1", "--finalists", "1", "--epochs", "1", "--out", "run",
+        "--require", "macs <= 12k", "--require", "latency_ms@local <= 0.000001",
+    )  # fmt: skip
+    assert code == 1
+    assert "\nevery network violates a requirement\n" in out
+    assert gensynth("synth", "--resume", "run") == (1, out, "")
+    assert gensynth("show", "run") == (0, out, "")
+
+
+@pytest.mark.parametrize(
+    ("requirements", "code", "line"),
+    [
+        (("macs <= 12k",), 0, None),
+        (("macs <= 12k", "top1 >= 100%"), 1, "every network violates a requirement"),
+        (("macs <= 12k", "latency_ms@local <= 1"), 0, "no network is predicted to meet every"),
+    ],
+)
+def test_networks_that_all_violate_a_requirement_are_exit_code_1(
+    gensynth: Command, finished: tuple[Path, str, str], here: Path, requirements: tuple[str, ...],
+    code: int, line: str | None,
+) -> None:  # fmt: skip
+    run = Path(shutil.copytree(finished[0], here / "run"))
+    text = (run / "run.toml").read_text()
+    asked = "requirements = " + json.dumps(requirements)
+    (run / "run.toml").write_text("\n".join([asked, *text.splitlines()[1:]]))
+    found, out, err = gensynth("generate", "run", "--seeds", "0:3")
+    assert (found, err) == (code, "drawing networks\nnetworks: seed 2\n")
+    assert (line in out) if line else ("violate" not in out)
+
+
 def test_the_version_is_the_packages(gensynth: Command) -> None:
     assert gensynth("--version") == (0, f"gensynth {__version__}\n", "")
 
@@ -122,7 +158,10 @@ def test_an_unknown_option_names_the_nearest(gensynth: Command) -> None:
     assert "--cycles" in err
 
 
-def test_ctrl_c_ends_with_130_and_the_way_on(toys: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_with_its_exit_code_and_the_way_on(
+    toys: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "gensynth", "synth", "toy.toml", "--out", str(run)]
     with subprocess.Popen(
@@ -130,17 +169,20 @@ def test_ctrl_c_ends_with_130_and_the_way_on(toys: Path, tmp_path: Path) -> None
         cwd=toys, env=toybox.environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         # A shell that starts the tests in the background hands on an ignored SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: [
+            signal.signal(signal.SIGINT, signal.default_int_handler),
+            signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        ],
     ) as process:  # fmt: skip
         assert process.stderr is not None
         assert process.stdout is not None
         for line in process.stderr:
             if line.split()[:1] == ["2"]:
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest = process.stderr.read().splitlines()
         assert process.stdout.read() == ""
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     cycles = int((run / "journal.jsonl").read_text().splitlines()[-1].split(",")[0][10:])
     assert rest[-1] == (f"stopped after cycle {cycles}; go on with: gensynth synth --resume {run}")
     assert cycles >= 2

@@ -285,5 +285,5 @@ def test_a_truncated_picture_is_named(gensynth: Command, here: Path) -> None:
     code, out, err = gensynth("synth", "--data", "pets")
     assert (code, out) == (2, "")
     start, _, rest = err.partition(" is not a whole image: ")
-    assert start == f"{READING}error: {broken}"
+    assert start == f"{READING}error: {here / broken}"
     assert rest.endswith("; remove or replace it\n")

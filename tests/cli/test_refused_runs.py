@@ -66,12 +66,13 @@ def test_a_run_that_another_process_works_on_is_refused(
         holder.communicate("")
 
 
-def test_resume_takes_nothing_beside_it(gensynth: Command, here: Path) -> None:
+def test_resume_takes_little_beside_it(gensynth: Command, here: Path) -> None:
     message = (
-        "error: --resume goes on with a run as it was begun, from the run file in its folder; "
-        "give nothing else beside it\n"
+        "error: --resume goes on with a run as it was begun, from the run file in its folder; give "
+        "nothing beside it but stricter requirements (--require), more cycles (--cycles) or "
+        "another number of finalists (--finalists)\n"
     )
-    assert gensynth("synth", "--resume", "run", "--cycles", "9") == (2, "", message)
+    assert gensynth("synth", "--resume", "run", "--epochs", "9") == (2, "", message)
     assert gensynth("synth", "toy.toml", "--resume", "run") == (2, "", message)
 
 

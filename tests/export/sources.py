@@ -21,7 +21,7 @@ def source() -> Source:
     reading = Reading((3, 8, 8), (0.5, 0.4, 0.3), (0.2, 0.2, 0.25), "rgb", tuple("abcde"))
     labels = np.arange(40, dtype=np.int64) % 5
     search = Split("search", images, labels)
-    return Source("toy", network.eval(), reading, Classification(), search, None, None)
+    return Source("toy", network.eval(), reading, Classification(), search, None)
 
 
 def alter(folder: Path, **changes: Any) -> None:

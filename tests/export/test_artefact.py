@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from gensynth.errors import ConfigError, ExportError
-from gensynth.export.artefact import make, write
+from gensynth.export.artefact import Artefact, make, write
 from gensynth.export.targets import find_target, names
 from gensynth.export.verify import verify
 from gensynth.network.module import load_network
@@ -197,6 +197,62 @@ def test_a_hard_swish_is_noted_as_spelled_out() -> None:
         }
     ]
     assert pi["rewritten"] == []
+
+
+@pytest.fixture(scope="module")
+def toy() -> Artefact:
+    return make(source(), find_target("x86-cpu"), precision="fp32", batch=None)
+
+
+def test_a_link_takes_one_artefact_after_another(tmp_path: Path, toy: Artefact) -> None:
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "toy"
+    link.symlink_to(tmp_path / "disk" / "toy")
+    for _ in range(3):
+        write(toy, link)
+    assert link.is_symlink()
+    verify(link)
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["toy"]
+
+
+def test_files_of_ones_own_stay_where_an_artefact_is_replaced(
+    tmp_path: Path, toy: Artefact
+) -> None:
+    folder = tmp_path / "toy"
+    write(toy, folder)
+    (folder / "notes").mkdir()
+    (folder / "notes" / "today.txt").write_text("fast")
+    (folder / "network.plan").write_text("an engine of the older network")
+    (folder / "sample.png").write_text("damaged")
+    write(toy, folder)
+    assert (folder / "notes" / "today.txt").read_text() == "fast"
+    assert {path.name for path in folder.iterdir()} == {*toy.files, "notes"}
+    verify(folder)
+
+
+def test_a_file_of_ones_own_is_not_overwritten_by_a_newer_artefacts(
+    tmp_path: Path, toy: Artefact
+) -> None:
+    folder = tmp_path / "toy"
+    less = {name: content for name, content in toy.files.items() if name != "sample.png"}
+    listed = json.loads(less["manifest.json"])
+    del listed["files"]["sample.png"]
+    write(replace(toy, files={**less, "manifest.json": json.dumps(listed).encode()}), folder)
+    (folder / "sample.png").write_text("mine")
+    with pytest.raises(ExportError, match=r"toy/sample\.png is a file of your own where the art"):
+        write(toy, folder)
+    assert (folder / "sample.png").read_text() == "mine"
+
+
+def test_an_artefact_whose_replacement_was_killed_is_put_back(
+    tmp_path: Path, toy: Artefact
+) -> None:
+    write(toy, tmp_path / "toy")
+    (tmp_path / "toy" / "mine.txt").write_text("mine")
+    (tmp_path / "toy").rename(tmp_path / ".old-toy")
+    write(toy, tmp_path / "toy")
+    assert (tmp_path / "toy" / "mine.txt").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["toy"]
 
 
 def test_a_fixed_batch_stands_in_the_file(tmp_path: Path) -> None:

@@ -341,7 +341,7 @@ def test_a_network_of_a_spoiled_layer_is_exported_with_it_in_fp32() -> None:
     reading = replace(source().reading, shape=(4, 1, 1), mean=(0.0,) * 4, std=(1.0,) * 4,
                       classes=tuple("abcd"))  # fmt: skip
     search = Split("search", pixels, labels.astype(np.int64))
-    one = Source("spoiled", network.eval(), reading, Classification(), search, None, None, pixels,
+    one = Source("spoiled", network.eval(), reading, Classification(), search, None, pixels,
                  parse_all(["top1 >= 90%"]))  # fmt: skip
     made = make(one, find_target("jetson-xavier"), precision="int8", batch=None)
     assert made.mixed is not None

@@ -51,7 +51,7 @@ def line(*weights: np.ndarray, requirement: str = "") -> Source:
     reading = replace(source().reading, shape=(4, 1, 1), mean=(0.0,) * 4, std=(1.0,) * 4,
                       classes=tuple("abcd"))  # fmt: skip
     search = Split("search", pixels, labels.astype(np.int64))
-    return Source("line", build(graph, state).eval(), reading, Classification(), search, None, None,
+    return Source("line", build(graph, state).eval(), reading, Classification(), search, None,
                   pixels, parse_all([requirement] if requirement else []))  # fmt: skip
 
 

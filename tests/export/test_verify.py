@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,24 @@ def test_what_was_written_verifies(folder: Path) -> None:
     # By hand: Conv, HardSigmoid and Mul, ReduceMean, Gemm.
     assert found.nodes == 5
     assert found.parity.holds
+
+
+def test_a_card_of_other_weights_is_found_although_all_else_fits(tmp_path: Path) -> None:
+    one = make(source(), find_target("x86-cpu"), precision="fp32", batch=None)
+    hashes = {
+        name: hashlib.sha256(one.files[name]).hexdigest()
+        for name in ("graph.json", "weights.safetensors")
+    }
+    for weights, fits in ((hashes["weights.safetensors"], True), (64 * "0", False)):
+        card = json.dumps({"sha256": {**hashes, "weights.safetensors": weights}}).encode()
+        with_card = replace(source(), files={"card.json": card})
+        made = make(with_card, find_target("x86-cpu"), precision="fp32", batch=None)
+        write(made, tmp_path / "toy")
+        if fits:
+            verify(tmp_path / "toy")
+            continue
+        with pytest.raises(ExportError, match=r"weights\.safetensors is not the file that card"):
+            verify(tmp_path / "toy")
 
 
 @pytest.mark.parametrize(

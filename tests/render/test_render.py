@@ -133,6 +133,7 @@ seed          predicted    MACs  params  require
 
 3 different among 3, of 2 architectures, median pairwise distance of relative widths 0.123
 train and certify them with: the same command and --distil
+no network is predicted to meet every requirement, and not all violate one
 networks are in runs/q/generated/SEED"""
     )
 
@@ -158,6 +159,7 @@ seed          predicted             tested    MACs  params    require
 1 different among 1, of 1 architecture
 11 of 12 meet the requirements by point value: at least 70 % of all seeds do,
   at one-sided 95 % by Wilson's score interval, the seeds taken as independent draws
+no network is shown to meet every requirement, and not all violate one
 networks are in runs/q/generated/SEED"""
     )
 

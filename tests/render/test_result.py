@@ -110,6 +110,8 @@ latency: device local, onnxruntime 1.22.0, 1 thread, batch 1, n = 200 each, in
   turns
 wall time: 2 min 20 s (initialise 20 s, cycles 1 min 01 s, finalists 59 s)
 
+no network is shown to meet every requirement, and not all are shown to miss one
+
 FermiNet-B misses a requirement by point value; more cycles, a longer
   distillation (--epochs) or looser requirements may help
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -41,6 +42,64 @@ def test_the_last_two_states_are_kept_and_the_whole_journal(path: Path) -> None:
     commit(path, 0, 1, 2, 3)
     assert sorted(p.name for p in (path / "state").iterdir()) == ["0002", "0003"]
     assert assert_consistent(path) == 3
+
+
+def test_a_state_that_a_kill_left_beyond_the_last_two_is_swept(path: Path) -> None:
+    commit(path, 0, 1)
+    shutil.copytree(path / "state" / "0000", path.parent / "0000")
+    commit(path, 2)
+    shutil.copytree(path.parent / "0000", path / "state" / "0000")
+    assert assert_consistent(path) == 2
+    assert sorted(p.name for p in (path / "state").iterdir()) == ["0001", "0002"]
+
+
+def test_a_change_of_what_is_asked_stays_in_the_journal(path: Path) -> None:
+    with RunFolder.open(path) as run:
+        run.journal_change({"seed": [0, 1]})
+        run.commit_state(0, state(0), {})
+        run.commit_state(1, state(1), {})
+        run.journal_change({"search.cycles": [2, 3]})
+        run.commit_state(2, state(2), {})
+    first, second = (
+        {"after_cycle": None, "changed": {"seed": [0, 1]}},
+        {"after_cycle": 1, "changed": {"search.cycles": [2, 3]}},
+    )
+    lines = [first, {"cycle": 0}, {"cycle": 1}, second, {"cycle": 2}]
+    journal = path / "journal.jsonl"
+    assert [json.loads(line) for line in journal.read_text().splitlines()] == lines
+    truncate(path / "state" / "0002" / "weights")  # falls back, and the changes stay
+    with journal.open("a") as file:
+        file.write('{"after_cycle": 2, "chan')
+    with RunFolder.open(path) as run:
+        assert run.read_journal() == [{"cycle": 0}, {"cycle": 1}]
+    assert [json.loads(line) for line in journal.read_text().splitlines()] == lines[:-1]
+
+
+def unborn(parent: Path, process: int, *files: str) -> Path:
+    """What a run folder looks like whose process was killed while it made it."""
+    folder = parent / f".partial-run-{process}"
+    (folder / "state").mkdir(parents=True)
+    for file in files:
+        (folder / file).write_text("")
+    return folder
+
+
+def test_folders_of_runs_that_died_before_they_had_a_name_are_swept(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    unborn(tmp_path, dead.pid)
+    unborn(tmp_path, dead.pid + 100_000_000, "lock", "run.toml", ".partial-environment.json")
+    RunFolder.create(tmp_path / "run", "", {}).close()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_folders_that_live_or_are_somebody_elses_stay(tmp_path: Path) -> None:
+    about_to_be_locked = unborn(tmp_path, os.getppid())
+    others = unborn(tmp_path, 100_000_001, "lock", "thesis.tex")
+    with RunFolder.create(tmp_path / "other", "", {}) as held:
+        locked = held.path.rename(tmp_path / ".partial-run-100000002")
+        RunFolder.create(tmp_path / "run", "", {}).close()
+        assert set(tmp_path.iterdir()) >= {about_to_be_locked, others, locked}
 
 
 def test_committing_the_same_cycle_again_changes_nothing(path: Path) -> None:

@@ -60,6 +60,19 @@ def test_a_full_disk_keeps_the_last_good_state_and_says_how_to_go_on(path: Path)
 
 
 @pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_before_the_first_cycle_points_to_resume_too(path: Path) -> None:
+    with (
+        RunFolder.open(path) as run,
+        pytest.raises(
+            RunError,
+            match="no cycle was completed: make room and go on with: "
+            f"gensynth synth --resume {path}$",
+        ),
+    ):
+        run.commit_state(0, {"weights": bytes(100_000)}, {})
+
+
+@pytest.mark.usefixtures("full_disk")
 def test_a_journal_that_did_not_fit_is_completed_later(path: Path) -> None:
     commit(path, 0)
     big = {"note": "x" * 40_000}  # the journal fits one of these, not two

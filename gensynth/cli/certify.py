@@ -1,0 +1,35 @@
+"""The command `gensynth certify`: one's own further training of a run's network, certified."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gensynth.cli.exit_codes import judged, reported, uninterrupted
+
+
+def certify(
+    network: Annotated[
+        Path,
+        typer.Argument(metavar="NETWORK", help="A network's folder in a run, with new weights."),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Where the run's data lies now, as synth --data."),
+    ] = None,
+) -> None:
+    """Certify a network that was trained further; one more look at the run's test split."""
+    with reported():
+        with uninterrupted():
+            from gensynth.runs.certification import certify
+        from gensynth.render.live import Live, console
+        from gensynth.render.result import networks
+
+        command = shlex.join(["gensynth", *sys.argv[1:]])
+        with Live(console(stderr=True)) as live:
+            prototype, found = certify(network, data=data, listener=live, command=command)
+        screen = console()
+        screen.print(networks(prototype, [found], screen.width))
+        judged([found.verdict])

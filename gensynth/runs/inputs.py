@@ -1,0 +1,111 @@
+"""What a run began with, as inputs.json keeps it, and whether it is so still.
+
+    config        its run file, table by table
+    data          of the data set: classes, normalisation, the splits' SHA-256
+    prototype     name and graph; its weights by their SHA-256
+
+The first is kept from the start, the others once the prototype is there.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+
+from gensynth import references
+from gensynth.atomic_files import file_sha256, json_bytes
+from gensynth.config import RunConfig
+from gensynth.config_file import read, to_document, to_toml
+from gensynth.errors import RunError
+from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
+from gensynth.run_files import INPUTS_FILE, PROTOTYPE, RUN_FILE
+from gensynth.runs.folder import RunFolder
+from gensynth.runs.objects import OBJECT
+from gensynth.runs.prepare import Job
+
+
+def config_of(run: Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """Return the run file in a run's folder; modules that it names are found from now on.
+
+    Raises:
+        ConfigError: as `gensynth.config_file.read`.
+    """
+    config = read(run / RUN_FILE, overrides)
+    references.search(config.modules)
+    return config
+
+
+def with_modules(config: RunConfig) -> RunConfig:
+    """Return a configuration that says where the modules lie which it names."""
+    references.search(config.modules)
+    named = (config.prototype.network, config.data.source, config.task.train or "")
+    found = [references.folder_of(n) for n in named if ":" in n and not n.startswith(OBJECT)]
+    folders = dict.fromkeys([*config.modules, *(folder for folder in found if folder is not None)])
+    return replace(config, modules=tuple(folders))
+
+
+def inputs_of(run: Path) -> dict[str, Any]:
+    """Return what is kept; empty in a run of an earlier version that was stopped at once."""
+    path = run / INPUTS_FILE
+    if not path.exists():
+        return {}
+    document: dict[str, Any] = json.loads(path.read_bytes())
+    return document
+
+
+def kept_weights(run: Path) -> Path | None:
+    """Return the weights of the prototype that a run keeps; None before it is there."""
+    return run / PROTOTYPE / WEIGHTS_FILE if "data" in inputs_of(run) else None
+
+
+def keep_config(run: RunFolder, config: RunConfig) -> None:
+    """Keep what is asked of a run: from its start, or from a change of it."""
+    run.write_bytes(INPUTS_FILE, json_bytes({**inputs_of(run.path), "config": to_document(config)}))
+
+
+def keep_inputs(run: RunFolder, job: Job) -> None:
+    """Keep the prototype, and what a resumed run must find unchanged."""
+    # All of its weights, those too that its graph does not use: the module wants them back.
+    files = {
+        GRAPH_FILE: job.prototype.graph.to_json().encode(),
+        WEIGHTS_FILE: save({k: t.contiguous() for k, t in job.prototype.weights.items()}),
+    }
+    run.write_folder(PROTOTYPE, {**files, **job.training})
+    digest = file_sha256(run.path / PROTOTYPE / WEIGHTS_FILE)
+    # With the step of widths that this machine suggested: another one may suggest another.
+    config = replace(job.config, out=run.path.resolve())
+    run.write_text(RUN_FILE, to_toml(config))
+    inputs = {"config": to_document(config), "data": job.inputs["data"], "weights_sha256": digest}
+    inputs["prototype"] = job.inputs["prototype"]
+    run.write_bytes(INPUTS_FILE, json_bytes(inputs))
+
+
+def check_inputs(run: Path, job: Job) -> None:
+    """Refuse a data set or a prototype that is not what a run began with.
+
+    The data set's name does not matter, its images do.
+
+    Raises:
+        RunError: naming what differs.
+    """
+    known = inputs_of(run)
+    if "data" not in known:
+        return
+    weights = run / PROTOTYPE / WEIGHTS_FILE
+    if file_sha256(weights) != known["weights_sha256"]:
+        raise RunError(f"{weights} is not what the run began with; put it back from a copy")
+    for what, name in (("data", "data set"), ("prototype", "prototype")):
+        found = job.inputs[what]
+        changed = [
+            key
+            for key, value in known[what].items()
+            if found.get(key) != value and (what, key) != ("data", "name")
+        ]
+        if changed:
+            raise RunError(
+                f"the {name} of {run} is not what the run began with: {changed[0]} differs; put "
+                "it back, or start another run"
+            )

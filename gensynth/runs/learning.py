@@ -1,0 +1,95 @@
+"""The cycles of a run: what is not kept yet is done, and kept, one by one.
+
+state       after every cycle, with its line of the journal
+attempts    a network of the first cycles that is also distilled as a finalist is
+"""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from gensynth.atomic_files import json_bytes
+from gensynth.goals.score import in_percent
+from gensynth.goals.verdicts import combine, judge_all
+from gensynth.progress import Listener
+from gensynth.run_files import PHASES_FILE
+from gensynth.runs import full_distillation, state_files
+from gensynth.runs.folder import RunFolder
+from gensynth.runs.full_distillation import FullDistillation, distil_once
+from gensynth.runs.prepare import Job
+from gensynth.runs.stopwatch import Phases
+from gensynth.search.cycle import Cycle, State
+from gensynth.search.synthesis import initialise, synthesise
+
+
+def learn(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> State:
+    """Run the cycles that are left; return the last state as the run folder has it."""
+    state = _last_state(run, job)
+    if state is None:
+        with phases("initialise"):
+            listener.phase("initialise")
+            start = time.perf_counter()
+            first = initialise(job.settings, job.evaluator, job.probe, job.space)
+            seconds = {"initialise": round(time.perf_counter() - start, 3)}
+            state = _keep(run, job, first, {"phase": "initialise", "seconds": seconds})
+    listener.phase("cycles")
+    for entry in run.read_journal():
+        if entry["cycle"] > 0:
+            listener.cycle(entry, job.config.search.cycles)
+
+    def keep(before: State, cycle: Cycle) -> State:
+        entry, after = _entry(job, cycle), cycle.after
+        if cycle.number <= job.config.search.full_networks:
+            full = distil_once(
+                run, job, before, after.inquisitor, cycle.chosen,
+                name=_early_name(cycle.number), listener=listener,
+            )  # fmt: skip
+            after = replace(after, inquisitor=after.inquisitor.observe(full.observation()))
+            entry |= {
+                **{f"full_{key}": value for key, value in in_percent(full.score).items()},
+                "full_seconds": {phase: round(s, 3) for phase, s in full.seconds.items()},
+            }
+        kept = _keep(run, job, after, entry)
+        run.write_bytes(PHASES_FILE, json_bytes(phases.lap()))
+        listener.cycle({"cycle": cycle.number, **entry}, job.config.search.cycles)
+        return kept
+
+    with phases("cycles"):
+        return synthesise(job.settings, job.evaluator, job.probe, state, keep=keep)
+
+
+def early(run: RunFolder, job: Job) -> list[FullDistillation]:
+    """Return the networks that cycles distilled fully, if they are within the limits on cost."""
+    names = map(_early_name, range(1, job.config.search.full_networks + 1))
+    kept = [full_distillation.read(run, name) for name in names]
+    return [one for one in kept if one is not None and one.fits(job)]
+
+
+def _early_name(cycle: int) -> str:
+    return f"cycle-{cycle}"
+
+
+def _entry(job: Job, cycle: Cycle) -> dict[str, Any]:
+    low, _, high = cycle.promised
+    verdicts = judge_all(job.requirements, {cycle.score.metric: (low, high)}, cycle.costs)
+    return {
+        **cycle.to_document(),
+        "verdict": combine(verdicts.values()).value,
+        "verdicts": {text: verdict.value for text, verdict in verdicts.items()},
+    }
+
+
+def _keep(run: RunFolder, job: Job, state: State, entry: dict[str, Any]) -> State:
+    """Commit a state; return it as it would be read back."""
+    files = state_files.dump(state)
+    run.commit_state(state.cycle, files, entry)
+    return state_files.restore(state.cycle, files, job.space)
+
+
+def _last_state(run: RunFolder, job: Job) -> State | None:
+    """Return the last state that is kept, its generator under the limits that are asked now."""
+    last = run.latest_state()
+    if last is None:
+        return None
+    state = state_files.restore(last[0], state_files.read_files(last[1]), job.space)
+    return replace(state, generator=replace(state.generator, limits=job.settings.limits))
