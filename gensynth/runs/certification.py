@@ -107,7 +107,7 @@ def _certify(
     sharing = publish.sharing_of(run, job, [path])
     certificate = publish.certificate_of(run, job, network, path / WEIGHTS_FILE, sharing)
     listener.phase("export")
-    parities = publish.export_all(run, job, [entrant], listener)
+    exported = publish.export_all(run, job, [entrant], listener)[entrant.name]
     listener.phase("latency")
     unchanged = Entrant(job.prototype.graph.name, PROTOTYPE, network, job.search_score, None)
     latencies, ratios = publish.time_all(run, job, [unchanged, entrant], listener)
@@ -124,7 +124,8 @@ def _certify(
             "provenance": "networks that this test split has judged, this one included; they share "
             "the confidence. What it was trained on is not known here",
         },
-        "parity": parities[entrant.name],
+        "parity": exported.parity,
+        "no_onnx_because": exported.why_not,
         "sha256": hashes(path),
         "ratios": ratios_of(read_card(run.path / PROTOTYPE), card, ratios.get(entrant.name)),
     }
