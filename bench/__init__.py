@@ -10,7 +10,7 @@
       quiet         whether something disturbed them
       control       a chart of the reference network of every board    reference
       energy        what the power samples say                samples, integrate
-      record        all of it as plain values
+      record        all of it as plain values; `kept`: what one that is read must have
       store         every measurement that was ever made here         tables
     latency       ONNX files in this process, for a run's own cards   timing
 

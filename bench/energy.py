@@ -201,6 +201,15 @@ def estimate(
     return EnergyEstimate(tuple(found), samples.sensor, p_idle_w)
 
 
+def pairs(one: EnergyEstimate, other: EnergyEstimate) -> list[tuple[float, float]]:
+    """Return J/img of both in every pair of windows that both count."""
+    return [
+        (a.j_per_img, b.j_per_img)
+        for a, b in zip(one.windows, other.windows, strict=True)
+        if a.j_per_img is not None and b.j_per_img is not None
+    ]
+
+
 def ratio(one: EnergyEstimate, other: EnergyEstimate) -> EnergyRatio:
     """Return J/img of one network over that of another, both measured in turns.
 
@@ -219,24 +228,18 @@ def ratio(one: EnergyEstimate, other: EnergyEstimate) -> EnergyRatio:
             f"{len(one.windows)} and {len(other.windows)} windows of {one.sensor.rail} and "
             f"{other.sensor.rail}"
         )
-    logs = np.array(
-        [
-            math.log(a.j_per_img / b.j_per_img)
-            for a, b in zip(one.windows, other.windows, strict=True)
-            if a.j_per_img is not None and b.j_per_img is not None
-        ]
-    )
+    logs = np.array([math.log(a / b) for a, b in pairs(one, other)])
     if not len(logs):
         raise ValueError("a ratio needs a pair of windows that both count, got none")
     offset_w = one.sensor.offset_w
     offset_pct = (
         None if offset_w is None else 100 * offset_w * abs(1 / one.p_mean_w - 1 / other.p_mean_w)
     )
-    value, pairs = float(np.exp(logs.mean())), len(logs)
-    if pairs < WINDOWS_FOR_INTERVAL:
-        return EnergyRatio(value, None, None, pairs, offset_pct)
-    half = quantile(pairs - 1) * float(logs.std(ddof=1)) / math.sqrt(pairs)
-    return EnergyRatio(value, value * math.exp(-half), value * math.exp(half), pairs, offset_pct)
+    value, count = float(np.exp(logs.mean())), len(logs)
+    if count < WINDOWS_FOR_INTERVAL:
+        return EnergyRatio(value, None, None, count, offset_pct)
+    half = quantile(count - 1) * float(logs.std(ddof=1)) / math.sqrt(count)
+    return EnergyRatio(value, value * math.exp(-half), value * math.exp(half), count, offset_pct)
 
 
 def _without_frozen(samples: Samples, found: list[WindowEnergy]) -> list[WindowEnergy]:

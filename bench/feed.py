@@ -9,6 +9,7 @@ Sizes that a file leaves free are said by the user, but for the batch. Real inpu
 than noise: an artefact brings its images, and arrays can be given.
 """
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from gensynth.errors import ConfigError
+from gensynth.outside import ELEMENTS, within
 from gensynth.randomness import stream
 
 DTYPES: Mapping[int, str] = {
@@ -146,6 +148,10 @@ class _Maker:
             self._check(value, given.shape)
             return np.ascontiguousarray(given).reshape(given.shape)
         shape = self._shape(value)
+        try:
+            within(math.prod(shape), ELEMENTS, f"{self._name}: the numbers of '{value.name}'")
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         draws = stream(0, "bench-input", index)
         if dtype.startswith("float"):
             return draws.standard_normal(shape).astype(dtype)

@@ -33,10 +33,14 @@ from gensynth.bench.figures import decode_times, latency
 from gensynth.bench.integrate import Window
 from gensynth.bench.quiet import disturbances
 from gensynth.bench.request import Request
-from gensynth.bench.samples import Samples, Sensor
+from gensynth.bench.samples import PAIR, Samples, Sensor
 from gensynth.bench.subjects import Subject
+from gensynth.devices.agent.wire.spec import MOST_RUNS
 from gensynth.devices.agent.wire.status import USABLE
+from gensynth.devices.agent.wire.tensors import byte_count
+from gensynth.devices.answers import RESULT
 from gensynth.errors import DeviceFault
+from gensynth.outside import ELEMENTS
 
 SCHEMA = "gensynth.bench/1"
 MEASURED, SIMULATED = "measured", "simulated"
@@ -46,7 +50,8 @@ _PLAIN_FACTS = (
     "python", "power_mode", "fan", "load", "processors", "gpu_load", "uptime_s",
 )  # fmt: skip
 
-Fetch = Callable[[str], bytes]
+Fetch = Callable[[str, int], bytes]
+"""The SHA-256 of a blob, and the bytes that it can have at most -> its bytes."""
 
 
 def make(
@@ -66,13 +71,23 @@ def make(
             `protocol_error` if the result cannot be read.
     """
     try:
-        # All at once: a session that is silent while this machine computes would be ended.
-        fetched = {sha256: fetch(sha256) for sha256 in _blobs(result)}
-        return _Maker(request, result, fetched.__getitem__).record(about)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise DeviceFault(
-            "protocol_error", f"{request.device.alias} sent a result that cannot be read: {error!r}"
-        ) from error
+        RESULT.check(result)
+    except ValueError as error:
+        raise _unreadable(request, f"a result that cannot be read: {error}") from error
+    entries = result["networks"]
+    if [entry["id"] for entry in entries] != list(request.ids):
+        raise _unreadable(request, "figures of other networks than asked for")
+    if any(entry["outputs"] is None or entry["times"] is None for entry in entries):
+        raise _unreadable(request, "a network without outputs or times")
+    if len({len(entry["windows"] or ()) for entry in entries}) > 1:
+        raise _unreadable(request, "windows that were not taken in turns")
+    # All at once: a session that is silent while this machine computes would be ended.
+    fetched = {sha256: fetch(sha256, most) for sha256, most in _blobs(request, result).items()}
+    return _Maker(request, result, fetched).record(about)
+
+
+def _unreadable(request: Request, what: str) -> DeviceFault:
+    return DeviceFault("protocol_error", f"{request.device.alias} sent {what}")
 
 
 def is_usable(record: Mapping[str, Any]) -> bool:
@@ -113,27 +128,40 @@ def answering(record: Mapping[str, Any], request: Request) -> dict[str, Any]:
     return dict(renamed)
 
 
-def _blobs(result: Mapping[str, Any]) -> set[str]:
-    """Return the SHA-256 of everything that a result names."""
-    named = {(result["power"] or {}).get("samples"), _reference_blob(result)}
+def _blobs(request: Request, result: Mapping[str, Any]) -> dict[str, int]:
+    """Return the SHA-256 of everything that a result names, and the bytes it can have at most."""
+    named = {}
     for entry in result["networks"]:
-        named.update(output["blob"] for output in entry["outputs"])
-        named.update((entry["times"]["blob"], entry["times"]["compute"]))
-    return {sha256 for sha256 in named if sha256 is not None}
-
-
-def _reference_blob(result: Mapping[str, Any]) -> str | None:
-    times = (result["reference"] or {}).get("times")
-    return None if times is None else str(times["blob"])
+        for output in entry["outputs"]:
+            named[output["blob"]] = byte_count(output["dtype"], tuple(output["shape"]))
+        times = entry["times"]
+        for sha256 in {times["blob"], times["compute"]} - {None}:
+            named[sha256] = 8 * times["rounds"] * times["runs"]
+    if request.energy and "samples" in (result["power"] or {}):
+        seconds = request.grade.limit_s(len(request.ids), energy=True)
+        asked = request.grade.windows(0)["rate_hz"]
+        named[result["power"]["samples"]] = int(PAIR.itemsize * 2 * seconds * asked)
+    beside = (result["reference"] or {}).get("times")
+    if beside is not None:
+        named[beside["blob"]] = 8 * beside["rounds"] * beside["runs"]
+    most = max(8 * MOST_RUNS, 8 * ELEMENTS)
+    for sha256, size in named.items():
+        if size > most:
+            raise DeviceFault(
+                "protocol_error", f"{sha256:.12} must have at most {most:,} bytes, got {size:,}"
+            )
+    return named
 
 
 class _Maker:
     """Makes one record."""
 
-    def __init__(self, request: Request, result: Mapping[str, Any], fetch: Fetch) -> None:
+    def __init__(
+        self, request: Request, result: Mapping[str, Any], blobs: Mapping[str, bytes]
+    ) -> None:
         self._request = request
         self._result = result
-        self._fetch = fetch
+        self._blobs = blobs
         self._flags = list(result["flags"])
         self._raw: dict[str, bytes] = {}
         self._times: dict[str, np.ndarray] = {}
@@ -190,7 +218,7 @@ class _Maker:
     def _network(self, subject: Subject, entry: Mapping[str, Any]) -> dict[str, Any]:
         precision = self._precision(entry)
         outputs = {
-            output["name"]: correctness.array_of(output, self._fetch(output["blob"]))
+            output["name"]: correctness.array_of(output, self._blobs[output["blob"]])
             for output in entry["outputs"]
         }
         right = correctness.compare(subject, outputs, precision)
@@ -257,7 +285,7 @@ class _Maker:
         return {"scope": scope, **found, "compute_only": compute, "raw": times["blob"]}
 
     def _decoded(self, sha256: str, rounds: int) -> np.ndarray:
-        content = self._raw[sha256] = self._fetch(sha256)
+        content = self._raw[sha256] = self._blobs[sha256]
         return decode_times(content, rounds)
 
     def _power(self) -> tuple[Samples | None, str | None]:
@@ -267,7 +295,7 @@ class _Maker:
         power = self._result["power"]
         if power is None or "reason" in power:
             return None, str((power or {}).get("reason", "the device took no energy"))
-        content = self._raw[power["samples"]] = self._fetch(power["samples"])
+        content = self._raw[power["samples"]] = self._blobs[power["samples"]]
         try:
             return samples.believe(*samples.decode(content), Sensor.from_record(power)), None
         except DeviceFault as fault:
@@ -309,8 +337,9 @@ class _Maker:
         slower = paired_ratio(one.tolist(), other.tolist())
         ends = slower.interval
         found["latency"] = {"value": slower.value, "ci95": None if ends is None else list(ends)}
-        if subject.name in self._energies and first in self._energies:
-            joules = energy.ratio(self._energies[subject.name], self._energies[first])
+        own, firsts = self._energies.get(subject.name), self._energies.get(first)
+        if own is not None and firsts is not None and energy.pairs(own, firsts):
+            joules = energy.ratio(own, firsts)
             found["energy"] = {
                 "value": joules.value,
                 "ci95": None if joules.low is None else [joules.low, joules.high],

@@ -14,6 +14,7 @@ simulated or is in doubt.
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
@@ -27,6 +28,7 @@ from typing import Any
 import platformdirs
 
 from gensynth.bench import tables
+from gensynth.bench.kept import RECORD
 from gensynth.bench.quiet import DISTURBING, UNTRUE
 from gensynth.errors import StoreError
 
@@ -42,6 +44,8 @@ _MENDS = {
     sqlite3.SQLITE_BUSY: "another program holds it; end that, then try again",
     sqlite3.SQLITE_LOCKED: "another program holds it; end that, then try again",
 }
+RAW_BYTES = 1 << 30
+"""Of raw times or samples, unpacked."""
 _CERTAIN = "provenance = 'measured' and job_id not in (select job_id from doubts)"
 
 
@@ -133,7 +137,7 @@ class Store:
                 "status = 'ok' order by started_utc desc, rowid desc",
                 [key],
             ).fetchone()
-        return None if row is None else json.loads(row[0])
+        return None if row is None else self._record(row[0])
 
     def measured(self, device: str | None = None) -> list[dict[str, Any]]:
         """Return the row of every network whose figures may be used, the oldest first.
@@ -205,7 +209,7 @@ class Store:
             rows = database.execute(
                 "select record from jobs where request_key = ? order by rowid", [key]
             ).fetchall()
-        return [json.loads(row[0]) for row in rows]
+        return [self._record(row[0]) for row in rows]
 
     def jobs_since(self, job_id: str) -> int:
         """Return how many jobs of the same device were kept after a job.
@@ -257,13 +261,39 @@ class Store:
                 row = database.execute("select content from raw where sha256 = ?", [sha256])
                 found = row.fetchone()
             if found is not None:
-                return zlib.decompress(found[0])
+                return self._unpacked(sha256, found[0])
         raise StoreError(f"{self.path} has no raw samples {sha256:.12}")
+
+    def _record(self, text: object) -> dict[str, Any]:
+        """Return a record that the file holds, once it is seen to be one."""
+        try:
+            if not isinstance(text, str):
+                raise ValueError("it is no text")
+            RECORD.read(text)
+            record: dict[str, Any] = json.loads(text)
+        except ValueError as error:
+            raise self._damaged(f"a record of it cannot be read: {error}") from error
+        return record
+
+    def _unpacked(self, sha256: str, content: object) -> bytes:
+        """Return raw samples, whose hash is their name."""
+        try:
+            found = zlib.decompressobj()
+            raw = found.decompress(memoryview(content), RAW_BYTES)  # type: ignore[arg-type]
+        except (zlib.error, TypeError) as error:
+            raise self._damaged(f"raw samples of it cannot be unpacked: {error}") from error
+        if hashlib.sha256(raw).hexdigest() != sha256:
+            raise self._damaged(f"its raw samples {sha256:.12} have another hash")
+        return raw
+
+    def _damaged(self, what: str) -> StoreError:
+        return StoreError(f"{self.path} cannot be used: {what}; move it away")
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """Open the file for one transaction."""
         try:
+            _keep_private(self.path)
             with contextlib.closing(sqlite3.connect(self.path, timeout=_WAIT_S)) as database:
                 database.isolation_level = None  # `begin` below, not where the module likes
                 database.execute("begin immediate")
@@ -274,11 +304,11 @@ class Store:
                     database.execute("rollback")
                     raise
                 database.execute("commit")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise StoreError(f"{self.path} cannot be used: {error}; {_mend(error)}") from error
 
 
-def _mend(error: sqlite3.Error) -> str:
+def _mend(error: sqlite3.Error | UnicodeDecodeError) -> str:
     """Return what to do about an error; only a damaged file is to be moved away."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
@@ -289,6 +319,16 @@ def _mend(error: sqlite3.Error) -> str:
 def default_path() -> Path:
     """Return where the user's measurements stand, whether or not they are there."""
     return platformdirs.user_data_path("gensynth") / "measurements.sqlite"
+
+
+def _keep_private(path: Path) -> None:
+    """Make the file if it is absent, for its user alone: it tells of boards and of commands."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _all_networks(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -10,28 +10,43 @@ What each is fed is in `gensynth.bench.feed`; an artefact reads the images that 
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypeVar
 
 import numpy as np
 from onnx import ModelProto, TensorProto
+from typing_extensions import TypedDict
 
 from gensynth.bench.feed import feed, normalise
 from gensynth.bench.observed import observed_shapes
 from gensynth.bench.onnx_cost import OnnxCost, count, multiplying_values
 from gensynth.bench.structure import structure_sha256
 from gensynth.errors import ConfigError, ExportError, RunError
+from gensynth.export.manifest import MANIFEST, MEASURABLE, SAMPLES, read_images, read_manifest
+from gensynth.export.reading import read_model
 from gensynth.goals.card import check_card
 from gensynth.graph.files import CARD_FILE, ONNX_FILE
+from gensynth.outside import ONNX_BYTES, FileName, Form, read_bytes
 from gensynth.run_files import FINALISTS, PROTOTYPE, RESULT_FILE, is_finished, is_run
 
-MANIFEST = "manifest.json"
-SAMPLES = "samples.npz"
+T = TypeVar("T")
+
+
+class _Result(TypedDict):
+    finalists: NotRequired[list[FileName]]
+
+
+class _Card(TypedDict):
+    name: NotRequired[str]
+    sha256: NotRequired[dict[str, str]]
+
+
+_RESULT: Form[_Result] = Form(_Result)
+_CARD: Form[_Card] = Form(_Card)
 
 
 @dataclass(frozen=True)
@@ -163,15 +178,12 @@ def read(
         ConfigError: if a size is missing or not what the file takes.
     """
     try:
-        content = source.path.read_bytes()
+        content = read_bytes(source.path, ONNX_BYTES)
+        model = read_model(content)
     except OSError as error:
         raise ExportError(f"cannot read {source.path}: {error.strerror}") from error
-    try:
-        model = ModelProto.FromString(content)
-    except Exception as error:  # protobuf's, of no public class
-        raise ExportError(f"{source.path} is damaged or no ONNX file") from error
-    if not model.graph.node:
-        raise ExportError(f"{source.path} is damaged or no ONNX file: it has no operator")
+    except ExportError as error:
+        raise ExportError(str(error).replace("the file", str(source.path), 1)) from error
     if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise ConfigError(
             f"{source.name} keeps weights in other files; put them into it: onnx.save("
@@ -186,11 +198,7 @@ def read(
 
 def _samples(file: Path, manifest: Mapping[str, Any]) -> np.ndarray:
     """Return an artefact's own images as its network reads them."""
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            return normalise(archive["images"], manifest["reads"])
-    except (OSError, ValueError, KeyError) as error:
-        raise ExportError(f"{file} is absent or damaged: {error}") from error
+    return normalise(read_images(file, manifest["reads"]), manifest["reads"])
 
 
 def _sources(path: Path) -> list[Source]:
@@ -204,8 +212,8 @@ def _sources(path: Path) -> list[Source]:
     if is_run(path):
         return _run(path)
     if (path / MANIFEST).is_file():
-        manifest = _json(path / MANIFEST)
-        return [Source(str(manifest.get("name", path.name)), path / ONNX_FILE, manifest)]
+        manifest = read_manifest(path, MEASURABLE)
+        return [Source(manifest["name"], path / ONNX_FILE, manifest)]
     if (path / ONNX_FILE).is_file():
         return [Source(_card_name(path), path / ONNX_FILE)]
     inside = sorted(p.parent for p in path.glob(f"*/{MANIFEST}"))
@@ -217,7 +225,7 @@ def _sources(path: Path) -> list[Source]:
 def _run(path: Path) -> list[Source]:
     if not is_finished(path):
         raise RunError(f"{path} has no finalists yet; go on with: gensynth synth --resume {path}")
-    names = _json(path / RESULT_FILE).get("finalists", [])
+    names = _read(_RESULT, path / RESULT_FILE).get("finalists", [])
     folders = [path / PROTOTYPE, *(path / FINALISTS / name for name in names)]
     missing = [folder for folder in folders if not (folder / ONNX_FILE).is_file()]
     if missing:
@@ -233,17 +241,16 @@ def _run(path: Path) -> list[Source]:
 def _card_name(folder: Path) -> str:
     name = None
     if (folder / CARD_FILE).is_file():
-        card = _json(folder / CARD_FILE)
+        card = _read(_CARD, folder / CARD_FILE)
         check_card(card, folder, (ONNX_FILE,))
         name = card.get("name")
     return re.sub(r"\s+", " ", str(name or folder.absolute().name))
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read(form: Form[T], path: Path) -> T:
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        return form.read(read_bytes(path))
+    except OSError as error:
+        raise RunError(f"{path} is damaged: {error.strerror}") from error
+    except ValueError as error:
         raise RunError(f"{path} is damaged: {error}") from error
-    if not isinstance(document, dict):
-        raise RunError(f"{path} is damaged: it must be an object")
-    return document

@@ -98,14 +98,27 @@ def check(device: Device) -> Checked:
     facts = report["facts"]
     device = _learned(device, facts, keep=device.profile != "generic")
     profile = find_profile(device.profile)
-    findings = [
+    found = findings(profile, report, interrupted)
+    return Checked(device, profile, found, bool(facts.get("simulated")))
+
+
+def findings(
+    profile: Profile, report: Mapping[str, Any], interrupted: str | None
+) -> tuple[Finding, ...]:
+    """Return what a board's report means, in the order in which it matters.
+
+    Args:
+        profile: of its kind of board.
+        report: as `gensynth.devices.answers.Report` has it.
+        interrupted: the job that was cut off there, if one was.
+    """
+    return (
         _system(report),
         *_runtimes(report["runtimes"], profile),
         _power(report["power"], profile),
         _clocks(report["clocks"]),
         *_surroundings(report, interrupted),
-    ]
-    return Checked(device, profile, tuple(findings), bool(facts.get("simulated")))
+    )
 
 
 def _learned(device: Device, facts: Mapping[str, Any], *, keep: bool) -> Device:

@@ -14,13 +14,16 @@ from typing import Any
 
 from gensynth.devices import package
 from gensynth.devices.agent.wire.frames import Frame
-from gensynth.devices.agent.wire.status import STATUSES, Fault, fault_from
+from gensynth.devices.agent.wire.spec import MAX_SECONDS
+from gensynth.devices.agent.wire.status import Fault, fault_from
+from gensynth.devices.answers import ANSWERS, FAULT, HELLO, OUTCOME, TOLD
 from gensynth.devices.link import Link
 from gensynth.devices.package import Agent
 from gensynth.devices.protocol import (
-    ANSWERS,
+    ANSWER_S,
+    AROUND_S,
     BEAT_S,
-    BLOB_LIMIT,
+    EXPECTED_TIMES,
     PART,
     PROTOCOL,
     SILENCE_S,
@@ -28,6 +31,7 @@ from gensynth.devices.protocol import (
 )
 from gensynth.devices.registry import Device
 from gensynth.errors import DeviceFault
+from gensynth.outside import Form
 
 _CANCEL_S = 5.0
 
@@ -51,8 +55,8 @@ class Connection:
                 f"{device.alias} must run the agent {agent.sha256:.12} that was sent, got "
                 f"{self.hello.get('agent')!r:.20}; clear the agent's folder there",
             )
-        facts = self.hello.get("facts")
-        self._require_board(facts.get("serial_hash") if isinstance(facts, dict) else None)
+        self._formed(HELLO, self.hello, "a hello")
+        self._require_board(self.hello["facts"]["serial_hash"])
 
     def run(
         self,
@@ -81,18 +85,24 @@ class Connection:
             self._cancel(spec["id"])
             raise
 
-    def blob(self, sha256: str) -> bytes:
+    def blob(self, sha256: str, at_most: int = 64 << 20) -> bytes:
         """Return what a job made.
 
+        Args:
+            at_most: bytes that it can have; of more, none is fetched.
+
         Raises:
-            DeviceFault: if it is not there any more, or arrives damaged.
+            DeviceFault: if it is not there any more, is larger, or arrives damaged.
         """
         content = bytearray()
         while True:
             request = {"type": "get", "blob": sha256, "offset": len(content)}
             header, part = self._request(request, SILENCE_S)
+            size = max(header["size"], len(content) + len(part))
+            if size > at_most:
+                raise self._odd(f"{size:,} bytes of {sha256:.12}, which has at most {at_most:,}")
             content += part
-            if not part or not len(content) < header["size"] <= BLOB_LIMIT:
+            if not part or len(content) == size:
                 break
         if hashlib.sha256(content).hexdigest() != sha256:
             raise DeviceFault("protocol_error", f"{self._device.alias} sent a damaged {sha256:.12}")
@@ -134,10 +144,15 @@ class Connection:
     def _await_result(
         self, spec: Mapping[str, Any], on_progress: Callable[[dict[str, Any]], None] | None
     ) -> dict[str, Any]:
-        beat_s = min(BEAT_S, spec["limits"]["lease_s"] / 4)
-        heard_s = beaten_s = time.monotonic()
+        limits = spec["limits"]
+        beat_s = min(BEAT_S, limits["lease_s"] / 4)
+        patience_s = limits["build_s"] + limits["run_s"] + AROUND_S
+        heard_s = beaten_s = began_s = time.monotonic()
         while True:
             now_s = time.monotonic()
+            # Another session's job comes first, and ours may be all that it has.
+            if now_s - began_s > patience_s:
+                raise self._silent(patience_s, "no result")
             if now_s - beaten_s >= beat_s:
                 self._send({"type": "beat"})
                 beaten_s = now_s
@@ -153,14 +168,29 @@ class Connection:
                 return self._checked(header.get("result"), spec["id"])
             if header["type"] == "fault":
                 raise _device_fault(header)
-            if header["type"] == "progress" and on_progress is not None:
-                on_progress({key: value for key, value in header.items() if key != "type"})
+            if header["type"] == "accepted":
+                began_s = heard_s
+            if header["type"] == "progress":
+                told = self._formed(TOLD, header, "a word on its progress")
+                # A slow board gives itself three times what its first runs foretell.
+                more_s = EXPECTED_TIMES * told.get("expected_s", 0.0) + AROUND_S
+                patience_s = max(patience_s, heard_s - began_s + min(more_s, MAX_SECONDS))
+                if on_progress is not None:
+                    on_progress({key: value for key, value in told.items() if key != "type"})
 
     def _checked(self, result: Any, job_id: str) -> dict[str, Any]:
-        is_result = isinstance(result, dict) and result.get("id") == job_id
-        if not is_result or result.get("status") not in STATUSES:
-            raise self._odd(f"no result of {job_id} with a known status")
-        return result
+        formed: dict[str, Any] = self._formed(OUTCOME, result, f"a result of {job_id}")
+        if formed["id"] != job_id:
+            raise self._odd(f"the result of {formed['id']:.64}, not of {job_id}")
+        return formed
+
+    def _formed(self, form: Form[Any], values: Any, what: str) -> Any:
+        """Return what the board sent, once it is seen to have its form."""
+        try:
+            form.check(values)
+        except ValueError as error:
+            raise self._odd(f"{what} that cannot be read: {error}") from error
+        return values
 
     def _cancel(self, job_id: str) -> None:
         """Ask for the job's end and wait for it a little; the board ends it in any case."""
@@ -176,19 +206,21 @@ class Connection:
         return self._request(header, SILENCE_S)[0]
 
     def _request(self, header: dict[str, Any], limit_s: float, payload: bytes = b"") -> Frame:
-        """Return the answer to a message."""
+        """Return the answer to a message; a board that only says that it lives has not answered."""
         self._send(header, payload)
+        deadline_s = time.monotonic() + max(limit_s, ANSWER_S)
         while True:
-            frame = self._link.receive(limit_s)
-            if frame is None:
+            frame = self._link.receive(min(limit_s, max(0.0, deadline_s - time.monotonic())))
+            if frame is None or time.monotonic() > deadline_s:
                 raise self._silent(limit_s)
             if frame[0]["type"] == "fault":
                 raise _device_fault(frame[0])
             if frame[0]["type"] != "beat":
                 break
-        wanted, field, kind = ANSWERS[header["type"]]
-        if frame[0]["type"] != wanted or not isinstance(frame[0].get(field), kind):
-            raise self._odd(f"{frame[0]['type']!r:.80} without a {field!r} to a {header['type']!r}")
+        wanted, form = ANSWERS[header["type"]]
+        if frame[0]["type"] != wanted:
+            raise self._odd(f"{frame[0]['type']!r:.80} as answer to {header['type']!r}")
+        self._formed(form, frame[0], f"an answer to {header['type']!r}")
         return frame
 
     def _send(self, header: dict[str, Any], payload: bytes = b"") -> None:
@@ -200,8 +232,8 @@ class Connection:
     def _odd(self, what: str) -> DeviceFault:
         return self._link.explain(Fault("protocol_error", f"{self._device.alias} sent {what}"))
 
-    def _silent(self, limit_s: float) -> DeviceFault:
-        silence = Fault("device_lost", f"nothing came for {limit_s:g} s")
+    def _silent(self, limit_s: float, what: str = "nothing") -> DeviceFault:
+        silence = Fault("device_lost", f"{what} came for {limit_s:g} s")
         return self._link.explain(silence)
 
 
@@ -227,5 +259,9 @@ def connect(
 
 
 def _device_fault(header: dict[str, Any]) -> DeviceFault:
+    try:
+        FAULT.check(header)
+    except ValueError as error:
+        return DeviceFault("protocol_error", f"the board sent a fault that cannot be read: {error}")
     fault = fault_from(header)
     return DeviceFault(fault.status, fault.message, fault.details)

@@ -184,6 +184,11 @@ PROFILES = (
 _BY_NAME = {profile.name: profile for profile in PROFILES}
 
 
+def is_profile(name: str) -> bool:
+    """Return whether there is a profile of this name."""
+    return name in _BY_NAME
+
+
 def find_profile(name: str) -> Profile:
     """Return a profile by its name.
 

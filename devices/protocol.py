@@ -44,9 +44,11 @@ from gensynth.devices.agent.wire.spec import BEAT_S, LEASE_S, PROTOCOL
 from gensynth.devices.agent.wire.upload import BLOB_LIMIT
 
 __all__ = [
-    "ANSWERS",
+    "ANSWER_S",
+    "AROUND_S",
     "BEAT_S",
     "BLOB_LIMIT",
+    "EXPECTED_TIMES",
     "LEASE_S",
     "PART",
     "PROTOCOL",
@@ -54,18 +56,17 @@ __all__ = [
     "SURVEY_S",
 ]
 
-ANSWERS = {
-    "hello": ("hello", "agent", str),
-    "have": ("missing", "sha256s", list),
-    "put": ("stored", "blob", str),
-    "get": ("blob", "size", int),
-    "facts": ("facts", "facts", dict),
-    "check": ("check", "report", dict),
-}
-"""What answers a message: its type, and the field that it must have."""
-
 SILENCE_S = 15.0
 """After so long without a byte the board counts as lost."""
+
+ANSWER_S = 60.0
+"""How long an answer may take while the board only says that it lives; a put may fill its disk."""
+
+EXPECTED_TIMES = 3
+"""How many times of what a board foretells it gives itself."""
+
+AROUND_S = 600.0
+"""What a job may take beside loading and running: setting clocks, ending a worker, and cleaning."""
 
 SURVEY_S = 150.0
 """How long a `check` may take: importing TensorRT on a small board takes its time."""

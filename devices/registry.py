@@ -17,14 +17,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import platformdirs
+from pydantic import with_config
+from typing_extensions import TypedDict
 
 from gensynth.atomic_files import write_bytes
 from gensynth.devices.hostkeys import HostKey
 from gensynth.devices.profiles import find_profile
 from gensynth.errors import ConfigError, DeviceError
+from gensynth.outside import STRICT, Form, read_text
 from gensynth.suggestion import did_you_mean
 
 _ALIAS = re.compile(r"[a-z0-9-]{1,64}")
@@ -113,7 +116,7 @@ def folder() -> Path:
 
 
 def known_hosts() -> Path:
-    """Return our own file of host keys, which ssh is to read before the user's."""
+    """Return our own file of host keys, the only one that ssh is to read for a device."""
     return folder() / "known_hosts"
 
 
@@ -212,23 +215,36 @@ def _refuse_taken(alias: str, devices: Mapping[str, Device]) -> None:
 def _read() -> dict[str, Device]:
     path = folder() / "devices.toml"
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(read_text(path))
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is damaged: it is too deep; mend it or remove it") from error
     except ValueError as error:  # TOML's and UTF-8's
         raise ConfigError(f"{path} is damaged: {error}; mend it or remove it") from error
     return {alias: _device(path, alias, table) for alias, table in tables.items()}
 
 
+class _Table(TypedDict):
+    """What stands in the file of one device."""
+
+    destination: str
+    profile: NotRequired[str]
+    python: NotRequired[str]
+    serial: NotRequired[str]
+    added_utc: NotRequired[str]
+
+
+_TABLE: Form[_Table] = Form(with_config(STRICT | {"extra": "forbid"})(_Table))
+
+
 def _device(path: Path, alias: str, table: Any) -> Device:
     try:
-        if not isinstance(table, Mapping) or not isinstance(table.get("destination"), str):
-            raise ConfigError("it has no destination")
-        return Device(alias, **table)
-    except (ConfigError, TypeError) as error:
-        raise ConfigError(f"{path}: device '{alias}' cannot be read: {error}") from error
+        return Device(alias, **_TABLE.check(table))
+    except (ConfigError, ValueError) as error:
+        raise ConfigError(f"{path}: device '{alias:.64}' cannot be read: {error}") from error
 
 
 def _write_devices(devices: Mapping[str, Device]) -> None:
@@ -250,7 +266,12 @@ def _keys_but(alias: str) -> list[str]:
     path = known_hosts()
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    try:
+        lines = read_text(path).splitlines(keepends=True)
+    except OSError as error:
+        raise DeviceError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged: {error}; mend it or remove it") from error
     return [line for line in lines if line.split()[:1] != [alias]]
 
 

@@ -18,6 +18,8 @@
                  that it does not have
     int8         the same file in INT8; `sensitivity`: which layers stay in FP32
     precisions   a network's file in one of these, held against the network
+    reading      an ONNX file's bytes as a model that can be asked
+    manifest     what an artefact's own documents must say when they are read
     source       a network to export, and how much of the search split it gets right
     artefact     a network's folder for a target; `examples` are the programs in it
     engine       the engine that a board's agent builds from one, and what is known of it

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, checker, numpy_helper
 from onnx import shape_inference as inference
 
 from gensynth.errors import ExportError
+from gensynth.export.reading import read_model, tensors
 from gensynth.export.restrictions import broken_restriction
 from gensynth.export.targets import Target
 
@@ -124,13 +124,7 @@ def inspect(content: bytes, target: Target) -> Report:
     Raises:
         ExportError: if the bytes are no ONNX file.
     """
-    model = ModelProto()
-    try:
-        model.ParseFromString(content)
-    except DecodeError as error:
-        raise ExportError(f"the file is damaged or no ONNX file: {error}") from error
-    if not model.graph.node:
-        raise ExportError("the file is damaged or no ONNX file: it has no nodes")
+    model = read_model(content)
     return Report(
         target=target.name,
         table=target.table,
@@ -157,8 +151,8 @@ def _refusals(model: ModelProto, target: Target) -> Iterator[Refusal]:
     try:
         checker.check_model(model, full_check=True)
         typed = inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    except (checker.ValidationError, inference.InferenceError) as error:
-        message = str(error).strip().splitlines()[0]
+    except (checker.ValidationError, inference.InferenceError, ValueError) as error:
+        message = (str(error).strip() or type(error).__name__).splitlines()[0]
         yield Refusal(None, None, f"it is no valid ONNX file: {message}", "write it again")
         return
     if target.tensorrt:
@@ -169,7 +163,7 @@ def _refusals(model: ModelProto, target: Target) -> Iterator[Refusal]:
 
 def _outside(model: ModelProto) -> Iterator[Refusal]:
     """Refuse weights beside the file, and operators that are not ONNX's own."""
-    for tensor in _tensors(model):
+    for tensor in tensors(model.graph):
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             reason = f"the numbers of {tensor.name!r} lie outside the file"
             yield Refusal(None, None, reason, "keep all weights within the file")
@@ -217,23 +211,13 @@ def _interface(model: ModelProto, target: Target) -> Iterator[Refusal]:
 
 
 def _not_finite(model: ModelProto) -> Iterator[Refusal]:
-    for tensor in _tensors(model):
+    for tensor in tensors(model.graph):
         if tensor.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE):
             numbers = numpy_helper.to_array(tensor)
             broken = int(np.count_nonzero(~np.isfinite(numbers)))
             if broken:
                 reason = f"{broken} of {numbers.size} values of {tensor.name!r} are not finite"
                 yield Refusal(None, None, reason, "train the network again")
-
-
-def _tensors(model: ModelProto) -> Iterator[TensorProto]:
-    yield from model.graph.initializer
-    for sparse in model.graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.TENSOR:
-                yield attribute.t
 
 
 class Values:

@@ -30,6 +30,8 @@ from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import Report, inspect
 from gensynth.export.examples import examples
 from gensynth.export.from_torch import from_network
+from gensynth.export.manifest import MANIFEST
+from gensynth.export.manifest import SAMPLES as SAMPLES_FILE
 from gensynth.export.parity import Parity, exact_outputs
 from gensynth.export.precisions import (
     builder_flags,
@@ -53,7 +55,6 @@ from gensynth.graph.files import GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.randomness import stream
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 PARITY_IMAGES = 64
 SAMPLES = 8
 
@@ -132,7 +133,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         ONNX_FILE: model,
         GRAPH_FILE: graph.to_json().encode(),
         WEIGHTS_FILE: save({k: t.detach().cpu().contiguous() for k, t in state.items()}),
-        "samples.npz": _npz(images=images[:SAMPLES], outputs=outputs[:SAMPLES]),
+        SAMPLES_FILE: _npz(images=images[:SAMPLES], outputs=outputs[:SAMPLES]),
         "sample.png": _png(images[0], source.reading),
         **source.files,
         **examples(source.name, target),

@@ -13,7 +13,7 @@ import io
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,19 @@ import numpy as np
 
 from gensynth.atomic_files import json_bytes
 from gensynth.devices.agent.wire.spec import LEASE_S
+from gensynth.devices.agent.wire.tensors import byte_count
+from gensynth.devices.answers import RESULT
 from gensynth.devices.client import Connection, connect
 from gensynth.devices.profiles import TENSORRT
 from gensynth.devices.registry import find
 from gensynth.errors import DeviceFault, ExportError
-from gensynth.export.artefact import MANIFEST, Artefact
+from gensynth.export.artefact import Artefact
+from gensynth.export.manifest import MANIFEST, SAMPLES, WHOLE, samples_of
 from gensynth.export.parity import Parity, compare_outputs
 from gensynth.export.source import Reading
 from gensynth.export.targets import find_target
 from gensynth.graph.files import ONNX_FILE
+from gensynth.outside import ONNX_BYTES, read_bytes
 
 TOLERANCE = {"fp32": 5e-3, "fp16": 2e-2, "int8": 0.5}
 """Allowed difference to the network, relative to the largest output. A GPU from Ampere on may
@@ -39,6 +43,7 @@ multiply FP32 in TF32, which has the 11 bits of FP16 and its range not."""
 WORKSPACE_MIB = 256
 BUILD_S, RUN_S = 3600.0, 600.0
 LOG, LAYERS = "engine.log", "engine_layers.json"
+MOST_LOG = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,8 @@ def build(artefact: Artefact, connection: Connection, device: str) -> Engine:
         facts=facts,
         parity=parity,
         board=result.get("board") or {},
-        log=connection.blob(facts["log"]),
-        layers=None if facts["layers"] is None else connection.blob(facts["layers"]),
+        log=connection.blob(facts["log"], MOST_LOG),
+        layers=None if facts["layers"] is None else connection.blob(facts["layers"], MOST_LOG),
     )
 
 
@@ -131,24 +136,42 @@ def compared(
     Raises:
         DeviceFault, ExportError: as `build`.
     """
-    manifest = json.loads(files[MANIFEST])
-    with np.load(io.BytesIO(files["samples.npz"]), allow_pickle=False) as samples:
-        read, outputs = Reading.of(manifest)(samples["images"]), samples["outputs"]
+    manifest = WHOLE.read(files[MANIFEST])
+    images, outputs = samples_of(io.BytesIO(files[SAMPLES]), manifest["reads"])
+    read = Reading.of(manifest)(images)
     spec, blobs = _job(files[ONNX_FILE], manifest, read)
     result = connection.run(spec, blobs)
     if result["status"] not in ("ok", "degraded"):
         raise DeviceFault(result["status"], result["message"], result.get("details"))
-    parts = [
-        np.frombuffer(connection.blob(entry["blob"]), entry["dtype"]).reshape(entry["shape"])
-        for network in result["networks"]
-        for entry in network["outputs"]
-    ]
-    found = np.concatenate(parts)[: len(outputs)].astype(np.float32)
+    try:
+        RESULT.check(result)
+    except ValueError as error:
+        what = f"{device} sent a result that cannot be read: {error}"
+        raise DeviceFault("protocol_error", what) from error
+    found = np.concatenate([*_outputs(result, connection, device, outputs.shape[1:])])
+    found = found[: len(outputs)].astype(np.float32)
     tolerance = TOLERANCE[manifest["precision"]]
     try:
         return result, compare_outputs([found], [outputs], tolerance=tolerance)
     except ExportError as error:
         raise ExportError(f"{device} computes something else: {error}") from error
+
+
+def _outputs(
+    result: Mapping[str, Any], connection: Connection, device: str, shape: tuple[int, ...]
+) -> Iterator[np.ndarray]:
+    """Yield what a board computed of each sample, (batch, *shape)."""
+    for network in result["networks"]:
+        for entry in network["outputs"] or ():
+            if tuple(entry["shape"][1:]) != shape or not entry["dtype"].startswith("float"):
+                raise DeviceFault(
+                    "protocol_error",
+                    f"{device} must send outputs of {shape} each, got {entry['shape'][1:]} of "
+                    f"{entry['dtype']}",
+                )
+            size = byte_count(entry["dtype"], tuple(entry["shape"]))
+            content = connection.blob(entry["blob"], size)
+            yield np.frombuffer(content.ljust(size, b"\0"), entry["dtype"]).reshape(entry["shape"])
 
 
 def verify_on(folder: Path, device: str) -> tuple[Parity, bool]:
@@ -166,8 +189,8 @@ def verify_on(folder: Path, device: str) -> tuple[Parity, bool]:
         DeviceFault, ExportError: as `build`.
     """
     board = find(device)
-    names = (MANIFEST, ONNX_FILE, "samples.npz")
-    files = {name: (folder / name).read_bytes() for name in names}
+    names = (MANIFEST, ONNX_FILE, SAMPLES)
+    files = {name: read_bytes(folder / name, ONNX_BYTES) for name in names}
     with connect(board) as connection:
         result, parity = compared(files, connection, board.alias)
     return parity, bool(result.get("simulated"))

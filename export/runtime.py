@@ -4,6 +4,8 @@ The one place that opens a session; `gensynth.export.parity` runs files with it 
 `gensynth.bench.latency` times them.
 """
 
+import importlib
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +16,6 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from gensynth.errors import ExportError
@@ -29,7 +30,23 @@ Rounding = Literal["as_written", "in_kernels"]
     "in_kernels"    ONNX Runtime's own INT8 kernels, as its targets compute: on an x86 processor
                     without VNNI these add pairs of 8-bit products in 16 bits, which saturate
 """
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4
+"""An error is raised as well; the log would bring names of the file to the terminal as they are."""
+
+
+def _onnxruntime() -> Any:
+    """Return ONNX Runtime without telemetry.
+
+    From 1.32 it queues events (a hashed device id, the path of Python, the processor), and a thread
+    of it lives while networks are timed. It looks at this variable when it is imported.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    module = importlib.import_module("onnxruntime")
+    module.disable_telemetry_events()
+    return module
+
+
+onnxruntime = _onnxruntime()
 
 
 @dataclass(frozen=True)
@@ -104,7 +121,7 @@ def open_session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL_ONLY
     if rounding == "as_written":
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
@@ -133,7 +150,7 @@ def convolution_block() -> int | None:
     graph = helper.make_graph([node], "block", values[:1], values[1:], [weight])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY  # it warns that its file suits this machine alone
+    options.log_severity_level = _FATAL_ONLY  # it warns that its file suits this machine alone
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
         options.optimized_model_filepath = str(prepared)

@@ -10,29 +10,28 @@ The hashes tell damage; the rest tells a file that is whole and wrong, a manifes
 it included. Nothing in an artefact is executed, and nothing outside it is read.
 """
 
-import hashlib
-import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from onnx import ModelProto
 
+from gensynth.atomic_files import file_sha256
 from gensynth.errors import ConfigError, ExportError, GensynthError
 from gensynth.export.acceptance import inspect
-from gensynth.export.artefact import FORMAT, MANIFEST
 from gensynth.export.half import is_half
 from gensynth.export.int8 import is_int8
+from gensynth.export.manifest import MANIFEST, SAMPLES, WHOLE, Manifest, read_manifest, read_samples
 from gensynth.export.parity import Parity, exact_outputs
 from gensynth.export.precisions import compare
 from gensynth.export.source import Reading, compute
 from gensynth.export.targets import Target, find_target
 from gensynth.goals.card import differing
+from gensynth.goals.card_form import OWN
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
-from gensynth.network.module import load_network
+from gensynth.network.files import load_network
+from gensynth.outside import ONNX_BYTES, read_bytes
 
 RECORDED_TOLERANCE = 1e-3
 """Between outputs computed now and those recorded, which another machine may have computed."""
@@ -67,21 +66,14 @@ def verify(folder: Path) -> Verified:
     Raises:
         ExportError: with everything that was found wrong, one a line.
     """
-    manifest = _manifest(folder)
-    try:
-        return _verify(folder, manifest)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ExportError(f"{folder / MANIFEST} is damaged: {error!r}") from error
-
-
-def _verify(folder: Path, manifest: Mapping[str, Any]) -> Verified:
+    manifest = read_manifest(folder, WHOLE)
     faults = [*_hash_faults(folder, manifest["files"]), *_card_faults(folder)]
-    missing = [f for f in (ONNX_FILE, "samples.npz") if not (folder / f).is_file()]
+    missing = [f for f in (ONNX_FILE, SAMPLES) if not (folder / f).is_file()]
     if missing:
         raise ExportError("\n".join(faults))
-    content = (folder / ONNX_FILE).read_bytes()
     parity = None
     try:
+        content = read_bytes(folder / ONNX_FILE, ONNX_BYTES)
         target = find_target(manifest["target"])
         report = inspect(content, target)
         faults += [f"network.onnx: {refusal}" for refusal in report.refusals]
@@ -96,10 +88,10 @@ def _verify(folder: Path, manifest: Mapping[str, Any]) -> Verified:
             parity = _parity(folder, manifest, content, target)
     except ConfigError as error:
         faults.append(f"{MANIFEST}: {error}")
+    except OSError as error:
+        faults.append(f"{ONNX_FILE} cannot be read: {error.strerror}")
     except GensynthError as error:
         faults.append(str(error))
-    except zipfile.BadZipFile as error:
-        faults.append(f"samples.npz is damaged: {error}")
     if faults or parity is None:
         raise ExportError("\n".join(f"{folder}: {fault}" for fault in faults))
     return Verified(
@@ -113,22 +105,8 @@ def _verify(folder: Path, manifest: Mapping[str, Any]) -> Verified:
     )
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    try:
-        document: dict[str, Any] = json.loads(path.read_bytes())
-        found = document["format"]
-    except OSError as error:
-        raise ExportError(f"{folder} is no artefact: {MANIFEST}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ExportError(f"{path} is damaged: {error!r}") from error
-    if found != FORMAT:
-        raise ExportError(f"{path} has format {found}, this version reads {FORMAT}")
-    return document
-
-
 def _hash_faults(folder: Path, files: Mapping[str, str]) -> list[str]:
-    needed = {ONNX_FILE, GRAPH_FILE, WEIGHTS_FILE, "samples.npz"}
+    needed = {ONNX_FILE, GRAPH_FILE, WEIGHTS_FILE, SAMPLES}
     faults = [f"{MANIFEST} does not list {name}" for name in needed - set(files)]
     for name, expected in files.items():
         path = folder / name
@@ -136,7 +114,7 @@ def _hash_faults(folder: Path, files: Mapping[str, str]) -> list[str]:
             faults.append(f"{MANIFEST} lists {name!r}, which is no file of the folder itself")
         elif not path.is_file():
             faults.append(f"{name} is absent")
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        elif file_sha256(path) != expected:
             faults.append(f"{name} has another SHA-256 than {MANIFEST} says")
     return sorted(faults)
 
@@ -146,7 +124,9 @@ def _card_faults(folder: Path) -> list[str]:
     if not (folder / CARD_FILE).is_file():
         return []
     try:
-        card = json.loads((folder / CARD_FILE).read_bytes())
+        card = OWN.read(read_bytes(folder / CARD_FILE))
+    except OSError as error:
+        return [f"{CARD_FILE} cannot be read: {error.strerror}"]
     except ValueError as error:
         return [f"{CARD_FILE} is damaged: {error}"]
     return [
@@ -156,14 +136,15 @@ def _card_faults(folder: Path) -> list[str]:
     ]
 
 
-def _interface_faults(content: bytes, manifest: Mapping[str, Any]) -> list[str]:
+def _interface_faults(content: bytes, manifest: Manifest) -> list[str]:
     graph = ModelProto.FromString(content).graph
     faults = []
+    said_of = {"input": manifest["input"], "output": manifest["output"]}
     for word, values in (("input", graph.input), ("output", graph.output)):
         found = [
             (v.name, [d.dim_value or None for d in v.type.tensor_type.shape.dim]) for v in values
         ]
-        said = [(manifest[word]["name"], manifest[word]["shape"])]
+        said = [(said_of[word]["name"], said_of[word]["shape"])]
         if found != said:
             faults.append(f"network.onnx has the {word} {found}, {MANIFEST} says {said}")
     reads = manifest["reads"]
@@ -175,7 +156,7 @@ def _interface_faults(content: bytes, manifest: Mapping[str, Any]) -> list[str]:
     return faults
 
 
-def _precision_faults(content: bytes, manifest: Mapping[str, Any], target: Target) -> list[str]:
+def _precision_faults(content: bytes, manifest: Manifest, target: Target) -> list[str]:
     precision = manifest["precision"]
     target.check_precision(precision)
     in_file = precision == "fp16" and target.fp16 == "file"
@@ -189,23 +170,30 @@ def _precision_faults(content: bytes, manifest: Mapping[str, Any], target: Targe
     return faults
 
 
-def _builder_fp32(manifest: Mapping[str, Any]) -> list[str]:
+def _builder_fp32(manifest: Manifest) -> list[str]:
     """Return the layers that the builder keeps in FP32; older manifests name none."""
     return list(manifest.get("builder_fp32_layers", []))
 
 
-def _parity(folder: Path, manifest: Mapping[str, Any], content: bytes, target: Target) -> Parity:
-    with np.load(folder / "samples.npz", allow_pickle=False) as samples:
-        images, recorded = samples["images"], samples["outputs"]
-    read, precision, kept = (
-        Reading.of(manifest)(images),
-        manifest["precision"],
-        _builder_fp32(manifest),
-    )
+def _parity(folder: Path, manifest: Manifest, content: bytes, target: Target) -> Parity:
+    images, recorded = read_samples(folder / SAMPLES, manifest["reads"])
+    precision, kept = manifest["precision"], _builder_fp32(manifest)
+    read = Reading.of(manifest)(images)
+    if not np.isfinite(recorded).all():
+        raise ExportError(f"{SAMPLES} holds outputs that are not finite")
     if manifest["opaque"]:  # only the prototype's own code computes these parts
         return compare(content, recorded, read, target, precision, builder_fp32=kept)
     network = load_network(folder)
+    shape = network.graph[network.graph.inputs[0].name].shape
+    if len(network.graph.inputs) != 1 or shape != read.shape[1:]:
+        raise ExportError(f"graph.json reads images of {shape}, {MANIFEST} of {read.shape[1:]}")
     outputs = compute(network, read)
+    if not np.isfinite(outputs).all():
+        raise ExportError("graph and weights compute values that are not finite")
+    if outputs.shape != recorded.shape:
+        raise ExportError(
+            f"graph.json gives outputs of {outputs.shape}, samples.npz holds {recorded.shape}"
+        )
     parity = compare(
         content, outputs, read, target, precision, builder_fp32=kept,
         exact=lambda: exact_outputs(network, [read]),

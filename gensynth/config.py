@@ -19,6 +19,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from gensynth.outside import named_path
+
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -29,8 +31,11 @@ def located(path: str | Path, folder: Path | None = None) -> Path:
     """Return a path made absolute: relative ones lie in a folder, else in the working directory.
 
     Links are kept as they are; "~" is the user's home.
+
+    Raises:
+        ValueError: if no file can have this name.
     """
-    return ((folder or Path()) / Path(path).expanduser()).absolute()
+    return ((folder or Path()) / named_path(str(path))).absolute()
 
 
 def located_source(source: str, folder: Path | None = None) -> str:

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gensynth.config import Place, RunConfig, located, located_source
 from gensynth.errors import ConfigError
+from gensynth.outside import read_bytes
 from gensynth.suggestion import did_you_mean
 
 _TABLES: dict[str, Any] = {
@@ -30,6 +31,7 @@ _RENAMED = {"search": {"align": "round_to", "absorb": "reptile_rate", "operators
 """Keys as version 0.1 wrote them, by table."""
 _DROPPED = {"task": {"loss": "cross_entropy"}}
 """Keys of version 0.1 that had one value, and mean nothing any more."""
+_BYTES, _DEEPEST = 1 << 17, 8
 _TOP = tuple(f.name for f in dataclasses.fields(RunConfig) if f.name not in _TABLES)
 _EXPECTED = {
     "int_type": "a whole number",
@@ -60,7 +62,7 @@ def read(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     document = {} if path is None else _located(_load(path), path.resolve().parent)
     given = _located(_nested(overrides or {}), Path.cwd())
     try:
-        merged = json.dumps(_laid_over(document, given), default=_json_value)
+        merged = json.dumps(_plain(_laid_over(document, given)))
         return TypeAdapter(RunConfig).validate_json(merged)
     except ValidationError as error:
         file = f"{path.name}: " if path else ""
@@ -90,13 +92,18 @@ def to_document(config: RunConfig) -> dict[str, Any]:
 def _load(path: Path) -> dict[str, Any]:
     try:
         # An editor on Windows may begin the file with a byte-order mark.
-        return _renewed(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+        return _renewed(tomllib.loads(read_bytes(path, _BYTES).decode("utf-8-sig")))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path.name}: must be text in UTF-8, {error.reason}") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path.name}: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path.name}: its tables and lists are too deep") from error
+    except ValueError as error:  # TOML's own, and a whole number of thousands of digits
+        what = str(error)
+        if "integer string conversion" in what:
+            what = "a whole number in it has thousands of digits"
+        raise ConfigError(f"{path.name}: {what}") from error
 
 
 def _renewed(document: dict[str, Any]) -> dict[str, Any]:
@@ -146,18 +153,39 @@ def _located_fields(values: dict[str, Any], table: type, base: Path) -> dict[str
     made = dict(values)
     for field in dataclasses.fields(table):
         value = values.get(field.name)
-        if field.name == "source" and isinstance(value, str):
-            made[field.name] = located_source(value, base)
-        elif field.type == Place | None and isinstance(value, str | Path):
-            made[field.name] = str(located(value, base))
-        elif field.type == tuple[Place, ...] and isinstance(value, list | tuple):
-            made[field.name] = [str(located(v, base)) if isinstance(v, str) else v for v in value]
+        try:
+            if field.name == "source" and isinstance(value, str):
+                made[field.name] = located_source(value, base)
+            elif field.type == Place | None and isinstance(value, str | Path):
+                made[field.name] = str(located(value, base))
+            elif field.type == tuple[Place, ...] and isinstance(value, list | tuple):
+                made[field.name] = [
+                    str(located(v, base)) if isinstance(v, str) else v for v in value
+                ]
+        except ValueError as error:
+            raise ConfigError(f"{field.name}: {error}") from error
     return made
 
 
-def _json_value(value: Any) -> Any:
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Return a document as JSON values, of bounded depth and numbers of 64 bits."""
+    if depth > _DEEPEST:
+        raise ConfigError(f"a run file's tables and lists are at most {_DEEPEST} deep")
+    match value:
+        case dict():
+            return {str(key): _plain(inner, depth + 1) for key, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner, depth + 1) for inner in value]
+        case int() if value.bit_length() > 64:
+            raise ConfigError(
+                f"a run file's whole numbers must fit 64 bits, got one of {value.bit_length()} bits"
+            )
+        case str() | bool() | int() | float() | None:
+            return value
+        case Path():
+            return str(value)
     # A TOML date suits no key; as an object it is refused with the key's name.
-    return str(value) if isinstance(value, Path) else {"date": str(value)}
+    return {"date": str(value)}
 
 
 def _holds(given: dict[str, Any], place: tuple[int | str, ...]) -> bool:

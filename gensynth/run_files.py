@@ -4,7 +4,6 @@ Names and paths alone: what the files hold is said by `gensynth.runs`, and a net
 `gensynth.graph.files`. It stands below both `bench` and `runs`, which read runs.
 """
 
-import json
 from pathlib import Path
 
 FORMAT_FILE = "FORMAT"
@@ -39,13 +38,3 @@ def run_of(path: Path) -> Path | None:
 def is_finished(run: Path) -> bool:
     """Return whether a run is whole."""
     return (run / RESULT_FILE).is_file()
-
-
-def finalists_of(run: Path) -> list[Path]:
-    """Return the folders of a finished run's finalists, the best first.
-
-    Raises:
-        OSError, ValueError, KeyError: if its result cannot be read.
-    """
-    names = json.loads((run / RESULT_FILE).read_bytes())["finalists"]
-    return [run / FINALISTS / name for name in names]

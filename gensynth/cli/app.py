@@ -29,6 +29,11 @@ from gensynth.cli.devices import devices
 from gensynth.cli.exit_codes import judged, reported, uninterrupted
 from gensynth.cli.synth import synth
 from gensynth.errors import ConfigError
+from gensynth.render.visible import say
+
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run Python that only the run's folder names.")
+]
 
 app = typer.Typer(
     name="gensynth",
@@ -49,7 +54,7 @@ def main() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"gensynth {__version__}")
+        say(f"gensynth {__version__}")
         raise typer.Exit
 
 
@@ -75,6 +80,7 @@ def generate(
     distil: Annotated[
         bool, typer.Option("--distil", help="Also distil and certify each; goes on if stopped.")
     ] = False,
+    trust: Trust = False,
 ) -> None:
     """Draw more networks from a learned generator."""
     with reported():
@@ -87,8 +93,10 @@ def generate(
         from gensynth.render.live import Live, console
 
         with Live(console(stderr=True)) as live:
-            drawn = (family_training.distil if distil else family.generate)(
-                run, wanted, listener=live
+            drawn = (
+                family_training.distil(run, wanted, trust=trust, listener=live)
+                if distil
+                else family.generate(run, wanted, listener=live)
             )
         console().print(table(drawn))
         judged(one.verdict for one in drawn.drawn)
@@ -176,6 +184,7 @@ def export(
         Path | None,
         typer.Option(metavar="FOLDER", help="To hold a folder a network; else RUN/artefacts."),
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Write a run's networks as files that a target reads, each compared with its network."""
     with reported():
@@ -192,11 +201,11 @@ def export(
         wanted = artefacts.order(target=target, device=device, precision=precision, batch=batch)
         with Live(console(stderr=True)) as live:
             written = (
-                artefacts.export_onnx(path, wanted, out=out, listener=live)
+                artefacts.export_onnx(path, wanted, out=out, trust=trust, listener=live)
                 if onnx
-                else artefacts.export(path, wanted, trt=trt, out=out, listener=live)
+                else artefacts.export(path, wanted, trt=trt, out=out, trust=trust, listener=live)
             )
-        typer.echo(table(written, trt=trt))
+        say(table(written, trt=trt))
 
 
 @app.command()
@@ -214,9 +223,9 @@ def verify(
             from gensynth.export.verify import verify as check
         from gensynth.render.artefacts import verified, verified_on
 
-        typer.echo(verified(check(artefact)))
+        say(verified(check(artefact)))
         if device is not None:
-            typer.echo(verified_on(device, *verify_on(artefact, device)))
+            say(verified_on(device, *verify_on(artefact, device)))
 
 
 app.command()(certify)

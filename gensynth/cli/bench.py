@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from gensynth.cli.exit_codes import reported, uninterrupted
+from gensynth.render.visible import say
 
 
 def bench(
@@ -123,7 +124,7 @@ def _print(record: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         import json
 
-        typer.echo(json.dumps(record, allow_nan=False))
+        say(json.dumps(record, allow_nan=False))
         return
     from gensynth.render.bench import bench
     from gensynth.render.live import console

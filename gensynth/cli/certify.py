@@ -19,6 +19,9 @@ def certify(
         str | None,
         typer.Option(metavar="NAME", help="Where the run's data lies now, as synth --data."),
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run Python that only the run's folder names.")
+    ] = False,
 ) -> None:
     """Certify a network that was trained further; one more look at the run's test split."""
     with reported():
@@ -29,7 +32,9 @@ def certify(
 
         command = shlex.join(["gensynth", *sys.argv[1:]])
         with Live(console(stderr=True)) as live:
-            prototype, found = certify(network, data=data, listener=live, command=command)
+            prototype, found = certify(
+                network, data=data, trust=trust, listener=live, command=command
+            )
         screen = console()
         screen.print(networks(prototype, [found], screen.width))
         judged([found.verdict])

@@ -6,6 +6,7 @@ import typer
 
 from gensynth.cli.exit_codes import reported
 from gensynth.errors import ConfigError
+from gensynth.render.visible import say
 
 Alias = Annotated[str, typer.Argument(metavar="NAME", help="What you call it.")]
 
@@ -50,9 +51,7 @@ def add(
         registry.check_free(alias)
         key = fetch(destination)
         if fingerprint is None:
-            typer.echo(
-                f"{destination} shows the {key.type} host key\n  {key.fingerprint}", err=True
-            )
+            say(f"{destination} shows the {key.type} host key\n  {key.fingerprint}", err=True)
             if not _said_yes(key.fingerprint):
                 raise ConfigError(f"'{alias}' is not registered")
         elif fingerprint != key.fingerprint:
@@ -61,10 +60,10 @@ def add(
                 f"'{alias}' is not registered"
             )
         found = recognised(registry.add(device, key), keep=profile is not None)
-        typer.echo(f"'{alias}' is registered as {found.device.profile}")
+        say(f"'{alias}' is registered as {found.device.profile}")
         if found.note:
-            typer.echo(f"note: {found.note}", err=True)
-        typer.echo(f"what works there: gensynth devices check {alias}")
+            say(f"note: {found.note}", err=True)
+        say(f"what works there: gensynth devices check {alias}")
 
 
 @devices.command("list")
@@ -74,7 +73,7 @@ def show() -> None:
         from gensynth.devices import registry
         from gensynth.render.devices import devices
 
-        typer.echo(devices(registry.all_devices()))
+        say(devices(registry.all_devices()))
 
 
 @devices.command()
@@ -105,7 +104,7 @@ def remove(alias: Alias) -> None:
         from gensynth.devices import registry
 
         registry.remove(alias)
-        typer.echo(f"'{alias}' is no longer registered")
+        say(f"'{alias}' is no longer registered")
 
 
 def _said_yes(fingerprint: str) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from gensynth.errors import GensynthError, Interrupted
+from gensynth.render.visible import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,14 +49,14 @@ def reported() -> Iterator[None]:
         try:
             yield
         except Interrupted as stop:
-            typer.echo(str(stop), err=True)
+            say(str(stop), err=True)
             raise typer.Exit(code=STOPPED + (terminated or [signal.SIGINT])[0]) from stop
         except KeyboardInterrupt as stop:
-            typer.echo("stopped", err=True)
+            say("stopped", err=True)
             raise typer.Exit(code=STOPPED + (terminated or [signal.SIGINT])[0]) from stop
         except GensynthError as error:
             for line in str(error).splitlines():
-                typer.echo(line if line.startswith(" ") else f"error: {line}", err=True)
+                say(line if line.startswith(" ") else f"error: {line}", err=True)
             raise typer.Exit(code=2) from error
 
 

@@ -91,6 +91,10 @@ def synth(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="With --resume: run Python that only the run's folder names."),
+    ] = False,
 ) -> None:
     """Learn a generator; distil, certify and export its networks."""
     given = {
@@ -111,7 +115,7 @@ def synth(
     with reported():
         if resume is not None:
             _refuse_beside_resume(run_file, given, plan=plan)
-            _go_on(resume, given)
+            _go_on(resume, given, trust=trust)
         elif plan:
             _plan(run_file, given)
         else:
@@ -132,7 +136,7 @@ def _synth(run_file: Path | None, given: Mapping[str, Any]) -> None:
     judged(finalist.verdict for finalist in done.finalists)
 
 
-def _go_on(run: Path, given: Mapping[str, Any]) -> None:
+def _go_on(run: Path, given: Mapping[str, Any], *, trust: bool) -> None:
     with uninterrupted():
         from gensynth.runs.run import resume
     from gensynth.render.live import Live, console
@@ -140,7 +144,10 @@ def _go_on(run: Path, given: Mapping[str, Any]) -> None:
 
     with Live(console(stderr=True)) as live:
         done = resume(
-            run, listener=live, overrides={k: v for k, v in given.items() if k in BESIDE_RESUME}
+            run,
+            trust=trust,
+            listener=live,
+            overrides={k: v for k, v in given.items() if k in BESIDE_RESUME},
         )
     screen = console()
     screen.print(result(done, screen.width))

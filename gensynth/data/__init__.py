@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from gensynth.config import BUILT_IN_DATA
 from gensynth.errors import ConfigError, DataError
+from gensynth.outside import named_path
 from gensynth.suggestion import did_you_mean
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ def open_dataset(config: "DataConfig") -> "Dataset":
         ConfigError: if no source has this name, or an option does not apply to it.
         DataError: if images, labels or archives are missing, damaged or do not fit.
     """
-    source, root = config.source, Path(config.source).expanduser()
+    source = config.source
+    try:
+        root = named_path(source)
+    except ValueError as error:
+        raise ConfigError(f"source: {error}") from error
     if config.folder is not None and source != "cifar10":
         raise ConfigError(
             f"folder says where cifar10 lies, got it with source '{source}'; a folder of "

@@ -12,18 +12,27 @@ A picture is turned as its EXIF orientation says and brought to the colour order
 What runs on a device must do the same to its camera's pictures.
 """
 
+import os
 import struct
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from gensynth.data.dataset import Augmentation, Dataset, Split, hold_out
 from gensynth.errors import ConfigError, DataError
+from gensynth.outside import PIXELS, check_plain
 from gensynth.suggestion import did_you_mean
 
+_BYTES = 256 << 20
+_LARGE = 1 << 22
+"""Pixels of a picture that others wait for; up to this many, as many are decoded as there are
+threads."""
 COLOURS = ("rgb", "bgr", "grey")
 SPLIT_FOLDERS = {"train": ("train",), "search": ("search", "val"), "test": ("test",)}
 SEARCH_SHARE = 0.1
@@ -131,33 +140,78 @@ def _read(name: str, folder: Path, classes: Sequence[str], size: int | None, col
         labels += [classes.index(entry.name)] * len(members)
     if not files:
         raise DataError(f"{folder} holds no images")
+    first = _image(files[0], size, colour)
+    _require_room(name, len(files) * first.nbytes)
+    large = threading.Lock()
+    wanted = None if size is not None else first.shape[1:]
     with ThreadPoolExecutor() as pool:
-        images = list(pool.map(lambda file: _image(file, size, colour), files))
+        images = list(pool.map(lambda file: _image(file, size, colour, wanted, large), files))
     for file, image in zip(files, images, strict=True):
-        if image.shape != images[0].shape:
-            raise DataError(
-                f"{file} has {image.shape[2]} x {image.shape[1]} pixels and {files[0]} "
-                f"{images[0].shape[2]} x {images[0].shape[1]}; give a size to bring all to one"
-            )
+        if image.shape != first.shape:
+            raise DataError(_other_size(file, files[0], image.shape[1:], first.shape[1:]))
     return Split(name, np.stack(images), np.array(labels, np.int64))
 
 
-def _image(file: Path, size: int | None, colour: str) -> np.ndarray:
-    """Return one picture: (channels, height, width), uint8."""
+def _image(
+    file: Path,
+    size: int | None,
+    colour: str,
+    wanted: tuple[int, ...] | None = None,
+    large: AbstractContextManager[Any] | None = None,
+) -> np.ndarray:
+    """Return one picture: (channels, height, width), uint8.
+
+    Args:
+        wanted: (height, width) that it must have, known before it is decoded.
+        large: held while a large picture is decoded, so that one such is in memory at a time.
+    """
     try:
+        check_plain(file, _BYTES)
         with Image.open(file) as picture:
             if picture.mode == "F" or picture.mode.startswith("I"):
                 raise DataError(f"{file} has more than 8 bits a channel; convert it to 8 bits")
-            upright = ImageOps.exif_transpose(picture)
-            converted = upright.convert("L" if colour == "grey" else "RGB")
+            pixels = picture.width * picture.height
+            if pixels > PIXELS:
+                raise DataError(
+                    f"{file} has {pixels:,} pixels, and at most {PIXELS:,} are read; make it "
+                    "smaller"
+                )
+            if wanted is not None and sorted(wanted) != sorted((picture.height, picture.width)):
+                return np.empty((1, picture.height, picture.width), np.uint8)  # refused by who asks
+            one_at_a_time = large if large is not None and pixels > _LARGE else nullcontext()
+            with one_at_a_time:
+                return _decoded(picture, size, colour)
     except DAMAGED as error:
-        raise DataError(f"{file} is not a whole image: {error}; remove or replace it") from error
+        what = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise DataError(f"{file} is not a whole image: {what}; remove or replace it") from error
+
+
+def _decoded(picture: Image.Image, size: int | None, colour: str) -> np.ndarray:
+    upright = ImageOps.exif_transpose(picture)
+    converted = upright.convert("L" if colour == "grey" else "RGB")
     if size is not None:
         converted = ImageOps.fit(converted, (size, size), Image.Resampling.BILINEAR)
-    pixels = np.asarray(converted)
-    pixels = pixels[:, :, None] if colour == "grey" else pixels
-    pixels = pixels[:, :, ::-1] if colour == "bgr" else pixels
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    values = np.asarray(converted)
+    values = values[:, :, None] if colour == "grey" else values
+    values = values[:, :, ::-1] if colour == "bgr" else values
+    return np.ascontiguousarray(values.transpose(2, 0, 1))
+
+
+def _other_size(file: Path, first: Path, shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    return (
+        f"{file} has {shape[1]} x {shape[0]} pixels and {first} {wanted[1]} x {wanted[0]}; give a "
+        "size to bring all to one"
+    )
+
+
+def _require_room(name: str, needed: int) -> None:
+    """Refuse images that this machine's memory cannot hold."""
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise DataError(
+            f"the {name} images would take {needed / 2**30:,.1f} GiB of memory, and this machine "
+            f"has {there / 2**30:,.1f}; give a size, or take fewer of them"
+        )
 
 
 def _visible(folder: Path) -> list[Path]:

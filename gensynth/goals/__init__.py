@@ -9,4 +9,5 @@ verdicts        what evidence says about a requirement: satisfied, violated, unk
 certificate     what counts on the test split show of a network
 ledger          the record of every look at a test split
 card            what is claimed of a network, and of which files
+card_form       what a card must say when it is read
 """

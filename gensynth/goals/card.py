@@ -17,8 +17,10 @@ from typing import Any
 
 from gensynth.atomic_files import file_sha256
 from gensynth.errors import RunError
+from gensynth.goals.card_form import CARD
 from gensynth.goals.ledger import Ledger
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
+from gensynth.outside import read_bytes
 from gensynth.run_files import LEDGER_FILE, PROTOTYPE, run_of
 
 CARD_FORMAT = 1
@@ -35,15 +37,13 @@ def read_card(folder: Path) -> dict[str, Any]:
     """
     path = folder / CARD_FILE
     try:
-        card = json.loads(path.read_bytes())
+        content = read_bytes(path)
+        CARD.read(content)
+        card: dict[str, Any] = json.loads(content)
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise RunError(f"{path} is damaged: {error}") from error
-    if not isinstance(card, dict):
-        raise RunError(f"{path} is damaged: it must be an object")
-    if card.get("format") != CARD_FORMAT:
-        raise RunError(f"{path} has format {card.get('format')}, this version reads {CARD_FORMAT}")
     check_card(card, folder)
     return card
 
@@ -70,17 +70,11 @@ def check_card(card: Mapping[str, Any], folder: Path, files: Sequence[str] = FIL
 
 
 def differing(card: Mapping[str, Any], folder: Path, files: Sequence[str] = FILES) -> list[str]:
-    """Return the names of files in a folder that are not those of a card.
-
-    Raises:
-        RunError: if what the card says of them is damaged.
-    """
+    """Return the names of files in a folder that are not those of a card."""
     there = [name for name in files if (folder / name).is_file()]
     known = card.get("sha256")
     if known is None:
         return _not_on_record(folder) if WEIGHTS_FILE in there else []
-    if not isinstance(known, dict):
-        raise RunError(f"{folder / CARD_FILE} is damaged: sha256 must be an object")
     return [n for n in there if n in known and file_sha256(folder / n) != known[n]]
 
 

@@ -8,11 +8,24 @@ images. Nothing here runs a network: the caller measures.
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from typing_extensions import TypedDict
 
 from gensynth import atomic_files
 from gensynth.errors import RunError
 from gensynth.goals.score import Score, read_score
+from gensynth.outside import Form, Natural
+
+
+class _Entry(TypedDict):
+    event: Literal["touch", "result"]
+    network: str
+    split: str
+    n: Natural
+
+
+FORM: Form[_Entry] = Form(_Entry)
 
 
 class Ledger:
@@ -94,7 +107,7 @@ class Ledger:
         for number, line in enumerate(self._whole_lines().splitlines(), start=1):
             try:
                 entries.append(_entry(line))
-            except (ValueError, KeyError, TypeError) as error:
+            except ValueError as error:
                 raise RunError(
                     f"{self.path} is damaged in line {number}; the record of the test split "
                     "is not complete without it: put the file back from a copy"
@@ -126,11 +139,8 @@ class Ledger:
 
 
 def _entry(line: bytes) -> dict[str, Any]:
+    FORM.read(line)
     entry: dict[str, Any] = json.loads(line)
-    is_result = entry["event"] == "result"
-    needed = {"network", "split", "n"}
-    if not needed <= entry.keys():
-        raise KeyError(", ".join(needed - entry.keys()))
-    if is_result:
+    if entry["event"] == "result":
         read_score(entry)
     return entry

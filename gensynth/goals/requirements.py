@@ -30,6 +30,7 @@ _GRAMMAR = re.compile(
     r"\s*(?P<suffix>[%kKMG]?)\s*",
     re.ASCII,
 )
+_LONGEST = 200
 _SUFFIXES = {"": Decimal(1), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9)}
 
 
@@ -152,6 +153,8 @@ def is_as_strict(one: Requirement, other: Requirement) -> bool:
 
 
 def _read(text: str) -> Requirement:
+    if len(text) > _LONGEST:
+        raise ConfigError(f"a requirement has {len(text):,} characters of at most {_LONGEST}")
     match = _GRAMMAR.fullmatch(text)
     if match is None:
         raise ConfigError(f'requirement "{text.strip()}" cannot be read; {EXAMPLES}')
@@ -196,7 +199,10 @@ def _limit(metric: Metric, number: str, suffix: str, text: str) -> float:
         )
     if metric.of != "score" and value == 0:
         raise ConfigError(f'a limit on {metric.name} must be above zero, got "{text}"')
-    return float(value * _SUFFIXES["k" if suffix == "K" else suffix])
+    limit = float(value * _SUFFIXES["k" if suffix == "K" else suffix])
+    if not math.isfinite(limit) or (metric.of != "score" and limit == 0):
+        raise ConfigError(f'a limit must be a number that can be computed with, got "{text}"')
+    return limit
 
 
 def _percent(metric: Metric, value: Decimal, suffix: str, text: str) -> float:

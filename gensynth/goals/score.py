@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from gensynth.goals.intervals import wilson
 from gensynth.goals.metrics import TOP1
+from gensynth.outside import Form, Natural, Positive
 
 
 class Score(Protocol):
@@ -85,9 +87,20 @@ class Proportion:
         return {"correct": self.correct, "n": self.n}
 
 
-KINDS: dict[str, Callable[[str, Mapping[str, Any]], Score]] = {
-    "correct": lambda metric, document: Proportion(metric, document["correct"], document["n"]),
-}
+class _Counts(TypedDict):
+    correct: Natural
+    n: Positive
+
+
+_COUNTS: Form[_Counts] = Form(_Counts)
+
+
+def _proportion(metric: str, document: Mapping[str, Any]) -> Proportion:
+    counts = _COUNTS.check({key: document.get(key) for key in ("correct", "n")})
+    return Proportion(metric, counts["correct"], counts["n"])
+
+
+KINDS: dict[str, Callable[[str, Mapping[str, Any]], Score]] = {"correct": _proportion}
 """How a score is read, by the key that only documents of its kind have."""
 
 
@@ -103,7 +116,10 @@ def read_score(document: Mapping[str, Any], metric: str = TOP1.name) -> Score:
     """
     for key, read in KINDS.items():
         if key in document:
-            return read(document.get("metric", metric), document)
+            named = document.get("metric", metric)
+            if not isinstance(named, str):
+                raise ValueError(f"the metric of a score must be a name, got {named!r:.40}")
+            return read(named, document)
     raise ValueError(f"no score in a document of {', '.join(document) or 'nothing'}")
 
 

@@ -6,6 +6,7 @@ and MACs are counted by `cost`, latency is measured by `bench`.
 
 import ast
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from typing import overload
 
@@ -161,13 +162,7 @@ class Utility:
             raise ConfigError(
                 f"utility has {len(self.expression)} characters of at most {_LONGEST}"
             )
-        try:
-            self._tree = ast.parse(self.expression, mode="eval").body
-        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-            raise ConfigError(
-                f'utility "{self.expression}" cannot be read; write for example '
-                "'netscore' or 'netscore - 2 * log10(latency_ms)'"
-            ) from error
+        self._tree = self._parse()
         self.needs: frozenset[str] = self._check(self._tree, depth=0)
         if not self.needs:
             raise ConfigError(
@@ -209,6 +204,17 @@ class Utility:
             raise ConfigError(f'utility "{self.expression}" is not a finite number at {at}')
         return _plain(value)
 
+    def _parse(self) -> ast.expr:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what `_check` refuses, such as a call of 1
+                return ast.parse(self.expression, mode="eval").body
+        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+            raise ConfigError(
+                f'utility "{self.expression}" cannot be read; write for example '
+                "'netscore' or 'netscore - 2 * log10(latency_ms)'"
+            ) from error
+
     def _check(self, node: ast.expr, depth: int) -> frozenset[str]:
         """Refuse what is not arithmetic; return the measured metrics below a node."""
         if depth > _DEEPEST:
@@ -234,7 +240,8 @@ class Utility:
                 return self._check_call(name, arguments, depth)
         raise ConfigError(
             f'utility "{self.expression}" may hold numbers, metrics, + - * / ** and the '
-            f"functions {', '.join(_FUNCTIONS)}; it holds '{ast.unparse(node)}'"
+            f"functions {', '.join(_FUNCTIONS)}; it holds "
+            f"'{ast.get_source_segment(self.expression, node)}'"
         )
 
     def _check_constant(self, number: float) -> frozenset[str]:

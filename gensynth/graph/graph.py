@@ -48,7 +48,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-FORMAT = 1
+from gensynth.graph import form
 
 OPERATORS = frozenset(
     """input conv conv_transpose linear batch_norm prelu relu relu6 leaky_relu elu sigmoid
@@ -197,7 +197,7 @@ class Graph:
         if self.selection.substitutes:
             selection["operators"] = dict(self.selection.substitutes)
         document = {
-            "format": FORMAT,
+            "format": form.FORMAT,
             "name": self.name,
             "outputs": list(self.outputs),
             "selection": selection,
@@ -212,24 +212,18 @@ class Graph:
         Raises:
             ValueError: if the text is not such a graph, or of another format.
         """
-        try:
-            document = json.loads(text)
-            if document["format"] != FORMAT:
-                raise ValueError(
-                    f"the graph has format {document['format']}, this version reads {FORMAT}"
-                )
-            return Graph(
-                name=document["name"],
-                vertices=tuple(_vertex(entry) for entry in document["vertices"]),
-                outputs=tuple(document["outputs"]),
-                selection=Selection(
-                    kept={g: tuple(k) for g, k in document["selection"]["kept"].items()},
-                    removed=tuple(document["selection"]["removed"]),
-                    substitutes=dict(document["selection"].get("operators", {})),
-                ),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"this is not a graph: {error!r}") from error
+        document = form.DOCUMENT.read(text)
+        selection = document["selection"]
+        graph = Graph(
+            name=document["name"],
+            vertices=tuple(_vertex(entry) for entry in document["vertices"]),
+            outputs=document["outputs"],
+            selection=Selection(
+                selection["kept"], selection["removed"], selection.get("operators", {})
+            ),
+        )
+        form.check(graph)
+        return graph
 
     @cached_property
     def sha256(self) -> str:
@@ -254,14 +248,14 @@ def _vertex_document(vertex: Vertex) -> dict[str, Any]:
     return document
 
 
-def _vertex(entry: dict[str, Any]) -> Vertex:
+def _vertex(entry: "form.Vertex") -> Vertex:
     return Vertex(
         name=entry["name"],
         op=entry["op"],
-        inputs=tuple(entry["inputs"]),
+        inputs=entry["inputs"],
         attributes=entry.get("attributes", {}),
-        shape=tuple(entry["shape"]),
-        tensors={name: tuple(shape) for name, shape in entry.get("tensors", {}).items()},
+        shape=entry["shape"],
+        tensors=entry.get("tensors", {}),
         module=entry.get("module", ""),
-        tied=dict(entry.get("tied", {})),
+        tied=entry.get("tied", {}),
     )

@@ -1,6 +1,8 @@
 """A graph that computes: a torch module whose weights are slices of the prototype's.
 
-module             Network, `build`, and reading and writing a network's folder
+module             Network, and `build`
+files              a network's folder, written and read
+shapes             whether a graph computes the shapes that it says
 torch_operators    what each operator of the vocabulary computes
 apart              whether an image is answered alone as among others
 ties               one tensor under several names

@@ -5,26 +5,20 @@ reader. Its state dict has the prototype's keys (`num_batches_tracked`, which on
 calls, is left out). `build` fills it with slices of a prototype's weights and nothing
 else, so the unchanged graph gives the prototype's outputs bit for bit.
 
-Nothing here chooses what to keep (`generator`), trains (`train`) or executes anything that
-was read from a file: weights are safetensors, a graph is JSON.
+Nothing here chooses what to keep (`generator`), trains (`train`) or reads a file (`files`).
 """
 
 import copy
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from gensynth.atomic_files import write_bytes
-from gensynth.errors import PrototypeError, RunError
-from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
+from gensynth.errors import PrototypeError
 from gensynth.graph.graph import BUFFERS, Graph, Vertex
-from gensynth.network.apart import find_mixing
 from gensynth.network.torch_operators import (
     COMPUTE,
     OPTIONAL_TENSORS,
@@ -129,6 +123,11 @@ class Network(nn.Module):
         self._run_watched(self._fill(x if isinstance(x, tuple) else (x,)), {}, seen)
         names = [vertex.name for vertex in self._graph.vertices]
         return {(names[producer], names[consumer]): v for (producer, consumer), v in seen.items()}
+
+    def steps(self) -> Iterator[tuple[Vertex, Callable[..., Tensor]]]:
+        """Yield every vertex that computes, in order, with the function of what it reads."""
+        for compute, tensors, settings, _, number, _ in self._plan:
+            yield self._graph.vertices[number], partial(compute, tensors, settings)
 
     def _fill(self, inputs: tuple[Tensor, ...]) -> list[Tensor | None]:
         if len(inputs) != len(self._reads):
@@ -243,12 +242,17 @@ class _Borrowing:
 
 
 def opaque_modules(graph: Graph, prototype: nn.Module) -> dict[str, nn.Module]:
-    """Return the prototype's own module for every opaque vertex of its graph."""
-    return {
-        vertex.name: prototype.get_submodule(vertex.attributes["path"])
-        for vertex in graph.vertices
-        if vertex.op == "opaque"
-    }
+    """Return the prototype's own module for every opaque vertex of its graph.
+
+    Raises:
+        PrototypeError: if the prototype has none at its path.
+    """
+    modules = dict(prototype.named_modules())
+    paths = {v.name: v.attributes["path"] for v in graph.vertices if v.op == "opaque"}
+    for name, path in paths.items():
+        if path not in modules:
+            raise PrototypeError(f"the prototype has no part {path!r} for the vertex {name!r}")
+    return {name: modules[path] for name, path in paths.items()}
 
 
 def build(
@@ -289,59 +293,4 @@ def build(
         owned[key].data = tensor.clone()
     for key in owned.keys() & weights.keys() - graph.tensor_shapes.keys() - graph.tied_keys:
         owned[key].data = weights[key].detach().clone()  # a buffer within an opaque module
-    return network
-
-
-def save_network(network: Network, folder: Path) -> None:
-    """Write a network as graph.json and weights.safetensors.
-
-    Each file is complete or not there; the graph comes last.
-
-    Raises:
-        RunError: if the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / WEIGHTS_FILE, save(network.tensors()))
-        write_bytes(folder / GRAPH_FILE, network.graph.to_json().encode())
-    except OSError as error:
-        raise RunError(f"cannot write the network to {folder}: {error}") from error
-
-
-def load_network(folder: Path, *, opaque: Mapping[str, nn.Module] | None = None) -> Network:
-    """Read a network that `save_network` wrote; nothing in the files is executed.
-
-    Raises:
-        RunError: if a file is absent or cannot be read.
-        PrototypeError: if a file is damaged, if weights and graph do not fit, if the module of
-            an opaque vertex is not given, or does not keep the images of a batch apart.
-    """
-    graph_file, weights_file = folder / GRAPH_FILE, folder / WEIGHTS_FILE
-    for file in (graph_file, weights_file):
-        if not file.is_file():
-            raise RunError(f"no network in {folder}: {file.name} is absent")
-    try:
-        graph = Graph.from_json(graph_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise PrototypeError(f"{graph_file} is damaged: {error}") from error
-    except OSError as error:
-        raise RunError(f"cannot read {graph_file}: {error}") from error
-    try:
-        weights = load_file(weights_file)
-    except (SafetensorError, ValueError) as error:
-        raise PrototypeError(
-            f"{weights_file} is not a complete safetensors file: {error}"
-        ) from error
-    except OSError as error:
-        raise RunError(f"cannot read {weights_file}: {error}") from error
-    try:
-        network = build(graph, weights, opaque=opaque)
-    except ValueError as error:
-        raise PrototypeError(f"{weights_file} does not fit {graph_file.name}: {error}") from error
-    parts = [vertex.attributes["path"] for vertex in graph.vertices if vertex.op == "opaque"]
-    if parts:  # the operators of the vocabulary cannot
-        shapes = [vertex.shape for vertex in graph.inputs]
-        mixing = find_mixing(copy.deepcopy(network).eval(), shapes, parts)
-        if mixing is not None:
-            raise PrototypeError(f"{mixing.part!r} of {folder} cannot be used: {mixing.why}")
     return network

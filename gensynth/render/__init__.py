@@ -11,6 +11,7 @@
     forecast    what --plan says before any training
     inspection  what can be changed in a network, and what stays and why
     seeds       the other way round: 0:50 as a person writes it
+    visible     control characters of others, written out
     live        the first of these while it happens, with bars in a terminal
 
 All but `live` return text and print nothing. A text fits `width` columns where its words

@@ -4,16 +4,19 @@ In a terminal the bar is redrawn in place and gone at the end. In a pipe or a fi
 are no bars and no control codes, and a line says when something trained is done.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import IO, Any, Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
+from rich.control import Control
 from rich.highlighter import RegexHighlighter
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.theme import Theme
 
 from gensynth.render.cycles import cycle_header, cycle_row
+from gensynth.render.visible import visible
 
 PHASES = {
     "prepare": "reading the data and the prototype",
@@ -52,7 +55,7 @@ def console(
         file: in place of both.
         terminal: whether that is a terminal; None finds out.
     """
-    return Console(
+    made = Console(
         stderr=stderr,
         file=file,
         force_terminal=terminal,
@@ -62,6 +65,26 @@ def console(
         emoji=False,
         soft_wrap=True,
     )
+    made.push_render_hook(ShowControls())
+    return made
+
+
+class ShowControls(RenderHook):
+    """Shows the control characters in all that a console prints; its own still work."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Return what is printed, so that its text is visible."""
+        return [one if isinstance(one, Control) else _Shown(one) for one in renderables]
+
+
+class _Shown:
+    def __init__(self, inner: ConsoleRenderable) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self._inner, options):
+            shown = segment.text if segment.control else visible(segment.text)
+            yield Segment(shown, segment.style, segment.control)
 
 
 class Live:
@@ -131,6 +154,7 @@ class Live:
         """Draw a bar; one without a share moves to and fro."""
         if self._progress.disable:
             return
+        text = visible(text)
         if name not in self._bars:
             self._bars[name] = self._progress.add_task(name, total=None, text=text)
         total = None if share is None else 1.0

@@ -95,6 +95,7 @@ def export(
     *,
     trt: bool = False,
     out: Path | None = None,
+    trust: bool = False,
     listener: Listener = SILENT,
 ) -> tuple[Written, ...]:
     """Write an artefact for each finalist of a run, or for one network.
@@ -105,6 +106,7 @@ def export(
         trt: whether an engine is wanted. It is built on the device that was named, or on this
             machine if that is what the files are for and it has TensorRT; else there is none.
         out: the folder to hold one folder a network.
+        trust: whether code may run that only the run's folder names (`gensynth.runs.trust`).
         listener: hears of the progress.
 
     Raises:
@@ -116,7 +118,7 @@ def export(
             f"{wanted.target.name} runs ONNX files by {wanted.target.runtime}; name a target with "
             "TensorRT for --trt"
         )
-    made, above = _make(path, wanted, listener)
+    made, above = _make(path, wanted, listener, trust=trust)
     above = above if out is None else out
     board = wanted.device
     if board is None and wanted.target.name == "nvidia-gpu" and engine.is_here():
@@ -130,14 +132,19 @@ def export(
 
 
 def export_onnx(
-    path: Path, wanted: Order, *, out: Path | None = None, listener: Listener = SILENT
+    path: Path,
+    wanted: Order,
+    *,
+    out: Path | None = None,
+    trust: bool = False,
+    listener: Listener = SILENT,
 ) -> tuple[Written, ...]:
     """Write the ONNX file of each artefact that `export` would write, as NAME.onnx and alone.
 
     Raises:
         GensynthError: as `export`.
     """
-    made, above = _make(path, wanted, listener)
+    made, above = _make(path, wanted, listener, trust=trust)
     above = above if out is None else out
     written = [Written(one, above / f"{one.name}.onnx") for one in made]
     for one in written:
@@ -145,10 +152,12 @@ def export_onnx(
     return tuple(written)
 
 
-def _make(path: Path, wanted: Order, listener: Listener) -> tuple[list[artefact.Artefact], Path]:
+def _make(
+    path: Path, wanted: Order, listener: Listener, *, trust: bool
+) -> tuple[list[artefact.Artefact], Path]:
     """Return an artefact a network, and the folder to hold them."""
     made = []
-    found = sources(path, listener=listener)
+    found = sources(path, trust=trust, listener=listener)
     for index, source in enumerate(found):
         try:
             one = artefact.make(

@@ -20,8 +20,10 @@ from gensynth.atomic_files import json_bytes
 from gensynth.data.dataset import Dataset
 from gensynth.errors import Interrupted, RunError
 from gensynth.goals.card import CARD_FORMAT, differing, hashes, read_card
+from gensynth.goals.card_form import OWN
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE
-from gensynth.network.module import load_network
+from gensynth.network.files import load_network
+from gensynth.outside import read_bytes
 from gensynth.progress import SILENT, Listener
 from gensynth.run_files import PROTOTYPE, run_of
 from gensynth.runs import publish
@@ -32,6 +34,7 @@ from gensynth.runs.inputs import check_inputs, config_of, kept_weights
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
 from gensynth.runs.result import Finalist, read_finalist
+from gensynth.runs.trust import require
 
 FROM_THE_RUN = ("seed", "generator_sha256", "made_in")
 """What stays true of a network whose weights alone are others."""
@@ -43,6 +46,7 @@ def certify(
     data: str | None = None,
     prototype: nn.Module | None = None,
     dataset: Dataset | None = None,
+    trust: bool = False,
     listener: Listener = SILENT,
     command: str | None = None,
 ) -> tuple[Finalist, Finalist]:
@@ -54,6 +58,7 @@ def certify(
         path: of the folder, RUN/finalists/NAME.
         data: where the run's data set lies now, if not where it lay; as in a run file.
         prototype, dataset: the objects that the run began with, if it did.
+        trust: whether code may run that only the run's folder names (`gensynth.runs.trust`).
         listener: hears of the progress.
         command: what a person types to repeat it, for the card.
 
@@ -77,8 +82,10 @@ def certify(
     with open_finished(root) as run:
         try:
             overrides = {"data.source": None if dataset is not None else data}
+            config = config_of(root, overrides)
+            require(config, root, trust=trust)
             job = prepare(
-                config_of(root, overrides), listener=listener, kept=kept_weights(root),
+                config, listener=listener, kept=kept_weights(root),
                 objects=Objects(prototype, dataset),
             )  # fmt: skip
             check_inputs(root, job)
@@ -135,7 +142,7 @@ def _certify(
 def _old_card(path: Path) -> dict[str, Any]:
     """Return the card of what stood there before; empty if there is none that can be read."""
     try:
-        card = json.loads((path / CARD_FILE).read_bytes())
+        OWN.read(content := read_bytes(path / CARD_FILE))
+        return dict(json.loads(content))
     except (OSError, ValueError):
         return {}
-    return card if isinstance(card, dict) else {}

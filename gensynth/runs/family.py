@@ -4,19 +4,20 @@ A seed's graph follows from generator.json and the prototype's graph alone, byte
 Each network stands in RUN/generated/SEED, and is not made twice. `family_training` trains them.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gensynth.atomic_files import json_bytes
-from gensynth.errors import PrototypeError, RunError
+from gensynth.errors import RunError
 from gensynth.goals.certificate import Certificate
 from gensynth.goals.requirements import Requirement, parse_all
 from gensynth.goals.score import Score
 from gensynth.goals.verdicts import Verdict, combine, judge_all
 from gensynth.graph.files import GRAPH_FILE
 from gensynth.graph.graph import Graph, Selection
+from gensynth.network.files import read_graph
+from gensynth.outside import read_text
 from gensynth.progress import SILENT, Listener
 from gensynth.run_files import (
     GENERATED,
@@ -27,9 +28,10 @@ from gensynth.run_files import (
 )
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.inputs import config_of
+from gensynth.runs.state_files import LEARNED
 from gensynth.search.cycle import Interval
 from gensynth.search.evolution import median_distance
-from gensynth.search.generator import Generator
+from gensynth.search.generator import FORM, Generator
 from gensynth.search.inquisitor import FULL, Inquisitor
 from gensynth.space.coupling import couple
 from gensynth.space.points import Points
@@ -121,24 +123,18 @@ def open_generator(path: Path) -> tuple[Generator, Inquisitor]:
     Raises:
         RunError, PrototypeError: if a file is absent or damaged.
     """
-    graph_file = path / PROTOTYPE / GRAPH_FILE
+    graph = read_graph(path / PROTOTYPE / GRAPH_FILE)
     try:
-        graph = Graph.from_json(graph_file.read_text())
-    except OSError as error:
-        raise RunError(f"{graph_file} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise PrototypeError(f"{graph_file} is damaged: {error}") from error
-    try:
-        text = (path / GENERATOR_FILE).read_text()
-        document = json.loads(text)
-        space = Space(couple(graph), document["align"], tuple(document.get("operators", ())))
-        learned = json.loads((path / INQUISITOR_FILE).read_text())
+        text = read_text(path / GENERATOR_FILE)
+        document = FORM.read(text)
+        space = Space(couple(graph), document["align"], document.get("operators", ()))
+        learned = LEARNED.read(read_text(path / INQUISITOR_FILE))
         inquisitor = Inquisitor.from_document(learned["inquisitor"], space)
         return Generator.from_json(text, space), inquisitor
     except OSError as error:
-        raise RunError(f"the generator of {path} cannot be read: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"the generator of {path} is damaged: {error!r}") from error
+        raise RunError(f"the generator of {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise RunError(f"the generator of {path} is damaged: {error}") from error
 
 
 def open_finished(path: Path) -> RunFolder:

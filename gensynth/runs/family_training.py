@@ -19,8 +19,7 @@ from gensynth.goals.requirements import Requirement
 from gensynth.goals.score import in_percent, read_score
 from gensynth.goals.verdicts import Verdict, combine
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE
-from gensynth.graph.graph import Graph
-from gensynth.network.module import load_network
+from gensynth.network.files import load_network, read_graph
 from gensynth.progress import SILENT, Listener
 from gensynth.run_files import GENERATED, GENERATOR_FILE, PROTOTYPE
 from gensynth.runs import full_distillation, state_files
@@ -31,6 +30,7 @@ from gensynth.runs.inputs import check_inputs, config_of
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
 from gensynth.runs.publish import certificate_of
+from gensynth.runs.trust import require
 
 SEARCH_FILE = "search.json"
 
@@ -41,6 +41,7 @@ def distil(
     *,
     prototype: nn.Module | None = None,
     dataset: Dataset | None = None,
+    trust: bool = False,
     listener: Listener = SILENT,
 ) -> Family:
     """Draw networks, distil each fully as a finalist is, and certify it on the test split.
@@ -53,6 +54,7 @@ def distil(
         seeds: one network each; the confidence of all certificates together is shared by
             as many networks as there are seeds.
         prototype, dataset: the objects that the run began with, if it did.
+        trust: whether code may run that only the folder names (`gensynth.runs.trust`).
         listener: hears of the progress.
 
     Raises:
@@ -60,12 +62,14 @@ def distil(
         GensynthError: as `generate`, and if the data set is not what the run began with.
     """
     with open_finished(path) as run:
+        config = config_of(path)
+        require(config, path, trust=trust)
         family = draw(run, list(dict.fromkeys(seeds)), listener)
         kept = path / PROTOTYPE / WEIGHTS_FILE
         done = 0
         try:
             job = prepare(
-                config_of(path), listener=listener, kept=kept,
+                config, listener=listener, kept=kept,
                 objects=Objects(prototype, dataset),
             )  # fmt: skip
             check_inputs(path, job)
@@ -122,7 +126,7 @@ def _trained(
     last = run.latest_state()
     assert last is not None, "a finished run has a state"
     weights = state_files.restore(last[0], state_files.read_files(last[1]), job.space).weights
-    graph = Graph.from_json((drawn.folder / GRAPH_FILE).read_text())
+    graph = read_graph(drawn.folder / GRAPH_FILE)
     network, score, seconds = full_distillation.distil(
         run, job, graph, weights, name=name, listener=listener
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
 from gensynth.atomic_files import file_sha256, json_bytes
@@ -23,6 +23,7 @@ from gensynth.goals.score import Score, in_percent, read_score, value_for_utilit
 from gensynth.goals.verdicts import Verdict, judge_all
 from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
 from gensynth.graph.graph import Graph
+from gensynth.network.files import read_graph, read_weights
 from gensynth.network.module import Network, build
 from gensynth.progress import Listener
 from gensynth.run_files import GENERATOR_FILE
@@ -132,7 +133,7 @@ def read(run: RunFolder, name: str) -> FullDistillation | None:
         name=name,
         seed=entry["seed"],
         generator_sha256=entry["generator_sha256"],
-        graph=Graph.from_json((folder / GRAPH_FILE).read_text()),
+        graph=read_graph(folder / GRAPH_FILE),
         point=Point(*kept),
         predicted=(entry["predicted"][0], entry["predicted"][1], entry["predicted"][2]),
         score=read_score(entry),
@@ -162,8 +163,8 @@ def check_weights(folder: Path, record: Mapping[str, Any]) -> None:
 def read_network(run: RunFolder, name: str, job: Job) -> Network:
     """Return the network of a distillation that is kept, placed, in evaluation mode."""
     folder = run.path / ATTEMPTS / name
-    graph = Graph.from_json((folder / GRAPH_FILE).read_text())
-    weights = load((folder / WEIGHTS_FILE).read_bytes())
+    graph = read_graph(folder / GRAPH_FILE)
+    weights = read_weights(folder / WEIGHTS_FILE)
     network = build(graph, weights, opaque=job.prototype.opaque)
     job.evaluator.compute.place(network)
     network.eval()

@@ -7,7 +7,6 @@
 The first is kept from the start, the others once the prototype is there.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +22,10 @@ from gensynth.errors import RunError
 from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
 from gensynth.run_files import INPUTS_FILE, PROTOTYPE, RUN_FILE
 from gensynth.runs.folder import RunFolder
+from gensynth.runs.forms import INPUTS
 from gensynth.runs.objects import OBJECT
 from gensynth.runs.prepare import Job
+from gensynth.runs.result import read_document
 
 
 def config_of(run: Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
@@ -52,8 +53,7 @@ def inputs_of(run: Path) -> dict[str, Any]:
     path = run / INPUTS_FILE
     if not path.exists():
         return {}
-    document: dict[str, Any] = json.loads(path.read_bytes())
-    return document
+    return read_document(INPUTS, path)
 
 
 def kept_weights(run: Path) -> Path | None:

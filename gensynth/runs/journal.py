@@ -15,10 +15,31 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from gensynth import atomic_files
 from gensynth.errors import RunError
+from gensynth.outside import FileName, Form, Natural
 
 KEPT_STATES = 2
+
+
+class _Cycle(TypedDict):
+    cycle: Natural
+
+
+class _Change(TypedDict):
+    changed: dict[str, Any]
+    after_cycle: Natural | None
+
+
+class _State(TypedDict):
+    entry: dict[str, Any]
+    files: dict[FileName, str]
+
+
+_ENTRY: Form[_Cycle | _Change] = Form(_Cycle | _Change)
+_STATE: Form[_State] = Form(_State)
 
 
 class History:
@@ -158,9 +179,9 @@ class History:
         whole, _, _ = self._journal_bytes().rpartition(b"\n")
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
+                _ENTRY.read(line)
                 entry = json.loads(line)
-                ((entry["after_cycle"] or 0) if "changed" in entry else entry["cycle"]) + 0
-            except (ValueError, TypeError, KeyError) as error:
+            except ValueError as error:
                 raise RunError(
                     f"{self._journal} is damaged in line {number}; mend the line "
                     "or remove the file to go on without the earlier cycles' entries"
@@ -182,11 +203,11 @@ def _read_entry(state: Path) -> dict[str, Any] | None:
     """Return a state's journal entry if the state is whole, else None."""
     try:
         record = (state / "entry.json").read_bytes()
-        content = json.loads(record)
+        content = _STATE.read(record)
         files = {name: (state / name).read_bytes() for name in content["files"]}
-        entry: dict[str, Any] = content["entry"]
+        entry = content["entry"]
         return entry if _entry_file(entry, files) == record else None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError):
         return None
 
 

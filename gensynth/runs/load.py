@@ -7,8 +7,8 @@ from torch import nn
 from gensynth.errors import RunError
 from gensynth.goals.card import read_card
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE
-from gensynth.graph.graph import Graph
-from gensynth.network.module import Network, load_network, opaque_modules
+from gensynth.network.files import load_network, read_graph
+from gensynth.network.module import Network, opaque_modules
 from gensynth.run_files import FINALISTS, is_run
 
 
@@ -38,8 +38,7 @@ def load(path: str | Path, *, prototype: nn.Module | None = None) -> Network:
         read_card(folder)
     opaque = None
     if prototype is not None and (folder / GRAPH_FILE).is_file():
-        graph = Graph.from_json((folder / GRAPH_FILE).read_text())
-        opaque = opaque_modules(graph, prototype)
+        opaque = opaque_modules(read_graph(folder / GRAPH_FILE), prototype)
     network = load_network(folder, opaque=opaque)
     network.eval()
     return network

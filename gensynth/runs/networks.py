@@ -22,8 +22,8 @@ from gensynth.export.source import Reading, Source
 from gensynth.goals.card import read_card
 from gensynth.goals.requirements import parse_all
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE
-from gensynth.graph.graph import Graph
-from gensynth.network.module import load_network, opaque_modules
+from gensynth.network.files import load_network, read_graph
+from gensynth.network.module import opaque_modules
 from gensynth.progress import SILENT, Listener
 from gensynth.prototypes import create
 from gensynth.randomness import stream
@@ -32,6 +32,7 @@ from gensynth.runs.folder import RunFolder
 from gensynth.runs.inputs import config_of, inputs_of
 from gensynth.runs.objects import NOTHING
 from gensynth.runs.result import read_result
+from gensynth.runs.trust import require
 from gensynth.tasks import open_task
 from gensynth.tasks.task import Task
 
@@ -46,17 +47,21 @@ class _Images:
     why_not: str | None
 
 
-def sources(path: Path, *, listener: Listener = SILENT) -> list[Source]:
+def sources(path: Path, *, trust: bool = False, listener: Listener = SILENT) -> list[Source]:
     """Return the networks of a run's finalists, or one network, and what to compare them on.
 
     Args:
         path: of a finished run, or of a network's folder with its card.
+        trust: whether code may run that only the run's folder names (`gensynth.runs.trust`).
         listener: hears why there are no images, where there are none.
 
     Raises:
         GensynthError: if there is no such network.
     """
     folders, run = _networks(path), run_of(path)
+    if run is not None:
+        RunFolder.open(run, lock=False)
+        require(config_of(run), run, trust=trust)
     images = _images(run)
     if images.why_not is not None:
         listener.note(f"compared on random pixels, and no accuracy: {images.why_not}")
@@ -82,7 +87,6 @@ def _images(run: Path | None) -> _Images:
     if run is None:
         why_not = "the network does not stand in a run, which names its data"
         return _Images(None, open_task(TaskConfig()), "rgb", why_not)
-    RunFolder.open(run, lock=False)
     config = config_of(run)
     task, colour = open_task(config.task), config.data.colour
     try:
@@ -126,10 +130,7 @@ def _source(folder: Path, run: Path | None, images: _Images) -> Source:
 
 def _opaque(folder: Path, run: Path | None) -> dict[str, nn.Module]:
     """Return the parts that only the prototype's own code computes; their weights are not used."""
-    try:
-        graph = Graph.from_json((folder / GRAPH_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # `load_network` says what is wrong
+    graph = read_graph(folder / GRAPH_FILE)
     names = [vertex.name for vertex in graph.vertices if vertex.op == "opaque"]
     if not names:
         return {}

@@ -18,8 +18,10 @@ from gensynth.goals.requirements import parse
 from gensynth.goals.score import Score, read_score
 from gensynth.goals.verdicts import Verdict, combine
 from gensynth.graph.files import CARD_FILE
+from gensynth.outside import Form, read_bytes
 from gensynth.run_files import FINALISTS, PROTOTYPE, RESULT_FILE, is_finished
 from gensynth.runs.folder import RunFolder
+from gensynth.runs.forms import RESULT
 
 _RUNS_A_ROUND_OF_OLD = 10
 
@@ -151,18 +153,23 @@ def read_result(path: Path) -> Result:
     run = RunFolder.open(path, lock=False)
     if not is_finished(path):
         raise RunError(f"{path} has no finalists yet; go on with: gensynth synth --resume {path}")
-    document = _read(path / RESULT_FILE)
-    try:
-        return Result(
-            path=path,
-            prototype=read_finalist(path / PROTOTYPE),
-            finalists=tuple(read_finalist(path / FINALISTS / n) for n in document["finalists"]),
-            requirements=tuple(document["requirements"]),
-            journal=tuple(entry for entry in run.read_journal() if entry["cycle"] > 0),
-            seconds=document["seconds"],
-        )
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{path / RESULT_FILE} is damaged: {error!r}") from error
+    document = read_document(RESULT, path / RESULT_FILE)
+    read = Result(
+        path=path,
+        prototype=read_finalist(path / PROTOTYPE),
+        finalists=tuple(read_finalist(path / FINALISTS / n) for n in document["finalists"]),
+        requirements=tuple(document["requirements"]),
+        journal=tuple(entry for entry in run.read_journal() if entry["cycle"] > 0),
+        seconds=document["seconds"],
+    )
+    for one in (read.prototype, *read.finalists):
+        unjudged = set(read.requirements) - one.verdicts.keys()
+        if unjudged:
+            raise RunError(
+                f"{one.folder / CARD_FILE} is damaged: it does not say whether "
+                f'"{min(unjudged)}" is met'
+            )
+    return read
 
 
 def read_finalist(folder: Path) -> Finalist:
@@ -173,13 +180,13 @@ def read_finalist(folder: Path) -> Finalist:
             those that it was written for.
     """
     card = read_card(folder)
+    requirements = card["requirements"]
     try:
-        requirements = card["requirements"]
         return Finalist(
             name=card["name"],
             folder=folder,
             seed=card["seed"],
-            costs={k: v for k, v in card["costs"].items() if not isinstance(v, str)},
+            costs={k: v for k, v in card["costs"].items() if isinstance(v, int | float)},
             certificate=read_certificate(card["certificate"]),
             search_score=read_score(card["search"], card["certificate"]["metric"]),
             utility=card["scores"]["utility"],
@@ -192,8 +199,8 @@ def read_finalist(folder: Path) -> Finalist:
             no_onnx_because=card.get("no_onnx_because"),
             trained_further=card.get("trained_further") is not None,
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{folder / CARD_FILE} is damaged: {error!r}") from error
+    except ValueError as error:
+        raise RunError(f"{folder / CARD_FILE} is damaged: {error}") from error
 
 
 def read_certificate(document: Mapping[str, Any]) -> Certificate:
@@ -242,9 +249,16 @@ def _ratios(document: Mapping[str, Any] | None) -> Ratios | None:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_document(form: Form[Any], path: Path) -> dict[str, Any]:
+    """Return a document, with what its form does not list, once it has that form.
+
+    Raises:
+        RunError: if it cannot be read or is damaged.
+    """
     try:
-        document: dict[str, Any] = json.loads(path.read_bytes())
+        content = read_bytes(path)
+        form.read(content)
+        document: dict[str, Any] = json.loads(content)
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -10,7 +10,6 @@ not kept yet, and nothing twice; all randomness is a function of seed, cycle and
 it ends with the same networks.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -39,11 +38,13 @@ from gensynth.run_files import (
 )
 from gensynth.runs import changes, finalists, inputs, publish, state_files
 from gensynth.runs.folder import RunFolder
+from gensynth.runs.forms import ENVIRONMENT, PHASES
 from gensynth.runs.learning import early, learn
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
-from gensynth.runs.result import Result, read_result
+from gensynth.runs.result import Result, read_document, read_result
 from gensynth.runs.stopwatch import Phases
+from gensynth.runs.trust import note, require
 
 RUNS = Path("runs")
 
@@ -73,6 +74,7 @@ def synth(
     """
     objects = Objects(prototype, dataset)
     config = inputs.with_modules(objects.named(config))
+    note(config)
     if config.out is not None:
         RunFolder.check_free(config.out)
     phases = Phases()
@@ -102,6 +104,7 @@ def resume(
     *,
     prototype: nn.Module | None = None,
     dataset: Dataset | None = None,
+    trust: bool = False,
     listener: Listener = SILENT,
     overrides: Mapping[str, Any] | None = None,
 ) -> Result:
@@ -112,12 +115,14 @@ def resume(
     Args:
         path: of the run folder.
         prototype, dataset: the objects that the run began with, if it did.
+        trust: whether code may run that only the folder names (`gensynth.runs.trust`).
         listener: hears of the progress.
         overrides: what is asked from here on, by the keys of `gensynth.runs.changes`, such as
             {"search.cycles": 24}.
 
     Raises:
         Interrupted: on Ctrl-C, with the way on.
+        ConfigError: if the folder names code that this user has not named, and is not trusted.
         RunError: if there is no run, another process works on it, the data set, the prototype or
             the run file are not what they were, or the run cannot do what is asked now.
     """
@@ -127,7 +132,8 @@ def resume(
         if is_finished(path) and not changed:
             return read_result(path)
         if (path / PHASES_FILE).exists():
-            phases.add(json.loads((path / PHASES_FILE).read_bytes()))
+            phases.add(read_document(PHASES, path / PHASES_FILE))
+        require(config, path, trust=trust)
         objects = Objects(prototype, dataset)
         try:
             with phases("prepare"):
@@ -200,7 +206,7 @@ def _go(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> None:
         listener.phase("latency")
         latencies, ratios = publish.time_all(run, job, found, listener)
     with phases("cards"):
-        command = json.loads((run.path / ENVIRONMENT_FILE).read_bytes())["command"]
+        command = read_document(ENVIRONMENT, run.path / ENVIRONMENT_FILE)["command"]
         publish.write_all(
             run, job, found, certificates, exported, latencies, ratios, command=command
         )

@@ -10,15 +10,30 @@ on after a kill cannot differ from never having stopped.
 
 import json
 from pathlib import Path
+from typing import Annotated, Any
 
+from pydantic import Field
 from safetensors.torch import load, save
+from typing_extensions import TypedDict
 
 from gensynth.graph.files import WEIGHTS_FILE
+from gensynth.outside import Form
 from gensynth.run_files import GENERATOR_FILE, INQUISITOR_FILE
 from gensynth.search.cycle import State
 from gensynth.search.generator import Generator
 from gensynth.search.inquisitor import Inquisitor
 from gensynth.space.space import Space
+
+
+class Learned(TypedDict):
+    """inquisitor.json: what is in it is held against the forms of who reads it."""
+
+    inquisitor: dict[str, Any]
+    price: Annotated[float, Field(ge=0)]
+    anchor: dict[str, Any]
+
+
+LEARNED: Form[Learned] = Form(Learned)
 
 
 def dump(state: State) -> dict[str, bytes]:
@@ -46,9 +61,9 @@ def restore(cycle: int, files: dict[str, bytes], space: Space) -> State:
         space: of the same prototype.
 
     Raises:
-        ValueError: if it belongs to another prototype.
+        ValueError: if it is damaged, or belongs to another prototype.
     """
-    learned = json.loads(files[INQUISITOR_FILE])
+    learned = LEARNED.read(files[INQUISITOR_FILE])
     return State(
         cycle=cycle,
         generator=Generator.from_json(files[GENERATOR_FILE].decode(), space),

@@ -19,19 +19,49 @@ at site s loses exp(at_site[s, o] + everywhere[o] + the tilts of both), dense no
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from gensynth.graph.graph import Graph
+from gensynth.outside import Form, Positive
 from gensynth.search.descent import Descent, Gains, Targets
 from gensynth.search.theta import GRID, Theta, draw, grid
 from gensynth.space.points import Points
 from gensynth.space.space import Space
 
 FORMAT = 1
+
+_Log = Annotated[float, Field(ge=-300, le=300)]
+"""What is raised to a power of e, and must not overflow there."""
+
+
+class Document(TypedDict):
+    """A generator as JSON; what a space without sites does not have may be left out."""
+
+    format: Literal[1]
+    prototype: str
+    align: Positive
+    limits: dict[str, Annotated[float, Field(ge=0, le=1e30)]]
+    u: dict[str, list[_Log]]
+    offset: list[_Log]
+    block: list[_Log]
+    directions: list[list[_Log]]
+    tilt: Annotated[list[Annotated[float, Field(ge=-16, le=4)]], Field(max_length=1 << 12)]
+    sharpness: Annotated[float, Field(ge=0, le=8)]
+    curvature: Annotated[float, Field(ge=0, le=8)]
+    budget: tuple[_Log, _Log]
+    operators: NotRequired[tuple[str, ...]]
+    operator: NotRequired[list[list[_Log]]]
+    word: NotRequired[list[_Log]]
+
+
+FORM: Form[Document] = Form(Document)
 
 
 @dataclass(frozen=True)
@@ -111,38 +141,38 @@ class Generator:
         """Read a generator that `to_json` wrote for the same prototype.
 
         Raises:
-            ValueError: if it belongs to another prototype or to other substitutes, or is of
-                another format.
+            ValueError: if it is damaged, belongs to another prototype or to other substitutes, or
+                is of another format.
+            UnreachableError: if no network meets its limits.
         """
-        document: dict[str, Any] = json.loads(text)
-        if document["format"] != FORMAT:
-            raise ValueError(f"generator has format {document['format']}, not {FORMAT}")
+        document = FORM.read(text)
         if document["prototype"] != space.coupling.graph.sha256:
             raise ValueError("this generator was learned for another prototype")
         sites = space.sites
-        if tuple(document.get("operators", ())) != sites.substitutes:
+        if document.get("operators", ()) != sites.substitutes:
             raise ValueError("this generator was learned for other operators")
-        names = [group.name for group in space.coupling.groups]
-        return Generator(
-            space,
-            Theta(
-                u=tuple(np.array(document["u"][name]) for name in names),
-                offset=np.array(document["offset"]),
-                block=np.array(document["block"]),
-                directions=np.array(document["directions"]).reshape(
-                    len(names) + len(document["block"]) + len(sites) + len(sites.substitutes), -1
-                ),
-                direction_scale=np.array(document["tilt"]),
-                sharpness=document["sharpness"],
-                curvature=document["curvature"],
-                budget=(document["budget"][0], document["budget"][1]),
-                at_site=np.array(document.get("operator", ())).reshape(
-                    len(sites), len(sites.substitutes)
-                ),
-                everywhere=np.array(document.get("word", ())),
+        unknown = sorted(document["limits"].keys() - set(space.names))
+        if unknown:
+            raise ValueError(f"it limits the unknown cost {unknown[0]!r:.40}")
+        groups, blocks = space.coupling.groups, len(space.coupling.blocks)
+        words = len(sites.substitutes)
+        rows = len(groups) + blocks + len(sites) + words
+        directions = _array(document, "directions", (rows, len(document["tilt"])))
+        theta = Theta(
+            u=tuple(
+                _array(document["u"], group.name, (group.size,), "u of group ") for group in groups
             ),
-            document["limits"],
+            offset=_array(document, "offset", (len(groups),)),
+            block=_array(document, "block", (blocks,)),
+            directions=directions,
+            direction_scale=np.array(document["tilt"]),
+            sharpness=document["sharpness"],
+            curvature=document["curvature"],
+            budget=document["budget"],
+            at_site=_array(document, "operator", (len(sites), words)),
+            everywhere=_array(document, "word", (words,)),
         )
+        return Generator(space, theta, document["limits"])
 
     def _targets(self, thetas: list[Theta], seeds: list[int]) -> "Targets":
         limits = self.space.limits_of(dict(self.limits))
@@ -154,3 +184,20 @@ class Generator:
         smallest = self.space.costs(self.space.smallest())[0]
         floor = np.log(smallest / self.space.prototype)[exact].mean()
         return Targets(limits, np.maximum(grid(np.array(shares)), floor + GRID), exact)
+
+
+def _array(
+    values: Mapping[str, Any], name: str, shape: tuple[int, ...], what: str = ""
+) -> np.ndarray:
+    """Return an entry of a document as an array of the shape that a space gives it."""
+    try:
+        found = np.array(values.get(name, ()), dtype=float)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(
+            f"{what}{name:.40} must be of the shape {shape}, got rows of other lengths"
+        ) from error
+    if not found.size and not math.prod(shape):
+        return found.reshape(shape)
+    if found.shape != shape:
+        raise ValueError(f"{what}{name:.40} must be of the shape {shape}, got {found.shape}")
+    return found

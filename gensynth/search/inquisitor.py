@@ -15,11 +15,14 @@ them stands in `evolution`. Nothing is trained or measured here.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 
 import numpy as np
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from gensynth.goals.score import Score, of_counts, read_score
+from gensynth.outside import Form, Natural, Positive
 from gensynth.probing.probe import Responses
 from gensynth.search.features import Features
 from gensynth.search.importance import Importance, consolidate
@@ -28,6 +31,7 @@ from gensynth.space.points import Point, Points
 from gensynth.space.space import Space
 
 SHORT, FULL = 0, 1
+Fidelity = Literal[0, 1]
 """Fidelities: the score after a cycle's short distillation, after a finalist's."""
 
 PROBE_VARIANCE = 0.05**2
@@ -45,6 +49,45 @@ _SCORE_PRIOR = {
 }  # fmt: skip
 _EXTRA_PRIOR = ((-0.3, 0.25), (1.0, 0.7), (0.2, 0.2))
 """Of the log divergence, of full distillation, of both together: it mends what diverged."""
+
+
+_Nats = Annotated[float, Field(ge=0, le=1e9)]
+_Widths: TypeAlias = list[Positive]
+_Kept: TypeAlias = list[bool]
+_Chosen: TypeAlias = list[Natural]
+_Score: TypeAlias = dict[str, Any]  # `read_score` holds it against its own form
+
+
+class Document(TypedDict):
+    """theta_I as JSON, of this version ("divergences", "scores") or of version 0.1."""
+
+    channel_nats: list[list[_Nats]]
+    block_nats: list[_Nats]
+    dimension: list[_Nats]
+    curvature: Annotated[float, Field(ge=0, le=16)]
+    networks: Positive
+    operator_nats: NotRequired[list[list[_Nats]]]
+    divergences: NotRequired[
+        list[tuple[_Widths, _Kept, _Nats, Natural] | tuple[_Widths, _Kept, _Chosen, _Nats, Natural]]
+    ]
+    scores: NotRequired[
+        list[
+            tuple[_Widths, _Kept, Fidelity, _Score]
+            | tuple[_Widths, _Kept, _Chosen, Fidelity, _Score]
+        ]
+    ]
+    shifts: NotRequired[
+        list[tuple[_Widths, _Kept, _Nats, Natural] | tuple[_Widths, _Kept, _Nats, Natural, _Chosen]]
+    ]
+    observations: NotRequired[
+        list[
+            tuple[_Widths, _Kept, Fidelity, Natural, Positive]
+            | tuple[_Widths, _Kept, Fidelity, Natural, Positive, _Chosen]
+        ]
+    ]
+
+
+FORM: Form[Document] = Form(Document)
 
 
 @dataclass(frozen=True)
@@ -238,34 +281,45 @@ class Inquisitor:
 
     @staticmethod
     def from_document(document: Mapping[str, Any], space: Space) -> "Inquisitor":
-        """Read theta_I that `to_document` wrote."""
+        """Read theta_I that `to_document` wrote, or version 0.1.
+
+        Raises:
+            ValueError: if it is damaged, or belongs to another space.
+        """
+        read: Any = FORM.check(document)  # entries have two lengths each
+        sites, words = len(space.sites), len(space.sites.substitutes)
+        sizes = [group.size for group in space.coupling.groups]
+        if [len(nats) for nats in read["channel_nats"]] != sizes:
+            raise ValueError("channel_nats must have a number for each channel of every group")
         importance = Importance(
-            channel_nats=tuple(np.array(nats) for nats in document["channel_nats"]),
-            block_nats=np.array(document["block_nats"]),
-            effective_rank=np.array(document["dimension"]),
-            curvature=document["curvature"],
-            networks=document["networks"],
-            substitute_nats=np.array(document.get("operator_nats", ())).reshape(
-                len(space.sites), len(space.sites.substitutes)
-            ),
+            channel_nats=tuple(np.array(nats) for nats in read["channel_nats"]),
+            block_nats=_row(read["block_nats"], len(space.coupling.blocks), "block_nats"),
+            effective_rank=_row(read["dimension"], len(sizes), "dimension"),
+            curvature=read["curvature"],
+            networks=read["networks"],
+            substitute_nats=_row(
+                [n for row in read.get("operator_nats", ()) for n in row],
+                sites * words,
+                "operator_nats",
+            ).reshape(sites, words),
         )
-        if "shifts" in document:  # as version 0.1 wrote it, substitutes last
+        if "divergences" not in read or "scores" not in read:  # version 0.1, operators last
             divergences = tuple(
-                Divergence(_point(widths, kept, *substitutes), nats, cycle)
-                for widths, kept, nats, cycle, *substitutes in document["shifts"]
+                Divergence(_point(space, widths, kept, *operators), nats, cycle)
+                for widths, kept, nats, cycle, *operators in read.get("shifts", ())
             )
             observations = tuple(
-                Observation(_point(widths, kept, *substitutes), fidelity, of_counts(right, n))
-                for widths, kept, fidelity, right, n, *substitutes in document["observations"]
+                Observation(_point(space, widths, kept, *operators), fidelity, of_counts(right, n))
+                for widths, kept, fidelity, right, n, *operators in read.get("observations", ())
             )
             return Inquisitor(space, importance, divergences, observations)
         divergences = tuple(
-            Divergence(_point(*point), nats, cycle)
-            for *point, nats, cycle in document["divergences"]
+            Divergence(_point(space, *point), nats, cycle)
+            for *point, nats, cycle in read["divergences"]
         )
         observations = tuple(
-            Observation(_point(*point), fidelity, read_score(score))
-            for *point, fidelity, score in document["scores"]
+            Observation(_point(space, *point), fidelity, read_score(score))
+            for *point, fidelity, score in read["scores"]
         )
         return Inquisitor(space, importance, divergences, observations)
 
@@ -284,5 +338,23 @@ def _plain(point: Point) -> list[list[Any]]:
     return plain if point.substitutes else plain[:2]
 
 
-def _point(widths: list[int], kept: list[bool], substitutes: Sequence[int] = ()) -> Point:
-    return Point(tuple(widths), tuple(kept), tuple(substitutes))
+def _row(values: Sequence[float], length: int, what: str) -> np.ndarray:
+    if len(values) != length:
+        raise ValueError(f"{what} must have {length} numbers, got {len(values)}")
+    return np.array(values, dtype=float)
+
+
+def _point(
+    space: Space, widths: Sequence[int], kept: Sequence[bool], operators: Sequence[int] = ()
+) -> Point:
+    """Return a point, once it is seen to be one of the space."""
+    fits = (
+        len(widths) == len(space.sizes)
+        and all(0 < w <= size for w, size in zip(widths, space.sizes, strict=True))
+        and len(kept) == len(space.coupling.blocks)
+        and len(operators) in (0, len(space.sites))
+        and all(choice <= len(space.sites.substitutes) for choice in operators)
+    )
+    if not fits:
+        raise ValueError("it saw a network that is none of this prototype's")
+    return Point(tuple(widths), tuple(kept), tuple(operators) or (0,) * len(space.sites))

@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import sqlite3
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from gensynth.errors import StoreError
 from tests.fakes.agent_results import AgentResult
 from tests.onnx_files.written import convolution
 
+POINT = {"p50_ms": 1.0, "delta_sigma": None, "points": 1}
 Make = Callable[..., tuple[dict[str, Any], dict[str, bytes]]]
 
 
@@ -59,8 +61,10 @@ def test_a_record_comes_back_as_it_was_kept_with_its_raw_times(
 
 def test_a_file_of_the_first_version_is_kept_and_gains_doubts(store: Store, measured: Make) -> None:
     for number in range(4):
-        store.keep(f"key-{number}", *measured(f"job-{number}", reference={"chart": "key-1"}))
-    store.keep("key-4", *measured("job-4", reference={"chart": "another"}))
+        store.keep(
+            f"key-{number}", *measured(f"job-{number}", reference={**POINT, "chart": "key-1"})
+        )
+    store.keep("key-4", *measured("job-4", reference={**POINT, "chart": "another"}))
     with contextlib.closing(sqlite3.connect(store.path)) as database:  # as version 1 left it
         database.executescript("drop table doubts; pragma user_version = 1;")
     assert len(store.measured()) == 10
@@ -224,3 +228,42 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_measuring(
 def test_room_that_is_not_there_is_refused_before_the_measuring(store: Store) -> None:
     with pytest.raises(StoreError, match="needs .* MiB for what is to be measured: .*; make room"):
         store.require_room(1 << 60)  # more than any disk; a file system may say that it is too big
+
+
+def test_the_file_is_its_users_alone(store: Store, measured: Make) -> None:
+    store.keep("key", *measured())
+    assert store.path.stat().st_mode & 0o777 == 0o600
+    store.path.chmod(0o644)  # as an earlier version left it
+    assert store.answer("key") is not None
+    assert store.path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ("[" * 100_000, "recursion limit"),
+        ('{"job_id": 7}', "job_id must be text, got 7"),
+        ("{}", "job_id is missing"),
+    ],
+)
+def test_a_record_that_is_none_is_named_in_a_line(
+    store: Store, measured: Make, record: str, said: str
+) -> None:
+    store.keep("key", *measured())
+    with contextlib.closing(sqlite3.connect(store.path)) as database:
+        database.execute("drop trigger jobs_update")
+        database.execute("update jobs set record = ?", [record])
+        database.commit()
+    with pytest.raises(StoreError, match=said):
+        store.answer("key")
+
+
+def test_raw_times_with_another_hash_are_not_given(store: Store, measured: Make) -> None:
+    record, raw = measured()
+    store.keep("key", record, raw)
+    with contextlib.closing(sqlite3.connect(store.path)) as database:
+        database.execute("drop trigger raw_update")
+        database.execute("update raw set content = ?", [zlib.compress(b"other times")])
+        database.commit()
+    with pytest.raises(StoreError, match="have another hash"):
+        store.raw(record["networks"][0]["latency"]["raw"])

@@ -1,5 +1,7 @@
 """A folder of images by class is read as documented, or refused with the file named."""
 
+import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +194,27 @@ def test_search_and_val_together_are_refused(tmp_path: Path) -> None:
 def test_an_unknown_colour_order_is_refused_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'rbg'; did you mean 'rgb'"):
         folder.load(plain(tmp_path), colour="rbg")
+
+
+def test_a_pipe_in_a_class_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    root = plain(tmp_path)
+    os.mkfifo(root / "cat" / "0.pipe")
+    with pytest.raises(DataError, match=r"0\.pipe is not a whole image: it must be a plain file"):
+        folder.load(root, size=8)
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    root = plain(tmp_path)
+    Image.new("1", (9000, 9000)).save(root / "cat" / "0.png")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=r"0\.png has 81,000,000 pixels, and at most 67,108,864"):
+        folder.load(root, size=8)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
+
+
+def test_images_that_memory_cannot_hold_are_refused_with_both_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sysconf", lambda name: 16)
+    with pytest.raises(DataError, match="GiB of memory, and this machine has 0.0; give a size"):
+        folder.load(plain(tmp_path))

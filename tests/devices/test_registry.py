@@ -130,11 +130,14 @@ def test_whatever_is_taken_as_a_destination_is_one_harmless_word(text: str) -> N
     ("content", "message"),
     [
         ("[tx2\n", "devices.toml is damaged"),
-        ("tx2 = 3\n", "device 'tx2' cannot be read: it has no destination"),
+        ("tx2 = 3\n", "device 'tx2' cannot be read: the document must be an object, got 3"),
         ('[tx2]\ndestination = "h"\nport = 3\n', "device 'tx2' cannot be read"),
         ('[tx2]\ndestination = "h"\nprofile = "jetson-tx3"\n', "did you mean 'jetson-tx2'"),
         ('[tx2]\ndestination = "h"\nserial = "x"\n', "serial must be 16 hexadecimal digits"),
-        ('[tx2]\ndestination = "h"\nadded_utc = 2026-11-24\n', "added_utc must be a time"),
+        (
+            '[tx2]\ndestination = "h"\nadded_utc = 2026-11-24\n',
+            "it holds what JSON cannot say: Object of type date",
+        ),
         ('["../x"]\ndestination = "h"\n', "1 to 64 of a-z"),
     ],
 )

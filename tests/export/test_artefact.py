@@ -21,7 +21,7 @@ from gensynth.errors import ConfigError, ExportError
 from gensynth.export.artefact import Artefact, make, write
 from gensynth.export.targets import find_target, names
 from gensynth.export.verify import verify
-from gensynth.network.module import load_network
+from gensynth.network.files import load_network
 from tests.export.sources import finalists, manifest, source
 from tests.runs import toybox
 

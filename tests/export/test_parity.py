@@ -2,6 +2,9 @@
 
 import copy
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -291,3 +294,16 @@ def small_network() -> tuple[Network, torch.Tensor]:
     module.eval()
     graph = trace(module, images, name="small")
     return build(graph, module.state_dict(), {}), images
+
+
+def test_no_thread_of_telemetry_lives_beside_what_is_timed() -> None:
+    code = (
+        "import os, sys; import numpy; before = len(os.listdir('/proc/self/task')); "
+        "from gensynth.export import runtime; "
+        "print(len(os.listdir('/proc/self/task')) - before, os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    alone = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=alone, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["0", "1"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -247,3 +248,25 @@ def test_a_manifest_that_says_otherwise_is_found(
 def test_a_folder_without_manifest_is_no_artefact(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"is no artefact: manifest\.json: No such file"):
         verify(tmp_path)
+
+
+def test_samples_that_unpack_to_more_than_they_can_hold_are_refused(folder: Path) -> None:
+    content = np.zeros((1, 400 << 20), np.uint8)
+    with zipfile.ZipFile(
+        folder / "samples.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1
+    ) as file:
+        file.writestr("images.npy", content.data)
+    assert (folder / "samples.npz").stat().st_size < 4 << 20
+    mend(folder)
+    with pytest.raises(ExportError, match=r"the bytes of samples.npz, unpacked, must be at most"):
+        verify(folder)
+
+
+def test_a_graph_that_could_not_be_computed_is_refused(folder: Path) -> None:
+    document = json.loads((folder / "graph.json").read_text())
+    conv = next(vertex for vertex in document["vertices"] if vertex["op"] == "conv")
+    conv["attributes"]["padding"] = [900_000, 900_000]
+    (folder / "graph.json").write_text(json.dumps(document))
+    mend(folder)
+    with pytest.raises(ExportError, match="with its padding must be at most"):
+        verify(folder)

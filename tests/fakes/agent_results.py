@@ -51,7 +51,7 @@ class AgentResult:
         if request.grade.quiet is not None:
             self.beside(2.0)
 
-    def fetch(self, sha256: str) -> bytes:
+    def fetch(self, sha256: str, at_most: int = 1 << 20) -> bytes:
         """Return a blob."""
         return self._blobs[sha256]
 

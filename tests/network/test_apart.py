@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from gensynth.errors import PrototypeError, TraceError
 from gensynth.graph.graph import Graph
 from gensynth.network.apart import check_images, find_mixing
-from gensynth.network.module import build, load_network, opaque_modules, save_network
+from gensynth.network.files import load_network, save_network
+from gensynth.network.module import build, opaque_modules
 from gensynth.trace import trace
 
 

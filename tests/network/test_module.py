@@ -13,13 +13,8 @@ from torch import nn
 
 from gensynth.errors import PrototypeError, RunError
 from gensynth.graph.graph import Graph, Vertex
-from gensynth.network.module import (
-    Network,
-    build,
-    load_network,
-    opaque_modules,
-    save_network,
-)
+from gensynth.network.files import load_network, save_network
+from gensynth.network.module import Network, build, opaque_modules
 from gensynth.trace import trace
 from tests.networks.families import FAMILIES, make
 

@@ -16,13 +16,8 @@ from gensynth.export.from_torch import from_network
 from gensynth.export.parity import check_network
 from gensynth.graph.graph import Graph
 from gensynth.network import ties
-from gensynth.network.module import (
-    Network,
-    build,
-    load_network,
-    opaque_modules,
-    save_network,
-)
+from gensynth.network.files import load_network, save_network
+from gensynth.network.module import Network, build, opaque_modules
 from gensynth.trace import trace
 from tests.networks.further import make_any
 

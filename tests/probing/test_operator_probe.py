@@ -12,7 +12,8 @@ from torch import Tensor
 from gensynth.data.views import Views, normaliser
 from gensynth.graph.graph import Selection
 from gensynth.network.compute import Compute
-from gensynth.network.module import Network, build, load_network, save_network
+from gensynth.network.files import load_network, save_network
+from gensynth.network.module import Network, build
 from gensynth.probing.operator_probe import beside, switching_nats
 from gensynth.probing.probe import Probe
 from gensynth.space.operator_choices import Sites

@@ -24,7 +24,7 @@ from typing import IO, Any, Dict, Iterator, List, Optional
 
 from gensynth.devices.agent.board import nvpmodel, speeds
 from gensynth.devices.agent.board.nvpmodel import Refused
-from gensynth.devices.agent.wire import processes
+from gensynth.devices.agent.wire import frames, processes
 from gensynth.devices.agent.wire.processes import boot_id
 from gensynth.devices.agent.wire.status import Fault
 
@@ -211,13 +211,16 @@ def _restore(home: str, root: str, lock: IO[bytes]) -> Optional[str]:
     """
     path = os.path.join(home, JOURNAL)
     try:
-        with open(path) as file:
-            journal = json.load(file)
+        with open(path, "rb") as file:
+            journal = frames.parse(file.read(1 << 16))
         mode, ranges = journal["before"]["power_mode"], journal["before"]["ranges_mhz"]
         same_boot = journal["boot_id"] == boot_id(root)
+        whole = _is_mode(mode) and all(map(_is_speed, ranges.values()))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except (OSError, Fault, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
         return "{} is no journal of clocks; set them by hand and remove it".format(path)
     now = state(root)
     try:
@@ -231,6 +234,16 @@ def _restore(home: str, root: str, lock: IO[bytes]) -> Optional[str]:
         return str(error)
     os.unlink(path)
     return None
+
+
+def _is_mode(mode: Any) -> bool:
+    return mode is None or (isinstance(mode["id"], int) and 0 <= mode["id"] <= 255)
+
+
+def _is_speed(speed: Any) -> bool:
+    return isinstance(speed, list) and all(
+        number is None or isinstance(number, (int, float)) for number in speed
+    )
 
 
 def _same_clocks(before: Dict[str, List[float]], root: str) -> bool:

@@ -5,6 +5,7 @@ stay in memory: a run is one call.
 """
 
 import importlib
+import os
 import re
 from typing import Any, List, Optional
 
@@ -43,7 +44,10 @@ class OnnxRuntime:
     def __init__(self, threads: int) -> None:
         try:
             self._numpy = importlib.import_module("numpy")
+            # From 1.32 it queues telemetry, in a thread that would live while networks are timed.
+            os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
             self._ort = importlib.import_module("onnxruntime")
+            getattr(self._ort, "disable_telemetry_events", lambda: None)()
         except Exception as error:  # a broken build raises what it likes  # noqa: BLE001
             raise Fault("runtime_missing", f"onnxruntime cannot be imported: {error}") from error
         if PROVIDER not in self._ort.get_available_providers():

@@ -16,8 +16,10 @@ import time
 from typing import Any, Dict, Optional, Tuple
 
 from gensynth.devices.agent.session import claim
-from gensynth.devices.agent.wire import processes
+from gensynth.devices.agent.wire import frames, processes
+from gensynth.devices.agent.wire.spec import check_id
 from gensynth.devices.agent.wire.spool import Spool, disk_errors
+from gensynth.devices.agent.wire.status import Fault
 
 
 class BoardLock:
@@ -129,11 +131,16 @@ def prolong(spool: Spool, job_id: str, cancel: bool = False) -> None:
 
 def request(spool: Spool, job_id: str) -> Dict[str, Any]:
     """Return when another session was last asked for this job ("heard_s"), and "cancel"."""
+    nothing = {"heard_s": float("-inf"), "cancel": False}
     try:
         with open(_request_path(spool, job_id), "rb") as file:
-            return dict(json.loads(file.read().decode("utf-8")))
-    except FileNotFoundError:
-        return {"heard_s": float("-inf"), "cancel": False}
+            found = frames.parse(file.read(1 << 12))
+        is_request = isinstance(found["heard_s"], (int, float)) and isinstance(
+            found["cancel"], bool
+        )
+        return dict(found) if is_request else nothing
+    except (OSError, Fault, KeyError, TypeError):  # absent, or damaged
+        return nothing
 
 
 def _drop_requests(spool: Spool) -> None:
@@ -148,7 +155,27 @@ def _request_path(spool: Spool, job_id: str) -> str:
 
 
 def _read(descriptor: int) -> Dict[str, Any]:
+    """Return what the lock's file says; {} if it was just taken or given back, or is damaged.
+
+    A damaged file only hides who held the board: the lock itself is the kernel's.
+    """
     try:
-        return dict(json.loads(os.pread(descriptor, 1 << 16, 0).decode("utf-8")))
-    except ValueError:  # just taken, or just given back
+        found = frames.parse(os.pread(descriptor, 1 << 16, 0))
+        worker = found.get("worker")
+        is_owner = (
+            check_id(found["id"])
+            and _is_process(found, 1)
+            and (not worker or _is_process(worker, 2))
+        )
+        boot_id = found["boot_id"]
+        texts = ["" if boot_id is None else boot_id, found["host"]]
+        return dict(found) if is_owner and all(isinstance(t, str) for t in texts) else {}
+    except (Fault, KeyError, TypeError, AttributeError):
         return {}
+
+
+def _is_process(found: Any, least: int) -> bool:
+    """Return whether a number and a time of beginning can be those of a process of ours."""
+    pid, start = found["pid"], found["start"]
+    whole = isinstance(pid, int) and not isinstance(pid, bool) and least <= pid < 1 << 31
+    return whole and (start is None or isinstance(start, int))

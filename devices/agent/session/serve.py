@@ -20,7 +20,7 @@ from gensynth.devices.agent.wire.channel import Channel
 from gensynth.devices.agent.wire.spec import LEASE_S, PROTOCOL, check_sha256, check_spec
 from gensynth.devices.agent.wire.spool import Spool
 from gensynth.devices.agent.wire.status import Fault
-from gensynth.devices.agent.wire.upload import Upload
+from gensynth.devices.agent.wire.upload import BLOB_LIMIT, Upload
 
 PART_LIMIT = 8 << 20
 PART = 1 << 20
@@ -128,10 +128,14 @@ class Session:
 
     def _get(self, header: Header, payload: bytes) -> None:
         sha256 = check_sha256(header.get("blob"), "blob")
-        offset = header.get("offset")
-        if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
+        offset: Any = header.get("offset")
+        whole = isinstance(offset, int) and not isinstance(offset, bool)
+        if not whole or not 0 <= offset <= BLOB_LIMIT:
             raise Fault(
-                "protocol_error", "offset must be a whole number, got {!r:.80}".format(offset)
+                "protocol_error",
+                "offset must be a whole number of at most {}, got {!r:.80}".format(
+                    BLOB_LIMIT, offset
+                ),
             )
         with self._spool.open_blob(sha256) as file:
             size = os.fstat(file.fileno()).st_size

@@ -22,6 +22,26 @@ def default_home() -> str:
     return os.path.abspath(home)
 
 
+def check_owner(home: str) -> None:
+    """Refuse a folder whose files others may have written: what is in it is run.
+
+    As ssh does with the files that it believes.
+
+    Raises:
+        ValueError: naming the folder and what to do.
+    """
+    found = os.stat(home)
+    if found.st_uid not in (0, os.geteuid()):
+        raise ValueError(
+            "the agent's folder {} must be its user's, and belongs to user {}; remove it, or set "
+            "GENSYNTH_AGENT_HOME to another".format(home, found.st_uid)
+        )
+    if found.st_mode & 0o022:
+        raise ValueError(
+            "others can write in the agent's folder {}; run chmod go-w {}".format(home, home)
+        )
+
+
 def become_agent(stream: IO[bytes], sha256: str, size: int) -> None:
     """Replace this process by the agent of that hash, taken from the stream if it is not there.
 
@@ -32,6 +52,7 @@ def become_agent(stream: IO[bytes], sha256: str, size: int) -> None:
     path = os.path.join(home, "agent-{}.pyz".format(sha256))
     try:
         os.makedirs(home, mode=0o700, exist_ok=True)
+        check_owner(home)
         if _hash(path) != sha256:
             _say("need")
             _write(path, _read(stream, size), sha256)

@@ -18,13 +18,14 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import time
 from typing import IO, Any, Dict, Iterator, List, Optional
 
 from gensynth.devices.agent.wire import frames, processes
 from gensynth.devices.agent.wire.spec import check_id, check_sha256
-from gensynth.devices.agent.wire.status import Fault
+from gensynth.devices.agent.wire.status import STATUSES, Fault
 
 MIB = 1 << 20
 # Never fill a board's disk: others live there too. What has been measured may use the margin, for
@@ -34,8 +35,10 @@ KEPT_RESULTS = 50
 KEPT_RESULTS_MIB = 1024
 KEPT_BLOBS_MIB = 1024
 KEPT_ENGINES_MIB = 4096
+RESULT_LIMIT = 16 << 20
 JOURNAL_LIMIT = 1 << 18
 _CLOCKS_AGREE_S = 60.0
+_PARTIAL = re.compile(r"\.partial-(\d{1,9})-(\d{1,18})-")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
@@ -97,9 +100,11 @@ class Spool:
         path = os.path.join(self._results, check_id(job_id), "result.json")
         try:
             with open(path, "rb") as file:
-                return dict(frames.parse(file.read()))
-        except FileNotFoundError:
+                found = frames.parse(file.read(RESULT_LIMIT + 1))
+        except (OSError, Fault):  # absent, or damaged: then the job is done again
             return None
+        is_result = isinstance(found, dict) and found.get("id") == job_id
+        return found if is_result and found.get("status") in STATUSES else None
 
     def store_result(self, result: Dict[str, Any]) -> None:
         """Keep a job's result; from now on the same id is answered with it."""
@@ -246,8 +251,10 @@ def partial_name(path: str) -> str:
 
 
 def _writer_lives(name: str) -> bool:
-    pid, start = name.split("-")[1:3]
-    return processes.is_alive(int(pid), int(start) or None)
+    found = _PARTIAL.match(name)
+    if found is None:
+        return False
+    return processes.is_alive(int(found.group(1)), int(found.group(2)) or None)
 
 
 def _visible(folder: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from gensynth.devices.link import Link
 from gensynth.devices.protocol import PROTOCOL
 from gensynth.devices.registry import LOCAL
 from gensynth.errors import DeviceFault
+from tests.fakes.agent_results import FACTS
 from tests.fakes.board import Home
 from tests.onnx_files import errands
 
@@ -316,7 +317,9 @@ source, sink = os.fdopen(0, "rb", 0), os.fdopen(1, "wb", 0)
 with open(sys.argv[0], "rb") as file:
     own = hashlib.sha256(file.read()).hexdigest()
 frames.read(source)
-frames.write(sink, {{"type": "hello", "protocol": {PROTOCOL}, "agent": {name!r} or own, "pid": 1}})
+hello = {{"type": "hello", "protocol": {PROTOCOL}, "agent": {name!r} or own, "pid": 1,
+    "python": "3.6", "facts": {FACTS!r}, "home_free_mib": 100, "interrupted": None}}
+frames.write(sink, hello)
 def say(**header): frames.write(sink, header)
 def hear(): return frames.read(source)[0]
 {code}
@@ -389,4 +392,5 @@ def test_a_host_asks_only_for_what_it_has(agent_home: Home) -> None:
     odd = agent_that_says(f"hear(); {wanted}; {seen}")
     with connect(LOCAL, agent=odd) as connection, pytest.raises(DeviceFault) as fault:
         call_run(connection)
-    assert fault.value.message == "job"  # and nothing was put before it
+    assert fault.value.status == "protocol_error"
+    assert "sha256s[0]" in fault.value.message  # and nothing is put

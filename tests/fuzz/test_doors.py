@@ -1,0 +1,24 @@
+"""A few altered inputs at every door; `python -m tests.fuzz` tries as many as there is time for."""
+
+import contextlib
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from gensynth.devices.agent.wire.status import Fault
+from gensynth.errors import GensynthError
+from tests.fuzz.agent_doors import DOORS as AGENT_DOORS
+from tests.fuzz.doors import DOORS
+from tests.fuzz.onnx_doors import DOORS as ONNX_DOORS
+
+EVERY = DOORS | ONNX_DOORS | AGENT_DOORS
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("door", EVERY)
+def test_altered_input_gives_one_of_our_errors_or_is_read(door: str, tmp_path: Path) -> None:
+    attempt = EVERY[door](tmp_path)
+    for number in range(20):
+        with contextlib.suppress(GensynthError, Fault):
+            attempt(Random(f"{door} {number}"))
