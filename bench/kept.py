@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
-from gensynth.devices.answers import During, Long, Mode, Others, Seconds, Some, Status, Text, Tried
+from gensynth.devices.answers import During, Others, Status, Tried
+from gensynth.devices.board_form import Long, Mode, Seconds, Some, Text
 from gensynth.devices.profiles import is_profile
 from gensynth.outside import Finite, Form, Natural, Positive
 

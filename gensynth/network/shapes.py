@@ -8,7 +8,7 @@ on that. A part that only the prototype's own code computes is taken at its word
 import torch
 from torch import Tensor, nn
 
-from gensynth.graph.graph import Graph
+from gensynth.graph.graph import Graph, Vertex
 from gensynth.network.module import Network
 
 _REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError)
@@ -18,9 +18,16 @@ _REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, Attribut
 class _AsSaid(nn.Module):
     """Stands for a part that cannot be looked into; gives the shape that its vertex says."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, vertex: Vertex) -> None:
         super().__init__()
-        self._shape = shape
+        self._shape = vertex.shape
+        for name, shape in vertex.tensors.items():
+            inner, module = name.split("."), self.get_submodule("")
+            for part in inner[:-1]:
+                if part not in module._modules:
+                    module.add_module(part, nn.Module())
+                module = module.get_submodule(part)
+            module.register_parameter(inner[-1], nn.Parameter(torch.empty(shape)))
 
     def forward(self, *values: Tensor) -> Tensor:
         return torch.empty(len(values[0]), *self._shape, device="meta")
@@ -32,9 +39,9 @@ def check_shapes(graph: Graph) -> None:
     Raises:
         ValueError: naming the first vertex that does not.
     """
-    opaque = {v.name: _AsSaid(v.shape) for v in graph.vertices if v.op == "opaque"}
     with torch.device("meta"), torch.no_grad():
         try:
+            opaque = {v.name: _AsSaid(v) for v in graph.vertices if v.op == "opaque"}
             network = Network(graph, opaque=opaque).eval()
         except _REFUSALS as error:
             raise ValueError(f"its tensors cannot be named so: {_line(error)}") from error

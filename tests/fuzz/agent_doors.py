@@ -21,8 +21,8 @@ from gensynth.devices.agent.session.serve import Session
 from gensynth.devices.agent.wire import frames
 from gensynth.devices.agent.wire.channel import Channel
 from gensynth.devices.agent.wire.spool import Spool
-from gensynth.devices.answers import REPORT as REPORT_FORM
 from gensynth.devices.answers import RESULT
+from gensynth.devices.board_form import REPORT as REPORT_FORM
 from gensynth.devices.check import Checked, findings
 from gensynth.devices.profiles import find_profile
 from gensynth.devices.protocol import PROTOCOL
