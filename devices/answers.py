@@ -157,7 +157,13 @@ def _in_order(window: Any) -> Any:
 
 
 class Engine(TypedDict):
-    """An engine that was built or found."""
+    """An engine, for a figure: how many layers compute in each precision."""
+
+    precisions: NotRequired[dict[Text, Natural] | None]
+
+
+class Built(TypedDict):
+    """An engine that was built or found, for a manifest."""
 
     key: Text
     build_s: Seconds | None
@@ -223,7 +229,7 @@ class During(TypedDict):
     """Power mode and lock while a job ran."""
 
     power_mode: NotRequired[Mode | None]
-    locked: bool | None
+    locked: NotRequired[bool | None]
 
 
 class Held(TypedDict):
@@ -292,6 +298,7 @@ class _Report(TypedDict):
 
 FAULT: Form[Fault] = Form(Fault)
 HELLO: Form[Hello] = Form(Hello)
+BUILT: Form[Built] = Form(Built)
 OUTCOME: Form[Outcome] = Form(Outcome)
 RESULT: Form[Result] = Form(Result)
 TOLD: Form[Told] = Form(Told)

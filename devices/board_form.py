@@ -26,10 +26,7 @@ class Mode(TypedDict):
 class Clocks(TypedDict):
     """Clocks as they are now."""
 
-    locked: bool | None
-    cpu_mhz: Some | None
-    gpu_mhz: Some | None
-    emc_mhz: Some | None
+    locked: NotRequired[bool | None]
 
 
 class Facts(TypedDict):

@@ -23,7 +23,7 @@ import numpy as np
 from gensynth.atomic_files import json_bytes
 from gensynth.devices.agent.wire.spec import LEASE_S
 from gensynth.devices.agent.wire.tensors import byte_count
-from gensynth.devices.answers import RESULT
+from gensynth.devices.answers import BUILT, RESULT
 from gensynth.devices.client import Connection, connect
 from gensynth.devices.profiles import TENSORRT
 from gensynth.devices.registry import find
@@ -108,6 +108,11 @@ def build(artefact: Artefact, connection: Connection, device: str) -> Engine:
     """
     result, parity = compared(artefact.files, connection, device)
     facts = result["networks"][0]["engine"]
+    try:
+        BUILT.check(facts)
+    except ValueError as error:
+        what = f"{device} sent facts of an engine that cannot be read: {error}"
+        raise DeviceFault("protocol_error", what) from error
     return Engine(
         device=device,
         simulated=bool(result.get("simulated")),
