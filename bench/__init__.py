@@ -6,7 +6,7 @@
                     onnx_operators: which of them multiply
       request       what is asked of a device                 grades, endtoend
       correctness   whether it computed what it should
-      figures       what the times say                        compare, student
+      figures       what the times say                        compare
       quiet         whether something disturbed them
       control       a chart of the reference network of every board    reference
       energy        what the power samples say                samples, integrate

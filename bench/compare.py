@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gensynth.bench.student import quantile
+from gensynth.goals.student import quantile
 
 ROUNDS_FOR_INTERVAL = 5
 

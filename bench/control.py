@@ -27,10 +27,10 @@ from gensynth.bench.record import power_mode
 from gensynth.bench.reference import reference
 from gensynth.bench.request import Request
 from gensynth.bench.store import Store
-from gensynth.bench.student import quantile
 from gensynth.devices.agent.wire.status import USABLE
 from gensynth.devices.registry import Device
 from gensynth.errors import DeviceFault
+from gensynth.goals.student import quantile
 from gensynth.progress import Listener, Silent
 
 EVERY = 20

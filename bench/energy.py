@@ -20,8 +20,8 @@ import numpy as np
 
 from gensynth.bench.integrate import Window, WindowEnergy, integrate
 from gensynth.bench.samples import Samples, Sensor
-from gensynth.bench.student import quantile
 from gensynth.errors import DeviceFault
+from gensynth.goals.student import quantile
 
 WINDOWS_FOR_INTERVAL = 3
 _DISTINCT_WHEN_ALIVE = 5

@@ -4,7 +4,7 @@ Whoever reads one, years later or another's, holds it against its form first. A 
 `gensynth.goals.card_form`.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -27,11 +27,12 @@ class Data(TypedDict):
 
 
 class Inputs(TypedDict):
-    """inputs.json."""
+    """inputs.json; the prototype and the data come once they are there."""
 
-    data: Data
-    weights_sha256: str
-    prototype: Any
+    config: NotRequired[dict[str, Any]]
+    data: NotRequired[Data]
+    weights_sha256: NotRequired[str]
+    prototype: NotRequired[dict[str, Any]]
 
 
 RESULT: Form[ResultDocument] = Form(ResultDocument)

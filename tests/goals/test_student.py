@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from gensynth.bench.student import quantile
+from gensynth.goals.student import quantile
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 9, 10, 29, 30, 99, 100, 999])
