@@ -50,7 +50,7 @@ def located_source(source: str, folder: Path | None = None) -> str:
     return str(path) if path.is_dir() or ("/" in source and ":" not in source) else source
 
 
-BUILT_IN_DATA = ("fashion-mnist", "cifar10")
+BUILT_IN_DATA = ("fashion-mnist", "cifar10", "camvid")
 """Names that `gensynth.data` knows; a folder of such a name is written with a "/"."""
 
 Place = Annotated[Path, AfterValidator(located)]
@@ -88,9 +88,13 @@ class DataConfig:
     """The images, and how a network is to see them.
 
     Attributes:
-        source: "fashion-mnist", "cifar10", "module:factory", or a folder of images by class.
-            Folders are relative to the run file.
-        folder: where the official files of "cifar10" lie; None fetches them once.
+        source: "fashion-mnist", "cifar10", "camvid", "module:factory", or a folder: of images by
+            class, or of images and masks, as the task needs. Folders are
+            relative to the run file.
+        folder: where the official files of "cifar10" or "camvid" lie; None fetches those of
+            "cifar10" once.
+        classes: names of a folder's classes, in the order of their numbers in its masks.
+        void: number in a folder's masks for pixels that are neither taught nor scored.
         size: side of the square images in pixels, to which a folder's are brought.
         mean: of each channel of images scaled to [0, 1]; None is the data set's own.
         std: standard deviation of each channel, likewise.
@@ -99,6 +103,8 @@ class DataConfig:
 
     source: Annotated[str, AfterValidator(located_source)] = "fashion-mnist"
     folder: Place | None = None
+    classes: tuple[str, ...] | None = None
+    void: Annotated[int, Field(ge=0, le=255)] | None = None
     size: Positive | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[Above0, ...] | None = None
@@ -119,12 +125,15 @@ class TaskConfig:
     """What a network is trained to do.
 
     Attributes:
-        kind: "classification", one class an image.
+        kind: "classification", one class an image, or "segmentation", one a pixel.
+        metric: by which networks are judged, of those that the task measures; None takes its
+            first: top1, or pixel_accuracy.
         class_weights: weight of each class in the loss, in label order; None weighs all alike.
         train: "module:function" of one's own training function in place of ours.
     """
 
-    kind: Literal["classification"] = "classification"
+    kind: Literal["classification", "segmentation"] = "classification"
+    metric: str | None = None
     class_weights: tuple[Above0, ...] | None = None
     train: str | None = None
 

@@ -37,12 +37,17 @@ def synth(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="fashion-mnist, cifar10, a folder of images by class, or module:factory.",
+            help="fashion-mnist, cifar10, camvid, module:factory, or a folder: of images by "
+            "class, or of images and masks.",
         ),
     ] = None,
     data_folder: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER", help="Where the official files of cifar10 lie."),
+        typer.Option(metavar="FOLDER", help="Where the official files of cifar10 or camvid lie."),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="classification, or segmentation: a class a pixel."),
     ] = None,
     require: Annotated[
         list[str] | None,
@@ -103,6 +108,7 @@ def synth(
         "prototype.train": True if train_prototype else None,
         "data.source": data,
         "data.folder": data_folder,
+        "task.kind": task,
         "requirements": require,
         "search.substitutes": substitute,
         "utility": utility,

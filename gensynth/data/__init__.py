@@ -5,6 +5,7 @@
     fashion_mnist   the subset that ships with gensynth
     cifar10         the official binary files, from a folder or fetched once
     folder          a folder of images by class
+    masks           a folder of images and masks, CamVid among them
     custom          a data set made by the user's own module:factory
 
 `open_dataset` chooses among them. Importing this package imports none of them, and so
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from gensynth.config import DataConfig
     from gensynth.data.dataset import Dataset
 
+WITH_FILES = ("cifar10", "camvid")
 
-def open_dataset(config: "DataConfig") -> "Dataset":
+
+def open_dataset(config: "DataConfig", kind: str = "classification") -> "Dataset":
     """Return the data set that a run file's `[data]` table names.
 
     `source` is a built-in name, an existing folder, or `module:factory`, tried in this
@@ -42,11 +45,23 @@ def open_dataset(config: "DataConfig") -> "Dataset":
         root = named_path(source)
     except ValueError as error:
         raise ConfigError(f"source: {error}") from error
-    if config.folder is not None and source != "cifar10":
+    if config.folder is not None and source not in WITH_FILES:
         raise ConfigError(
-            f"folder says where cifar10 lies, got it with source '{source}'; a folder of "
-            "images by class is itself the source"
+            f"folder says where {' or '.join(WITH_FILES)} lies, got it with source '{source}'; a "
+            "folder of one's own images is itself the source"
         )
+    has_masks = source not in BUILT_IN_DATA and root.is_dir() and kind == "segmentation"
+    if not has_masks and (config.classes is not None or config.void is not None):
+        raise ConfigError(
+            f"classes and void are of a folder of masks, got them with source '{source}' for {kind}"
+        )
+    if has_masks:
+        from gensynth.data import masks
+
+        return masks.load(
+            root, classes=config.classes, void=config.void, colour=config.colour,
+            mean=config.mean, std=config.std,
+        )  # fmt: skip
     if source not in BUILT_IN_DATA and root.is_dir():
         from gensynth.data import folder
 
@@ -81,6 +96,10 @@ def _ready_made(source: str, batches: Path | None) -> "Dataset":
         if batches is None:
             batches = cifar10.download(Path(platformdirs.user_cache_dir("gensynth")))
         return cifar10.load(batches.expanduser())
+    if source == "camvid":
+        from gensynth.data import masks
+
+        return masks.camvid(batches)
     from gensynth.data import custom
 
     return custom.load(source)

@@ -1,4 +1,4 @@
-"""A labelled image data set in memory, cut into train, search and test.
+"""A data set in memory, images and what belongs to each, cut into train, search and test.
 
 *train* teaches; *search* decides which network is better, and no prototype of ours has
 seen it; *test* is touched once per finalist, at certification.
@@ -17,12 +17,13 @@ from gensynth.randomness import stream
 
 @dataclass(frozen=True)
 class Split:
-    """Images and labels.
+    """Images and what belongs to them.
 
     Attributes:
         name: "train", "search" or "test".
         images: (n, channels, height, width), uint8, RGB or grey.
-        labels: (n,), int64, each in [0, number of classes).
+        labels: one entry an image, of the task's kind: (n,) int64 classes, or (n, height, width)
+            uint8 masks that hold a class, or the void, for every pixel.
     """
 
     name: str
@@ -35,13 +36,19 @@ class Split:
                 f"{self.name} images must be uint8 (n, channels, height, width), "
                 f"got {self.images.dtype} {self.images.shape}"
             )
-        if self.labels.shape != (len(self.images),):
+        if self.labels.shape[:1] != (len(self.images),):
             raise DataError(
                 f"{self.name} needs one label an image, got {len(self.images)} images "
                 f"and labels of shape {self.labels.shape}"
             )
-        if self.labels.dtype != np.int64:
-            raise DataError(f"{self.name} labels must be int64, got {self.labels.dtype}")
+        height, width = self.images.shape[2:]
+        is_class = self.labels.dtype == np.int64 and self.labels.ndim == 1
+        is_mask = self.labels.dtype == np.uint8 and self.labels.shape[1:] == (height, width)
+        if not is_class and not is_mask:
+            raise DataError(
+                f"{self.name} labels must be int64 classes or uint8 masks of {width} x {height} "
+                f"pixels, got {self.labels.dtype} of shape {self.labels.shape[1:]} an image"
+            )
         if len(self.images) == 0:
             raise DataError(f"{self.name} is empty; a split needs at least one image")
 
@@ -53,7 +60,8 @@ class Split:
         """The hash of shape, images and labels: what tells this split from every other."""
         digest = hashlib.sha256(repr(self.images.shape).encode())
         digest.update(self.images.tobytes())
-        digest.update(self.labels.astype("<i8").tobytes())
+        little_endian = self.labels.dtype.newbyteorder("<")
+        digest.update(self.labels.astype(little_endian).tobytes())
         return digest.hexdigest()
 
 
@@ -81,6 +89,8 @@ class Dataset:
         mean, std: per-channel normalisation of images scaled to [0, 1]; a network sees
             (image / 255 - mean) / std.
         augmentation: what training may change.
+        void: what stands in a mask for pixels that are neither taught nor scored; None where
+            every label is a class.
         source: where the bytes came from, for the record.
     """
 
@@ -93,6 +103,7 @@ class Dataset:
     std: tuple[float, ...]
     augmentation: Augmentation = field(default_factory=Augmentation)
     source: str = ""
+    void: int | None = None
 
     def __post_init__(self) -> None:
         for split in (self.train, self.search, self.test):
@@ -102,12 +113,19 @@ class Dataset:
                     f"{self.train.images.shape[1:]} in train and {split.images.shape[1:]} "
                     f"in {split.name}"
                 )
-            low, high = int(split.labels.min()), int(split.labels.max())
+            known = split.labels if self.void is None else split.labels[split.labels != self.void]
+            low, high = (int(known.min()), int(known.max())) if known.size else (0, 0)
             if low < 0 or high >= len(self.classes):
+                beside = "" if self.void is None else f", or be the void {self.void}"
                 raise DataError(
-                    f"labels of {self.name} must lie in 0..{len(self.classes) - 1}, got "
+                    f"labels of {self.name} must lie in 0..{len(self.classes) - 1}{beside}, got "
                     f"{low}..{high} in {split.name}"
                 )
+        if self.void is not None and self.void < len(self.classes):
+            raise DataError(
+                f"void of {self.name} must not be a class's number, got {self.void} and "
+                f"{len(self.classes)} classes"
+            )
         channels = self.train.images.shape[1]
         if len(self.mean) != channels or len(self.std) != channels:
             raise DataError(

@@ -29,7 +29,7 @@ from gensynth.errors import ConfigError, DataError
 from gensynth.outside import PIXELS, check_plain
 from gensynth.suggestion import did_you_mean
 
-_BYTES = 256 << 20
+PICTURE_BYTES = 256 << 20
 _LARGE = 1 << 22
 """Pixels of a picture that others wait for; up to this many, as many are decoded as there are
 threads."""
@@ -81,7 +81,7 @@ def load(
         splits["test"] = Split("test", test.images, test.labels)
     if "search" not in splits:
         train, splits["search"] = hold_out(train.images, train.labels, _share(train, SEARCH_SHARE))
-    computed_mean, computed_std = _moments(train.images)
+    computed_mean, computed_std = moments(train.images)
     return Dataset(
         name=root.resolve().name,
         classes=classes,
@@ -114,7 +114,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
-    classes = tuple(path.name for path in _visible(folder) if path.is_dir())
+    classes = tuple(path.name for path in visible(folder) if path.is_dir())
     if len(classes) < 2:
         raise DataError(
             f"{folder} must hold one folder of images a class and at least two of them, "
@@ -126,33 +126,33 @@ def _classes(folder: Path) -> tuple[str, ...]:
 def _read(name: str, folder: Path, classes: Sequence[str], size: int | None, colour: str) -> Split:
     files: list[Path] = []
     labels: list[int] = []
-    for entry in _visible(folder):
+    for entry in visible(folder):
         if not entry.is_dir():
             continue
         if entry.name not in classes:
             raise DataError(
                 f"{entry} is no class of the training images; {did_you_mean(entry.name, classes)}"
             )
-        members = _visible(entry)
+        members = visible(entry)
         if name == "train" and not members:
             raise DataError(f"{entry} is empty; a class needs at least one image")
         files += members
         labels += [classes.index(entry.name)] * len(members)
     if not files:
         raise DataError(f"{folder} holds no images")
-    first = _image(files[0], size, colour)
-    _require_room(name, len(files) * first.nbytes)
+    first = picture(files[0], size, colour)
+    require_room(name, len(files) * first.nbytes)
     large = threading.Lock()
     wanted = None if size is not None else first.shape[1:]
     with ThreadPoolExecutor() as pool:
-        images = list(pool.map(lambda file: _image(file, size, colour, wanted, large), files))
+        images = list(pool.map(lambda file: picture(file, size, colour, wanted, large), files))
     for file, image in zip(files, images, strict=True):
         if image.shape != first.shape:
             raise DataError(_other_size(file, files[0], image.shape[1:], first.shape[1:]))
     return Split(name, np.stack(images), np.array(labels, np.int64))
 
 
-def _image(
+def picture(
     file: Path,
     size: int | None,
     colour: str,
@@ -166,28 +166,28 @@ def _image(
         large: held while a large picture is decoded, so that one such is in memory at a time.
     """
     try:
-        check_plain(file, _BYTES)
-        with Image.open(file) as picture:
-            if picture.mode == "F" or picture.mode.startswith("I"):
+        check_plain(file, PICTURE_BYTES)
+        with Image.open(file) as opened:
+            if opened.mode == "F" or opened.mode.startswith("I"):
                 raise DataError(f"{file} has more than 8 bits a channel; convert it to 8 bits")
-            pixels = picture.width * picture.height
+            pixels = opened.width * opened.height
             if pixels > PIXELS:
                 raise DataError(
                     f"{file} has {pixels:,} pixels, and at most {PIXELS:,} are read; make it "
                     "smaller"
                 )
-            if wanted is not None and sorted(wanted) != sorted((picture.height, picture.width)):
-                return np.empty((1, picture.height, picture.width), np.uint8)  # refused by who asks
+            if wanted is not None and sorted(wanted) != sorted((opened.height, opened.width)):
+                return np.empty((1, opened.height, opened.width), np.uint8)  # refused by who asks
             one_at_a_time = large if large is not None and pixels > _LARGE else nullcontext()
             with one_at_a_time:
-                return _decoded(picture, size, colour)
+                return _decoded(opened, size, colour)
     except DAMAGED as error:
         what = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise DataError(f"{file} is not a whole image: {what}; remove or replace it") from error
 
 
-def _decoded(picture: Image.Image, size: int | None, colour: str) -> np.ndarray:
-    upright = ImageOps.exif_transpose(picture)
+def _decoded(opened: Image.Image, size: int | None, colour: str) -> np.ndarray:
+    upright = ImageOps.exif_transpose(opened)
     converted = upright.convert("L" if colour == "grey" else "RGB")
     if size is not None:
         converted = ImageOps.fit(converted, (size, size), Image.Resampling.BILINEAR)
@@ -204,7 +204,7 @@ def _other_size(file: Path, first: Path, shape: tuple[int, ...], wanted: tuple[i
     )
 
 
-def _require_room(name: str, needed: int) -> None:
+def require_room(name: str, needed: int) -> None:
     """Refuse images that this machine's memory cannot hold."""
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > there:
@@ -214,7 +214,8 @@ def _require_room(name: str, needed: int) -> None:
         )
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible(folder: Path) -> list[Path]:
+    """Return what a folder holds, in order of names, without what desktops leave there."""
     return sorted(
         path
         for path in folder.iterdir()
@@ -226,7 +227,7 @@ def _share(split: Split, share: float) -> int:
     return max(1, round(share * len(split)))
 
 
-def _moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each channel of images scaled to [0, 1]."""
     # Counting the 256 values needs no float copy of all images.
     values = np.arange(256) / 255

@@ -17,6 +17,15 @@ import torch.nn.functional as F
 from gensynth.data.dataset import Augmentation, Dataset, Split
 from gensynth.randomness import stream
 
+PIXELS_A_PASS = 2**21
+"""Of all images of one pass through a network, so that what it computes fits in memory."""
+
+
+def images_a_pass(shape: tuple[int, int, int], most: int) -> int:
+    """Return how many images go through a network at a time, from 4 to `most`."""
+    _, height, width = shape
+    return min(most, max(4, PIXELS_A_PASS // (height * width)))
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -65,6 +74,34 @@ class Labels:
     def __call__(self, rows: torch.Tensor, moves: Moves | None = None) -> torch.Tensor:
         """(batch,), int64."""
         return self._labels[rows]
+
+
+class Masks:
+    """A class a pixel, or the void, which also fills what a crop shows beyond the image.
+
+    Args:
+        split: whose masks.
+        void: what stands for pixels that are not taught.
+        device: where they are kept.
+    """
+
+    def __init__(self, split: Split, void: int, device: str = "cpu") -> None:
+        self._masks = torch.from_numpy(split.labels).to(device)
+        self._void = void
+
+    def __call__(self, rows: torch.Tensor, moves: Moves | None = None) -> torch.Tensor:
+        """(batch, height, width), int64."""
+        masks = self._masks[rows]
+        if moves is not None:
+            pad, (height, width) = moves.pad, masks.shape[1:]
+            padded = F.pad(masks, (pad, pad, pad, pad), value=self._void)
+            places = zip(padded, moves.tops.tolist(), moves.lefts.tolist(), strict=True)
+            masks = torch.stack(
+                [mask[top : top + height, left : left + width] for mask, top, left in places]
+            )
+            mirrored = moves.mirrored.to(masks.device)[:, None, None]
+            masks = torch.where(mirrored, masks.flip(2), masks)
+        return masks.long()
 
 
 class Views:

@@ -8,6 +8,27 @@ import math
 from statistics import NormalDist
 
 
+def normal_quantile(confidence: float, *, sided: int = 2) -> float:
+    """Return how many standard errors a bound lies from the value.
+
+    Args:
+        confidence: in (0, 1), see `wilson`.
+        sided: see `wilson`.
+
+    Raises:
+        ValueError: if either is out of range.
+
+    Example:
+        >>> round(normal_quantile(0.95), 3)
+        1.96
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be in (0, 1), got {confidence}; 95 % is 0.95")
+    if sided not in (1, 2):
+        raise ValueError(f"sided must be 1 or 2, got {sided}")
+    return NormalDist().inv_cdf(confidence if sided == 1 else (1 + confidence) / 2)
+
+
 def wilson(
     correct: int, n: int, confidence: float = 0.95, *, sided: int = 2
 ) -> tuple[float, float]:
@@ -46,11 +67,7 @@ def wilson(
     """
     if n < 1 or not 0 <= correct <= n:
         raise ValueError(f"correct must be in [0, n] and n positive, got {correct} of {n}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be in (0, 1), got {confidence}; 95 % is 0.95")
-    if sided not in (1, 2):
-        raise ValueError(f"sided must be 1 or 2, got {sided}")
-    z = NormalDist().inv_cdf(confidence if sided == 1 else (1 + confidence) / 2)
+    z = normal_quantile(confidence, sided=sided)
     share = correct / n
     scale = 1 + z * z / n
     centre = (share + z * z / (2 * n)) / scale

@@ -92,6 +92,9 @@ def names(of: str | None = None) -> tuple[str, ...]:
 
 
 TOP1 = register(Metric("top1", "top-1", "%", "higher", "task"))
+PIXEL_ACCURACY = register(Metric("pixel_accuracy", "pixel accuracy", "%", "higher", "task"))
+CLASS_ACCURACY = register(Metric("class_accuracy", "class accuracy", "%", "higher", "task"))
+MIOU = register(Metric("miou", "mIoU", "%", "higher", "task"))
 PARAMS = register(Metric("params", "parameters", "", "lower", "network"))
 MACS = register(Metric("macs", "MACs", "", "lower", "network"))
 LATENCY = register(Metric("latency_ms", "latency", "ms", "lower", "device"))

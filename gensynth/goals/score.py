@@ -1,21 +1,23 @@
 """What a task measured of a network on a split: a quality, and how sure one may be of it.
 
     Proportion    images that are right, of how many; bounds by Wilson
+    Resampled     any value in [0, 1], its spread by a bootstrap over images
 
 Nothing outside this module and `gensynth.tasks` knows of what kind a score is: the rest asks for
 its value, its bounds, its logit for a regression, and the document that keeps it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Protocol
 
 import numpy as np
+from pydantic import Field
 from typing_extensions import TypedDict
 
-from gensynth.goals.intervals import wilson
+from gensynth.goals.intervals import normal_quantile, wilson
 from gensynth.goals.metrics import TOP1
-from gensynth.outside import Form, Natural, Positive
+from gensynth.outside import Form, Natural, Positive, Share
 
 
 class Score(Protocol):
@@ -32,6 +34,10 @@ class Score(Protocol):
     @property
     def value(self) -> float:
         """The point value, in [0, 1]."""
+
+    @property
+    def method(self) -> str:
+        """What the bounds are by, before the word bound."""
 
     def bounds(self, confidence: float = 0.95, *, sided: int = 2) -> tuple[float, float]:
         """Return (lower, upper) in [0, 1], as `gensynth.goals.intervals.wilson` does."""
@@ -68,6 +74,11 @@ class Proportion:
         """The share, in [0, 1]."""
         return self.correct / self.n
 
+    @property
+    def method(self) -> str:
+        """Whose bounds they are."""
+        return "Wilson"
+
     def bounds(self, confidence: float = 0.95, *, sided: int = 2) -> tuple[float, float]:
         """Return Wilson's bounds of the share."""
         return wilson(self.correct, self.n, confidence, sided=sided)
@@ -87,6 +98,81 @@ class Proportion:
         return {"correct": self.correct, "n": self.n}
 
 
+LEAST_LOGIT_SD = 1e-3
+"""Below it a spread says no more than that images were too few, or all alike, to show one."""
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A value that is no count of images: its spread over them is a bootstrap's.
+
+    Attributes:
+        metric: what the value is of.
+        value: over all images, in [0, 1].
+        logit_sd: standard error of the logit of the value.
+        n: images.
+        others: values of the same images by other metrics, in [0, 1], told beside it.
+    """
+
+    metric: str
+    value: float
+    logit_sd: float
+    n: int
+    others: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or not 0 <= self.value <= 1 or not 0 <= self.logit_sd < np.inf:
+            raise ValueError(
+                "a value must be in [0, 1], of one image or more and with a finite spread, got "
+                f"{self.value} of {self.n} and {self.logit_sd}"
+            )
+
+    @staticmethod
+    def of(
+        metric: str,
+        value: float,
+        resampled: np.ndarray,
+        n: int,
+        others: Mapping[str, float] | None = None,
+    ) -> "Resampled":
+        """Return the score of a value and of what it is on images drawn with replacement.
+
+        The spread is taken of logits, so that bounds stay in [0, 1], and widened by
+        sqrt(n / (n - 1)), as a bootstrap's is too narrow (Efron and Tibshirani 1993, section 5).
+        """
+        logits = _logit(resampled)
+        widened = float(np.std(logits) * np.sqrt(n / max(1, n - 1)))
+        return Resampled(metric, value, widened, n, others or {})
+
+    @property
+    def method(self) -> str:
+        """What they are drawn from."""
+        return "image bootstrap"
+
+    def bounds(self, confidence: float = 0.95, *, sided: int = 2) -> tuple[float, float]:
+        """Return expit(logit(value) -+ z sd), with the z of Wilson's bounds."""
+        reach = normal_quantile(confidence, sided=sided) * self.logit_sd
+        centre = float(_logit(np.array(self.value)))
+        low, high = (float(1 / (1 + np.exp(-end))) for end in (centre - reach, centre + reach))
+        return min(low, self.value), max(high, self.value)
+
+    def logit(self) -> tuple[float, float]:
+        """Return the logit of the value and its variance, which of one image is none."""
+        return float(_logit(np.array(self.value))), max(self.logit_sd, LEAST_LOGIT_SD) ** 2
+
+    def to_document(self) -> dict[str, Any]:
+        """Return value, spread and number of images, and the others in percent."""
+        others = {f"{name}_pct": 100 * value for name, value in self.others.items()}
+        return {"value": self.value, "logit_sd": self.logit_sd, "n": self.n, **others}
+
+
+def _logit(values: np.ndarray) -> np.ndarray:
+    """Return log(v / (1 - v)), finite at 0 and 1 too."""
+    inside = np.clip(values, 1e-6, 1 - 1e-6)
+    logits: np.ndarray = np.log(inside / (1 - inside))
+    return logits
+
+
 class _Counts(TypedDict):
     correct: Natural
     n: Positive
@@ -100,7 +186,24 @@ def _proportion(metric: str, document: Mapping[str, Any]) -> Proportion:
     return Proportion(metric, counts["correct"], counts["n"])
 
 
-KINDS: dict[str, Callable[[str, Mapping[str, Any]], Score]] = {"correct": _proportion}
+class _Spread(TypedDict):
+    value: Share
+    logit_sd: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    n: Positive
+
+
+_SPREAD: Form[_Spread] = Form(_Spread)
+
+
+def _resampled(metric: str, document: Mapping[str, Any]) -> Resampled:
+    own = _SPREAD.check({key: document.get(key) for key in ("value", "logit_sd", "n")})
+    return Resampled(metric, own["value"], own["logit_sd"], own["n"])
+
+
+KINDS: dict[str, Callable[[str, Mapping[str, Any]], Score]] = {
+    "correct": _proportion,
+    "logit_sd": _resampled,
+}
 """How a score is read, by the key that only documents of its kind have."""
 
 

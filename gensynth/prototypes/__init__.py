@@ -25,6 +25,7 @@ REGISTRY = {
     "resnet32": "gensynth.prototypes.resnet:resnet32",
     "resnet56": "gensynth.prototypes.resnet:resnet56",
     "mobilenet": "gensynth.prototypes.mobilenet:mobilenet",
+    "refinenet": "gensynth.prototypes.refinenet:refinenet",
     "shufflenet": "gensynth.prototypes.shufflenet:shufflenet",
 }
 WEIGHTS = Path(__file__).parent / "weights"

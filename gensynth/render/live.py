@@ -22,7 +22,7 @@ PHASES = {
     "prepare": "reading the data and the prototype",
     "train prototype": "training the prototype",
     "initialise": "probing the prototype, and first training of the shared weights",
-    "cycles": "learning the generator; top-1 in %, with 95 % intervals",
+    "cycles": "learning the generator; scores in %, with 95 % intervals",
     "finalists": "distilling the finalists",
     "certify": "certifying them on the test images",
     "export": "writing ONNX files, and checking that they compute the same",

@@ -214,7 +214,8 @@ def _certified(networks: Sequence["Finalist"]) -> Iterator[str]:
     for sharing in shared:
         those = [f for f in limited if f.certificate.sharing == sharing]
         of = f" of {', '.join(f.name for f in those)}" * (len(shared) > 1)
-        bounds = "one-sided Wilson bound" + "s" * (sharing > 1)
+        method = those[0].certificate.score.method
+        bounds = f"one-sided {method} bound" + "s" * (sharing > 1)
         together = f", true of {sharing} networks together" * (sharing > 1)
         level = f"{100 * those[0].certificate.confidence:g} %"
         yield f"certified{of}: {bounds}{together} at {level}"

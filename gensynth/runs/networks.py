@@ -91,7 +91,7 @@ def _images(run: Path | None) -> _Images:
     task, colour = open_task(config.task), config.data.colour
     try:
         NOTHING.check(config)
-        dataset = open_dataset(config.data)
+        dataset = open_dataset(config.data, config.task.kind)
     except GensynthError as error:
         return _Images(None, task, colour, f"the data set cannot be opened: {error}")
     known = inputs_of(run)["data"]

@@ -8,6 +8,7 @@ that is to be trained first is trained here, after all that.
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from gensynth import references
 from gensynth.config import RunConfig
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
-from gensynth.data.views import Views, normaliser
+from gensynth.data.views import Views, images_a_pass, normaliser
 from gensynth.errors import ConfigError, DataError
 from gensynth.goals.requirements import Requirement, cost_limits, parse_all, quality_limit
 from gensynth.goals.score import Score
@@ -44,7 +45,11 @@ from gensynth.training.evaluator import Evaluator, open_trainer
 from gensynth.training.fit import Recipe, Teacher
 
 LEAST_IMAGES = 256
-"""A network's norms take their statistics from batches of this size."""
+"""A network's norms take their statistics from batches of this size, if images are small."""
+PROBED_AT_ONCE = 128
+LEAST_STIMULI = 16
+ANSWERS_BYTES = 2**28
+"""That the prototype's answers to the stimuli may fill; only those of large masks do."""
 
 
 @dataclass(frozen=True)
@@ -170,10 +175,13 @@ def prepare(
     references.search(config.modules)
     requirements = parse_all(config.requirements)
     task, trainer = open_task(config.task), open_trainer(config.task)
+    _check_measured(requirements, task)
     utility = Utility(config.utility, task.metric)
     check_substitutes(config.search.substitutes)
     objects.check(config)
-    dataset = open_dataset(config.data) if objects.dataset is None else objects.dataset
+    dataset = (
+        open_dataset(config.data, config.task.kind) if objects.dataset is None else objects.dataset
+    )
     _check_size(dataset, config)
     sought = search_requirements(config, requirements, task, len(dataset.test))
     compute = detect()
@@ -230,8 +238,19 @@ def _check_searchable(utility: Utility, task: Task, space: Space) -> None:
         )
 
 
+def _check_measured(requirements: tuple[Requirement, ...], task: Task) -> None:
+    """Refuse a requirement on a quality of another task, or another metric of this one."""
+    for requirement in requirements:
+        if requirement.of == "task" and requirement.metric != task.metric:
+            raise ConfigError(
+                f'"{requirement}" is on {requirement.metric}, and this run judges by '
+                f'{task.metric}; require for example "{task.metric} >= 85%", or set kind and '
+                "metric in [task]"
+            )
+
+
 def _check_size(dataset: Dataset, config: RunConfig) -> None:
-    least = max(LEAST_IMAGES, config.finalists.batch)
+    least = max(images_a_pass(dataset.shape, LEAST_IMAGES), config.finalists.batch)
     if len(dataset.train) < least:
         raise DataError(
             f"{dataset.name} has {len(dataset.train)} training images; at least {least} are needed"
@@ -241,19 +260,22 @@ def _check_size(dataset: Dataset, config: RunConfig) -> None:
 def make_probe(evaluator: Evaluator, count: int, seed: int) -> Probe:
     """Return the probe of one run: `count` stimuli from the training images, see `stimuli`."""
     train = evaluator.dataset.train
-    count = min(count, len(train))
+    task, network = evaluator.task, evaluator.prototype.network()
+    # All answers to the stimuli are kept: some images may be all there is room for.
+    outputs = network.graph.outputs
+    answer_bytes = 4 * sum(math.prod(network.graph[output].shape) for output in outputs)
+    count = min(count, len(train), max(LEAST_STIMULI, ANSWERS_BYTES // answer_bytes))
     pool = stimuli.pool(count, len(train), seed)
     normalise = normaliser(evaluator.dataset, evaluator.compute.device)
     device = evaluator.compute.device
-    network = evaluator.prototype.network()
     evaluator.compute.place(network).eval()
-    task, answers = evaluator.task, []
+    at_once, margins = images_a_pass(evaluator.dataset.shape, LEAST_IMAGES), []
     with torch.no_grad():
-        for part in np.array_split(pool, -(-len(pool) // LEAST_IMAGES)):
+        for part in np.array_split(pool, -(-len(pool) // at_once)):
             images = torch.from_numpy(train.images[part]).to(device)
-            answers.append(network(normalise(images)).float().cpu().numpy())
-    margins = task.margins(np.concatenate(answers))
-    chosen = pool[stimuli.choose(task.strata(train, pool), margins, count, seed)]
+            margins.append(task.margins(network(normalise(images)).float().cpu().numpy()))
+    chosen = pool[stimuli.choose(task.strata(train, pool), np.concatenate(margins), count, seed)]
     images = normalise(torch.from_numpy(train.images[chosen]).to(device))
     targets = task.targets(train, device)(torch.from_numpy(chosen))
-    return Probe(evaluator.prototype.coupling, images, targets, task, network)
+    batch = images_a_pass(evaluator.dataset.shape, PROBED_AT_ONCE)
+    return Probe(evaluator.prototype.coupling, images, targets, task, network, batch)

@@ -15,7 +15,7 @@ from gensynth.goals.metrics import TOP1
 from gensynth.goals.score import Proportion
 from gensynth.graph.graph import Graph
 from gensynth.tasks.label_information import label_information
-from gensynth.tasks.task import Answer
+from gensynth.tasks.task import Answer, chosen_metric
 
 EVALUATED = 500
 """Images that are evaluated at a time."""
@@ -26,16 +26,23 @@ class Classification:
 
     Args:
         class_weights: weight of each class in the loss, in label order; None weighs all alike.
+        metric: top1 or None, which means it.
     """
 
-    metric = TOP1.name
-
-    def __init__(self, class_weights: tuple[float, ...] | None = None) -> None:
+    def __init__(
+        self, class_weights: tuple[float, ...] | None = None, metric: str | None = None
+    ) -> None:
+        self.metric = chosen_metric(metric, (TOP1.name,))
         self._class_weights = class_weights
 
     def check(self, graph: Graph, dataset: Dataset) -> None:
         """Refuse what does not give one logit a class, and data of a single class."""
         classes = len(dataset.classes)
+        if dataset.train.labels.ndim != 1:
+            raise DataError(
+                f"{dataset.name} has masks, which classification cannot teach; set kind = "
+                '"segmentation" in [task]'
+            )
         if classes < 2:
             raise DataError(f"{dataset.name} has one class; telling apart takes at least two")
         if self._class_weights is not None and len(self._class_weights) != classes:

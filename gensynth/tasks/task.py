@@ -20,11 +20,25 @@ from torch import Generator, Tensor
 
 from gensynth.data.dataset import Dataset, Split
 from gensynth.data.views import Targets
+from gensynth.errors import ConfigError
 from gensynth.goals.score import Score
 from gensynth.graph.graph import Graph
 
 Answer = Callable[[Tensor], Tensor]
 """(batch, channels, height, width), uint8 -> what a network answers to these images."""
+
+
+def chosen_metric(asked: str | None, measured: tuple[str, ...]) -> str:
+    """Return the metric that a run file asks of a task; the task's first if it asks none.
+
+    Raises:
+        ConfigError: if the task does not measure it.
+    """
+    if asked is None:
+        return measured[0]
+    if asked not in measured:
+        raise ConfigError(f"metric in [task] must be one of {', '.join(measured)}, got '{asked}'")
+    return asked
 
 
 class Task(Protocol):

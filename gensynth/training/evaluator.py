@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gensynth.config import TaskConfig
 from gensynth.data.dataset import Dataset, Split
-from gensynth.data.views import Views, normaliser
+from gensynth.data.views import Views, images_a_pass, normaliser
 from gensynth.errors import ConfigError
 from gensynth.goals.score import Score
 from gensynth.graph.graph import Graph
@@ -32,6 +32,7 @@ from gensynth.training import fit
 from gensynth.training.fit import Recipe, Teacher
 from gensynth.training.substitute_weights import FITTED_IMAGES, fit_all
 
+CALIBRATION_IMAGES = 256
 CALIBRATION_BATCHES = 2
 """Training batches from which a new network's norms take their statistics."""
 
@@ -68,7 +69,7 @@ class Evaluator:
 
     def calibration(self) -> list[Tensor]:
         """Return the batches of training images from which a network is calibrated."""
-        count = min(256, len(self.views))
+        count = min(images_a_pass(self.dataset.shape, CALIBRATION_IMAGES), len(self.views))
         return [b.images for b in self.views.epoch(0, count, limit=CALIBRATION_BATCHES)]
 
     def inherit(self, graph: Graph, weights: Mapping[str, Tensor]) -> Network:

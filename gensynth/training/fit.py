@@ -63,16 +63,23 @@ class Recipe:
         return self.peak_lr * min((step + 1) / rise, (steps - step) / max(1.0, steps - rise))
 
 
+ROOM_BYTES = 2 * 2**30
+"""That a teacher's answers may fill: those of 50 epochs of CIFAR-10, or of one of CamVid."""
+
+
 class Teacher:
     """A trained network's answers to a stream of views, each computed once.
 
     Students of one run see the same views, so the second student finds every answer
     there: at 12 M MACs a student, ResNet-20's forward passes would otherwise be a third
-    of its training.
+    of its training. Once they fill `room` bytes, further ones are computed every time.
     """
 
-    def __init__(self, network: nn.Module, views: Views, compute: Compute) -> None:
+    def __init__(
+        self, network: nn.Module, views: Views, compute: Compute, room: int = ROOM_BYTES
+    ) -> None:
         self.views = views
+        self._room = room
         self._network = compute.place(network).eval()
         self._compute = compute
         self._answers: dict[tuple[int, int, int], torch.Tensor] = {}
@@ -80,10 +87,14 @@ class Teacher:
     def answers(self, epoch: int, images: torch.Tensor, places: slice) -> torch.Tensor:
         """Return the outputs, float32, for one batch of one epoch."""
         key = (epoch, places.start, places.stop)
-        if key not in self._answers:
-            with torch.no_grad(), self._compute.precision():
-                self._answers[key] = self._network(images).float()
-        return self._answers[key]
+        if key in self._answers:
+            return self._answers[key]
+        with torch.no_grad(), self._compute.precision():
+            answers: torch.Tensor = self._network(images).float()
+        if answers.nbytes <= self._room:
+            self._room -= answers.nbytes
+            self._answers[key] = answers
+        return answers
 
 
 def descent(network: nn.Module, lr: float, weight_decay: float) -> torch.optim.SGD:

@@ -107,7 +107,7 @@ def test_a_size_that_a_ready_made_set_does_not_have_is_refused() -> None:
 
 
 def test_a_folder_for_another_source_than_cifar10_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="where cifar10 lies"):
+    with pytest.raises(ConfigError, match="where cifar10 or camvid lies"):
         open_dataset(DataConfig(folder=tmp_path))
 
 

@@ -225,7 +225,7 @@ def watched(*, terminal: bool) -> str:
 def test_a_pipe_sees_plain_lines_and_no_bars() -> None:
     assert watched(terminal=False).splitlines() == [
         "reading the data and the prototype",
-        "learning the generator; top-1 in %, with 95 % intervals",
+        "learning the generator; scores in %, with 95 % intervals",
         cycle_header(80),
         cycle_row(entry(cycle=1), 2, 80),
         cycle_row(entry(cycle=2), 2, 80),

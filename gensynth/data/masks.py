@@ -1,0 +1,236 @@
+"""A folder of images and masks, read into memory.
+
+    root/train.txt   root/val.txt   root/test.txt        a line a pair: image and mask
+    root/train/*  root/trainannot/*  root/val/* ...       pairs by the files' names
+
+The first is the layout of SegNet's CamVid; its lists begin every path with /SegNet/CamVid,
+which is left out where no such file is below the root. A mask gives a number for every pixel:
+grey or palette PNG, 8 bits. Numbers are those of the classes, in order, and the void.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gensynth.data.dataset import Augmentation, Dataset, Split
+from gensynth.data.folder import (
+    COLOURS,
+    DAMAGED,
+    PICTURE_BYTES,
+    moments,
+    picture,
+    require_room,
+    visible,
+)
+from gensynth.errors import ConfigError, DataError
+from gensynth.outside import PIXELS, check_plain
+from gensynth.suggestion import did_you_mean
+
+SPLITS = {"train": ("train",), "search": ("val", "search"), "test": ("test",)}
+MASKS = "annot"
+"""What the name of a folder of masks ends in."""
+VOID = 255
+"""What void is in memory."""
+
+CAMVID = (
+    "sky", "building", "pole", "road", "pavement", "tree",
+    "sign", "fence", "car", "pedestrian", "bicyclist",
+)  # fmt: skip
+CAMVID_VOID = 11
+
+
+def load(
+    root: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    void: int | None = None,
+    colour: str = "rgb",
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    augmentation: Augmentation | None = None,
+) -> Dataset:
+    """Read a folder of images and masks, all of one size.
+
+    Args:
+        root: the folder above lists or splits; validation images decide in the search.
+        classes: their names, in the order of their numbers in the masks; None names them by
+            their numbers, all that occur in the training masks.
+        void: the number of pixels that are neither taught nor scored.
+        colour: "rgb", "bgr" or "grey", see `gensynth.data.folder`.
+        mean: per-channel mean of images scaled to [0, 1]; that of the training images if None.
+        std: per-channel standard deviation, in the same way.
+        augmentation: of training images; by default a crop from images padded by an eighth of
+            the shorter side, and mirroring.
+
+    Raises:
+        ConfigError: if `colour` cannot be meant.
+        DataError: if a list, an image or a mask is missing, damaged or of another size, or a
+            mask holds a number that is no class's; it names the file.
+    """
+    if colour not in COLOURS:
+        raise ConfigError(f"unknown colour order '{colour}'; {did_you_mean(colour, COLOURS)}")
+    pairs = {split: _pairs(root, names) for split, names in SPLITS.items()}
+    masks = {split: [_mask(mask) for _, mask in found] for split, found in pairs.items()}
+    numbers = _numbers(masks["train"], classes, void)
+    splits = {}
+    for split, found in pairs.items():
+        first = picture(found[0][0], None, colour)
+        require_room(split, len(found) * first.nbytes)
+        images = [picture(image, None, colour) for image, _ in found]
+        _check_sizes(found, images, masks[split], pairs["train"][0][0], images[0].shape)
+        renumbered = [
+            _renumbered(mask, numbers, void, file)
+            for mask, (_, file) in zip(masks[split], found, strict=True)
+        ]
+        splits[split] = Split(split, np.stack(images), np.stack(renumbered))
+    computed_mean, computed_std = moments(splits["train"].images)
+    height, width = splits["train"].images.shape[2:]
+    return Dataset(
+        name=root.resolve().name,
+        classes=tuple(classes) if classes else tuple(str(number) for number in numbers),
+        train=splits["train"],
+        search=splits["search"],
+        test=splits["test"],
+        mean=computed_mean if mean is None else mean,
+        std=computed_std if std is None else std,
+        augmentation=augmentation or Augmentation(pad=min(height, width) // 8, flip=True),
+        source=f"folder {root.resolve()}, images and masks, colour order {colour}",
+        void=VOID,
+    )
+
+
+def camvid(folder: Path | None) -> Dataset:
+    """Read CamVid in the layout of SegNet: 367, 101 and 233 images of 480 x 360, 11 classes.
+
+    Raises:
+        DataError: as `load`, and without a folder: CamVid may be used for research and is not
+            fetched.
+    """
+    if folder is None:
+        raise DataError(
+            "CamVid is for research only and is not fetched; get it in SegNet's layout "
+            "(train.txt, train, trainannot, ...) and name its folder: folder in [data], or "
+            "--data-folder"
+        )
+    dataset = load(folder.expanduser(), classes=CAMVID, void=CAMVID_VOID)
+    return dataclasses.replace(dataset, name="camvid")
+
+
+def _pairs(root: Path, names: Sequence[str]) -> list[tuple[Path, Path]]:
+    """Return the images and masks of one split."""
+    if not root.is_dir():
+        raise DataError(f"no folder {root}; it must hold images and masks, see --help")
+    for name in names:
+        if (root / f"{name}.txt").is_file():
+            return _listed(root, root / f"{name}.txt")
+        if (root / name).is_dir():
+            return _named_alike(root / name, root / f"{name}{MASKS}")
+    wanted = " or ".join(f"{name}.txt, or folders {name} and {name}{MASKS}" for name in names)
+    raise DataError(f"{root} holds neither {wanted}")
+
+
+def _listed(root: Path, file: Path) -> list[tuple[Path, Path]]:
+    pairs = []
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if not line.strip():
+            continue
+        paths = line.split()
+        if len(paths) != 2:
+            raise DataError(
+                f"{file}, line {number}: must be an image and its mask, two paths without "
+                f"blanks, got {len(paths)}"
+            )
+        image, mask = (_below(root, path, file, number) for path in paths)
+        pairs.append((image, mask))
+    if not pairs:
+        raise DataError(f"{file} names no image")
+    return pairs
+
+
+def _below(root: Path, text: str, file: Path, number: int) -> Path:
+    """Return a listed path below the root, without the folders of another machine before it."""
+    parts = Path(text).parts
+    for first in range(len(parts)):
+        path = root.joinpath(*(part for part in parts[first:] if part != "/"))
+        if path.is_file():
+            return path
+    raise DataError(f"{file}, line {number}: no file {text} below {root}")
+
+
+def _named_alike(images: Path, masks: Path) -> list[tuple[Path, Path]]:
+    if not masks.is_dir():
+        raise DataError(f"{images} has no folder of masks beside it; it must be {masks}")
+    by_stem = {path.stem: path for path in visible(masks)}
+    pairs = []
+    for image in visible(images):
+        if image.stem not in by_stem:
+            raise DataError(f"{image} has no mask; {masks} must hold one named {image.stem}.png")
+        pairs.append((image, by_stem[image.stem]))
+    if not pairs:
+        raise DataError(f"{images} holds no images")
+    return pairs
+
+
+def _mask(file: Path) -> np.ndarray:
+    """Return the numbers of a mask's pixels: (height, width), uint8."""
+    try:
+        check_plain(file, PICTURE_BYTES)
+        with Image.open(file) as opened:
+            if opened.width * opened.height > PIXELS:
+                raise DataError(f"{file} has more than {PIXELS:,} pixels; make it smaller")
+            if opened.mode not in ("L", "P", "1"):
+                raise DataError(
+                    f"{file} must be a mask of one number a pixel, a grey or palette image of 8 "
+                    f"bits, got one of mode {opened.mode}"
+                )
+            return np.asarray(opened if opened.mode != "1" else opened.convert("L")).copy()
+    except DAMAGED as error:
+        raise DataError(f"{file} is not a whole image: {error}; remove or replace it") from error
+
+
+def _numbers(
+    masks: Sequence[np.ndarray], classes: Sequence[str] | None, void: int | None
+) -> list[int]:
+    """Return the classes' numbers in the masks, in the order of the classes."""
+    if classes is None:
+        return sorted({int(n) for mask in masks for n in np.unique(mask)} - {void})
+    return [number for number in range(len(classes) + 1) if number != void][: len(classes)]
+
+
+def _renumbered(mask: np.ndarray, numbers: list[int], void: int | None, file: Path) -> np.ndarray:
+    table = np.full(256, -1, np.int16)
+    table[numbers] = np.arange(len(numbers))
+    if void is not None:
+        table[void] = VOID
+    if (table[mask] < 0).any():
+        strange = int(mask[table[mask] < 0][0])
+        share = 100 * float((mask == strange).mean())
+        raise DataError(
+            f"{file} holds {strange}, in {share:.2g} % of its pixels, which is no class; classes "
+            f"are {numbers[0]} to {numbers[-1]}" + ("" if void is None else f" and void {void}")
+        )
+    return table[mask].astype(np.uint8)
+
+
+def _check_sizes(
+    pairs: Sequence[tuple[Path, Path]],
+    images: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    first: Path,
+    shape: tuple[int, ...],
+) -> None:
+    for (image, mask), pixels, numbers in zip(pairs, images, masks, strict=True):
+        height, width = pixels.shape[1:]
+        if numbers.shape != (height, width):
+            raise DataError(
+                f"{mask} has {numbers.shape[1]} x {numbers.shape[0]} pixels and its image "
+                f"{image.name} {width} x {height}; they must be one size"
+            )
+        if pixels.shape != shape:
+            raise DataError(
+                f"{image} has {width} x {height} pixels and {first} {shape[2]} x {shape[1]}; all "
+                "images must have one size"
+            )

@@ -1,0 +1,97 @@
+"""A whole run of segmentation: what is certified is what the files answer, pixel by pixel."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import gensynth
+from gensynth.config import (
+    DataConfig,
+    FinalistsConfig,
+    LatencyConfig,
+    PrototypeConfig,
+    RunConfig,
+    SearchConfig,
+    TaskConfig,
+)
+from gensynth.data.views import Views, normaliser
+from gensynth.errors import ConfigError
+from gensynth.network.compute import Compute
+from gensynth.runs.result import Result
+from gensynth.tasks.confusion import confusion, miou, pixel_accuracy
+from gensynth.tasks.segmentation import Segmentation
+from gensynth.training.fit import Recipe, fit
+from tests.runs.tiny_masks import net, squares
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data, task = squares(), Segmentation()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = net(3, 1)
+    views = Views(data, data.train, 0, targets=task.targets(data.train, "cpu"))
+    fit(network, views, Recipe(epochs=6, batch=32, peak_lr=0.2), Compute(), task)
+    path = tmp_path_factory.mktemp("weights") / "net.safetensors"
+    save_file({key: t.contiguous() for key, t in network.state_dict().items()}, path)
+    return path
+
+
+def config(weights: Path, out: Path, *requirements: str) -> RunConfig:
+    return RunConfig(
+        requirements=requirements or ("pixel_accuracy >= 70%", "macs <= 400k"),
+        prototype=PrototypeConfig(network="tests.runs.tiny_masks:net", weights=weights),
+        data=DataConfig(source="tests.runs.tiny_masks:squares"),
+        task=TaskConfig(kind="segmentation"),
+        search=SearchConfig(
+            cycles=1, images=256, warmup_images=128, probe_images=24, candidates=8, shortlist=2,
+            full_networks=0, round_to=1,
+        ),
+        finalists=FinalistsConfig(count=1, epochs=2, batch=32),
+        latency=LatencyConfig(repeats=10),
+        out=out,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def result(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return gensynth.synth(config(weights, tmp_path_factory.mktemp("runs") / "run"))
+
+
+def test_the_certificate_is_a_count_of_the_files_own_answers(result: Result) -> None:
+    data, (finalist,) = squares(), result.finalists
+    folder = result.path / "finalists" / finalist.name
+    session = onnxruntime.InferenceSession(
+        folder / "network.onnx", providers=["CPUExecutionProvider"]
+    )
+    images = normaliser(data)(torch.from_numpy(data.test.images)).contiguous().numpy()
+    (answers,) = session.run(None, {session.get_inputs()[0].name: images})
+    counts = confusion(data.test.labels, np.asarray(answers).argmax(1), 3)
+    card = json.loads((folder / "card.json").read_bytes())
+    score = card["certificate"]
+    assert score["metric"] == "pixel_accuracy"
+    # A pixel between two classes may fall to either by rounding: one in a thousand here.
+    assert score["point_pct"] == pytest.approx(100 * pixel_accuracy(counts), abs=0.1)
+    assert score["miou_pct"] == pytest.approx(100 * miou(counts), abs=0.2)
+    assert score["low_pct"] < score["point_pct"] < score["high_pct"]
+    found = {one["text"]: one["certified"] for one in card["requirements"]}
+    assert found["macs <= 400k"] == "satisfied"
+
+
+def test_nothing_says_top1_in_the_records_of_another_task(result: Result) -> None:
+    for file in result.path.rglob("*.json*"):
+        text = file.read_text()
+        assert "top1" not in text, file
+        assert "top-1" not in text, file
+
+
+def test_a_requirement_of_another_task_is_refused(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is on top1, and this run judges by pixel_accuracy"):
+        gensynth.synth(config(weights, tmp_path / "run", "top1 >= 80%"))
+    with pytest.raises(ConfigError, match="is on miou, and this run judges by pixel_accuracy"):
+        gensynth.synth(config(weights, tmp_path / "run", "miou >= 60%"))
