@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gensynth.space.coupling import Coupling, couple
 from gensynth.trace import trace
+from tests.networks.dense_answers import SSD, Decoupled, DeepLab, refinenet
 from tests.networks.families import Head, conv_bn, make, ready
 
 
@@ -171,6 +172,10 @@ FURTHER: dict[str, Callable[[], nn.Module]] = {
     "recurrent": Recurrent,
     "denoiser": Denoiser,
     "tied": Tied,
+    "deeplab": DeepLab,
+    "ssd": SSD,
+    "decoupled": Decoupled,
+    "refinenet": refinenet,
 }
 
 
