@@ -83,7 +83,7 @@ def certify(
         try:
             overrides = {"data.source": None if dataset is not None else data}
             config = config_of(root, overrides)
-            require(config, root, trust=trust)
+            require(config, root, trust=trust, named=data)
             job = prepare(
                 config, listener=listener, kept=kept_weights(root),
                 objects=Objects(prototype, dataset),

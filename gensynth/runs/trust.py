@@ -54,20 +54,23 @@ def note(config: RunConfig) -> None:
         return
 
 
-def require(config: RunConfig, run: Path, *, trust: bool) -> None:
+def require(config: RunConfig, run: Path, *, trust: bool, named: str | None = None) -> None:
     """Refuse to run code that only a run folder has named.
 
     Args:
         config: the run's.
         run: its folder.
         trust: whether the user said that the folder's code may run; that is noted.
+        named: a data set that the user names now, in place of the run's.
 
     Raises:
         ConfigError: naming the code, and the word.
     """
     known = _noted()
     unknown = [
-        f"{name} as its {what}" for what, name in named_code(config).items() if name not in known
+        f"{name} as its {what}"
+        for what, name in named_code(config).items()
+        if name not in known and not (what == "data set" and config.data.source == named)
     ]
     if unknown and not trust:
         raise ConfigError(

@@ -14,7 +14,7 @@ from gensynth.cli.app import app
 from gensynth.devices import registry
 from tests.onnx_files.written import convolution, unary
 
-SHORT = Grade("quick", Warmup(0.0, 0.02, 100.0, 2.0), rounds=8, round_s=0.02, energy=None)
+SHORT = Grade("quick", Warmup(0.0, 0.02, 100.0, 20.0), rounds=8, round_s=0.02, energy=None)
 
 LABELS = (
     "latency p50, ms", "latency p90, ms", "latency p99, ms", "timed runs n", "latency mean, ms",

@@ -51,9 +51,9 @@ from tests.runs.toybox import READING, Command
         ),
         (
             ["--utility", "netscore - flops"],
-            ("unknown name 'flops' in utility \"netscore - flops\"; known are latency_ms, macs, "
-            "params, top1, params_m, macs_g, netscore, information_density, log10, log, sqrt, "
-            "min, max"),
+            ("unknown name 'flops' in utility \"netscore - flops\"; known are class_accuracy, "
+            "latency_ms, macs, miou, params, pixel_accuracy, top1, params_m, macs_g, netscore, "
+            "information_density, log10, log, sqrt, min, max"),
         ),
         (
             ["--utility", "netscore - latency_ms"],
@@ -81,8 +81,8 @@ from tests.runs.toybox import READING, Command
         ),
         (
             ["--data", "fashion-mnist", "--data-folder", "."],
-            ("folder says where cifar10 lies, got it with source 'fashion-mnist'; a folder of "
-            "images by class is itself the source"),
+            ("folder says where cifar10 or camvid lies, got it with source 'fashion-mnist'; a "
+            "folder of one's own images is itself the source"),
         ),
         (
             ["--out", "."],

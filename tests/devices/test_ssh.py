@@ -123,6 +123,7 @@ def test_a_file_that_ssh_names_is_only_opened_if_it_is_ours(tmp_path: Path) -> N
     def known(file: Path) -> object:
         said = (
             f"@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nOffending RSA key in {file}:1\n"
+            "Host key for board has changed and you have requested strict checking.\n"
         )
         return ssh.explain(BOARD, 255, ssh.Said(said), GONE).details["known"]
 

@@ -1,6 +1,5 @@
 """Code that only a run folder names does not run before its user says so."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +8,7 @@ import pytest
 from gensynth.config import DataConfig, PrototypeConfig, RunConfig, TaskConfig
 from gensynth.errors import ConfigError
 from gensynth.runs import trust
-from tests.runs.toybox import Command
 
-EVIL = "open('ran', 'w').close()\ndef data(): raise SystemExit('it ran')\n"
 OWN = RunConfig()
 
 
@@ -69,31 +66,3 @@ def test_code_that_was_named_for_a_run_of_ones_own_needs_none() -> None:
     trust.require(naming("mine:data"), Path("mine"), trust=False)
     with pytest.raises(ConfigError, match="others:data"):
         trust.require(naming("others:data"), Path("theirs"), trust=False)
-
-
-@pytest.mark.parametrize(
-    "arguments", [["export"], ["synth", "--resume"], ["generate", "--seeds", "0", "--distil"]]
-)
-def test_a_strangers_run_runs_nothing(
-    gensynth: Command, here: Path, finished: tuple[Path, str, str], arguments: list[str]
-) -> None:
-    run = here / "theirs"
-    shutil.copytree(finished[0], run)
-    if "--resume" in arguments:
-        (run / "result.json").unlink()
-    text = (run / "run.toml").read_text()
-    (run / "run.toml").write_text(text.replace('source = "toy:data"', 'source = "evil:data"'))
-    (here / "evil.py").write_text(EVIL)
-    code, out, err = gensynth(*arguments, str(run))
-    assert (code, out) == (2, "")
-    assert "evil:data as its data set" in err
-    assert "--trust" in err
-    assert not (here / "ran").exists()
-
-
-def test_a_word_is_enough(gensynth: Command, here: Path, finished: tuple[Path, str, str]) -> None:
-    run = here / "theirs"
-    shutil.copytree(finished[0], run)
-    code, out, err = gensynth("export", str(run), "--trust")
-    assert code == 0, err
-    assert "random pixels" not in err + out
