@@ -26,7 +26,7 @@ from gensynth.data.folder import (
     visible,
 )
 from gensynth.errors import ConfigError, DataError
-from gensynth.outside import PIXELS, check_plain
+from gensynth.outside import PIXELS, check_plain, read_bytes
 from gensynth.suggestion import did_you_mean
 
 SPLITS = {"train": ("train",), "search": ("val", "search"), "test": ("test",)}
@@ -134,7 +134,13 @@ def _pairs(root: Path, names: Sequence[str]) -> list[tuple[Path, Path]]:
 
 def _listed(root: Path, file: Path) -> list[tuple[Path, Path]]:
     pairs = []
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    try:
+        lines = read_bytes(file).decode("utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} must be text in UTF-8: {error.reason}") from error
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         paths = line.split()

@@ -188,7 +188,7 @@ def _proportion(metric: str, document: Mapping[str, Any]) -> Proportion:
 
 class _Spread(TypedDict):
     value: Share
-    logit_sd: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    logit_sd: Annotated[float, Field(ge=0, le=100)]
     n: Positive
 
 
