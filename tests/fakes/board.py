@@ -100,7 +100,7 @@ class Home:
         return found
 
     def _leftovers(self) -> list[str]:
-        found = [f"process {pid}: {what}" for pid, what in self.processes()]
+        found = [f"process {pid}: {what[:200]}" for pid, what in self.processes()]
         found += [str(path) for path in self.path.rglob(".partial-*")]
         for folder in self.path.glob("results/*"):
             if not (folder / "result.json").exists():
@@ -124,7 +124,7 @@ class Home:
                 command = (folder / "cmdline").read_bytes()  # a zombie has none
                 own = self._mark in (folder / "environ").read_bytes()
                 if command and (own or (self._way in command and not over_there)):
-                    found.append((int(folder.name), command.replace(b"\0", b" ").decode()[:200]))
+                    found.append((int(folder.name), command.replace(b"\0", b" ").decode()))
         return found
 
     def end_processes(self) -> None:
