@@ -134,6 +134,10 @@ _LATER_PARSER = """
     .num_subgraphs .flags=
 """
 _ERROR = "code() desc() file() line() func() node()"
+_LAYER = """
+    get_input(index) set_input(index, tensor) get_output(index) get_output_type(index)
+    .name= .type .num_inputs .num_outputs
+"""
 _LATER_ERROR = "node_name() node_operator() local_function_stack() local_function_stack_size()"
 
 _SAME = {
@@ -149,12 +153,9 @@ _SAME = {
         .num_inputs .num_outputs .num_layers .name= .error_recorder=
     """,
     "ITensor": ".name= .shape= .dtype= .is_network_input .is_network_output .is_shape_tensor",
-    "ILayer": """
-        get_input(index) set_input(index, tensor) get_output(index) reset_precision()
-        set_output_type(index, dtype) get_output_type(index) reset_output_type(index)
-        output_type_is_set(index) .name= .type .num_inputs .num_outputs .precision=
-        .precision_is_set
-    """,
+    "ILayer": _LAYER
+    + """ reset_precision() set_output_type(index, dtype)
+        reset_output_type(index) output_type_is_set(index) .precision= .precision_is_set""",
     "EngineInspector": """
         get_layer_information(layer_index, format) get_engine_information(format)
         .execution_context= .error_recorder=
@@ -212,6 +213,7 @@ _CLASSES = {
     },
     "11.0.0": {
         **_SAME,
+        "ILayer": _LAYER,  # whose precision is the file's
         "Builder(logger)": _BUILDER + "get_plugin_registry() .max_threads=",
         "IBuilderConfig": _CONFIG + _POOLS + ".max_num_tactics= .runtime_platform=",
         "Runtime(logger)": _RUNTIME + _LATER_RUNTIME,
