@@ -5,6 +5,7 @@ score           what a task measured of a network, and how sure one may be of it
 requirements    "top1 >= 89%", "macs <= 20M": readable inequalities
 utility         U: NetScore, information density, or the user's own arithmetic
 intervals       confidence bounds of a proportion; `student`: of the mean of a few windows
+figure          what is known of a network on a device: measured or estimated, with intervals
 verdicts        what evidence says about a requirement: satisfied, violated, unknown
 certificate     what counts on the test split show of a network
 ledger          the record of every look at a test split
