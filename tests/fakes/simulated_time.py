@@ -10,7 +10,6 @@ So a run takes 0.22 * 9.5 + ... joules as written beside `TRUTH_J`, by hand.
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.signal import lfilter
 
 from gensynth.bench.integrate import Window
 from gensynth.bench.samples import Samples, Sensor, believe
@@ -106,5 +105,7 @@ class Board:
         converted = np.arange(10**9, self.now, round(CYCLE_S * 1e9))
         share = CYCLE_S / TAU_S
         power = self.power_w(converted)
+        from scipy.signal import lfilter  # takes a second to import
+
         register, _ = lfilter([share], [1, share - 1], power, zi=[power[0] * (1 - share)])
         return believe(times, register[np.searchsorted(converted, times, "right") - 1], of)
