@@ -22,9 +22,11 @@ from gensynth.config import DeviceConfig, RunConfig
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.data.views import Views, images_a_pass, normaliser
+from gensynth.devices.run_device import RunDevice
 from gensynth.errors import ConfigError, DataError
 from gensynth.goals import metrics
 from gensynth.goals.devices import LOCAL
+from gensynth.goals.exact import peak_limit, peak_range
 from gensynth.goals.requirements import Requirement, cost_limits, quality_limit
 from gensynth.goals.score import Score
 from gensynth.goals.utility import Utility
@@ -70,6 +72,7 @@ class Job:
         requirements: read, the stricter of two on one metric.
         search_requirements: the same, the one on the task's metric with the limit that networks
             of the search are to reach.
+        devices: what networks are for, and the metrics that are read of each, by name.
         dataset, prototype, evaluator, space, probe, settings: what `synthesis` works with.
         step: of the space's widths, and why it is that.
         recipe: of a finalist's full distillation.
@@ -81,6 +84,7 @@ class Job:
     config: RunConfig
     requirements: tuple[Requirement, ...]
     search_requirements: tuple[Requirement, ...]
+    devices: Mapping[str, tuple[RunDevice, tuple[str, ...]]]
     dataset: Dataset
     prototype: Prototype
     evaluator: Evaluator
@@ -125,6 +129,7 @@ class Job:
         """Return what can be reached, and how long it will take here; times a few steps."""
         config, space = self.config, self.space
         limits = cost_limits(self.requirements)
+        peak = peak_limit(self.requirements)
         measured = pace(self.evaluator, self.probe, space, limits, self.recipe)
         initialise, cycle, finalist, total = measured.seconds(
             self.settings,
@@ -137,8 +142,9 @@ class Job:
         return Forecast(
             prototype=self.prototype.graph.name,
             data=self.dataset.name,
-            costs={name: (smallest[name], whole[name]) for name in space.names},
-            limits=limits,
+            costs={name: (smallest[name], whole[name]) for name in space.names}
+            | ({} if peak is None else {peak.metric: peak_range(space)}),
+            limits=limits | ({} if peak is None else {peak.metric: peak.limit}),
             requirements=tuple(r.text for r in self.requirements),
             search_score=self.search_score if self.is_trained else None,
             seen_search=config.prototype.seen_search,
@@ -185,7 +191,8 @@ def prepare(
     task, trainer = open_task(config.task), open_trainer(config.task)
     requirements, utility = goals_of(config, task.metric)
     _check_measured(requirements, task)
-    _check_on_devices(config, requirements, utility)
+    devices = devices_of(config, requirements, utility)
+    _check_on_devices(devices, requirements, utility)
     check_substitutes(config.search.substitutes)
     objects.check(config)
     dataset = (
@@ -221,6 +228,7 @@ def prepare(
         config=replace(config, search=replace(config.search, round_to=step.channels)),
         requirements=requirements,
         search_requirements=sought,
+        devices=devices,
         dataset=dataset,
         prototype=prototype,
         evaluator=evaluator,
@@ -236,13 +244,15 @@ def prepare(
 
 
 def _check_on_devices(
-    config: RunConfig, requirements: tuple[Requirement, ...], utility: Utility
+    devices: Mapping[str, tuple[RunDevice, tuple[str, ...]]],
+    requirements: tuple[Requirement, ...],
+    utility: Utility,
 ) -> None:
     """Refuse what a run does not know of its networks: it times them on this machine at its end.
 
     Nothing that is asked of a device is left aside in silence, and neither are its settings.
     """
-    for device, (_, names) in devices_of(config, requirements, utility).items():
+    for device, (described, names) in devices.items():
         for name in names:
             if (name, device) == (metrics.LATENCY.name, LOCAL):
                 continue
@@ -258,7 +268,7 @@ def _check_on_devices(
                 f"nothing is required of {device}, and a run measures on {LOCAL} alone; measure "
                 f"its networks with: gensynth bench RUN --device {device}"
             )
-        if config.devices.get(device, DeviceConfig()) != DeviceConfig():
+        if described.config != DeviceConfig():
             raise ConfigError(
                 f"a run times networks on {LOCAL} as [latency] says; set repeats and threads "
                 f"there, and drop [device.{LOCAL}]"
@@ -271,7 +281,7 @@ def _check_searchable(utility: Utility, task: Task, space: Space) -> None:
     unknown = sorted(utility.needs - set(searchable))
     if unknown:
         raise ConfigError(
-            f'utility "{utility.expression}" reads {unknown[0]}, which is measured on finalists '
+            f'utility "{utility.expression}" reads {unknown[0]}, which is known of finalists '
             f"only; the search weighs {', '.join(searchable)}; limit {unknown[0]} by a "
             "requirement instead"
         )
