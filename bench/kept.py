@@ -34,7 +34,7 @@ class Latency(TypedDict):
     p50_ms: Above0
     p90_ms: Above0 | None
     p99_ms: Above0 | None
-    ci95_ms: Limits | None
+    ci95_ms: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None
     img_per_s: Above0
     cov_pct: Some
     compute_only: dict[str, Any] | None
@@ -79,6 +79,12 @@ class Ratio(TypedDict):
     energy: OneRatio | None
 
 
+class Correctness(TypedDict):
+    """What its outputs were compared with."""
+
+    why_not: Long | None
+
+
 class EndToEnd(TypedDict):
     """A network with what comes before and after it."""
 
@@ -99,6 +105,7 @@ class Network(EndToEnd):
     macs: Natural | None
     no_macs_because: Long | None
     no_energy_because: Long | None
+    correctness: NotRequired[Correctness]
     end_to_end: EndToEnd | None
 
 
