@@ -179,3 +179,14 @@ def test_an_infinity_that_is_meant_is_no_overflow() -> None:
     opset = onnx.helper.make_opsetid("", 13)
     model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=7)
     assert overflow(model.SerializeToString(), np.ones(2, np.float32)).nodes == ()
+
+
+def test_one_image_of_many_is_enough_for_an_overflow() -> None:
+    one = line(6e4 * EYE, EYE)
+    state = {key: tensor.numpy() for key, tensor in one.network.state_dict().items()}
+    content = to_onnx(one.network.graph, state, opset=13, batch=1)
+    for loudest in (0, 1, 2):
+        read = np.full((3, 4, 1, 1), 0.5, np.float32)
+        assert overflow(content, read).nodes == ()
+        read[loudest] = 1.5  # 90000
+        assert "fc0" in overflow(content, read).nodes
