@@ -117,13 +117,14 @@ class Latency:
 def certain_range(record: Mapping[str, Any]) -> tuple[float, float] | None:
     """Return the 95 % interval of p50 by which a record may be judged; None without one.
 
-    Figures that were taken before the file ran steadily, or on a machine that was not quiet, decide
-    nothing, and neither do those of too few rounds for an interval.
+    Figures that were taken before the file ran steadily decide nothing, and neither do those of too
+    few rounds for an interval. A machine that was not quiet is slower and never faster, so what it
+    took bounds the latency from above alone.
     """
     low, high = record["p50_low_ms"], record["p50_high_ms"]
-    if low is None or high is None or not record.get("steady", True) or record.get("flags"):
+    if low is None or high is None or not record.get("steady", True):
         return None
-    return low, high
+    return (0.0, high) if record.get("flags") else (low, high)
 
 
 def measure(
