@@ -190,3 +190,19 @@ def test_one_image_of_many_is_enough_for_an_overflow() -> None:
         assert overflow(content, read).nodes == ()
         read[loudest] = 1.5  # 90000
         assert "fc0" in overflow(content, read).nodes
+
+
+def test_an_overflow_that_a_late_image_alone_shows_is_found() -> None:
+    one = line(300 * EYE, 300 * EYE, EYE / 9e4)
+    assert one.search is not None
+    quiet = one.search.images // 3  # fc1 gives 30000 for each
+    assert (
+        said(replace(one, search=replace(one.search, images=quiet)), "jetson-tx2")[
+            "builder_fp32_layers"
+        ]
+        == []
+    )
+    loud_one = quiet.copy()
+    loud_one[-1] = one.search.images[-1]  # and 90000 for this one
+    found = said(replace(one, search=replace(one.search, images=loud_one)), "jetson-tx2")
+    assert found["builder_fp32_layers"] == ["fc1", "act1", "fc2"]
