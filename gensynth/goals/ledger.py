@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from gensynth import atomic_files
 from gensynth.errors import RunError
 from gensynth.goals.score import Score, read_score
-from gensynth.outside import Form, Natural
+from gensynth.outside import Form, Natural, read_bytes
 
 
 class _Entry(TypedDict):
@@ -120,7 +120,7 @@ class Ledger:
 
     def _content(self) -> bytes:
         try:
-            return self.path.read_bytes() if self.path.exists() else b""
+            return read_bytes(self.path) if self.path.exists() else b""
         except OSError as error:
             raise RunError(f"{self.path} cannot be read: {error.strerror}") from error
 

@@ -171,6 +171,7 @@ def prepare(
     kept: Path | None = None,
     training: Callable[[str], Path] | None = None,
     objects: Objects = NOTHING,
+    judged: int = 0,
 ) -> Job:
     """Make a run ready.
 
@@ -182,6 +183,7 @@ def prepare(
             folder for its checkpoint and its record. If None, nothing is trained: an untrained
             prototype stands in, which has the costs and the speed of the trained one.
         objects: a module and a data set in place of what the run file names.
+        judged: networks that the test split has judged before the run's finalists.
 
     Raises:
         GensynthError: for whatever the user can put right; nothing is written or trained then.
@@ -199,7 +201,7 @@ def prepare(
         open_dataset(config.data, config.task.kind) if objects.dataset is None else objects.dataset
     )
     _check_size(dataset, config)
-    sought = search_requirements(config, requirements, task, len(dataset.test))
+    sought = search_requirements(config, requirements, task, len(dataset.test), judged)
     compute = detect()
     prototype, record = prototype_of(
         config, requirements, dataset, task, compute, listener, kept, training, objects.prototype

@@ -28,11 +28,13 @@ from gensynth.goals.card import hashes
 from gensynth.goals.certificate import Certificate, certify
 from gensynth.goals.ledger import Ledger
 from gensynth.graph.files import CARD_FILE, ONNX_FILE, WEIGHTS_FILE
+from gensynth.outside import WEIGHTS_BYTES, read_bytes
 from gensynth.progress import Listener
 from gensynth.run_files import FINALISTS, LATENCY_FILE, PROTOTYPE, RESULT_FILE
 from gensynth.runs.cards import Entrant, Origin, card_of, ratios_of, setting_of
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import ATTEMPTS, FullDistillation, read_network
+from gensynth.runs.inputs import inputs_of
 from gensynth.runs.prepare import Job
 
 PARITY_IMAGES = 64
@@ -75,7 +77,19 @@ def sharing_of(run: RunFolder, job: Job, folders: list[Path]) -> int:
     """
     judged = Ledger(run.ledger).judged(job.dataset.test.sha256)
     judged |= {file_sha256(folder / WEIGHTS_FILE) for folder in folders}
-    return max(1, len(judged - {file_sha256(run.path / PROTOTYPE / WEIGHTS_FILE)}))
+    return max(1, len(judged - _prototype(run)))
+
+
+def judged_by(run: RunFolder) -> int:
+    """Return how many networks the test split of a run has judged, the prototype left out."""
+    data = inputs_of(run.path).get("data")
+    if data is None:
+        return 0
+    return len(Ledger(run.ledger).judged(data["test_sha256"]) - _prototype(run))
+
+
+def _prototype(run: RunFolder) -> set[str]:
+    return {file_sha256(run.path / PROTOTYPE / WEIGHTS_FILE)}
 
 
 def certificate_of(
@@ -215,7 +229,7 @@ def write_all(
             run.write_bytes(f"{PROTOTYPE}/{CARD_FILE}", json_bytes(card))
             continue
         card["ratios"] = ratios_of(first, card, ratios.get(entrant.name))
-        files = {file: (folder / file).read_bytes() for file in card["sha256"]}
+        files = {file: read_bytes(folder / file, WEIGHTS_BYTES) for file in card["sha256"]}
         files[CARD_FILE] = json_bytes(card)
         run.write_folder(f"{FINALISTS}/{entrant.name}", files)
 

@@ -135,17 +135,18 @@ def resume(
             phases.add(read_document(PHASES, path / PHASES_FILE))
         require(config, path, trust=trust)
         objects = Objects(prototype, dataset)
+        judged = publish.judged_by(run) if changed else inputs.judged_before(path)
         try:
             with phases("prepare"):
                 job = prepare(
                     config, listener=listener, kept=inputs.kept_weights(path),
-                    training=lambda _: path / TRAINING, objects=objects,
+                    training=lambda _: path / TRAINING, objects=objects, judged=judged,
                 )  # fmt: skip
         except KeyboardInterrupt as error:
             raise _interrupted(run, phases) from error
         inputs.check_inputs(path, job)
         if changed:
-            changes.commit(run, config, changed, listener)
+            changes.commit(run, config, changed, judged, listener)
         return _watched(run, job, phases, listener)
 
 
