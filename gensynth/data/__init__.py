@@ -1,6 +1,7 @@
 """Labelled images: what a data set is, and the sources it can come from.
 
     dataset         Split, Dataset: images in memory, cut into train, search and test
+    passes          how many images go through a network at a time
     views           what a network sees of them: augmented, normalised batches
     fashion_mnist   the subset that ships with gensynth
     cifar10         the official binary files, from a folder or fetched once
