@@ -20,6 +20,7 @@ from gensynth.render.figures import (
     wrapped,
 )
 from gensynth.render.flags import told
+from gensynth.run_files import PICTURES
 
 if TYPE_CHECKING:
     from gensynth.runs.result import Finalist, Result
@@ -256,6 +257,7 @@ def _next(result: "Result") -> str:
     lines = [
         ("run folder", path),
         ("networks", f"{path}/finalists/*/{file}"),
+        *([("pictures", f"{path}/{PICTURES}/*.png")] if result.pictures else []),
         ("more of them", f"gensynth generate {path} --seeds 0:50"),
         ("this table again", f"gensynth show {path}"),
     ]

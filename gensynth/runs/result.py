@@ -19,7 +19,7 @@ from gensynth.goals.score import Score, read_score
 from gensynth.goals.verdicts import Verdict, combine
 from gensynth.graph.files import CARD_FILE
 from gensynth.outside import Form, read_bytes
-from gensynth.run_files import FINALISTS, PROTOTYPE, RESULT_FILE, is_finished
+from gensynth.run_files import FINALISTS, PICTURES, PROTOTYPE, RESULT_FILE, is_finished
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.forms import RESULT
 
@@ -134,6 +134,7 @@ class Result:
         requirements: as written.
         journal: one line a cycle, from cycle 1.
         seconds: wall time by phase, over all sessions of the run.
+        pictures: of answers to images of the search split, where the task draws any.
     """
 
     path: Path
@@ -142,6 +143,7 @@ class Result:
     requirements: tuple[str, ...]
     journal: tuple[Mapping[str, Any], ...]
     seconds: Mapping[str, float]
+    pictures: tuple[Path, ...] = ()
 
 
 def read_result(path: Path) -> Result:
@@ -161,6 +163,7 @@ def read_result(path: Path) -> Result:
         requirements=tuple(document["requirements"]),
         journal=tuple(entry for entry in run.read_journal() if entry["cycle"] > 0),
         seconds=document["seconds"],
+        pictures=tuple(path / PICTURES / name for name in document.get("pictures", ())),
     )
     for one in (read.prototype, *read.finalists):
         unjudged = set(read.requirements) - one.verdicts.keys()
