@@ -14,7 +14,7 @@ from gensynth.bench.latency import certain_range
 from gensynth.environment import environment
 from gensynth.goals.card import CARD_FORMAT
 from gensynth.goals.certificate import Certificate, verdicts
-from gensynth.goals.score import Score, in_percent
+from gensynth.goals.score import Score, difference, in_percent
 from gensynth.goals.utility import information_density, netscore
 from gensynth.goals.verdicts import judge_all
 from gensynth.graph.cost import cost
@@ -122,6 +122,19 @@ def card_of(
         ],
         "latency": latency,
         "ratios": None,
+    }
+
+
+def difference_of(network: Score, prototype: Score) -> dict[str, Any] | None:
+    """Return how far a network's test score is from the prototype's, as a card has it."""
+    found = difference(network, prototype)
+    if found is None:
+        return None
+    return {
+        "metric": network.metric,
+        **asdict(found),
+        "provenance": "to the prototype of this run, in points; 95 % interval of a bootstrap over "
+        "test images, the same draws for both",
     }
 
 

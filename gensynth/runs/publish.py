@@ -32,7 +32,7 @@ from gensynth.goals.ledger import Ledger
 from gensynth.graph.files import CARD_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.progress import Listener
 from gensynth.run_files import FINALISTS, LATENCY_FILE, PICTURES, PROTOTYPE, RESULT_FILE
-from gensynth.runs.cards import Entrant, Origin, card_of, ratios_of, setting_of
+from gensynth.runs.cards import Entrant, Origin, card_of, difference_of, ratios_of, setting_of
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import ATTEMPTS, FullDistillation, read_network
 from gensynth.runs.prepare import Job
@@ -220,6 +220,7 @@ def write_all(
             run.write_bytes(f"{PROTOTYPE}/{CARD_FILE}", json_bytes(card))
             continue
         card["ratios"] = ratios_of(first, card, ratios.get(entrant.name))
+        card["difference"] = difference_of(certificate.score, certificates[0].score)
         files = {file: (folder / file).read_bytes() for file in card["sha256"]}
         files[CARD_FILE] = json_bytes(card)
         run.write_folder(f"{FINALISTS}/{entrant.name}", files)

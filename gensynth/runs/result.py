@@ -15,7 +15,7 @@ from gensynth.errors import RunError
 from gensynth.goals.card import read_card
 from gensynth.goals.certificate import Certificate
 from gensynth.goals.requirements import parse
-from gensynth.goals.score import Score, read_score
+from gensynth.goals.score import Difference, Score, read_score
 from gensynth.goals.verdicts import Verdict, combine
 from gensynth.graph.files import CARD_FILE
 from gensynth.outside import Form, read_bytes
@@ -89,6 +89,8 @@ class Finalist:
         point_verdicts: by requirement, of the point values: the paper's own criterion.
         no_onnx_because: why there is no ONNX file of it; None if there is one.
         trained_further: whether its weights were changed outside gensynth, then certified again.
+        difference: of its test score from the prototype's; None where the images' share in it is
+            not known.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Finalist:
     point_verdicts: Mapping[str, Verdict]
     no_onnx_because: str | None = None
     trained_further: bool = False
+    difference: Difference | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -201,6 +204,7 @@ def read_finalist(folder: Path) -> Finalist:
             point_verdicts={r["text"]: Verdict(r["point"]) for r in requirements},
             no_onnx_because=card.get("no_onnx_because"),
             trained_further=card.get("trained_further") is not None,
+            difference=_difference(card.get("difference")),
         )
     except ValueError as error:
         raise RunError(f"{folder / CARD_FILE} is damaged: {error}") from error
@@ -235,6 +239,12 @@ def _latency(document: Mapping[str, Any] | None) -> LatencyFigures | None:
         n=document["n"],
         flags=tuple(document.get("flags", () if document.get("steady", True) else ["not_steady"])),
     )
+
+
+def _difference(document: Mapping[str, Any] | None) -> Difference | None:
+    if document is None:
+        return None
+    return Difference(document["points"], document["low"], document["high"])
 
 
 def _ratios(document: Mapping[str, Any] | None) -> Ratios | None:

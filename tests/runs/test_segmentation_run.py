@@ -23,6 +23,7 @@ from gensynth.config import (
 from gensynth.data.views import Views, normaliser
 from gensynth.errors import ConfigError
 from gensynth.network.compute import Compute
+from gensynth.render.result import result as table
 from gensynth.runs.result import Result
 from gensynth.tasks.confusion import confusion, miou, pixel_accuracy
 from gensynth.tasks.segmentation import Segmentation
@@ -82,6 +83,20 @@ def test_the_certificate_is_a_count_of_the_files_own_answers(result: Result) -> 
     assert score["low_pct"] < score["point_pct"] < score["high_pct"]
     found = {one["text"]: one["certified"] for one in card["requirements"]}
     assert found["macs <= 400k"] == "satisfied"
+
+
+def test_the_record_says_how_far_a_network_is_from_its_prototype_and_the_table_shows_it(
+    result: Result,
+) -> None:
+    (one,) = result.finalists
+    apart = one.certificate.point_pct - result.prototype.certificate.point_pct
+    assert one.difference is not None
+    assert one.difference.points == pytest.approx(apart)
+    assert one.difference.low < apart < one.difference.high
+    shown = table(result)
+    assert f"points gained {apart:+.2f}" in " ".join(shown.split())
+    beside = json.loads((one.folder / "card.json").read_bytes())["certificate"]["miou_pct"]
+    assert any("mIoU" in line and f"{beside:.2f} %" in line for line in shown.splitlines())
 
 
 def test_the_run_folder_shows_image_truth_and_answers_side_by_side(result: Result) -> None:
