@@ -280,7 +280,11 @@ def run_all(
     Raises:
         ExportError: if the file cannot be run on these images.
     """
-    session = open_session(model, rounding=rounding)
+    return run_session(open_session(model, rounding=rounding), images, single=single)
+
+
+def run_session(session: Session, images: list[Array], *, single: int = 0) -> list[Array]:
+    """Run an open file on all images; see `run_all`."""
     parts = [
         [output[:count] for output in session.run(feed)]
         for feed, count in feeds(session, images, single=single)

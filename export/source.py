@@ -10,8 +10,8 @@ import torch
 from gensynth.data.dataset import Split
 from gensynth.data.passes import images_a_pass
 from gensynth.export.half import is_half, rounded
-from gensynth.export.parity import A_PASS, run_all
-from gensynth.export.runtime import Rounding
+from gensynth.export.parity import A_PASS, run_session
+from gensynth.export.runtime import Rounding, open_session
 from gensynth.goals.requirements import Requirement
 from gensynth.goals.score import Score
 from gensynth.network.module import Network
@@ -140,10 +140,10 @@ def score_in_torch(source: Source) -> Score:
 def score_of_file(source: Source, model: bytes, rounding: Rounding) -> Score:
     """Return an ONNX file's; an FP16 file's with every value rounded."""
     assert source.search is not None
-    shown = rounded(model) if is_half(model) else model
+    session = open_session(rounded(model) if is_half(model) else model, rounding=rounding)
 
     def answer(images: torch.Tensor) -> torch.Tensor:
-        (found,) = run_all(shown, [source.reading(images.numpy())], rounding=rounding)
+        (found,) = run_session(session, [source.reading(images.numpy())])
         return torch.from_numpy(found)
 
     return source.task.evaluate(answer, source.search)
