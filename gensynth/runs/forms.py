@@ -17,6 +17,7 @@ class ResultDocument(TypedDict):
 
     finalists: Annotated[list[FileName], Field(min_length=1)]
     requirements: list[str]
+    pictures: NotRequired[list[FileName]]
     seconds: dict[str, Annotated[float, Field(ge=0, le=1e12)]]
 
 

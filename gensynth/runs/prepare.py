@@ -21,7 +21,8 @@ from gensynth import references
 from gensynth.config import DeviceConfig, RunConfig
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
-from gensynth.data.views import Views, images_a_pass, normaliser
+from gensynth.data.passes import images_a_pass
+from gensynth.data.views import Views, normaliser
 from gensynth.devices.run_device import RunDevice
 from gensynth.errors import ConfigError, DataError
 from gensynth.goals import metrics

@@ -211,11 +211,12 @@ def _go(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> None:
         publish.write_all(
             run, job, found, certificates, exported, latencies, ratios, command=command
         )
+        pictures = publish.draw_all(run, job, found)
     work = {
         f"finalists {phase}": sum(attempt.seconds[phase] for attempt in made)
         for phase in ("train", "evaluate")
     }
-    publish.finish(run, job, found, {**phases.seconds, **work})
+    publish.finish(run, job, found, pictures, {**phases.seconds, **work})
 
 
 def _interrupted(run: RunFolder, phases: Phases) -> Interrupted:
