@@ -1,0 +1,191 @@
+"""Files and a device in, a record out: what nobody measured, and all that it rests on.
+
+    schema           "gensynth.estimate/1"; provenance "estimate"
+    device           alias, profile, title
+    request          precision, batch, power_mode (nvpmodel's number, None where none is known)
+    networks         one entry each: name, onnx_sha256, macs of one image, kernels of one run,
+                     figures by metric (`gensynth.goals.figure`), unknown operators
+    assumptions      a sentence each
+    measure_with     the commands that replace the estimates by measurements
+    gensynth         version
+
+A device is one that is registered, or the name of a kind of board, which needs none.
+"""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gensynth
+from gensynth.bench.estimate.board import Board, Setting
+from gensynth.bench.estimate.roofline import unknown
+from gensynth.bench.estimate.tensorrt_plan import plan
+from gensynth.bench.subjects import Subject, find, read
+from gensynth.devices import registry
+from gensynth.devices.profiles import PROFILES, Profile, find_profile, is_profile
+from gensynth.errors import ConfigError, ExportError
+from gensynth.suggestion import did_you_mean
+
+SCHEMA = "gensynth.estimate/1"
+_FUSIONS = (
+    "TensorRT 8 fuses as its documentation says: norms, sums and ReLU into convolutions, "
+    "pointwise operators with each other, concatenations in place; other activations apart"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the networks would run.
+
+    Attributes:
+        alias: as the user names it.
+        profile: of its kind.
+        registered: whether there is such a device, or only such a kind.
+    """
+
+    alias: str
+    profile: Profile
+    registered: bool
+
+
+def find_place(device: str) -> Place:
+    """Return the registered device of a name, or else the kind of board.
+
+    Raises:
+        ConfigError: if there is neither.
+    """
+    for registered in registry.all_devices():
+        if registered.alias == device:
+            return Place(device, find_profile(registered.profile), registered=True)
+    if is_profile(device):
+        return Place(device, find_profile(device), registered=False)
+    names = [profile.name for profile in PROFILES]
+    raise ConfigError(
+        f"no device and no kind of board is named '{device}'; {did_you_mean(device, names)}; an "
+        f"estimate needs one of {', '.join(names)}"
+    )
+
+
+def estimated(
+    paths: Sequence[Path],
+    *,
+    device: str,
+    precision: str = "fp32",
+    batch: int | None = None,
+    power_mode: int | None = None,
+) -> dict[str, Any]:
+    """Return the record of what networks would take on a device.
+
+    Args:
+        paths: ONNX files, and folders of runs or artefacts.
+        device: a registered device, or a kind of board.
+        precision: "fp32", "fp16" or "int8".
+        batch: images of one run; None for the file's own, or 1 where that is free.
+        power_mode: nvpmodel's number; None for the one that is assumed.
+
+    Raises:
+        ConfigError: if nothing is known of the device, or it lacks what is asked for.
+        ExportError: if a file cannot be read, or the size of a value does not follow from it.
+    """
+    place = find_place(device)
+    place.profile.check_precision(precision)
+    if power_mode is not None:
+        place.profile.check_power_mode(power_mode)
+    board = Board(place.profile)
+    setting = Setting(precision, power_mode)
+    subjects = [read(source, batch=batch) for source in find(paths)]
+    return {
+        "schema": SCHEMA,
+        "provenance": "estimate",
+        "device": {
+            "alias": place.alias,
+            "profile": place.profile.name,
+            "title": place.profile.title,
+            "registered": place.registered,
+        },
+        "request": {
+            "precision": precision,
+            "batch": subjects[0].batch,
+            "power_mode": board.mode(setting),
+        },
+        "networks": [_network(subject, board, setting) for subject in subjects],
+        "assumptions": _assumptions(board, setting),
+        "measure_with": _commands(paths, place, precision, batch, power_mode),
+        "gensynth": gensynth.__version__,
+    }
+
+
+def _network(subject: Subject, board: Board, setting: Setting) -> dict[str, Any]:
+    try:
+        kernels = plan(subject.model, setting.precision, subject.batch)
+    except ExportError as error:
+        raise ExportError(f"{subject.name}: {error}") from error
+    figures = board.estimate(kernels, subject.batch, setting)
+    return {
+        "name": subject.name,
+        "onnx_sha256": subject.sha256,
+        "macs": subject.cost.macs,
+        "kernels": len(kernels),
+        "figures": {metric: figure.to_document() for metric, figure in figures.items()},
+        "unknown": list(unknown(kernels)),
+    }
+
+
+def _assumptions(board: Board, setting: Setting) -> list[str]:
+    """Return what the figures rest on, a sentence each."""
+    clocks, mode = board.clocks(setting), board.mode(setting)
+    names = board.profile.power_modes or {}
+    named = f"power mode {mode} {names.get(mode, '')}".strip() if mode is not None else "the clocks"
+    roofline = board.roofline
+    speeds = f"GPU {clocks.gpu:g} MHz, processor {clocks.cpu:g} MHz, memory {clocks.memory:g} MHz"
+    said = [
+        f"{named}: {speeds}, locked",
+        f"driven by {setting.loop.title}; a loop in Python or unlocked clocks are slower",
+        _FUSIONS,
+        *roofline.sources,
+    ]
+    told = [
+        name
+        for name in roofline.timing
+        if name in ("call", "launch", "bandwidth") or name.startswith("compute ")
+    ]
+    for name in told:
+        belief = roofline.timing[name]
+        unit = " ms" if name in ("call", "launch") else " of the peak"
+        said.append(
+            f"{name}: {belief.median:g}{unit}, spread {belief.spread:.2f} ({belief.source})"
+        )
+    if not roofline.power:
+        said.append("no energy: no figures are known of this board's power")
+    for name, belief in roofline.power.items():
+        if name.startswith("joule_per_mac") and not name.endswith(setting.precision):
+            continue
+        value, unit = belief.median, "J"
+        if name == "static":
+            value, unit = roofline.static_w[mode], "W"
+        said.append(f"{name}: {value:g} {unit}, spread {belief.spread:.2f} ({belief.source})")
+    return said
+
+
+def _commands(
+    paths: Sequence[Path],
+    place: Place,
+    precision: str,
+    batch: int | None,
+    power_mode: int | None,
+) -> list[str]:
+    """Return what a person types once the board is there."""
+    alias = place.alias if place.registered else place.profile.name.removeprefix("jetson-")
+    words = ["gensynth", "bench", *map(str, paths), "--device", alias]
+    if precision != "fp32":
+        words += ["--precision", precision]
+    if batch is not None:
+        words += ["--batch", str(batch)]
+    if power_mode is not None:
+        words += ["--power-modes", str(power_mode)]
+    if place.profile.no_energy is None and place.profile.rail is not None:
+        words.append("--energy")
+    adding = [] if place.registered else [f"gensynth devices add {alias} USER@ADDRESS"]
+    return [*adding, shlex.join(words)]
