@@ -16,23 +16,37 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from onnx import ModelProto
 
 import gensynth
 from gensynth.bench.estimate.board import Board, Setting
+from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.roofline import unknown
-from gensynth.bench.estimate.tensorrt_plan import plan
 from gensynth.bench.subjects import Subject, find, read
 from gensynth.devices import registry
 from gensynth.devices.profiles import PROFILES, Profile, find_profile, is_profile
 from gensynth.errors import ConfigError, ExportError
+from gensynth.goals.figure import Figure
 from gensynth.suggestion import did_you_mean
 
 SCHEMA = "gensynth.estimate/1"
-_FUSIONS = (
-    "TensorRT 8 fuses as its documentation says: norms, sums and ReLU into convolutions, "
-    "pointwise operators with each other, concatenations in place; other activations apart"
-)
+
+
+class Estimator(Protocol):
+    """Whoever knows what networks take on a kind of device."""
+
+    def mode(self, setting: Setting) -> int | None:
+        """Return the power mode that a setting means."""
+
+    def file(
+        self, model: ModelProto, images: int, setting: Setting
+    ) -> tuple[tuple[Kernel, ...], dict[str, Figure]]:
+        """Return the kernels of a file and its figures by metric."""
+
+    def assumptions(self, setting: Setting) -> list[str]:
+        """Return what the figures rest on, a sentence each."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +107,7 @@ def estimated(
     place.profile.check_precision(precision)
     if power_mode is not None:
         place.profile.check_power_mode(power_mode)
-    board = Board(place.profile)
+    estimator = _estimator(place.profile)
     setting = Setting(precision, power_mode)
     subjects = [read(source, batch=batch) for source in find(paths)]
     return {
@@ -108,21 +122,29 @@ def estimated(
         "request": {
             "precision": precision,
             "batch": subjects[0].batch,
-            "power_mode": board.mode(setting),
+            "power_mode": estimator.mode(setting),
         },
-        "networks": [_network(subject, board, setting) for subject in subjects],
-        "assumptions": _assumptions(board, setting),
+        "networks": [_network(subject, estimator, setting) for subject in subjects],
+        "assumptions": estimator.assumptions(setting),
         "measure_with": _commands(paths, place, precision, batch, power_mode),
         "gensynth": gensynth.__version__,
     }
 
 
-def _network(subject: Subject, board: Board, setting: Setting) -> dict[str, Any]:
+def _estimator(profile: Profile) -> Estimator:
+    """Return who knows of a kind of device.
+
+    Raises:
+        ConfigError: if nobody does.
+    """
+    return Board(profile)
+
+
+def _network(subject: Subject, estimator: Estimator, setting: Setting) -> dict[str, Any]:
     try:
-        kernels = plan(subject.model, setting.precision, subject.batch)
+        kernels, figures = estimator.file(subject.model, subject.batch, setting)
     except ExportError as error:
         raise ExportError(f"{subject.name}: {error}") from error
-    figures = board.estimate(kernels, subject.batch, setting)
     return {
         "name": subject.name,
         "onnx_sha256": subject.sha256,
@@ -131,42 +153,6 @@ def _network(subject: Subject, board: Board, setting: Setting) -> dict[str, Any]
         "figures": {metric: figure.to_document() for metric, figure in figures.items()},
         "unknown": list(unknown(kernels)),
     }
-
-
-def _assumptions(board: Board, setting: Setting) -> list[str]:
-    """Return what the figures rest on, a sentence each."""
-    clocks, mode = board.clocks(setting), board.mode(setting)
-    names = board.profile.power_modes or {}
-    named = f"power mode {mode} {names.get(mode, '')}".strip() if mode is not None else "the clocks"
-    roofline = board.roofline
-    speeds = f"GPU {clocks.gpu:g} MHz, processor {clocks.cpu:g} MHz, memory {clocks.memory:g} MHz"
-    said = [
-        f"{named}: {speeds}, locked",
-        f"driven by {setting.loop.title}; a loop in Python or unlocked clocks are slower",
-        _FUSIONS,
-        *roofline.sources,
-    ]
-    told = [
-        name
-        for name in roofline.timing
-        if name in ("call", "launch", "bandwidth") or name.startswith("compute ")
-    ]
-    for name in told:
-        belief = roofline.timing[name]
-        unit = " ms" if name in ("call", "launch") else " of the peak"
-        said.append(
-            f"{name}: {belief.median:g}{unit}, spread {belief.spread:.2f} ({belief.source})"
-        )
-    if not roofline.power:
-        said.append("no energy: no figures are known of this board's power")
-    for name, belief in roofline.power.items():
-        if name.startswith("joule_per_mac") and not name.endswith(setting.precision):
-            continue
-        value, unit = belief.median, "J"
-        if name == "static":
-            value, unit = roofline.static_w[mode], "W"
-        said.append(f"{name}: {value:g} {unit}, spread {belief.spread:.2f} ({belief.source})")
-    return said
 
 
 def _commands(

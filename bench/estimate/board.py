@@ -17,7 +17,15 @@ from gensynth.bench.estimate.beliefs import Beliefs, Measured, Quantities
 from gensynth.bench.estimate.boards import ROOFLINES, why_none
 from gensynth.bench.estimate.energy import OWN_SPREAD, joules
 from gensynth.bench.estimate.kernels import Kernel
-from gensynth.bench.estimate.roofline import AGENT, NETWORK_SPREAD, Clocks, Loop, Timer, unknown
+from gensynth.bench.estimate.roofline import (
+    AGENT,
+    LOOPS,
+    NETWORK_SPREAD,
+    Clocks,
+    Loop,
+    Timer,
+    unknown,
+)
 from gensynth.bench.estimate.tensorrt_plan import plan
 from gensynth.devices.profiles import Profile
 from gensynth.errors import ConfigError
@@ -26,6 +34,10 @@ from gensynth.randomness import stream
 
 DRAWS = 4000
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
+_FUSIONS = (
+    "TensorRT 8 fuses as its documentation says: norms, sums and ReLU into convolutions, "
+    "pointwise operators with each other, concatenations in place; other activations apart"
+)
 
 
 @dataclass(frozen=True)
@@ -128,6 +140,53 @@ class Board:
         missing = unknown(kernels)
         return {metric: self._figure(draws, missing) for metric, draws in found.items()}
 
+    def file(
+        self, model: ModelProto, images: int, setting: Setting
+    ) -> tuple[tuple[Kernel, ...], dict[str, Figure]]:
+        """Return the kernels of a file and its figures by metric.
+
+        Raises:
+            ConfigError: as `estimate`.
+            ExportError: if the size of a value does not follow from the file.
+        """
+        kernels = plan(model, setting.precision, images)
+        return kernels, self.estimate(kernels, images, setting)
+
+    def assumptions(self, setting: Setting) -> list[str]:
+        """Return what the figures rest on, a sentence each."""
+        clocks, mode = self.clocks(setting), self.mode(setting)
+        names = self.profile.power_modes or {}
+        named = (
+            f"power mode {mode} {names.get(mode, '')}".strip() if mode is not None else "the clocks"
+        )
+        roofline = self.roofline
+        speeds = (
+            f"GPU {clocks.gpu:g} MHz, processor {clocks.cpu:g} MHz, memory {clocks.memory:g} MHz"
+        )
+        said = [
+            f"{named}: {speeds}, locked",
+            f"driven by {setting.loop.title}; a loop in Python or unlocked clocks are slower",
+            _FUSIONS,
+            *roofline.sources,
+        ]
+        for name, belief in roofline.timing.items():
+            if name in LOOPS:
+                continue
+            value, unit = belief.median, "of the peak"
+            if name in ("call", "launch"):
+                value, unit = value * roofline.slowdown(clocks), "ms at these clocks"
+            said.append(f"{name}: {value:.2g} {unit}, spread {belief.spread:.2f} ({belief.source})")
+        if not roofline.power:
+            said.append("no energy: no figures are known of this board's power")
+        for name, belief in roofline.power.items():
+            if name.startswith("joule_per_mac") and not name.endswith(setting.precision):
+                continue
+            value, unit = belief.median, "J"
+            if name == "static":
+                value, unit = roofline.static_w[mode], "W"
+            said.append(f"{name}: {value:g} {unit}, spread {belief.spread:.2f} ({belief.source})")
+        return said
+
     def mode(self, setting: Setting) -> int | None:
         """Return the power mode that a setting means.
 
@@ -190,5 +249,4 @@ def estimate(
         ConfigError: if there are no figures of such a board, or it lacks what is asked for.
         ExportError: if the size of a value does not follow from the file.
     """
-    board = Board(profile, known)
-    return board.estimate(plan(model, setting.precision, batch), batch, setting)
+    return Board(profile, known).file(model, batch, setting)[1]
