@@ -69,8 +69,8 @@ AGENT = Loop("agent", "gensynth's agent: one stream, a wait each run, no CUDA gr
 TORCH2TRT = Loop("torch2trt", "torch2trt: Python makes the outputs and binds them each run")
 GRAPH = Loop("graph", "a CUDA graph: all kernels in one launch")
 LOOPS: Mapping[str, Belief] = {
-    "torch2trt call": Belief(4.0, 0.5, "assumed: some 0.2 ms of Python on an A57 each run"),
-    "torch2trt launch": Belief(1.3, 0.35, "assumed: kernels wait for Python's threads"),
+    "torch2trt call": Belief(4.0, 0.5, "assumed with HW-NAS-Bench in sight: 0.2 ms of Python"),
+    "torch2trt launch": Belief(1.3, 0.35, "assumed with HW-NAS-Bench in sight: waiting for Python"),
     "graph call": Belief(1.0, 0.3, "assumed: as without"),
     "graph launch": Belief(0.4, 0.3, "assumed: 0.3 to 0.6; NVIDIA's guide names no figure"),
 }

@@ -7,7 +7,8 @@ from gensynth.bench.estimate.boards import ROOFLINES
 
 ASSUMED = """\
 power mode 0 (MAXN): HW-NAS-Bench's repository does not tell it
-driven by torch2trt; what its call and launch cost more than the agent's are quantities of their own
+driven by torch2trt: its factors of call and launch are quantities of their own, whose medians and \
+wide spreads were chosen with these rows in sight; the board's own were not
 architectures, widths and strides as in HW-NAS-Bench's code; equal ReLUs are computed once
 the `0 +` that Python's sum begins with is no kernel
 FBNet: 26 engines (stem, 22 blocks, head, mean, classifier), each called by itself
@@ -124,8 +125,8 @@ def _own_report(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield "With a board, measurements replace this table:"
     yield ""
     yield "    gensynth devices add tx2 USER@ADDRESS"
-    yield "    gensynth export experiments/cifar10/results --target jetson-tx2"
-    yield "    gensynth bench NET.onnx ... --device tx2 --precision fp16 --energy"
+    yield "    gensynth export RUN --target jetson-tx2"
+    yield "    gensynth bench ARTEFACTS --device tx2 --precision fp16 --energy"
 
 
 def _95(document: dict[str, Any], scale: float = 1.0) -> str:

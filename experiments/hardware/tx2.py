@@ -9,10 +9,10 @@ were read off; then the estimates of our own networks. A few minutes; no board i
 """
 
 import argparse
-import io
 import json
+import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -79,12 +79,12 @@ def main(words: Sequence[str] | None = None) -> None:
 def _public() -> Iterator[dict[str, Any]]:
     rows = list(_rows())
     for name, row in rows:
-        space = name.split()[0]
-        others: dict[str, Callable[[str], bool]] = {
-            "no other": lambda _: False,
-            "all other rows": lambda other, name=name: other != name,
-            "all other networks": lambda other, name=name: _network(other) != _network(name),
-            "the other space": lambda other, space=space: other.split()[0] != space,
+        others = [other for other, _ in rows]
+        known = {
+            "no other": [],
+            "all other rows": [other for other in others if other != name],
+            "all other networks": [o for o in others if _network(o) != _network(name)],
+            "the other space": [o for o in others if o.split()[0] != name.split()[0]],
         }
         entry: dict[str, Any] = {
             "row": name,
@@ -93,8 +93,8 @@ def _public() -> Iterator[dict[str, Any]]:
             "joule_per_img": row.joule_per_img,
             "estimates": {},
         }
-        for label, is_known in others.items():
-            board = Board(TX2, [one for other, one in rows if is_known(other)])
+        for label, names in known.items():
+            board = Board(TX2, [one for other, one in rows if other in names])
             figures = board.estimate(row.kernels, 1, row.setting)
             entry["estimates"][label] = {
                 metric: _compared(figures[metric], entry[metric])
@@ -141,10 +141,11 @@ def _compared(figure: Figure, measured: float) -> dict[str, Any]:
 
 
 def _file(network: nn.Module, shape: tuple[int, ...], batch: int = 1) -> onnx.ModelProto:
-    written = io.BytesIO()
-    images = torch.zeros(batch, *shape)
-    torch.onnx.export(network.eval(), (images,), written, dynamo=False, opset_version=13)
-    return onnx.load_from_string(written.getvalue())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "network.onnx")
+        images = torch.zeros(batch, *shape)
+        torch.onnx.export(network.eval(), (images,), path, dynamo=False, opset_version=13)
+        return onnx.load(path)
 
 
 # What the board's figures were read off
