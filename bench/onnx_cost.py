@@ -43,6 +43,7 @@ from gensynth.bench.onnx_operators import (
     name_of,
     work_of,
 )
+from gensynth.errors import ExportError
 
 _SETTINGS = {
     "BatchNormalization": {3, 4},
@@ -117,12 +118,14 @@ def count(
     params, why_no_params = _params(model.graph)
     batch = next((shape[0] for shape in shapes.values() if shape), 1)
     try:
-        known = {**(observed or {}), **_shapes(model, shapes)}
-        total = sum(_node_macs(node, known) for node in _multiplying(model))
+        known = {**(observed or {}), **value_shapes(model, shapes)}
+        total = sum(node_macs(node, known) for node in _multiplying(model))
         if total % batch:
             raise _Unknown(f"the work for {batch} inputs is not {batch} times that of one")
     except _Unknown as reason:
         return OnnxCost(params, None, str(reason), reason.value, why_no_params)
+    except ExportError as error:
+        return OnnxCost(params, None, str(error), None, why_no_params)
     return OnnxCost(params, total // batch, None, None, why_no_params)
 
 
@@ -143,7 +146,9 @@ def _multiplying(model: ModelProto) -> Iterator[NodeProto]:
             raise _Unknown(f"{name_of(node)} is not counted")
 
 
-def _node_macs(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
+def node_macs(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
+    """Return the multiply-accumulates of a node that multiplies, for the whole batch."""
+
     def shape(name: str) -> Shape:
         if name not in shapes:
             raise _Unknown(
@@ -163,8 +168,12 @@ def _node_macs(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
     raise AssertionError("every node that multiplies is known")
 
 
-def _shapes(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Return the sizes of all values that follow from the inputs' sizes."""
+def value_shapes(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Return the sizes of all values that follow from the inputs' sizes.
+
+    Raises:
+        ExportError: if ONNX cannot infer them.
+    """
     fixed = ModelProto()
     fixed.CopyFrom(model)
     for value in fixed.graph.input:
@@ -178,7 +187,7 @@ def _shapes(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     try:
         fixed = inference.infer_shapes(fixed, data_prop=True)
     except Exception as error:  # onnx's own, of no common class
-        raise _Unknown(f"its shapes cannot be inferred: {error}") from error
+        raise ExportError(f"its shapes cannot be inferred: {error}") from error
     known = {tensor.name: tuple(tensor.dims) for tensor in fixed.graph.initializer}
     known.update(_constants(model.graph))
     for value in (*fixed.graph.input, *fixed.graph.value_info, *fixed.graph.output):
