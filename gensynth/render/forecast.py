@@ -46,10 +46,17 @@ def forecast(forecast: "Forecast", width: int = 80) -> str:
         wrapped(head, width),
         wrapped("requirements: " + (", ".join(forecast.requirements) or "none"), width),
         "\n".join(columns(costs)),
-        "\n".join(wrapped(line, width) for line in freedom),
+        "\n".join(wrapped(line, width) for line in [*freedom, *_kept(forecast)]),
         "time forecast from a short measurement on this machine\n" + "\n".join(columns(times)),
     ]
     return "\n\n".join(parts)
+
+
+def _kept(forecast: "Forecast") -> list[str]:
+    if forecast.kept_views >= forecast.views:
+        return []
+    kept = f"{forecast.kept_views:,} of a finalist's {forecast.views:,} training views"
+    return [f"the prototype's answers to {kept} fit in memory; the others every network asks anew"]
 
 
 def _substitutes(forecast: "Forecast") -> list[str]:

@@ -4,6 +4,7 @@ Ranges of cost are exact. Times are forecasts: a few steps of a network that mee
 limits are timed on this machine and multiplied; nothing of them is kept.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from gensynth.space.points import Points
 from gensynth.space.space import Space
 from gensynth.space.width_step import WidthStep
 from gensynth.training.evaluator import Evaluator
-from gensynth.training.fit import Recipe, Teacher
+from gensynth.training.fit import ROOM_BYTES, Recipe, Teacher
 
 TIMED_STEPS = 6
 
@@ -48,6 +49,8 @@ class Forecast:
         substitutes: (substitute, places where it may stand), of those that the run allows.
         cycles, finalists: how many.
         initialise_s, cycle_s, finalist_s, total_s: forecasts, on this machine as it is now.
+        views, kept_views: training images of a finalist, and of how many of them the prototype's
+            answers fit in memory; those of the others are computed anew for every network.
     """
 
     prototype: str
@@ -68,6 +71,8 @@ class Forecast:
     cycle_s: float
     finalist_s: float
     total_s: float
+    views: int
+    kept_views: int
 
 
 @dataclass(frozen=True)
@@ -109,10 +114,20 @@ class Pace:
         initialise = self.probe_s + self.switch_s + settings.warmup * (short + fresh)
         cycle = short + fresh + search * self.image_s + self.probe_s
         finalist = full_steps * self.step_s + (search + test) * self.image_s
-        taught = full_steps * self.teach_s  # once: every student sees the same views
+        taught = full_steps * self.teach_s
         networks = count + min(full_networks, settings.search.cycles)
-        total = initialise + settings.search.cycles * cycle + taught + networks * finalist
+        seen, kept = views_kept(evaluator, recipe)
+        again = 1 + (networks - 1) * (1 - kept / seen)  # every student sees the same views
+        total = initialise + settings.search.cycles * cycle + again * taught + networks * finalist
         return initialise, cycle, finalist, total
+
+
+def views_kept(evaluator: Evaluator, recipe: Recipe) -> tuple[int, int]:
+    """Return how many images a full distillation sees, and of how many answers are kept."""
+    graph = evaluator.prototype.graph
+    answer_bytes = 4 * sum(math.prod(graph[output].shape) for output in graph.outputs)
+    seen = max(1, round(recipe.epochs * (len(evaluator.dataset.train) // recipe.batch)))
+    return seen * recipe.batch, min(seen * recipe.batch, ROOM_BYTES // answer_bytes)
 
 
 def frozen_macs_share(coupling: Coupling) -> float:

@@ -35,7 +35,7 @@ from gensynth.network.compute import detect
 from gensynth.probing import stimuli
 from gensynth.probing.probe import Probe
 from gensynth.progress import SILENT, Listener
-from gensynth.runs.forecast import Forecast, frozen_macs_share, pace
+from gensynth.runs.forecast import Forecast, frozen_macs_share, pace, views_kept
 from gensynth.runs.objects import NOTHING, Objects
 from gensynth.runs.obtain_prototype import prototype_of
 from gensynth.runs.plan import (
@@ -139,6 +139,7 @@ class Job:
             full_networks=config.search.full_networks,
             count=config.finalists.count,
         )
+        views, kept = views_kept(self.evaluator, self.recipe)
         smallest, whole = (space.named_costs(p) for p in (space.smallest(), space.whole(1)))
         return Forecast(
             prototype=self.prototype.graph.name,
@@ -162,6 +163,8 @@ class Job:
             cycle_s=cycle,
             finalist_s=finalist,
             total_s=total,
+            views=views,
+            kept_views=kept,
         )
 
 

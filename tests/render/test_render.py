@@ -1,6 +1,7 @@
 """What a person reads says what was measured, fits the terminal, and needs no colours."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,21 +192,21 @@ networks are in runs/q/generated/SEED"""
     )
 
 
+EXPECTED = Forecast(
+    prototype="resnet8", data="fashion-mnist-subset",
+    costs={"macs": (120_000, 12_500_000), "params": (1_200, 78_042)},
+    limits={"macs": 4_000_000}, requirements=("top1 >= 87%", "macs <= 4M"),
+    search_score=Proportion("top1", 1326, 1500),
+    seen_search=True, frozen_macs_share=0.0042,
+    groups=tuple((f"stage{n}.0.conv1", 16) for n in range(6)),
+    step=WidthStep(8, "the run file says so"), blocks=("stage1.0", "stage2.0"),
+    substitutes=(("separable", 7), ("grouped_4", 1)), cycles=12, finalists=3,
+    initialise_s=20.4, cycle_s=4.21, finalist_s=35, total_s=175.9, views=7340, kept_views=7340,
+)  # fmt: skip
+
+
 def test_a_forecast_fits_eighty_columns() -> None:
-    text = forecast(
-        Forecast(
-            prototype="resnet8", data="fashion-mnist-subset",
-            costs={"macs": (120_000, 12_500_000), "params": (1_200, 78_042)},
-            limits={"macs": 4_000_000}, requirements=("top1 >= 87%", "macs <= 4M"),
-            search_score=Proportion("top1", 1326, 1500),
-            seen_search=True, frozen_macs_share=0.0042,
-            groups=tuple((f"stage{n}.0.conv1", 16) for n in range(6)),
-            step=WidthStep(8, "the run file says so"), blocks=("stage1.0", "stage2.0"),
-            substitutes=(("separable", 7), ("grouped_4", 1)), cycles=12, finalists=3,
-            initialise_s=20.4, cycle_s=4.21, finalist_s=35, total_s=175.9,
-        ),
-        80,
-    )  # fmt: skip
+    text = forecast(EXPECTED, 80)
     assert text == (
         """\
 resnet8 on fashion-mnist-subset: top-1 88.40 % of 1,500 search images, seen by
@@ -230,6 +231,12 @@ cycles      12 of       4.2 s
 finalists    3 of        35 s
 in all             2 min 56 s"""
     )
+
+
+def test_a_forecast_says_which_answers_of_the_prototype_do_not_fit_in_memory() -> None:
+    text = " ".join(forecast(replace(EXPECTED, kept_views=282), 80).split())
+    assert "answers to 282 of a finalist's 7,340 training views fit in memory" in text
+    assert "answers to" not in forecast(EXPECTED, 80)
 
 
 def watched(*, terminal: bool) -> str:

@@ -1,6 +1,7 @@
 """What a run is made ready from, what is refused before anything is written, and the forecast."""
 
 import dataclasses
+import math
 import os
 import pickle
 import time
@@ -25,7 +26,15 @@ from gensynth.goals.requirements import parse
 from gensynth.graph.cost import cost
 from gensynth.network.compute import Compute
 from gensynth.probing import stimuli
-from gensynth.runs.forecast import TIMED_STEPS, frozen_macs_share, pace, point_at_limits
+from gensynth.runs import forecast as forecasting
+from gensynth.runs.forecast import (
+    TIMED_STEPS,
+    Pace,
+    frozen_macs_share,
+    pace,
+    point_at_limits,
+    views_kept,
+)
 from gensynth.runs.prepare import Job, prepare
 from gensynth.runs.run import synth
 from gensynth.search.inquisitor import FULL
@@ -256,6 +265,24 @@ def test_what_is_paid_once_a_network_is_no_part_of_a_forecast_step(
     found = pace(job.evaluator, job.probe, job.space, {"macs": 60_000}, recipe)
     assert compilations
     assert 0 < found.step_s < once_s / TIMED_STEPS
+
+
+def test_answers_that_do_not_fit_in_memory_are_forecast_for_every_network(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = math.prod(job.prototype.graph[job.prototype.graph.outputs[0]].shape)
+    recipe = dataclasses.replace(job.recipe, epochs=2.0)
+    # Whole batches of float32 answers, two epochs of them.
+    seen = 2 * (len(job.dataset.train) // recipe.batch) * recipe.batch
+    assert views_kept(job.evaluator, recipe) == (seen, seen)
+    monkeypatch.setattr(forecasting, "ROOM_BYTES", 10 * 4 * outputs + 3)
+    assert views_kept(job.evaluator, recipe) == (seen, 10)
+    pace = Pace(step_s=0.0, teach_s=1.0, image_s=0.0, probe_s=0.0, switch_s=0.0)
+    unmoved = dataclasses.replace(job.settings.search, reptile_rate=0.0)  # no teacher in cycles
+    settings = dataclasses.replace(job.settings, warmup=0, search=unmoved)
+    total = pace.seconds(settings, recipe, job.evaluator, full_networks=0, count=3)[3]
+    steps = seen / recipe.batch
+    assert total == pytest.approx(steps * (1 + 2 * (1 - 10 / seen)))
 
 
 def test_a_forecast_leaves_nothing_that_the_run_would_find(job: Job) -> None:
