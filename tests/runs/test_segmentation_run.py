@@ -95,8 +95,8 @@ def test_the_record_says_how_far_a_network_is_from_its_prototype_and_the_table_s
     assert one.difference.low < apart < one.difference.high
     shown = table(result)
     assert f"points gained {apart:+.2f}" in " ".join(shown.split())
-    beside = json.loads((one.folder / "card.json").read_bytes())["certificate"]["miou_pct"]
-    assert any("mIoU" in line and f"{beside:.2f} %" in line for line in shown.splitlines())
+    told = json.loads((one.folder / "card.json").read_bytes())["certificate"]["miou_pct"]
+    assert any("mIoU" in line and f"{told:.2f} %" in line for line in shown.splitlines())
 
 
 def test_the_run_folder_shows_image_truth_and_answers_side_by_side(result: Result) -> None:
