@@ -22,11 +22,12 @@ from onnx import ModelProto
 
 import gensynth
 from gensynth.bench.estimate.board import Board, Setting
+from gensynth.bench.estimate.boards import ROOFLINES
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.roofline import unknown
 from gensynth.bench.subjects import Subject, find, read
 from gensynth.devices import registry
-from gensynth.devices.profiles import PROFILES, Profile, find_profile, is_profile
+from gensynth.devices.profiles import Profile, find_profile, is_profile
 from gensynth.errors import ConfigError, ExportError
 from gensynth.goals.figure import Figure
 from gensynth.suggestion import did_you_mean
@@ -75,11 +76,9 @@ def find_place(device: str) -> Place:
             return Place(device, find_profile(registered.profile), registered=True)
     if is_profile(device):
         return Place(device, find_profile(device), registered=False)
-    names = [profile.name for profile in PROFILES]
-    raise ConfigError(
-        f"no device and no kind of board is named '{device}'; {did_you_mean(device, names)}; an "
-        f"estimate needs one of {', '.join(names)}"
-    )
+    near = [name for name in ROOFLINES if device in name]
+    hint = f"did you mean {' or '.join(near)}?" if near else did_you_mean(device, ROOFLINES)
+    raise ConfigError(f"no device and no kind of board is named '{device}'; {hint}")
 
 
 def estimated(

@@ -89,7 +89,8 @@ def test_an_unknown_operator_is_named_and_is_no_success(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--device tx2", "no device and no kind of board is named 'tx2'"),
+        ("--device agx-orin", "is named 'agx-orin'; did you mean jetson-agx-orin?"),
+        ("--device nowhere", "no device and no kind of board is named 'nowhere'; known are jetson"),
         ("--device jetson-tx2 --precision int8", "no INT8 on Jetson TX2"),
         ("--device jetson-tx2 --power-mode 9", "Jetson TX2 has the power modes 0 MAXN"),
         ("--device jetson-tx2-nx", "no estimate for Jetson TX2 NX: no figures are known"),
