@@ -33,7 +33,6 @@ from onnx import (
 )
 from onnx import shape_inference as inference
 
-from gensynth.errors import ExportError
 from gensynth.bench.onnx_operators import (
     Convolution,
     Product,
