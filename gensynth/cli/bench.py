@@ -187,5 +187,5 @@ def _print(
 
     screen = console()
     screen.print(shown(record, screen.width))
-    if any("kernels" in network for network in record["networks"]):
+    if any("profile" in network for network in record["networks"]):
         screen.print("\n" + kernels(record, screen.width))
