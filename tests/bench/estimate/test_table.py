@@ -54,9 +54,9 @@ def planned_ms(space: Space, points: Points, estimator: Estimator) -> np.ndarray
 @pytest.mark.parametrize(
     ("name", "step", "substitutes", "most"),
     [
-        ("resnet8", 1, ("separable", "low_rank_2", "grouped_2"), 0.10),
-        ("resnet8", 4, (), 0.05),
-        ("mobilenet", 16, (), 0.05),
+        ("resnet8", 1, ("separable", "low_rank_2", "grouped_2"), 0.04),
+        ("resnet8", 4, (), 0.03),
+        ("mobilenet", 16, (), 0.03),
     ],
 )
 def test_a_table_sums_to_the_estimate_of_the_networks_own_kernels(
@@ -67,7 +67,9 @@ def test_a_table_sums_to_the_estimate_of_the_networks_own_kernels(
     table = tabulate(estimator, space, device="pi", block=16)
     assert table.names == ("latency_ms@pi",)
     costs = space.with_models(table).costs(points)[:, -1]
-    assert np.abs(costs / planned_ms(space, points, estimator) - 1).max() < most
+    errors = np.abs(costs / planned_ms(space, points, estimator) - 1)
+    assert np.median(errors) < most
+    assert errors.max() < 0.25  # where a neighbour is plain that its own widths would let be blocked
 
 
 def test_a_step_off_the_block_costs_and_the_table_says_so() -> None:
