@@ -111,6 +111,7 @@ def _of_all(networks: Sequence[Sequence[Kernel]]) -> Iterator[tuple[Columns, np.
 
 def _fit_networks(model: Model, samples: Sequence[Sample]) -> dict[str, Any]:
     """Return `offset_ms`, `factor` and `each_ms`, or without profiles `factor` and `factors`."""
+    samples = [sample for sample in samples if sample.variance == 0] or samples
     kinds, each = [], []
     for columns, owners in _of_all([sample.kernels for sample in samples]):
         if model.knows(columns):
@@ -151,7 +152,7 @@ def _ridge(
 def _departures(samples: Sequence[Sample], prior: Prior) -> dict[tuple[str, ...], Departures]:
     """Return the regressions of the kernels that were profiled.
 
-    Kernels of one kind and equal sizes are one, with the mean of their departures.
+    Kernels of one kind, equal sizes and one context are one, with the mean of their departures.
     """
     profiled = [sample for sample in samples if sample.kernel_ms is not None]
     times = np.array([ms for sample in profiled for ms in sample.kernel_ms or ()])
@@ -159,21 +160,23 @@ def _departures(samples: Sequence[Sample], prior: Prior) -> dict[tuple[str, ...]
     parts: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
     for columns, places in by_kind([kernel for sample in profiled for kernel in sample.kernels]):
         departure = np.log(np.maximum(times[places], _LEAST_MS) / _roofline(prior, columns))
-        features, which = np.unique(columns.features(), axis=0, return_inverse=True)
-        weights = 1 / (_KERNEL_ERROR**2 + variances[places])
-        total = np.bincount(which.reshape(-1), weights)
-        mean = np.bincount(which.reshape(-1), weights * departure) / total
-        part = [columns.kind] * len(total), features, mean, 1 / total
+        told = np.column_stack([columns.features(), variances[places]])
+        told, which = np.unique(told, axis=0, return_inverse=True)
+        counts = np.bincount(which.reshape(-1))
+        mean = np.bincount(which.reshape(-1), departure) / counts
+        noise = _KERNEL_ERROR**2 / counts
+        part = [columns.kind] * len(counts), told[:, :-1], mean, noise, told[:, -1]
         parts.setdefault(columns.names, []).append(part)
     found = {}
     for names, own in parts.items():
         kinds, *arrays = zip(*own, strict=True)
         every = [kind for some in kinds for kind in some]
-        features, mean, variance = map(np.concatenate, arrays)
+        features, mean, noise, context = map(np.concatenate, arrays)
         order = np.random.default_rng(0).permutation(len(mean))
-        kept = order[np.argsort(variance[order], kind="stable")][:MOST]
+        kept = order[np.argsort(context[order], kind="stable")][:MOST]
         found[names] = Departures(
-            [every[place] for place in kept], features[kept], mean[kept], variance[kept]
+            [every[place] for place in kept],
+            *(values[kept] for values in (features, mean, noise, context)),
         )
     return found
 

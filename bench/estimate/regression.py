@@ -38,7 +38,9 @@ class Departures:
         kinds: of each kernel that was measured.
         features: (kernels, features).
         departure: (kernels,).
-        variance: (kernels,) of the departures beyond the noise.
+        noise: (kernels,) variance of each alone.
+        context: (kernels,) variance that all with the same one have in common, since another
+            context may be slower as a whole; 0 in this one.
     """
 
     def __init__(
@@ -46,7 +48,8 @@ class Departures:
         kinds: Sequence[str],
         features: np.ndarray,
         departure: np.ndarray,
-        variance: np.ndarray,
+        noise: np.ndarray,
+        context: np.ndarray,
     ) -> None:
         from scipy.linalg import cho_factor, cho_solve
         from scipy.spatial import cKDTree
@@ -55,10 +58,11 @@ class Departures:
         self._kinds = np.array([self._places[kind] for kind in kinds])
         self._middle = features.mean(axis=0)
         self._width = np.maximum(features.std(axis=0), _LEAST_WIDTH)
-        self.offset = float(np.average(departure, weights=1 / (_NOISE + variance)))
+        self.offset = float(np.average(departure, weights=1 / (_NOISE + noise + context)))
         self._x = self._standard(features)
         covariance = self._covariance()
-        covariance[np.diag_indices_from(covariance)] += _NOISE + variance
+        covariance[np.diag_indices_from(covariance)] += _NOISE + noise
+        covariance += np.where(context[:, None] == context, context, 0)
         self._weights = cho_solve(cho_factor(covariance), departure - self.offset)
         self._trees = {
             kind: cKDTree(self._x[self._kinds == place]) for kind, place in self._places.items()

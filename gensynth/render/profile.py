@@ -39,4 +39,4 @@ def _one(network: Mapping[str, Any], width: int) -> str:
     if beyond_ms > 0:
         why = f"{beyond_ms:.4f} ms less than its kernels together, most of it the profiler's own"
     said = f"the whole network takes {whole_ms:.4f} ms without the profiler, {why}"
-    return "\n".join([*columns(rows), *wrapped(said, width)])
+    return "\n".join([*columns(rows), wrapped(said, width)])

@@ -213,7 +213,7 @@ def test_a_file_of_another_version_is_left_alone(store: Store, measured: Make) -
     store.keep("key", *measured())
     with contextlib.closing(sqlite3.connect(store.path)) as database:
         database.execute("pragma user_version = 9")
-    with pytest.raises(StoreError, match="has version 9, this version reads 2"):
+    with pytest.raises(StoreError, match="has version 9, this version reads 3"):
         store.answer("key")
 
 

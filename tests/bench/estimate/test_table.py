@@ -69,7 +69,9 @@ def test_a_table_sums_to_the_estimate_of_the_networks_own_kernels(
     costs = space.with_models(table).costs(points)[:, -1]
     errors = np.abs(costs / planned_ms(space, points, estimator) - 1)
     assert np.median(errors) < most
-    assert errors.max() < 0.25  # where a neighbour is plain that its own widths would let be blocked
+    assert (
+        errors.max() < 0.25
+    )  # where a neighbour is plain that its own widths would let be blocked
 
 
 def test_a_step_off_the_block_costs_and_the_table_says_so() -> None:
