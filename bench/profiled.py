@@ -5,7 +5,7 @@ of it; elsewhere it stands under the runtime's own name.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -24,7 +24,7 @@ PROFILE_BYTES = 16 << 20
 
 
 def kernels_of(
-    subject: Subject, entries: list[Mapping[str, Any]], runtime: str
+    subject: Subject, entries: Sequence[Mapping[str, Any]], runtime: str
 ) -> list[dict[str, Any]]:
     """Return "vertex", "kind" and "ms" of each kernel, in the order of the run.
 
@@ -66,7 +66,7 @@ def to_keep(request: Request, record: Mapping[str, Any]) -> dict[int, tuple[str,
 
 
 def _matched(
-    subject: Subject, entries: list[Mapping[str, Any]]
+    subject: Subject, entries: Sequence[Mapping[str, Any]]
 ) -> tuple[tuple[Kernel, ...], tuple[float, ...]] | None:
     times = [KernelTime.of(entry) for entry in entries]
     model = onnx.load_from_string(subject.content)
