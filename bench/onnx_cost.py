@@ -70,6 +70,8 @@ _LEARNED = {
     TensorProto.INT8, TensorProto.UINT8,
 }  # fmt: skip
 
+_WEIGHTS_BYTES = 1 << 14
+
 Shape = tuple[int, ...]
 
 
@@ -184,6 +186,9 @@ def value_shapes(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, Sh
     for value in fixed.graph.output:
         value.type.tensor_type.ClearField("shape")  # what it says may be of another batch
     del fixed.graph.value_info[:]
+    for tensor in fixed.graph.initializer:
+        if len(tensor.raw_data) > _WEIGHTS_BYTES:  # what is large is no size of anything
+            tensor.ClearField("raw_data")
     try:
         fixed = inference.infer_shapes(fixed, data_prop=True)
     except Exception as error:  # onnx's own, of no common class
