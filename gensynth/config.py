@@ -39,15 +39,15 @@ def located(path: str | Path, folder: Path | None = None) -> Path:
 
 
 def located_source(source: str, folder: Path | None = None) -> str:
-    """Return a data source with its path made absolute, if it is a folder and not a name.
+    """Return a data source with its path made absolute, if it is a path and not a name.
 
-    A name with a "/" in it is a folder, unless it is `module:factory`; a name without is one if it
+    A name with a "/" in it is a path, unless it is `module:factory`; a name without is one if it
     is there, and not the name of a built-in data set.
     """
     path = located(source, folder)
     if source in BUILT_IN_DATA:
         return source
-    return str(path) if path.is_dir() or ("/" in source and ":" not in source) else source
+    return str(path) if path.exists() or ("/" in source and ":" not in source) else source
 
 
 BUILT_IN_DATA = ("fashion-mnist", "cifar10", "camvid")
@@ -89,13 +89,15 @@ class DataConfig:
 
     Attributes:
         source: "fashion-mnist", "cifar10", "camvid", "module:factory", or a folder: of images by
-            class, or of images and masks, as the task needs. Folders are
-            relative to the run file.
-        folder: where the official files of "cifar10" or "camvid" lie; None fetches those of
-            "cifar10" once.
-        classes: names of a folder's classes, in the order of their numbers in its masks.
+            class, or of images and masks, as the task needs; for boxes COCO's JSON file, or a
+            folder of such. Paths are relative to the run file.
+        folder: where the official files of "cifar10" or "camvid" lie, or the images of a JSON
+            file; None fetches those of "cifar10" once.
+        classes: names of a folder's classes, in the order of their numbers in its masks; of the
+            categories of a JSON file, those that are taught.
         void: number in a folder's masks for pixels that are neither taught nor scored.
-        size: side of the square images in pixels, to which a folder's are brought.
+        size: side of the square images in pixels, to which a folder's are brought, and by a
+            letterbox those with boxes.
         mean: of each channel of images scaled to [0, 1]; None is the data set's own.
         std: standard deviation of each channel, likewise.
         colour: "rgb", "bgr" or "grey": the channels that the prototype reads, in order.
@@ -125,14 +127,15 @@ class TaskConfig:
     """What a network is trained to do.
 
     Attributes:
-        kind: "classification", one class an image, or "segmentation", one a pixel.
+        kind: "classification", one class an image; "segmentation", one a pixel; or "detection",
+            boxes with a class.
         metric: by which networks are judged, of those that the task measures; None takes its
-            first: top1, or pixel_accuracy.
+            first: top1, pixel_accuracy or ap50.
         class_weights: weight of each class in the loss, in label order; None weighs all alike.
         train: "module:function" of one's own training function in place of ours.
     """
 
-    kind: Literal["classification", "segmentation"] = "classification"
+    kind: Literal["classification", "segmentation", "detection"] = "classification"
     metric: str | None = None
     class_weights: tuple[Above0, ...] | None = None
     train: str | None = None

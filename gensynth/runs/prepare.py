@@ -28,6 +28,7 @@ from gensynth.goals.requirements import Requirement, cost_limits, parse_all, qua
 from gensynth.goals.score import Score
 from gensynth.goals.utility import Utility
 from gensynth.network.compute import detect
+from gensynth.network.outputs import as_float, each
 from gensynth.probing import stimuli
 from gensynth.probing.probe import Probe
 from gensynth.progress import SILENT, Listener
@@ -263,8 +264,8 @@ def make_probe(evaluator: Evaluator, count: int, seed: int) -> Probe:
     train = evaluator.dataset.train
     task, network = evaluator.task, evaluator.prototype.network()
     # All answers to the stimuli are kept: some images may be all there is room for.
-    outputs = network.graph.outputs
-    answer_bytes = 4 * sum(math.prod(network.graph[output].shape) for output in outputs)
+    graph = network.graph
+    answer_bytes = 4 * sum(math.prod(graph[output].shape) for output in graph.outputs)
     count = min(count, len(train), max(LEAST_STIMULI, ANSWERS_BYTES // answer_bytes))
     pool = stimuli.pool(count, len(train), seed)
     normalise = normaliser(evaluator.dataset, evaluator.compute.device)
@@ -274,7 +275,8 @@ def make_probe(evaluator: Evaluator, count: int, seed: int) -> Probe:
     with torch.no_grad():
         for part in np.array_split(pool, -(-len(pool) // at_once)):
             images = torch.from_numpy(train.images[part]).to(device)
-            margins.append(task.margins(network(normalise(images)).float().cpu().numpy()))
+            outputs = as_float(network(normalise(images)))
+            margins.append(task.margins(each(lambda x: x.cpu().numpy(), outputs)))
     chosen = pool[stimuli.choose(task.strata(train, pool), np.concatenate(margins), count, seed)]
     images = normalise(torch.from_numpy(train.images[chosen]).to(device))
     targets = task.targets(train, device)(torch.from_numpy(chosen))

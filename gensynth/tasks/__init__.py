@@ -4,6 +4,11 @@
     classification       one class an image
     segmentation         one class a pixel; `confusion` counts them and reads the counts
     pictures             masks as pictures, for people
+    detection            boxes with a class, however many an image has:
+      detectnet            its answer on a grid of cells
+      anchor_free          answers on several scales
+      boxes                from maps to boxes, with numpy alone
+      average_precision    COCO's evaluator, and a bootstrap of what it matched
     label_information    what the values of a vertex say of the labels
 
 `open_task` reads the table [task] of a run file. Importing this package does not import torch.
@@ -22,6 +27,10 @@ def open_task(config: "TaskConfig") -> "Task":
         from gensynth.tasks.segmentation import Segmentation
 
         return Segmentation(config.class_weights, config.metric)
+    if config.kind == "detection":
+        from gensynth.tasks.detection import Detection
+
+        return Detection(config.class_weights, config.metric)
     from gensynth.tasks.classification import Classification
 
     return Classification(config.class_weights, config.metric)

@@ -24,6 +24,7 @@ from gensynth.graph.graph import Graph
 from gensynth.network.apart import check_images
 from gensynth.network.compute import Compute
 from gensynth.network.module import Network, build
+from gensynth.network.outputs import Outputs
 from gensynth.references import import_object
 from gensynth.space.prototype import Prototype
 from gensynth.space.substitutes import SUBSTITUTES
@@ -199,10 +200,14 @@ def answerer(network: nn.Module, dataset: Dataset, compute: Compute) -> Answer:
     compute.place(network).eval()
     normalise = normaliser(dataset, compute.device)
 
+<<<<<<< HEAD
     @torch.no_grad()
     def answer(images: Tensor) -> Tensor:
+=======
+    def answer(images: Tensor) -> Outputs:
+>>>>>>> 9cd259f (Detection is a task: boxes from COCO's JSON and Parse27k, DetectNet's grid and anchor-free scales, average precision by COCO's evaluator with a bootstrap over images)
         with compute.precision():
-            outputs: Tensor = network(normalise(images.to(compute.device)))
+            outputs: Outputs = network(normalise(images.to(compute.device)))
         return outputs
 
     return answer
