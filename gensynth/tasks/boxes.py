@@ -66,7 +66,7 @@ def suppressed(found, most):
 
 
 def detect(maps, how):
-    # type: (list[np.ndarray], dict[str, Any]) -> np.ndarray
+    # type: (list, dict) -> np.ndarray
     """Return the detections in one image, the surest first: (n, 6).
 
     Args:

@@ -14,7 +14,8 @@ from torch import Generator, Tensor
 
 from gensynth.data.boxes import CLASS, COLUMNS, IGNORED, NOBODY, BoxTargets
 from gensynth.data.dataset import Dataset, Split
-from gensynth.data.views import Targets, images_a_pass
+from gensynth.data.passes import images_a_pass
+from gensynth.data.views import Targets
 from gensynth.errors import ConfigError, DataError, PrototypeError
 from gensynth.goals.score import Resampled
 from gensynth.graph.graph import Graph
@@ -29,6 +30,9 @@ from gensynth.tasks.task import Answer, chosen_metric
 LEAST_SCORE = 0.02
 """Of a detection that is scored: less sure ones change average precision by less than its error."""
 
+SHOWN_SCORE = 0.3
+"""Of a detection that an artefact's program shows."""
+
 EVALUATED = 32
 READ_CELLS = 16
 """Cells of an image with an object, and as many without, that a reader of a vertex looks at."""
@@ -41,11 +45,16 @@ score has been measured."""
 class Detection:
     """Images of objects.
 
+    Attributes:
+        program: of an artefact's examples, which prints and draws the boxes.
+
     Args:
         class_weights: there are none: an image has objects of several classes, or of none.
         metric: of `gensynth.tasks.average_precision`, which requirements and the utility read; None
             is ap50.
     """
+
+    program = "boxes"
 
     def __init__(
         self, class_weights: tuple[float, ...] | None = None, metric: str | None = None
@@ -91,6 +100,13 @@ class Detection:
             "kind": head.kind, "height": height, "width": width, "least_score": LEAST_SCORE,
             "overlap": head.overlap, "most": MOST,
         }  # fmt: skip
+
+    def tells(self, graph: Graph) -> dict[str, Any]:
+        """Return how an artefact's program finds the boxes."""
+        shapes = [tuple(graph[output].shape) for output in graph.outputs]
+        _, height, width = graph.inputs[0].shape
+        how = self.how(graph.outputs, height, width)
+        return {"answer": {**how, "order": _order(shapes), "shown_score": SHOWN_SCORE}}
 
     def evaluate(self, network: Answer, split: Split) -> Resampled:
         """Return the metric of all images, its spread by a bootstrap over images."""
@@ -171,7 +187,7 @@ def _pairs(outputs: Outputs) -> tuple[Any, ...]:
 def _order(shapes: list[tuple[int, ...]]) -> list[int]:
     sizes = sorted({shape[1:] for shape in shapes}, reverse=True)
     scales = [[p for p, shape in enumerate(shapes) if shape[1:] == size] for size in sizes]
-    order = []
+    order: list[int] = []
     for first, second in scales:
         widths = shapes[first][0], shapes[second][0]
         turned = widths[0] % 4 == 0 and (widths[1] % 4 != 0)

@@ -10,7 +10,8 @@
     information       a value and targets         -> nats that the one tells of the other
 
 A task may also have `draw`, pictures of answers for people (`Draws`), and `program`, which part of
-an artefact's examples says what a network answered (`gensynth.export.examples`).
+an artefact's examples says what a network answered (`gensynth.export.examples`), with `tells`, what
+that part must know of the network (`Tells`).
 
 Everything else in the package asks the task, and knows neither a class nor a metric's name.
 """
@@ -120,3 +121,11 @@ class Draws(Protocol):
         self, networks: Mapping[str, Answer], dataset: Dataset, split: Split
     ) -> dict[str, bytes]:
         """Return PNG files by name: images of a split, their truth and the networks' answers."""
+
+
+@runtime_checkable
+class Tells(Protocol):
+    """A task whose answers are read out of a network's outputs in a way of the network's own."""
+
+    def tells(self, graph: Graph) -> dict[str, Any]:
+        """Return what an artefact's manifest must say for that, JSON values by key."""

@@ -200,12 +200,8 @@ def answerer(network: nn.Module, dataset: Dataset, compute: Compute) -> Answer:
     compute.place(network).eval()
     normalise = normaliser(dataset, compute.device)
 
-<<<<<<< HEAD
     @torch.no_grad()
-    def answer(images: Tensor) -> Tensor:
-=======
     def answer(images: Tensor) -> Outputs:
->>>>>>> 9cd259f (Detection is a task: boxes from COCO's JSON and Parse27k, DetectNet's grid and anchor-free scales, average precision by COCO's evaluator with a bootstrap over images)
         with compute.precision():
             outputs: Outputs = network(normalise(images.to(compute.device)))
         return outputs
