@@ -69,6 +69,9 @@ class PrototypeConfig:
             a built-in prototype for a built-in data set.
         train: whether the prototype is trained first, from nothing, in place of reading
             weights.
+        outputs: parts of the network, such as "model.22.cv2.0", whose answers the task reads, in
+            this order; what comes after them, such as the decoding of boxes, is left out. None
+            takes what the network returns.
         seen_search: whether the weights were trained on the search images too; figures
             measured on these are then marked as seen.
     """
@@ -76,6 +79,7 @@ class PrototypeConfig:
     network: str = "resnet8"
     weights: Place | None = None
     train: bool = False
+    outputs: tuple[str, ...] = ()
     seen_search: bool = False
 
     def __post_init__(self) -> None:
@@ -122,20 +126,29 @@ class DataConfig:
             )
 
 
+TASKS = ("classification", "segmentation", "detection")
+
+
+def _known_task(kind: str) -> str:
+    if kind not in TASKS and ":" not in kind:
+        raise ValueError(f"must be one of {', '.join(TASKS)}, or module:MyTask, got {kind!r:.40}")
+    return kind
+
+
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TaskConfig:
     """What a network is trained to do.
 
     Attributes:
-        kind: "classification", one class an image; "segmentation", one a pixel; or "detection",
-            boxes with a class.
+        kind: "classification", one class an image; "segmentation", one a pixel; "detection",
+            boxes with a class; or "module:MyTask" of one's own, see `gensynth.tasks.task`.
         metric: by which networks are judged, of those that the task measures; None takes its
             first: top1, pixel_accuracy or ap50.
         class_weights: weight of each class in the loss, in label order; None weighs all alike.
         train: "module:function" of one's own training function in place of ours.
     """
 
-    kind: Literal["classification", "segmentation", "detection"] = "classification"
+    kind: Annotated[str, AfterValidator(_known_task)] = "classification"
     metric: str | None = None
     class_weights: tuple[Above0, ...] | None = None
     train: str | None = None

@@ -95,7 +95,8 @@ class DetectNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.normal_(self.coverage.weight, std=0.01)
         nn.init.normal_(self.corners.weight, std=0.01)
-        nn.init.constant_(self.coverage.bias, -4.0)  # most cells show nothing
+        if self.coverage.bias is not None:
+            nn.init.constant_(self.coverage.bias, -4.0)  # most cells show nothing
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch, channels, h, w) -> coverage logits and corners on a grid of h / 16 by w / 16."""

@@ -74,11 +74,10 @@ class SmallDetector(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        for scale in (*self.classes, *self.sides):
-            nn.init.normal_(scale[1].weight, std=0.01)
-            nn.init.zeros_(scale[1].bias)
-        for scale in self.classes:
-            nn.init.constant_(scale[1].bias, -math.log((1 - BELIEF) / BELIEF))
+        for heads, bias in ((self.classes, -math.log((1 - BELIEF) / BELIEF)), (self.sides, 0.0)):
+            for last in (heads.get_submodule(f"{scale}.1") for scale in range(scales)):
+                nn.init.normal_(last.get_parameter("weight"), std=0.01)
+                nn.init.constant_(last.get_parameter("bias"), bias)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """(batch, channels, h, w) -> logits (batch, classes, rows, columns) and sides, by scale."""

@@ -41,7 +41,6 @@ from gensynth.space.placement import check_substitutes
 from gensynth.space.prototype import Prototype
 from gensynth.space.space import Space
 from gensynth.space.width_step import WidthStep
-from gensynth.tasks import open_task
 from gensynth.tasks.task import Task
 from gensynth.training.evaluator import Evaluator, open_trainer
 from gensynth.training.fit import Recipe, Teacher
@@ -176,11 +175,11 @@ def prepare(
     listener.phase("prepare")
     references.search(config.modules)
     requirements = parse_all(config.requirements)
-    task, trainer = open_task(config.task), open_trainer(config.task)
+    objects.check(config)
+    task, trainer = objects.open_task(config), open_trainer(config.task)
     _check_measured(requirements, task)
     utility = Utility(config.utility, task.metric)
     check_substitutes(config.search.substitutes)
-    objects.check(config)
     dataset = (
         open_dataset(config.data, config.task.kind) if objects.dataset is None else objects.dataset
     )

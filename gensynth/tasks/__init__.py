@@ -16,13 +16,22 @@
 
 from typing import TYPE_CHECKING
 
+from gensynth.errors import ConfigError
+from gensynth.goals import metrics
+
 if TYPE_CHECKING:
     from gensynth.config import TaskConfig
     from gensynth.tasks.task import Task
 
 
 def open_task(config: "TaskConfig") -> "Task":
-    """Return the task that a run file names."""
+    """Return the task that a run file names.
+
+    Raises:
+        ConfigError: if it is of the user's own and there is none of that name, or lacks a part.
+    """
+    if ":" in config.kind:
+        return _own(config.kind)
     if config.kind == "segmentation":
         from gensynth.tasks.segmentation import Segmentation
 
@@ -34,3 +43,31 @@ def open_task(config: "TaskConfig") -> "Task":
     from gensynth.tasks.classification import Classification
 
     return Classification(config.class_weights, config.metric)
+
+
+def _own(reference: str) -> "Task":
+    from gensynth.references import import_object
+
+    if reference.startswith("object:"):
+        raise ConfigError(
+            f"the task of this run is a Python object, {reference}, which its folder cannot make "
+            "again; name it module:MyTask, or give it from Python: gensynth.resume(RUN, task=task)"
+        )
+    found = import_object(reference, "task")
+    return checked(found() if callable(found) else found, reference)
+
+
+def checked(task: "Task", name: str) -> "Task":
+    """Return a task of the user's own that has all that a task is asked for.
+
+    Raises:
+        ConfigError: naming what it lacks.
+    """
+    from gensynth.tasks.task import Task
+
+    parts = [part for part in vars(Task) if not part.startswith("_")]
+    missing = [part for part in parts if not hasattr(task, part)]
+    if missing:
+        raise ConfigError(f"task '{name}' must have {', '.join(parts)}; it lacks {missing[0]}")
+    metrics.find(task.metric, f"metric of task '{name}'")
+    return task

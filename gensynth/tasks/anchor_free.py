@@ -181,7 +181,7 @@ def flattened(maps: Maps, height: int) -> Cells:
         stride = stride_of(height, rows) if height > 1 else 1
         logits.append(scores.flatten(2).transpose(1, 2))
         bins = reach.shape[1] // 4
-        sides.append(reach.flatten(2).transpose(1, 2).unflatten(2, (4, bins)))
+        sides.append(reach.flatten(2).transpose(1, 2).reshape(len(reach), -1, 4, bins))
         y, x = torch.meshgrid(
             torch.arange(rows, device=scores.device),
             torch.arange(columns, device=scores.device),

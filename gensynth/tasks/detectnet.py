@@ -91,7 +91,7 @@ class Grid:
         covered = covered[:, :classes].to(logits.dtype) * found[:, None]
         x = (torch.arange(columns, device=device) + 0.5) * stride
         y = (torch.arange(rows, device=device) + 0.5) * stride
-        centres = torch.stack(torch.broadcast_tensors(x[None], y[:, None]) * 2)
+        centres = torch.stack([x.expand(rows, -1), y[:, None].expand(-1, columns)] * 2)
         true = (own[..., :4].permute(0, 3, 1, 2) - centres) / stride
         return covered, ignored & ~found, true
 
