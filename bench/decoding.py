@@ -1,7 +1,8 @@
 """A detector's maps decoded within its ONNX file, so that a device times it with the network.
 
-    of each scale   scores by the logits' sigmoid, the surest class of a cell, its box in pixels
-    of all scales   the surest cells: boxes (batch, cells, 4), scores and classes (batch, cells)
+    of each scale   scores by the logits' sigmoid, boxes in pixels
+    of all scales   the surest pairs of cell and class: boxes (batch, pairs, 4), scores and classes
+                    (batch, pairs)
 
 It is what `gensynth.tasks.boxes.detect` does up to merging, which takes a few boxes and a loop over
 them: that is left to the processor beside, and is not timed.
@@ -51,8 +52,8 @@ def decoded(
         return prefix + name
 
     outputs = [graph.output[place] for place in how["order"]]
-    columns: dict[str, list[str]] = {"scores": [], "classes": [], "boxes": []}
-    cells = 0
+    columns: dict[str, list[str]] = {"scores": [], "boxes": []}
+    cells, classes = 0, 1
     for scale, (logits, sides) in enumerate(zip(outputs[::2], outputs[1::2], strict=True)):
         classes, high, wide = (d.dim_value for d in logits.type.tensor_type.shape.dim[1:])
         bins = sides.type.tensor_type.shape.dim[1].dim_value // 4
@@ -67,11 +68,8 @@ def decoded(
             add("Cast", [value.name], f"floats-{which}-{scale}", to=TensorProto.FLOAT)
             for which, value in (("logits", logits), ("sides", sides))
         ]
-        shares = add("Sigmoid", [reshaped(floats[0], "logits", classes, count)], f"shares-{scale}")
-        best = add("ReduceMax", [shares], f"scores-{scale}", axes=[1], keepdims=0)
-        columns["scores"].append(best)
-        kinds = add("ArgMax", [shares], f"classes-{scale}", axis=1, keepdims=0)
-        columns["classes"].append(kinds)
+        flat = reshaped(floats[0], "logits", classes, count)
+        columns["scores"].append(add("Sigmoid", [flat], f"shares-{scale}"))
         values = reshaped(floats[1], "sides", 4, bins, count)
         if bins > 1:
             chances = add("Softmax", [values], f"chances-{scale}", axis=2)
@@ -90,25 +88,31 @@ def decoded(
         reach = add("Mul", [values, pixels], f"reach-{scale}")
         corners = add("Add", [reach, middle], f"corners-{scale}")
         columns["boxes"].append(add("Transpose", [corners], f"boxes-{scale}", perm=[0, 2, 1]))
-    whole = {name: add("Concat", of, name, axis=1) for name, of in columns.items()}
-    kept = min(how["most"], cells)
+    shares = add("Concat", columns["scores"], "shares", axis=2)
+    whole = add("Concat", columns["boxes"], "boxes", axis=1)
+    pairs = constant("pairs", np.array([batch, classes * cells], np.int64))
+    kept = min(how["most"], classes * cells)
     most = constant("most", np.array([kept], np.int64))
+    surest, places = prefix + "surest", prefix + "places"
     nodes.append(
         helper.make_node(
-            "TopK", [whole["scores"], most], [prefix + "surest", prefix + "places"], axis=1
+            "TopK", [add("Reshape", [shares, pairs], "scores"), most], [surest, places]
         )
     )
-    own = add("GatherElements", [whole["classes"], prefix + "places"], "surest-classes", axis=1)
+    # Of a class and a cell of all, the place is class * cells + cell.
+    count_of_cells = constant("cells", np.array([cells], np.int64))
+    own = add("Div", [places, count_of_cells], "surest-classes")
+    cell = add("Sub", [places, add("Mul", [own, count_of_cells], "before")], "cell")
     shape = constant("spread-shape", np.array([batch, kept, 1], np.int64))
     ones = constant("spread-ones", np.array([1, 1, 4], np.int64))
-    spread = add("Expand", [add("Reshape", [prefix + "places", shape], "column"), ones], "spread")
-    boxes = add("GatherElements", [whole["boxes"], spread], "free-boxes", axis=1)
+    spread = add("Expand", [add("Reshape", [cell, shape], "column"), ones], "spread")
+    boxes = add("GatherElements", [whole, spread], "free-boxes", axis=1)
     ends = np.array([how["width"], how["height"]] * 2, np.float32)
     above = add("Max", [boxes, constant("zero", np.zeros(1, np.float32))], "above")
     inside = add("Min", [above, constant("ends", ends)], "surest-boxes")
     given = [
         helper.make_tensor_value_info(inside, TensorProto.FLOAT, [batch, kept, 4]),
-        helper.make_tensor_value_info(prefix + "surest", TensorProto.FLOAT, [batch, kept]),
+        helper.make_tensor_value_info(surest, TensorProto.FLOAT, [batch, kept]),
         helper.make_tensor_value_info(own, TensorProto.INT64, [batch, kept]),
     ]
     return nodes, given

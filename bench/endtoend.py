@@ -121,7 +121,9 @@ def _wrap(
             if name == image:
                 node.input[place] = before[-1].output[0]
     after, outputs = (
-        decoded(graph, how, shape[0], _PREFIX) if how else _answer(graph.output[0], shape)
+        decoded(graph, how, shape[0], _PREFIX + "decoding/")
+        if how
+        else _answer(graph.output[0], shape)
     )
     del graph.node[:], graph.input[:], graph.output[:]
     graph.node.extend([*before, *nodes, *after])

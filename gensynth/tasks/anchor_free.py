@@ -26,7 +26,12 @@ from torch import Generator, Tensor
 
 from gensynth.data.boxes import CLASS, IGNORED, Boxes
 from gensynth.tasks.boxes import stride_of
-from gensynth.tasks.detectnet import CORNER_SCALE, bernoulli_divergence, drawn_coverage
+from gensynth.tasks.detectnet import (
+    CORNER_SCALE,
+    bernoulli_divergence,
+    covered_at_all,
+    drawn_coverage,
+)
 
 ALPHA, BETA = 1.0, 6.0
 CANDIDATES = 13
@@ -103,7 +108,7 @@ class Scales:
             log_q = F.log_softmax(theirs.sides, -1)
             log_p = F.log_softmax(mine.sides, -1)
             each = (log_q.exp() * (log_q - log_p)).sum(-1)
-        sides = (torch.sigmoid(theirs.logits).amax(-1) * each.sum(-1)).sum(1)
+        sides = (covered_at_all(torch.sigmoid(theirs.logits), -1) * each.sum(-1)).sum(1)
         return ((classes + sides) / _objects(theirs.logits)).mean()
 
     def sampled_score(self, maps: Maps, draws: Generator) -> Tensor:
@@ -253,4 +258,4 @@ def _nearest(cells: Cells, boxes: Tensor) -> Tensor:
 
 def _objects(logits: Tensor) -> Tensor:
     """Return how many cells of each image have an object, at least one: (batch,)."""
-    return torch.sigmoid(logits).amax(-1).sum(1).clamp_min(1.0)
+    return covered_at_all(torch.sigmoid(logits), -1).sum(1).clamp_min(1.0)

@@ -150,7 +150,7 @@ class Detection:
 
         Of each image it sees some cells of objects and as many others, on an even grid.
         """
-        if values.ndim < 4:
+        if values.ndim < 4 or targets.rows.shape[1] == 0:
             return 0.0
         rows, columns = values.shape[2:]
         stride = max(1, round(targets.height / rows))

@@ -13,17 +13,21 @@ itself (Bernoulli); the corners of a covered cell are Laplace about the network'
 `CORNER_SCALE`. With q_c of the teacher, p_c of the network, d the distance of their corners and b
 the scale
 
-    KL = sum over cells [ sum_c KL(q_c || p_c) + max_c q_c sum_corners (d/b + exp(-d/b) - 1) ]
+    KL = sum over cells [ sum_c KL(q_c || p_c) + Q sum_corners (d/b + exp(-d/b) - 1) ]
+
+where Q = 1 - prod_c (1 - q_c) is the chance that the cell is covered at all.
 
 All sums over cells are divided by the number of cells that are covered (that the teacher thinks are
 covered; one at least), so that they compare between images of any size and number of objects.
 """
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from gensynth.data.boxes import Boxes
+from gensynth.data.boxes import NOBODY, Boxes
 from gensynth.tasks.boxes import stride_of
 
 SHRUNK = 0.4
@@ -57,8 +61,9 @@ class Grid:
         q = torch.sigmoid(others)
         coverage = bernoulli_divergence(others, logits).sum((1, 2, 3))
         away = (corners - true).abs() / CORNER_SCALE
-        ends = (q.amax(1, keepdim=True) * (away + torch.exp(-away) - 1)).sum((1, 2, 3))
-        return ((coverage + ends) / _cells(q.amax(1))).mean()
+        any_of = covered_at_all(q, 1)
+        ends = (any_of[:, None] * (away + torch.exp(-away) - 1)).sum((1, 2, 3))
+        return ((coverage + ends) / _cells(any_of)).mean()
 
     def sampled_score(self, maps: Maps, draws: Generator) -> Tensor:
         """Return log p of coverage and corners drawn from it, over the root of covered cells."""
@@ -68,7 +73,7 @@ class Grid:
         laplace = -noise.sign() * torch.log1p(-2 * noise.abs().clamp_max(0.5 - 1e-7))
         ends = -(laplace.detach() + (corners.detach() - corners) / CORNER_SCALE).abs()
         whole = log_p.sum((1, 2, 3)) + (ends.sum(1) * covered.amax(1)).sum((1, 2))
-        return whole / _cells(torch.sigmoid(logits.detach()).amax(1)).sqrt()
+        return whole / _cells(covered_at_all(torch.sigmoid(logits.detach()), 1)).sqrt()
 
     def assigned(self, logits: Tensor, targets: Boxes) -> tuple[Tensor, Tensor, Tensor]:
         """Return which cells of which class are covered, which are ignored, and the true corners.
@@ -77,6 +82,9 @@ class Grid:
             (batch, classes, rows, columns) of 0 and 1; (batch, rows, columns), bool; (batch, 4,
             rows, columns).
         """
+        if targets.rows.shape[1] == 0:  # nothing in any image of the batch
+            nobody = targets.rows.new_tensor([0, 0, 0, 0, NOBODY, 0]).expand(len(logits), 1, 6)
+            targets = replace(targets, rows=nobody)
         batch, classes, rows, columns = logits.shape
         device = logits.device
         stride = stride_of(targets.height, rows)
@@ -85,7 +93,7 @@ class Grid:
         own = torch.gather(
             targets.rows, 1, owner.clamp_min(0).flatten(1)[..., None].expand(-1, -1, 6)
         )
-        own = own.reshape(batch, rows, columns, 6) if targets.rows.shape[1] else own
+        own = own.reshape(batch, rows, columns, 6)
         kinds = own[..., 4].long().clamp_min(0)
         covered = F.one_hot(kinds, max(classes, int(kinds.max()) + 1)).permute(0, 3, 1, 2)
         covered = covered[:, :classes].to(logits.dtype) * found[:, None]
@@ -124,6 +132,11 @@ def owners(
     least, owner = areas.min(1)
     shown = (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
     return torch.where(least < torch.inf, owner, -1), (shown & (kind >= 0) & (ignored > 0)).any(1)
+
+
+def covered_at_all(shares: Tensor, dimension: int) -> Tensor:
+    """Return the chance that at least one class of a cell is covered."""
+    return 1 - (1 - shares).prod(dimension)
 
 
 def bernoulli_divergence(teacher: Tensor, logits: Tensor) -> Tensor:
