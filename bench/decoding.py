@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from gensynth.tasks.boxes import stride_of
+from gensynth.tasks.boxes import MERGED, stride_of
 
 
 def are_maps(graph: GraphProto, order: Sequence[int]) -> bool:
@@ -91,7 +91,7 @@ def decoded(
     shares = add("Concat", columns["scores"], "shares", axis=2)
     whole = add("Concat", columns["boxes"], "boxes", axis=1)
     pairs = constant("pairs", np.array([batch, classes * cells], np.int64))
-    kept = min(how["most"], classes * cells)
+    kept = min(MERGED * how["most"], classes * cells)
     most = constant("most", np.array([kept], np.int64))
     surest, places = prefix + "surest", prefix + "places"
     nodes.append(

@@ -18,6 +18,9 @@ detection is a row (left, top, right, bottom, score, class).
 
 import numpy as np
 
+MERGED = 10
+"""Surest pairs of cell and class that are merged, for each detection that may be left."""
+
 
 def overlap(first, second):
     # type: (np.ndarray, np.ndarray) -> np.ndarray
@@ -89,7 +92,7 @@ def detect(maps, how):
     ends = [how["width"], how["height"]] * 2
     found[:, :4] = np.clip(found[:, :4], 0, ends)
     found = found[(found[:, 2] > found[:, 0]) & (found[:, 3] > found[:, 1])]
-    surest = np.argsort(-found[:, 4], kind="stable")[: 10 * how["most"]]
+    surest = np.argsort(-found[:, 4], kind="stable")[: MERGED * how["most"]]
     merge = clustered if how["kind"] == "grid" else suppressed
     return merge(found[surest], how["overlap"])[: how["most"]].astype(np.float32)
 
