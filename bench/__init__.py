@@ -4,7 +4,7 @@
       dialogue      what is said with the device's agent        place
       subjects      the files, and what they are fed          feed, onnx_cost, observed, structure
                     onnx_operators: which of them multiply
-      request       what is asked of a device                 grades, endtoend, decoding
+      request       what is asked of a device                 grades, endtoend
       correctness   whether it computed what it should
       figures       what the times say                        compare
       quiet         whether something disturbed them

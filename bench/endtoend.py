@@ -4,7 +4,7 @@
       -> (pixels / 255 - mean) / std, channels first       as the artefact's manifest says
       -> the network
       -> softmax, and the class with the largest share; of a map, the class of every pixel; of a
-         detector's maps, the surest cells' boxes (`gensynth.bench.decoding`)
+         detector's maps, the surest cells' boxes (`gensynth.export.decoding`)
 
 It runs in the runtime that runs the network, beside the bare network and in the same turns.
 Pixels are in memory, of the network's own size: reading a camera or decoding a file is no part
@@ -27,9 +27,9 @@ from onnx import (
     numpy_helper,
 )
 
-from gensynth.bench.decoding import are_maps, decoded
 from gensynth.bench.subjects import Subject
 from gensynth.errors import ConfigError
+from gensynth.export.decoding import are_maps, decoded
 from gensynth.randomness import stream
 
 SCOPE = (
