@@ -3,7 +3,8 @@
     pixels (batch, height, width, channels)
       -> (pixels / 255 - mean) / std, channels first       as the artefact's manifest says
       -> the network
-      -> softmax, and the class with the largest share; of maps, the class of every pixel
+      -> softmax, and the class with the largest share; of a map, the class of every pixel; of a
+         detector's maps, the surest cells' boxes (`gensynth.export.decoding`)
 
 It runs in the runtime that runs the network, beside the bare network and in the same turns.
 Pixels are in memory, of the network's own size: reading a camera or decoding a file is no part
@@ -28,11 +29,12 @@ from onnx import (
 
 from gensynth.bench.subjects import Subject
 from gensynth.errors import ConfigError
+from gensynth.export.decoding import are_maps, decoded
 from gensynth.randomness import stream
 
 SCOPE = (
     "pixels in memory, normalised, network, best class of the image, with its softmax, or of every "
-    "pixel; nothing decoded or resized"
+    "pixel, or the boxes of the surest cells, not yet merged; nothing decoded or resized"
 )
 _PREFIX = "end-to-end/"
 _TYPES = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT}
@@ -57,15 +59,17 @@ def end_to_end(subject: Subject, *, pixels: str = "uint8") -> Subject:
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value.name for value in graph.input if value.name not in weights]
-    if len(inputs) != 1 or len(graph.output) != 1 or _rank(graph.output[0]) not in (2, 4):
+    how = subject.manifest.get("answer")
+    one = len(graph.output) == 1 and _rank(graph.output[0]) in (2, 4)
+    if len(inputs) != 1 or not (one if how is None else are_maps(graph, how["order"])):
         raise ConfigError(
-            f"--end-to-end is for one image in and one row of logits out, or one a pixel, which "
-            f"{subject.name} does not have"
+            f"--end-to-end is for one image in and one row of logits out, or one a pixel, or a "
+            f"detector's maps, which {subject.name} does not have"
         )
     reads = subject.manifest["reads"]
     channels = 1 if reads["mode"] == "L" else 3
     shape = (subject.batch, reads["height"], reads["width"], channels)
-    _wrap(graph, inputs[0], reads, shape, pixels)
+    _wrap(graph, inputs[0], reads, shape, pixels, how)
     checker.check_model(model)
     images = stream(0, "end-to-end").integers(0, 256, shape, dtype=np.uint8).astype(pixels)
     return replace(
@@ -79,7 +83,12 @@ def end_to_end(subject: Subject, *, pixels: str = "uint8") -> Subject:
 
 
 def _wrap(
-    graph: GraphProto, image: str, reads: Mapping[str, Any], shape: tuple[int, ...], pixels: str
+    graph: GraphProto,
+    image: str,
+    reads: Mapping[str, Any],
+    shape: tuple[int, ...],
+    pixels: str,
+    how: Mapping[str, Any] | None,
 ) -> None:
     """Put the processing before a graph's input and after its output."""
 
@@ -111,7 +120,11 @@ def _wrap(
         for place, name in enumerate(node.input):
             if name == image:
                 node.input[place] = before[-1].output[0]
-    after, outputs = _answer(graph.output[0], shape)
+    after, outputs = (
+        decoded(graph, how, shape[0], _PREFIX + "decoding/")
+        if how
+        else _answer(graph.output[0], shape)
+    )
     del graph.node[:], graph.input[:], graph.output[:]
     graph.node.extend([*before, *nodes, *after])
     graph.input.extend([helper.make_tensor_value_info(own("pixels"), _TYPES[pixels], shape), *kept])

@@ -24,11 +24,12 @@ from torch import nn
 
 from gensynth import atomic_files
 from gensynth.network.compute import Compute
+from gensynth.network.outputs import Outputs, as_float
 from gensynth.training.fit import descent
 
-Batches = Callable[[int], Iterable[tuple[torch.Tensor, torch.Tensor]]]
+Batches = Callable[[int], Iterable[tuple[torch.Tensor, Any]]]
 """Number of an epoch -> its (inputs, targets)."""
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Loss = Callable[[Outputs, Any], torch.Tensor]
 """(outputs in float32, targets) -> scalar."""
 
 
@@ -117,7 +118,7 @@ def train(
                 group["lr"] = schedule.rate(epoch + (step + 1) / steps)
             with compute.precision():
                 outputs = forward(inputs)
-            value = loss(outputs.float(), targets)
+            value = loss(as_float(outputs), targets)
             optimizer.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

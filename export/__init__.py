@@ -9,6 +9,7 @@
     operators    each word of the vocabulary in ONNX's operators; `spatial` pools and resizes
     writer       nodes, weights and names in the making
     runtime      ONNX Runtime on this processor
+    decoding     a detector's maps as boxes, within its file
     parity       the file's outputs beside the network's
 
     targets      what each board reads: opset, operators, precisions

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, ValueInfoProto
 from PIL import Image
 from safetensors.torch import save
 
@@ -29,9 +29,9 @@ from gensynth.data.passes import images_a_pass
 from gensynth.environment import environment
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import Report, inspect
-from gensynth.export.examples import examples
+from gensynth.export.examples import COLOURED, examples
 from gensynth.export.from_torch import from_network
-from gensynth.export.manifest import MANIFEST
+from gensynth.export.manifest import MANIFEST, packed
 from gensynth.export.manifest import SAMPLES as SAMPLES_FILE
 from gensynth.export.parity import Parity, exact_outputs
 from gensynth.export.precisions import (
@@ -55,6 +55,7 @@ from gensynth.export.targets import Target
 from gensynth.graph.files import GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.randomness import stream
 from gensynth.tasks.pictures import colours
+from gensynth.tasks.task import Tells
 
 FORMAT = 1
 PARITY_IMAGES = 64
@@ -104,17 +105,15 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         batch: images a run; None is 1 where the target's batch is fixed, else free.
 
     Raises:
-        ConfigError: if the target cannot have this precision, or it is not an image
-            classifier with one input.
+        ConfigError: if the target cannot have this precision, or the network has several inputs.
         ExportError: if the target does not take the file, the file computes something else, or
             INT8 is asked for and there are no images, or a requirement would fall.
     """
     target.check_precision(precision)
     graph = source.network.graph
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+    if len(graph.inputs) != 1:
         raise ConfigError(
-            f"{source.name} has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; an "
-            "artefact is for one image in, one answer out"
+            f"{source.name} has {len(graph.inputs)} inputs; an artefact is for one image in"
         )
     size = 1 if batch is None and target.batch == "fixed" else batch
     state = source.network.state_dict()
@@ -124,7 +123,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
     read = source.reading(images)
     outputs = compute(source.network, read)
     program = getattr(source.task, "program", None)
-    samples = max(1, min(SAMPLES, SAMPLED_BYTES // outputs[0].nbytes))
+    samples = max(1, min(SAMPLES, SAMPLED_BYTES // sum(each[0].nbytes for each in outputs)))
     made = in_precision(
         source, target, model, precision, images=images, outputs=outputs, before=before
     )
@@ -139,7 +138,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         ONNX_FILE: model,
         GRAPH_FILE: graph.to_json().encode(),
         WEIGHTS_FILE: save({k: t.detach().cpu().contiguous() for k, t in state.items()}),
-        SAMPLES_FILE: _npz(images=images[:samples], outputs=outputs[:samples]),
+        SAMPLES_FILE: packed(images[:samples], [each[:samples] for each in outputs]),
         "sample.png": _png(images[0], source.reading),
         **source.files,
         **examples(source.name, target, program),
@@ -165,7 +164,8 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         **_interface(model),
         "reads": source.reading.to_document(),
         "classes": list(source.reading.classes),
-        **({"colours": colours(len(source.reading.classes))} if program == "mask" else {}),
+        **({"colours": colours(len(source.reading.classes))} if program in COLOURED else {}),
+        **(source.task.tells(graph) if isinstance(source.task, Tells) else {}),
         "parity": {
             **asdict(parity),
             "relative": parity.relative,
@@ -257,17 +257,14 @@ def _parity_images(source: Source) -> np.ndarray:
 
 def _interface(model: bytes) -> dict[str, Any]:
     graph = ModelProto.FromString(model).graph
-    found = {}
-    for word, value in (("input", graph.input[0]), ("output", graph.output[0])):
+
+    def of(value: ValueInfoProto) -> dict[str, Any]:
         sizes = [d.dim_value or None for d in value.type.tensor_type.shape.dim]
-        found[word] = {"name": value.name, "shape": sizes, "type": "float32"}
-    return found
+        return {"name": value.name, "shape": sizes, "type": "float32"}
 
-
-def _npz(**arrays: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    np.savez(content, **arrays)  # type: ignore[arg-type]
-    return content.getvalue()
+    outputs = [of(value) for value in graph.output]
+    several = {"output": outputs[0]} if len(outputs) == 1 else {"outputs": outputs}
+    return {"input": of(graph.input[0]), **several}
 
 
 def _png(image: np.ndarray, reading: Reading) -> bytes:

@@ -13,7 +13,7 @@ import io
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,7 @@ def compared(
         DeviceFault, ExportError: as `build`.
     """
     manifest = WHOLE.read(files[MANIFEST])
-    images, outputs = samples_of(io.BytesIO(files[SAMPLES]), manifest["reads"])
+    images, outputs = samples_of(io.BytesIO(files[SAMPLES]), manifest)
     read = Reading.of(manifest)(images)
     spec, blobs = _job(files[ONNX_FILE], manifest, read)
     result = connection.run(spec, blobs)
@@ -153,21 +153,33 @@ def compared(
     except ValueError as error:
         what = f"{device} sent a result that cannot be read: {error}"
         raise DeviceFault("protocol_error", what) from error
-    found = np.concatenate([*_outputs(result, connection, device, outputs.shape[1:])])
-    found = found[: len(outputs)].astype(np.float32)
+    shapes = [each.shape[1:] for each in outputs]
+    found = [
+        np.concatenate(parts)[: len(images)].astype(np.float32)
+        for parts in zip(*_outputs(result, connection, device, shapes), strict=True)
+    ]
     tolerance = TOLERANCE[manifest["precision"]]
     try:
-        return result, compare_outputs([found], [outputs], tolerance=tolerance)
+        return result, compare_outputs(found, outputs, tolerance=tolerance)
     except ExportError as error:
         raise ExportError(f"{device} computes something else: {error}") from error
 
 
 def _outputs(
-    result: Mapping[str, Any], connection: Connection, device: str, shape: tuple[int, ...]
-) -> Iterator[np.ndarray]:
-    """Yield what a board computed of each sample, (batch, *shape)."""
+    result: Mapping[str, Any],
+    connection: Connection,
+    device: str,
+    shapes: Sequence[tuple[int, ...]],
+) -> Iterator[list[np.ndarray]]:
+    """Yield what a board computed of each sample, (batch, *shape) for each output."""
     for network in result["networks"]:
-        for entry in network["outputs"] or ():
+        entries, found = network["outputs"] or (), []
+        if entries and len(entries) != len(shapes):
+            raise DeviceFault(
+                "protocol_error",
+                f"{device} must send {len(shapes)} outputs, got {len(entries)}",
+            )
+        for entry, shape in zip(entries, shapes, strict=False):
             if tuple(entry["shape"][1:]) != shape or not entry["dtype"].startswith("float"):
                 raise DeviceFault(
                     "protocol_error",
@@ -176,7 +188,10 @@ def _outputs(
                 )
             size = byte_count(entry["dtype"], tuple(entry["shape"]))
             content = connection.blob(entry["blob"], size)
-            yield np.frombuffer(content.ljust(size, b"\0"), entry["dtype"]).reshape(entry["shape"])
+            values = np.frombuffer(content.ljust(size, b"\0"), entry["dtype"])
+            found.append(values.reshape(entry["shape"]))
+        if found:
+            yield found
 
 
 def verify_on(folder: Path, device: str) -> tuple[Parity, bool]:

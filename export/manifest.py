@@ -12,7 +12,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal, NotRequired, TypeVar
 
@@ -63,10 +63,21 @@ def _of_as_many(reads: Any) -> Any:
     return reads
 
 
+class Detections(TypedDict):
+    """How a detector's maps are decoded, see `gensynth.tasks.boxes.detect`."""
+
+    kind: Literal["grid", "scales"]
+    height: _Side
+    width: _Side
+    most: Annotated[int, Field(ge=1, le=1 << 14)]
+    order: Annotated[list[Natural], Field(min_length=2, max_length=64)]
+
+
 class Measurable(TypedDict):
     """What a measurement asks of a manifest."""
 
     name: str
+    answer: NotRequired[Detections]
     reads: Annotated[Scaling, AfterValidator(_of_as_many)]
 
 
@@ -83,7 +94,8 @@ class Manifest(TypedDict):
     reads: Annotated[Reads, AfterValidator(_of_as_many)]
     classes: list[str]
     input: Interface
-    output: Interface
+    output: NotRequired[Interface]
+    outputs: NotRequired[list[Interface]]
     opaque: list[str]
     builder_fp32_layers: NotRequired[list[str]]
     files: dict[str, str]
@@ -124,25 +136,50 @@ def read_manifest(folder: Path, form: Form[T]) -> T:
     return manifest
 
 
-def read_samples(file: Path, reads: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return an artefact's sample images, (n, channels, height, width), and outputs, (n, ...).
+def outputs_of(manifest: Manifest) -> list[Interface]:
+    """Return what a network gives: one "output", or "outputs" where it gives several maps.
+
+    Raises:
+        ExportError: if the manifest has neither.
+    """
+    found = manifest.get("outputs") or [manifest[key] for key in ("output",) if key in manifest]
+    if not found:
+        raise ExportError(f"{MANIFEST} is damaged: output is missing")
+    return found
+
+
+def packed(images: np.ndarray, outputs: Sequence[np.ndarray]) -> bytes:
+    """Return samples.npz: "images", "outputs", and "outputs_1", ... where there are several."""
+    content = io.BytesIO()
+    named = dict(zip(_names(len(outputs)), outputs, strict=True))
+    np.savez(content, images=images, **named)  # type: ignore[arg-type]
+    return content.getvalue()
+
+
+def _names(count: int) -> list[str]:
+    return ["outputs", *(f"outputs_{number}" for number in range(1, count))]
+
+
+def read_samples(file: Path, manifest: Manifest) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return an artefact's sample images, (n, channels, height, width), and outputs, (n, ...) each.
 
     Args:
-        reads: how its network reads images, as the manifest says.
+        manifest: of the artefact.
 
     Raises:
         ExportError: if they are absent or damaged, or are not those of such images.
     """
     try:
-        return samples_of(io.BytesIO(read_bytes(file, SAMPLES_BYTES)), reads)
+        return samples_of(io.BytesIO(read_bytes(file, SAMPLES_BYTES)), manifest)
     except OSError as error:
         raise ExportError(f"{file} is absent or damaged: {error.strerror or error}") from error
 
 
-def samples_of(file: IO[bytes], reads: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def samples_of(file: IO[bytes], manifest: Manifest) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the same of a file's bytes; see `read_samples`."""
-    images, outputs = _unpacked(file, reads, ("images", "outputs"))
-    if len(outputs) != len(images) or outputs.dtype != np.float32:
+    names = _names(len(outputs_of(manifest)))
+    images, *outputs = _unpacked(file, manifest["reads"], ("images", *names))
+    if any(len(each) != len(images) or each.dtype != np.float32 for each in outputs):
         raise ExportError(f"{SAMPLES} is damaged: it must hold an output for each image")
     return images, outputs
 

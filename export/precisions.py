@@ -57,7 +57,7 @@ def in_precision(
     precision: str,
     *,
     images: np.ndarray,
-    outputs: np.ndarray,
+    outputs: list[np.ndarray],
     before: Score | None,
 ) -> Precise:
     """Write an FP32 file in a precision, with the layers in FP32 that its requirements need.
@@ -86,7 +86,7 @@ def in_precision(
 
 def compare(
     content: bytes,
-    outputs: np.ndarray,
+    outputs: list[np.ndarray],
     read: np.ndarray,
     target: Target,
     precision: str,
@@ -197,7 +197,7 @@ def _in_half(
     target: Target,
     model: bytes,
     images: np.ndarray,
-    outputs: np.ndarray,
+    outputs: list[np.ndarray],
     before: Score | None,
 ) -> Precise:
     read = source.reading(images)
@@ -238,7 +238,7 @@ def _some(images: np.ndarray, most: int) -> np.ndarray:
     return images[: images_looked_at(images.shape[1:], most)]
 
 
-def _compare_half(content: bytes, outputs: np.ndarray, read: np.ndarray) -> Parity:
+def _compare_half(content: bytes, outputs: list[np.ndarray], read: np.ndarray) -> Parity:
     shown = half.rounded(content)
     check_fits(shown, read)
     return parity.check(shown, outputs, read, tolerance=half.TOLERANCE)

@@ -2,7 +2,7 @@
 
     1   All layers in INT8 or FP16, but for those that cannot be. If nothing falls, that is it.
     2   Else each layer is computed so alone, and its damage measured on images:
-        mean over images of |logits - logits in FP32|^2 / |logits in FP32|^2.
+        mean over images of |outputs - those in FP32|^2 / |those in FP32|^2.
     3   The most damaging k layers stay in FP32, for the smallest k that holds. It is found by
         bisection, as if to keep more never did worse; what is returned was itself measured.
 
@@ -100,7 +100,7 @@ def mix(
     tried = {first: score}
     if not broken:
         return Mixed(content, score, lower.layers, (*cannot,), (*because,), {}, ((first, score),))
-    (wanted,) = run_all(exact, [read])
+    wanted = run_all(exact, [read])
     damage = {
         layer: _damage(shown(lower.write(only=[layer])), wanted, read, rounding)
         for layer in lower.layers
@@ -161,10 +161,12 @@ def _point(score: Score) -> dict[str, Range]:
     return {score.metric: (score.value, score.value)}
 
 
-def _damage(content: bytes, wanted: Array, read: Array, rounding: Rounding) -> float:
-    (found,) = run_all(content, [read], rounding=rounding)
-    axes = tuple(range(1, wanted.ndim))
-    error = np.square(found - wanted).sum(axis=axes)
-    size = np.square(wanted).sum(axis=axes)
+def _damage(content: bytes, wanted: list[Array], read: Array, rounding: Rounding) -> float:
+    found = run_all(content, [read], rounding=rounding)
+    gaps = [f - w for f, w in zip(found, wanted, strict=True)]
+    error, size = (
+        np.sum([np.square(each).reshape(len(each), -1).sum(axis=1) for each in maps], axis=0)
+        for maps in (gaps, wanted)
+    )
     damage = float(np.mean(error / np.maximum(size, np.finfo(np.float32).tiny)))
     return damage if np.isfinite(damage) else float("inf")

@@ -15,6 +15,7 @@ from gensynth.export.runtime import Rounding, open_session
 from gensynth.goals.requirements import Requirement
 from gensynth.goals.score import Score
 from gensynth.network.module import Network
+from gensynth.network.outputs import Outputs, as_list, joined
 from gensynth.tasks.task import Task
 
 
@@ -116,8 +117,8 @@ class Accuracy:
         }
 
 
-def compute(network: Network, read: np.ndarray) -> np.ndarray:
-    """Return the torch network's outputs for normalised images."""
+def compute(network: Network, read: np.ndarray) -> list[np.ndarray]:
+    """Return the torch network's outputs for normalised images, (images, ...) each."""
     network.eval()
     with torch.no_grad():
         size = images_a_pass(read.shape[1:], A_PASS)
@@ -125,14 +126,14 @@ def compute(network: Network, read: np.ndarray) -> np.ndarray:
             network(torch.from_numpy(read[start : start + size]))
             for start in range(0, len(read), size)
         ]
-    return np.concatenate([part.float().numpy() for part in parts])
+    return [maps.float().numpy() for maps in as_list(joined(parts))]
 
 
 def score_in_torch(source: Source) -> Score:
     """Return the network's score on the search split."""
     assert source.search is not None
     return source.task.evaluate(
-        lambda images: torch.from_numpy(compute(source.network, source.reading(images.numpy()))),
+        lambda images: _answer(compute(source.network, source.reading(images.numpy()))),
         source.search,
     )
 
@@ -142,8 +143,13 @@ def score_of_file(source: Source, model: bytes, rounding: Rounding) -> Score:
     assert source.search is not None
     session = open_session(rounded(model) if is_half(model) else model, rounding=rounding)
 
-    def answer(images: torch.Tensor) -> torch.Tensor:
-        (found,) = run_session(session, [source.reading(images.numpy())])
-        return torch.from_numpy(found)
+    def answer(images: torch.Tensor) -> Outputs:
+        return _answer(run_session(session, [source.reading(images.numpy())]))
 
     return source.task.evaluate(answer, source.search)
+
+
+def _answer(maps: list[np.ndarray]) -> Outputs:
+    """Return outputs as the network gives them: one tensor, or several."""
+    tensors = tuple(torch.from_numpy(each) for each in maps)
+    return tensors[0] if len(tensors) == 1 else tensors

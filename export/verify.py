@@ -22,7 +22,15 @@ from gensynth.errors import ConfigError, ExportError, GensynthError
 from gensynth.export.acceptance import inspect
 from gensynth.export.half import is_half
 from gensynth.export.int8 import is_int8
-from gensynth.export.manifest import MANIFEST, SAMPLES, WHOLE, Manifest, read_manifest, read_samples
+from gensynth.export.manifest import (
+    MANIFEST,
+    SAMPLES,
+    WHOLE,
+    Manifest,
+    outputs_of,
+    read_manifest,
+    read_samples,
+)
 from gensynth.export.parity import Parity, exact_outputs
 from gensynth.export.precisions import compare
 from gensynth.export.source import Reading, compute
@@ -139,19 +147,20 @@ def _card_faults(folder: Path) -> list[str]:
 def _interface_faults(content: bytes, manifest: Manifest) -> list[str]:
     graph = ModelProto.FromString(content).graph
     faults = []
-    said_of = {"input": manifest["input"], "output": manifest["output"]}
+    outputs = outputs_of(manifest)
+    said_of = {"input": [manifest["input"]], "output": outputs}
     for word, values in (("input", graph.input), ("output", graph.output)):
         found = [
             (v.name, [d.dim_value or None for d in v.type.tensor_type.shape.dim]) for v in values
         ]
-        said = [(said_of[word]["name"], said_of[word]["shape"])]
+        said = [(each["name"], each["shape"]) for each in said_of[word]]
         if found != said:
             faults.append(f"network.onnx has the {word} {found}, {MANIFEST} says {said}")
     reads = manifest["reads"]
     sizes = [len(reads["mean"]), reads["height"], reads["width"]]
     if manifest["input"]["shape"][1:] != sizes:
         faults.append(f"{MANIFEST} reads images of {sizes} for an input of another shape")
-    if manifest["output"]["shape"][1:2] != [len(manifest["classes"])]:  # channels first
+    if all(each["shape"][1:2] != [len(manifest["classes"])] for each in outputs):  # channels first
         faults.append(f"{MANIFEST} names {len(manifest['classes'])} classes for another output")
     return faults
 
@@ -176,10 +185,10 @@ def _builder_fp32(manifest: Manifest) -> list[str]:
 
 
 def _parity(folder: Path, manifest: Manifest, content: bytes, target: Target) -> Parity:
-    images, recorded = read_samples(folder / SAMPLES, manifest["reads"])
+    images, recorded = read_samples(folder / SAMPLES, manifest)
     precision, kept = manifest["precision"], _builder_fp32(manifest)
     read = Reading.of(manifest)(images)
-    if not np.isfinite(recorded).all():
+    if not all(np.isfinite(each).all() for each in recorded):
         raise ExportError(f"{SAMPLES} holds outputs that are not finite")
     if manifest["opaque"]:  # only the prototype's own code computes these parts
         return compare(content, recorded, read, target, precision, builder_fp32=kept)
@@ -188,17 +197,19 @@ def _parity(folder: Path, manifest: Manifest, content: bytes, target: Target) ->
     if len(network.graph.inputs) != 1 or shape != read.shape[1:]:
         raise ExportError(f"graph.json reads images of {shape}, {MANIFEST} of {read.shape[1:]}")
     outputs = compute(network, read)
-    if not np.isfinite(outputs).all():
+    if not all(np.isfinite(each).all() for each in outputs):
         raise ExportError("graph and weights compute values that are not finite")
-    if outputs.shape != recorded.shape:
-        raise ExportError(
-            f"graph.json gives outputs of {outputs.shape}, samples.npz holds {recorded.shape}"
-        )
+    shapes = [[each.shape for each in maps] for maps in (outputs, recorded)]
+    if shapes[0] != shapes[1]:
+        raise ExportError(f"graph.json gives outputs of {shapes[0]}, samples.npz holds {shapes[1]}")
     parity = compare(
         content, outputs, read, target, precision, builder_fp32=kept,
         exact=lambda: exact_outputs(network, [read]),
     )  # fmt: skip
-    worst = float(np.abs(outputs - recorded).max()) / max(float(np.abs(recorded).max()), 1e-30)
+    worst = max(
+        float(np.abs(now - then).max()) / max(float(np.abs(then).max()), 1e-30)
+        for now, then in zip(outputs, recorded, strict=True)
+    )
     if not worst <= RECORDED_TOLERANCE:
         raise ExportError(
             f"graph and weights differ from the outputs recorded in samples.npz by {worst:.3g} of "

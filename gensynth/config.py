@@ -41,15 +41,15 @@ def located(path: str | Path, folder: Path | None = None) -> Path:
 
 
 def located_source(source: str, folder: Path | None = None) -> str:
-    """Return a data source with its path made absolute, if it is a folder and not a name.
+    """Return a data source with its path made absolute, if it is a path and not a name.
 
-    A name with a "/" in it is a folder, unless it is `module:factory`; a name without is one if it
+    A name with a "/" in it is a path, unless it is `module:factory`; a name without is one if it
     is there, and not the name of a built-in data set.
     """
     path = located(source, folder)
     if source in BUILT_IN_DATA:
         return source
-    return str(path) if path.is_dir() or ("/" in source and ":" not in source) else source
+    return str(path) if path.exists() or ("/" in source and ":" not in source) else source
 
 
 BUILT_IN_DATA = ("fashion-mnist", "cifar10", "camvid")
@@ -71,6 +71,9 @@ class PrototypeConfig:
             a built-in prototype for a built-in data set.
         train: whether the prototype is trained first, from nothing, in place of reading
             weights.
+        outputs: parts of the network, such as "model.22.cv2.0", whose answers the task reads, in
+            this order; what comes after them, such as the decoding of boxes, is left out. None
+            takes what the network returns.
         seen_search: whether the weights were trained on the search images too; figures
             measured on these are then marked as seen.
     """
@@ -78,6 +81,7 @@ class PrototypeConfig:
     network: str = "resnet8"
     weights: Place | None = None
     train: bool = False
+    outputs: tuple[str, ...] = ()
     seen_search: bool = False
 
     def __post_init__(self) -> None:
@@ -91,13 +95,15 @@ class DataConfig:
 
     Attributes:
         source: "fashion-mnist", "cifar10", "camvid", "module:factory", or a folder: of images by
-            class, or of images and masks, as the task needs. Folders are
-            relative to the run file.
-        folder: where the official files of "cifar10" or "camvid" lie; None fetches them
-            once.
-        classes: names of a folder's classes, in the order of their numbers in its masks.
+            class, or of images and masks, as the task needs; for boxes COCO's JSON file, or a
+            folder of such. Paths are relative to the run file.
+        folder: where the official files of "cifar10" or "camvid" lie, or the images of a JSON
+            file; None fetches the official ones once.
+        classes: names of a folder's classes, in the order of their numbers in its masks; of the
+            categories of a JSON file, those that are taught.
         void: number in a folder's masks for pixels that are neither taught nor scored.
-        size: side of the square images in pixels, to which a folder's are brought.
+        size: side of the square images in pixels, to which a folder's are brought, and by a
+            letterbox those with boxes.
         mean: of each channel of images scaled to [0, 1]; None is the data set's own.
         std: standard deviation of each channel, likewise.
         colour: "rgb", "bgr" or "grey": the channels that the prototype reads, in order.
@@ -122,19 +128,29 @@ class DataConfig:
             )
 
 
+TASKS = ("classification", "segmentation", "detection")
+
+
+def _known_task(kind: str) -> str:
+    if kind not in TASKS and ":" not in kind:
+        raise ValueError(f"must be one of {', '.join(TASKS)}, or module:MyTask, got {kind!r:.40}")
+    return kind
+
+
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TaskConfig:
     """What a network is trained to do.
 
     Attributes:
-        kind: "classification", one class an image, or "segmentation", one a pixel.
+        kind: "classification", one class an image; "segmentation", one a pixel; "detection",
+            boxes with a class; or "module:MyTask" of one's own, see `gensynth.tasks.task`.
         metric: by which networks are judged, of those that the task measures; None takes its
-            first: top1, or pixel_accuracy.
+            first: top1, pixel_accuracy or ap50.
         class_weights: weight of each class in the loss, in label order; None weighs all alike.
         train: "module:function" of one's own training function in place of ours.
     """
 
-    kind: Literal["classification", "segmentation"] = "classification"
+    kind: Annotated[str, AfterValidator(_known_task)] = "classification"
     metric: str | None = None
     class_weights: tuple[Above0, ...] | None = None
     train: str | None = None

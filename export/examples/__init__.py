@@ -4,7 +4,8 @@
     example_trt.py     TensorRT on the board: builds the engine there, then runs it
 
 Both read an image by the same lines, `read.py.txt`, and say what was answered by those of the
-task, `show_class.py.txt` or `show_mask.py.txt`. They are written in Python 3.6's grammar, the
+task, `show_class.py.txt`, `show_mask.py.txt` or `show_boxes.py.txt`, the last with `boxes.py` of
+`gensynth.tasks` beside it. They are written in Python 3.6's grammar, the
 TX2's, and are text here, so that nothing takes them for a part of the package.
 """
 
@@ -14,9 +15,14 @@ from gensynth.export.targets import Target
 
 ANSWERS = {
     "class": "Say the class of images",
+    "boxes": "Print and draw the objects in images",
     "mask": "Write the class of every pixel of images, a palette PNG beside each,",
 }
 """What a program does, by `program` of the task (`gensynth.tasks.task`)."""
+
+
+COLOURED = ("boxes", "mask")
+"""Of them those that need a colour for each class."""
 
 
 def examples(name: str, target: Target, answer: str | None) -> dict[str, bytes]:
@@ -39,6 +45,8 @@ def examples(name: str, target: Target, answer: str | None) -> dict[str, bytes]:
         "@PYTHON@": target.python,
     }
     programs = {}
+    if answer == "boxes":
+        programs["boxes.py"] = resources.files("gensynth.tasks").joinpath("boxes.py").read_bytes()
     for file in wanted:
         text = _text(file)
         for word, value in words.items():

@@ -44,11 +44,17 @@ def synth(
     ] = None,
     data_folder: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER", help="Where the official files of cifar10 or camvid lie."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Where the official files of cifar10 or camvid lie, or the images of a JSON.",
+        ),
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="classification, or segmentation: a class a pixel."),
+        typer.Option(
+            metavar="KIND",
+            help="classification, segmentation, detection, or module:MyTask of your own.",
+        ),
     ] = None,
     require: Annotated[
         list[str] | None,

@@ -8,6 +8,9 @@
     folder          a folder of images by class
     masks           a folder of images and masks
     camvid          the official folder of images and masks, given or fetched once
+    coco            images and the boxes of objects, COCO's JSON
+    parse27k        pedestrians' boxes in the layout that Parse27k is published in
+    boxes           how a split keeps boxes, and where they go when their image is moved
     custom          a data set made by the user's own module:factory
 
 `open_dataset` chooses among them. Importing this package imports none of them, and so
@@ -47,6 +50,8 @@ def open_dataset(config: "DataConfig", kind: str = "classification") -> "Dataset
         root = named_path(source)
     except ValueError as error:
         raise ConfigError(f"source: {error}") from error
+    if kind == "detection" and source not in BUILT_IN_DATA and ":" not in source:
+        return _with_boxes(root, config)
     if config.folder is not None and source not in WITH_FILES:
         raise ConfigError(
             f"folder says where {' or '.join(WITH_FILES)} lies, got it with source '{source}'; a "
@@ -83,6 +88,21 @@ def open_dataset(config: "DataConfig", kind: str = "classification") -> "Dataset
         mean=dataset.mean if config.mean is None else config.mean,
         std=dataset.std if config.std is None else config.std,
     )
+
+
+def _with_boxes(root: Path, config: "DataConfig") -> "Dataset":
+    from gensynth.data import coco, parse27k
+
+    if config.void is not None:
+        raise ConfigError("void is of a folder of masks; boxes that are ignored have iscrowd")
+    if parse27k.is_parse27k(root):
+        return parse27k.load(
+            root, size=config.size, colour=config.colour, mean=config.mean, std=config.std
+        )
+    return coco.load(
+        root, folder=config.folder, classes=config.classes, size=config.size, colour=config.colour,
+        mean=config.mean, std=config.std,
+    )  # fmt: skip
 
 
 def _ready_made(source: str, batches: Path | None) -> "Dataset":

@@ -22,8 +22,9 @@ class Split:
     Attributes:
         name: "train", "search" or "test".
         images: (n, channels, height, width), uint8, RGB or grey.
-        labels: one entry an image, of the task's kind: (n,) int64 classes, or (n, height, width)
-            uint8 masks that hold a class, or the void, for every pixel.
+        labels: one entry an image, of the task's kind: (n,) int64 classes; (n, height, width)
+            uint8 masks that hold a class, or the void, for every pixel; or (n, ...) float32
+            numbers that the task knows the meaning of, such as `gensynth.data.boxes`.
     """
 
     name: str
@@ -44,10 +45,12 @@ class Split:
         height, width = self.images.shape[2:]
         is_class = self.labels.dtype == np.int64 and self.labels.ndim == 1
         is_mask = self.labels.dtype == np.uint8 and self.labels.shape[1:] == (height, width)
-        if not is_class and not is_mask:
+        is_numbers = self.labels.dtype == np.float32 and bool(np.isfinite(self.labels).all())
+        if not is_class and not is_mask and not is_numbers:
             raise DataError(
-                f"{self.name} labels must be int64 classes or uint8 masks of {width} x {height} "
-                f"pixels, got {self.labels.dtype} of shape {self.labels.shape[1:]} an image"
+                f"{self.name} labels must be int64 classes, uint8 masks of {width} x {height} "
+                "pixels or finite float32 numbers, got "
+                f"{self.labels.dtype} of shape {self.labels.shape[1:]} an image"
             )
         if len(self.images) == 0:
             raise DataError(f"{self.name} is empty; a split needs at least one image")
@@ -113,6 +116,8 @@ class Dataset:
                     f"{self.train.images.shape[1:]} in train and {split.images.shape[1:]} "
                     f"in {split.name}"
                 )
+            if split.labels.dtype == np.float32:  # the task looks at them
+                continue
             known = split.labels if self.void is None else split.labels[split.labels != self.void]
             low, high = (int(known.min()), int(known.max())) if known.size else (0, 0)
             if low < 0 or high >= len(self.classes):

@@ -147,7 +147,7 @@ class Resampled:
         The spread is taken of logits, so that bounds stay in [0, 1], and widened by
         sqrt(n / (n - 1)), as a bootstrap's is too narrow (Efron and Tibshirani 1993, section 5).
         """
-        logits = _logit(resampled)
+        logits = _logit(resampled, n)
         widened = float(np.std(logits) * np.sqrt(n / max(1, n - 1)))
         kept = tuple(np.round(resampled, RESAMPLE_DECIMALS).tolist())
         return Resampled(metric, value, widened, n, others or {}, kept)
@@ -158,15 +158,23 @@ class Resampled:
         return "image bootstrap"
 
     def bounds(self, confidence: float = 0.95, *, sided: int = 2) -> tuple[float, float]:
-        """Return expit(logit(value) -+ z sd), with the z of Wilson's bounds."""
-        reach = normal_quantile(confidence, sided=sided) * self.logit_sd
-        centre = float(_logit(np.array(self.value)))
+        """Return expit(logit(value) -+ z sd), with the z of Wilson's bounds.
+
+        A value of 0 or 1 has at least the spread of so many images that are all wrong, or right.
+        """
+        sd = self.logit_sd
+        if self.value in (0.0, 1.0):
+            sd = max(
+                sd, Proportion(self.metric, round(self.value * self.n), self.n).logit()[1] ** 0.5
+            )
+        reach = normal_quantile(confidence, sided=sided) * sd
+        centre = float(_logit(np.array(self.value), self.n))
         low, high = (float(1 / (1 + np.exp(-end))) for end in (centre - reach, centre + reach))
         return min(low, self.value), max(high, self.value)
 
     def logit(self) -> tuple[float, float]:
         """Return the logit of the value and its variance, which of one image is none."""
-        return float(_logit(np.array(self.value))), max(self.logit_sd, LEAST_LOGIT_SD) ** 2
+        return float(_logit(np.array(self.value), self.n)), max(self.logit_sd, LEAST_LOGIT_SD) ** 2
 
     def to_document(self) -> dict[str, Any]:
         """Return value, spread and number of images, and the others in percent."""
@@ -218,9 +226,10 @@ def difference(network: Score, prototype: Score) -> Difference | None:
     return Difference(*(100 * end for end in (points, points - reach, points + reach)))
 
 
-def _logit(values: np.ndarray) -> np.ndarray:
-    """Return log(v / (1 - v)), finite at 0 and 1 too."""
-    inside = np.clip(values, 1e-6, 1 - 1e-6)
+def _logit(values: np.ndarray, n: int) -> np.ndarray:
+    """Return log(v / (1 - v)); of 0 and 1 the empirical logit of so many images."""
+    ends = (values <= 0) | (values >= 1)
+    inside = np.where(ends, (n * values + 0.5) / (n + 1), values)
     logits: np.ndarray = np.log(inside / (1 - inside))
     return logits
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from gensynth.graph.graph import Graph
 from gensynth.network.module import Edge, Network
+from gensynth.network.outputs import Outputs, as_float, joined
 from gensynth.probing.information import effective_rank
 from gensynth.space.coupling import Coupling
 from gensynth.tasks.task import Task
@@ -133,10 +134,10 @@ class Probe:
         return max(0.0, float(self._task.divergence(self._answers(network), self._reference)))
 
     @torch.no_grad()
-    def _answers(self, network: Network) -> Tensor:
+    def _answers(self, network: Network) -> Outputs:
         network.eval()
-        answers = [network(images).float() for images in torch.split(self._images, self._batch)]
-        return torch.cat(answers)
+        answers = [as_float(network(images)) for images in torch.split(self._images, self._batch)]
+        return joined(answers)
 
     def _fisher(
         self, network: Network, ids: Mapping[Edge, np.ndarray], seed: int
@@ -174,7 +175,7 @@ class Probe:
                 edge: torch.full((len(images), width), at, device=device, requires_grad=True)
                 for edge, width in widths.items()
             }
-            score = self._task.sampled_score(network(images, gates=gates).float(), draws).sum()
+            score = self._task.sampled_score(as_float(network(images, gates=gates)), draws).sum()
             # A part of the prototype that nothing returns has no slope: 0.
             slopes = torch.autograd.grad(
                 score, list(gates.values()), allow_unused=True, materialize_grads=True
@@ -232,7 +233,7 @@ class Probe:
         inputs = {vertex.name: vertex.inputs for vertex in graph.vertices}
         nats = np.full(len(self.coupling.blocks), np.nan)
         images = self._images[: 2 * self._batch]
-        whole = network(images).float()
+        whole = as_float(network(images))
         for b, block in enumerate(self.coupling.blocks):
             branches = [u for u in inputs.get(block.name, ()) if u in block.vertices]
             if not branches:  # gone, or nothing but a bypass is left of it
@@ -240,7 +241,7 @@ class Probe:
             (branch,) = branches
             width = graph[branch].shape[0]
             silent = {(branch, block.name): images.new_zeros(len(images), width)}
-            without = network(images, gates=silent).float()
+            without = as_float(network(images, gates=silent))
             nats[b] = max(0.0, float(self._task.divergence(without, whole)))
         return nats
 

@@ -5,7 +5,8 @@
     shipped     a name and a data set -> the weights file in this package, if there is one
 
 The networks: resnet, mobilenet, shufflenet tell images apart; refinenet, which has no short name,
-tells pixels apart. Importing this package does not import torch.
+tells pixels apart; detectnet and small_detector find objects. Importing this package does not
+import torch.
 """
 
 import inspect
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 REGISTRY = {
+    "detectnet": "gensynth.prototypes.detectnet:detectnet",
+    "small_detector": "gensynth.prototypes.small_detector:small_detector",
     "resnet8": "gensynth.prototypes.resnet:resnet8",
     "resnet20": "gensynth.prototypes.resnet:resnet20",
     "resnet32": "gensynth.prototypes.resnet:resnet32",

@@ -43,7 +43,12 @@ def config_of(run: Path, overrides: Mapping[str, Any] | None = None) -> RunConfi
 def with_modules(config: RunConfig) -> RunConfig:
     """Return a configuration that says where the modules lie which it names."""
     references.search(config.modules)
-    named = (config.prototype.network, config.data.source, config.task.train or "")
+    named = (
+        config.prototype.network,
+        config.data.source,
+        config.task.kind,
+        config.task.train or "",
+    )
     found = [references.folder_of(n) for n in named if ":" in n and not n.startswith(OBJECT)]
     folders = dict.fromkeys([*config.modules, *(folder for folder in found if folder is not None)])
     return replace(config, modules=tuple(folders))

@@ -1,4 +1,4 @@
-"""A prototype and a data set given as Python objects, in place of names in a run file.
+"""A prototype, a data set and a task given as Python objects, in place of names in a run file.
 
 A run that began with objects keeps "object:NAME" where a name would stand: its folder alone cannot
 make them again, so whoever goes on with it gives them again.
@@ -11,6 +11,8 @@ from torch import nn
 from gensynth.config import RunConfig
 from gensynth.data.dataset import Dataset
 from gensynth.errors import ConfigError
+from gensynth.tasks import checked, open_task
+from gensynth.tasks.task import Task
 
 OBJECT = "object:"
 
@@ -21,11 +23,12 @@ class Objects:
 
     Attributes:
         prototype: a trained module; it is not changed. None where a name stands in the run file.
-        dataset: likewise.
+        dataset, task: likewise.
     """
 
     prototype: nn.Module | None = None
     dataset: Dataset | None = None
+    task: Task | None = None
 
     def named(self, config: RunConfig) -> RunConfig:
         """Return the configuration that says where objects stand for names.
@@ -43,7 +46,20 @@ class Objects:
         if self.dataset is not None:
             name = OBJECT + self.dataset.name
             config = replace(config, data=replace(config.data, source=name))
+        if self.task is not None:
+            name = OBJECT + type(self.task).__name__
+            config = replace(config, task=replace(config.task, kind=name))
         return config
+
+    def open_task(self, config: RunConfig) -> Task:
+        """Return the task that was given, or the one that the run file names.
+
+        Raises:
+            ConfigError: if there is none, or it lacks a part.
+        """
+        if self.task is None:
+            return open_task(config.task)
+        return checked(self.task, type(self.task).__name__)
 
     def check(self, config: RunConfig) -> None:
         """Refuse a configuration that stands for objects which are not there.
@@ -54,12 +70,13 @@ class Objects:
         for what, name, given in (
             ("prototype", config.prototype.network, self.prototype),
             ("dataset", config.data.source, self.dataset),
+            ("task", config.task.kind, self.task),
         ):
             if name.startswith(OBJECT) and given is None:
                 raise ConfigError(
                     f"the {what} of this run is a Python object, which its folder cannot make "
                     "again; give it from Python: gensynth.resume(RUN, prototype=module, "
-                    "dataset=dataset)"
+                    "dataset=dataset, task=task)"
                 )
 
 

@@ -53,7 +53,7 @@ def prototype_of(
 
     def read(network: nn.Module) -> Prototype:
         name = asked.network.removeprefix(OBJECT)
-        prototype = read_prototype(network, dataset.shape, name=name)
+        prototype = read_prototype(network, dataset.shape, name=name, outputs=asked.outputs)
         task.check(prototype.graph, dataset)
         step = step_of(config, prototype.coupling)
         space = Space(prototype.coupling, step.channels, config.search.substitutes)
@@ -79,6 +79,7 @@ def prototype_of(
             seed=config.seed,
             compute=compute,
             task=task,
+            outputs=asked.outputs,
             progress=lambda share, loss: listener.progress("prototype", share, f"loss {loss:.3f}"),
         )
         listener.phase("prepare")

@@ -32,6 +32,7 @@ from gensynth.goals.requirements import Requirement, cost_limits, quality_limit
 from gensynth.goals.score import Score
 from gensynth.goals.utility import Utility
 from gensynth.network.compute import detect
+from gensynth.network.outputs import as_float, each
 from gensynth.probing import stimuli
 from gensynth.probing.probe import Probe
 from gensynth.progress import SILENT, Listener
@@ -51,7 +52,6 @@ from gensynth.space.placement import check_substitutes
 from gensynth.space.prototype import Prototype
 from gensynth.space.space import Space
 from gensynth.space.width_step import WidthStep
-from gensynth.tasks import open_task
 from gensynth.tasks.task import Task
 from gensynth.training.evaluator import Evaluator, open_trainer
 from gensynth.training.fit import Recipe, Teacher
@@ -194,13 +194,13 @@ def prepare(
     """
     listener.phase("prepare")
     references.search(config.modules)
-    task, trainer = open_task(config.task), open_trainer(config.task)
+    objects.check(config)
+    task, trainer = objects.open_task(config), open_trainer(config.task)
     requirements, utility = goals_of(config, task.metric)
     _check_measured(requirements, task)
     devices = devices_of(config, requirements, utility)
     _check_on_devices(devices, requirements, utility)
     check_substitutes(config.search.substitutes)
-    objects.check(config)
     dataset = (
         open_dataset(config.data, config.task.kind) if objects.dataset is None else objects.dataset
     )
@@ -317,8 +317,8 @@ def make_probe(evaluator: Evaluator, count: int, seed: int) -> Probe:
     train = evaluator.dataset.train
     task, network = evaluator.task, evaluator.prototype.network()
     # All answers to the stimuli are kept: some images may be all there is room for.
-    outputs = network.graph.outputs
-    answer_bytes = 4 * sum(math.prod(network.graph[output].shape) for output in outputs)
+    graph = network.graph
+    answer_bytes = 4 * sum(math.prod(graph[output].shape) for output in graph.outputs)
     count = min(count, len(train), max(LEAST_STIMULI, ANSWERS_BYTES // answer_bytes))
     pool = stimuli.pool(count, len(train), seed)
     normalise = normaliser(evaluator.dataset, evaluator.compute.device)
@@ -328,7 +328,8 @@ def make_probe(evaluator: Evaluator, count: int, seed: int) -> Probe:
     with torch.no_grad():
         for part in np.array_split(pool, -(-len(pool) // at_once)):
             images = torch.from_numpy(train.images[part]).to(device)
-            margins.append(task.margins(network(normalise(images)).float().cpu().numpy()))
+            outputs = as_float(network(normalise(images)))
+            margins.append(task.margins(each(lambda x: x.cpu().numpy(), outputs)))
     chosen = pool[stimuli.choose(task.strata(train, pool), np.concatenate(margins), count, seed)]
     images = normalise(torch.from_numpy(train.images[chosen]).to(device))
     targets = task.targets(train, device)(torch.from_numpy(chosen))

@@ -45,6 +45,7 @@ from gensynth.runs.prepare import Job, prepare
 from gensynth.runs.result import Result, read_document, read_result
 from gensynth.runs.stopwatch import Phases
 from gensynth.runs.trust import note, require
+from gensynth.tasks.task import Task
 
 RUNS = Path("runs")
 
@@ -54,6 +55,7 @@ def synth(
     *,
     prototype: nn.Module | None = None,
     dataset: Dataset | None = None,
+    task: Task | None = None,
     listener: Listener = SILENT,
     command: str | None = None,
 ) -> Result:
@@ -64,6 +66,7 @@ def synth(
         prototype: a trained module, in place of the one that the run file names; it is not
             changed.
         dataset: a data set, in place of the one that the run file names.
+        task: likewise, see `gensynth.tasks.task`.
         listener: hears of the progress.
         command: what a person types to repeat it, for the record.
 
@@ -72,7 +75,7 @@ def synth(
         GensynthError: for what the user can put right, before a folder is made; for what
             the world does (a full disk) later, with the way on.
     """
-    objects = Objects(prototype, dataset)
+    objects = Objects(prototype, dataset, task)
     config = inputs.with_modules(objects.named(config))
     note(config)
     if config.out is not None:
@@ -104,6 +107,7 @@ def resume(
     *,
     prototype: nn.Module | None = None,
     dataset: Dataset | None = None,
+    task: Task | None = None,
     trust: bool = False,
     listener: Listener = SILENT,
     overrides: Mapping[str, Any] | None = None,
@@ -114,7 +118,7 @@ def resume(
 
     Args:
         path: of the run folder.
-        prototype, dataset: the objects that the run began with, if it did.
+        prototype, dataset, task: the objects that the run began with, if it did.
         trust: whether code may run that only the folder names (`gensynth.runs.trust`).
         listener: hears of the progress.
         overrides: what is asked from here on, by the keys of `gensynth.runs.changes`, such as
@@ -134,7 +138,7 @@ def resume(
         if (path / PHASES_FILE).exists():
             phases.add(read_document(PHASES, path / PHASES_FILE))
         require(config, path, trust=trust)
-        objects = Objects(prototype, dataset)
+        objects = Objects(prototype, dataset, task)
         judged = publish.judged_by(run) if changed else inputs.judged_before(path)
         try:
             with phases("prepare"):

@@ -26,6 +26,7 @@ def named_code(config: RunConfig) -> dict[str, str]:
     named = {
         "prototype": config.prototype.network,
         "data set": "" if Path(source).is_dir() else source,
+        "task": config.task.kind,
         "training function": config.task.train or "",
     }
     where = " or ".join(str(folder) for folder in config.modules)

@@ -41,19 +41,26 @@ class Prototype:
         return build(self.graph, self.weights, opaque=self.opaque)
 
 
-def read_prototype(module: nn.Module, shape: tuple[int, int, int], *, name: str) -> Prototype:
+def read_prototype(
+    module: nn.Module,
+    shape: tuple[int, int, int],
+    *,
+    name: str,
+    outputs: tuple[str, ...] = (),
+) -> Prototype:
     """Read a trained module as a prototype.
 
     Args:
         module: left as it is.
         shape: (channels, height, width) of its images.
         name: what to call it.
+        outputs: see `gensynth.trace.trace`.
 
     Raises:
         PrototypeError: if it cannot be traced, does not take such images, or has no width that
             could be another.
     """
-    graph = trace(module, torch.zeros(1, *shape), name=name)
+    graph = trace(module, torch.zeros(1, *shape), name=name, outputs=outputs)
     coupling = couple(graph)
     if not coupling.groups:
         raise PrototypeError(

@@ -10,7 +10,8 @@
     information       a value and targets         -> nats that the one tells of the other
 
 A task may also have `draw`, pictures of answers for people (`Draws`), and `program`, which part of
-an artefact's examples says what a network answered (`gensynth.export.examples`).
+an artefact's examples says what a network answered (`gensynth.export.examples`), with `tells`, what
+that part must know of the network (`Tells`).
 
 Everything else in the package asks the task, and knows neither a class nor a metric's name.
 """
@@ -26,8 +27,9 @@ from gensynth.data.views import Targets
 from gensynth.errors import ConfigError
 from gensynth.goals.score import Score
 from gensynth.graph.graph import Graph
+from gensynth.network.outputs import Outputs
 
-Answer = Callable[[Tensor], Tensor]
+Answer = Callable[[Tensor], Outputs]
 """(batch, channels, height, width), uint8 -> what a network answers to these images."""
 
 
@@ -58,19 +60,19 @@ class Task(Protocol):
             PrototypeError, DataError: accordingly.
         """
 
-    def loss(self, outputs: Tensor, targets: Any) -> Tensor:
+    def loss(self, outputs: Outputs, targets: Any) -> Tensor:
         """Return what training lowers where there is no teacher: a scalar, a batch's mean."""
 
-    def divergence(self, outputs: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    def divergence(self, outputs: Outputs, teacher: Outputs, temperature: float = 1.0) -> Tensor:
         """Return KL(teacher || network) in nats an image: a scalar, a batch's mean.
 
         Args:
-            outputs: of the network, float32.
+            outputs: of the network, float32; of several maps a tuple.
             teacher: outputs of the teacher for the same images.
             temperature: by which both are softened.
         """
 
-    def sampled_score(self, outputs: Tensor, draws: Generator) -> Tensor:
+    def sampled_score(self, outputs: Outputs, draws: Generator) -> Tensor:
         """Return log p(y|x), y ~ p(.|x) drawn once an image: (batch,), with its gradient.
 
         Args:
@@ -95,8 +97,12 @@ class Task(Protocol):
     def strata(self, split: Split, rows: np.ndarray) -> np.ndarray:
         """Return the kinds of some images, of which the stimuli hold as many each: (rows,)."""
 
-    def margins(self, outputs: np.ndarray) -> np.ndarray:
-        """Return how sure of its answer the prototype is, smaller where it hesitates: (images,)."""
+    def margins(self, outputs: Outputs) -> np.ndarray:
+        """Return how sure of its answer the prototype is, smaller where it hesitates: (images,).
+
+        Args:
+            outputs: of the prototype, arrays, float32.
+        """
 
     def information(self, values: Tensor, targets: Any) -> float:
         """Return a lower bound on what a vertex's values tell of the targets, in nats.
@@ -115,3 +121,11 @@ class Draws(Protocol):
         self, networks: Mapping[str, Answer], dataset: Dataset, split: Split
     ) -> dict[str, bytes]:
         """Return PNG files by name: images of a split, their truth and the networks' answers."""
+
+
+@runtime_checkable
+class Tells(Protocol):
+    """A task whose answers are read out of a network's outputs in a way of the network's own."""
+
+    def tells(self, graph: Graph) -> dict[str, Any]:
+        """Return what an artefact's manifest must say for that, JSON values by key."""

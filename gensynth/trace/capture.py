@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from gensynth.errors import PrototypeError
+from gensynth.suggestion import did_you_mean
 from gensynth.trace.meaning import Unreadable
 
 _MACHINERY = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
@@ -54,8 +55,16 @@ class Calls:
     scopes: dict[fx.Node, tuple[str, ...]]
 
 
+class _Enough(Exception):
+    """All that is wanted of a module has been called."""
+
+
 def capture(
-    module: nn.Module, examples: tuple[Tensor, ...], *, whole: frozenset[str] = frozenset()
+    module: nn.Module,
+    examples: tuple[Tensor, ...],
+    *,
+    whole: frozenset[str] = frozenset(),
+    outputs: tuple[str, ...] = (),
 ) -> Calls:
     """Return the calls that `module` makes.
 
@@ -63,16 +72,22 @@ def capture(
         module: in evaluation mode; it is computed on, so give a copy.
         examples: one for each argument of its `forward` that has no default.
         whole: paths of modules that are called and not followed.
+        outputs: paths of modules whose first answers are returned, in this order, in place of what
+            `module` returns; what comes after them is not looked at.
 
     Raises:
         Unreadable: if what a module does depends on its input's values, or cannot be
             followed for another reason.
         PrototypeError: if the examples do not fit the module.
     """
-    tracer = _Tracer(examples, whole)
+    tracer = _Tracer(examples, whole, outputs)
     try:
         with torch.no_grad():
             graph = tracer.trace(module)
+    except _Enough:
+        graph = tracer.graph
+        found = tracer.create_arg(tuple(tracer.answers[path] for path in outputs))
+        tracer.create_node("output", "output", (found,), {})
     except (PrototypeError, Unreadable):
         raise
     except fx.proxy.TraceError as error:
@@ -84,6 +99,12 @@ def capture(
             tracer.failed_in,
             f"{_line_of(error.__traceback__)}: cannot be followed: {type(error).__name__}: {error}",
         ) from error
+    missing = [path for path in outputs if path not in tracer.answers]
+    if missing:
+        raise PrototypeError(
+            f"outputs in [prototype] must be parts that the network calls, got '{missing[0]}'; "
+            f"{did_you_mean(missing[0], [path for path, _ in module.named_modules() if path])}"
+        )
     if tracer.examples:
         raise PrototypeError(
             f"the network takes {len(examples) - len(tracer.examples)} inputs, "
@@ -125,13 +146,17 @@ class _Proxy(fx.Proxy):
 class _Tracer(fx.Tracer):
     """fx's tracer, which computes each call as it records it."""
 
-    def __init__(self, examples: tuple[Tensor, ...], whole: frozenset[str]) -> None:
+    def __init__(
+        self, examples: tuple[Tensor, ...], whole: frozenset[str], outputs: tuple[str, ...]
+    ) -> None:
         super().__init__()
         self.values: dict[fx.Node, Any] = {}
         self.lines: dict[fx.Node, str] = {}
         self.scopes: dict[fx.Node, tuple[str, ...]] = {}
         self.examples = list(examples)
         self.failed_in = ""
+        self.answers: dict[str, Any] = {}
+        self._wanted = outputs
         self._whole = whole
         self._computing = False
 
@@ -150,7 +175,15 @@ class _Tracer(fx.Tracer):
         if self._computing:
             return forward(*args, **kwargs)
         try:
-            return super().call_module(m, forward, args, kwargs)
+            answer = super().call_module(m, forward, args, kwargs)
+            path = self.path_of_module(m)
+            if path in self._wanted:
+                self.answers.setdefault(path, answer)
+                if len(self.answers) == len(set(self._wanted)):
+                    raise _Enough
+            return answer
+        except _Enough:
+            raise
         except Exception:
             # The innermost module sees the exception first.
             self.failed_in = self.failed_in or self.path_of_module(m)

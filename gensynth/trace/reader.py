@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,13 @@ _SHAPED_CONSTANTS = frozenset(
 """Calls that take only the shape of the tensor they are given."""
 
 
-def trace(module: nn.Module, example: Tensor | tuple[Tensor, ...], *, name: str) -> Graph:
+def trace(
+    module: nn.Module,
+    example: Tensor | tuple[Tensor, ...],
+    *,
+    name: str,
+    outputs: tuple[str, ...] = (),
+) -> Graph:
     """Return the graph of a module.
 
     A part of the network that the vocabulary cannot say becomes one opaque vertex, as small
@@ -39,6 +45,9 @@ def trace(module: nn.Module, example: Tensor | tuple[Tensor, ...], *, name: str)
         example: (batch, channels, height, width), as normalised by the data set; a tuple
             for a network with several inputs. Only its shape matters.
         name: of the graph.
+        outputs: paths of parts whose answers the graph ends with, in this order; none takes what
+            the module returns. What is computed from them, such as the decoding of boxes, need not
+            be sayable.
 
     Raises:
         TraceError: if the network's own forward cannot be said, nothing but opaque parts is
@@ -56,7 +65,7 @@ def trace(module: nn.Module, example: Tensor | tuple[Tensor, ...], *, name: str)
     while True:
         own = copy.deepcopy(module).eval()  # each time: code may keep on itself what it is given
         try:
-            calls = capture(own, examples, whole=frozenset(whole))
+            calls = capture(own, examples, whole=frozenset(whole), outputs=outputs)
             graph = _Reader(own, calls, whole, name).read()
         except Unreadable as error:
             if not error.path or error.path in whole:
@@ -67,29 +76,71 @@ def trace(module: nn.Module, example: Tensor | tuple[Tensor, ...], *, name: str)
             raise TraceError(f"{type(module).__name__} calls itself without end") from error
         if whole and not any(v.tensors for v in graph.vertices if v.op != "opaque"):
             raise TraceError("; ".join(whole.values()))
-        _check_apart(copy.deepcopy(module).eval(), graph)
+        _check_apart(copy.deepcopy(module).eval(), graph, outputs)
         return _tie(graph, module)
 
 
-def _check_apart(module: nn.Module, graph: Graph) -> None:
+def _check_apart(module: nn.Module, graph: Graph, outputs: tuple[str, ...]) -> None:
     """Refuse a network that answers an image alone otherwise than among others."""
     with torch.no_grad():
         for parameter in module.parameters():
             if not parameter.any():  # a gate that is shut before training hides what is behind it
                 parameter.normal_(std=0.1)
     parts = [vertex.attributes["path"] for vertex in graph.vertices if vertex.op == "opaque"]
-    mixing = apart.find_mixing(module, [vertex.shape for vertex in graph.inputs], parts)
+    shapes = [vertex.shape for vertex in graph.inputs]
+    if outputs:
+        mixing = apart.find_mixing(_UpTo(module, outputs), shapes, [f"whole.{p}" for p in parts])
+    else:
+        mixing = apart.find_mixing(module, shapes, parts)
     if mixing is None:
         return
     where = "the network's own forward"
     if mixing.part:
-        where = f"{mixing.part!r} ({type(module.get_submodule(mixing.part)).__name__})"
+        path = mixing.part.removeprefix("whole.") if outputs else mixing.part
+        where = f"{path!r} ({type(module.get_submodule(path)).__name__})"
     raise TraceError(
         f"{where} does not keep the images of a batch apart: {mixing.why}; networks are certified "
         "for one image at a time, so use a norm with running statistics (track_running_stats=True) "
         "or over each image (GroupNorm), and nothing in evaluation that reads other images of the "
         "batch or draws random numbers"
     )
+
+
+class _UpTo(nn.Module):
+    """A module that answers with what some of its parts answer first, and goes no further."""
+
+    def __init__(self, whole: nn.Module, outputs: tuple[str, ...]) -> None:
+        super().__init__()
+        self.whole, self._outputs = whole, outputs
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the parts' answers, in the order that was asked for."""
+        found: dict[str, Tensor] = {}
+
+        def keep(path: str) -> Callable[[nn.Module, Any, Tensor], None]:
+            def hook(_: nn.Module, given: Any, answer: Tensor) -> None:
+                found.setdefault(path, answer)
+                if len(found) == len(set(self._outputs)):
+                    raise _Found
+
+            return hook
+
+        handles = [
+            self.whole.get_submodule(path).register_forward_hook(keep(path))
+            for path in self._outputs
+        ]
+        try:
+            self.whole(*inputs)
+        except _Found:
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()
+        return tuple(found[path] for path in self._outputs)
+
+
+class _Found(Exception):
+    """All that is asked for has been answered."""
 
 
 def _tie(graph: Graph, module: nn.Module) -> Graph:

@@ -24,6 +24,7 @@ from gensynth.graph.graph import Graph
 from gensynth.network.apart import check_images
 from gensynth.network.compute import Compute
 from gensynth.network.module import Network, build
+from gensynth.network.outputs import Outputs
 from gensynth.references import import_object
 from gensynth.space.prototype import Prototype
 from gensynth.space.substitutes import SUBSTITUTES
@@ -200,9 +201,9 @@ def answerer(network: nn.Module, dataset: Dataset, compute: Compute) -> Answer:
     normalise = normaliser(dataset, compute.device)
 
     @torch.no_grad()
-    def answer(images: Tensor) -> Tensor:
+    def answer(images: Tensor) -> Outputs:
         with compute.precision():
-            outputs: Tensor = network(normalise(images.to(compute.device)))
+            outputs: Outputs = network(normalise(images.to(compute.device)))
         return outputs
 
     return answer

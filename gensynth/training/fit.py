@@ -20,6 +20,7 @@ from gensynth.data.views import Views
 from gensynth.errors import DataError, RunError
 from gensynth.network import ties
 from gensynth.network.compute import Compute
+from gensynth.network.outputs import Outputs, as_float, as_list
 from gensynth.randomness import stream
 from gensynth.tasks.task import Task
 
@@ -82,17 +83,18 @@ class Teacher:
         self._room = room
         self._network = compute.place(network).eval()
         self._compute = compute
-        self._answers: dict[tuple[int, int, int], torch.Tensor] = {}
+        self._answers: dict[tuple[int, int, int], Outputs] = {}
 
-    def answers(self, epoch: int, images: torch.Tensor, places: slice) -> torch.Tensor:
+    def answers(self, epoch: int, images: torch.Tensor, places: slice) -> Outputs:
         """Return the outputs, float32, for one batch of one epoch."""
         key = (epoch, places.start, places.stop)
         if key in self._answers:
             return self._answers[key]
         with torch.no_grad(), self._compute.precision():
-            answers: torch.Tensor = self._network(images).float()
-        if answers.nbytes <= self._room:
-            self._room -= answers.nbytes
+            answers = as_float(self._network(images))
+        size = sum(x.nbytes for x in as_list(answers))
+        if size <= self._room:
+            self._room -= size
             self._answers[key] = answers
         return answers
 
@@ -175,7 +177,7 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = recipe.rate(step, steps)
                 with compute.precision():
-                    outputs = forward(batch.images).float()
+                    outputs = as_float(forward(batch.images))
                 hard = task.loss(outputs, batch.targets)
                 if teacher is None:
                     loss = hard

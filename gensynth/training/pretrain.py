@@ -52,6 +52,7 @@ def train_prototype(
     compute: Compute | None = None,
     command: str | None = None,
     task: Task | None = None,
+    outputs: tuple[str, ...] = (),
     progress: Callable[[float, float], None] | None = None,
 ) -> nn.Module:
     """Train a prototype and leave its weights and record in a folder.
@@ -91,7 +92,7 @@ def train_prototype(
         torch.manual_seed(seed)
         network = create(name, classes=len(dataset.classes), channels=channels)
     # Trained as the rebuilt network, so that it is computed as its children will be.
-    graph = trace(network.eval(), torch.zeros(1, *dataset.shape), name=name)
+    graph = trace(network.eval(), torch.zeros(1, *dataset.shape), name=name, outputs=outputs)
     rebuilt = build(graph, network.state_dict(), opaque=opaque_modules(graph, network))
     resumed = checkpoint is not None and checkpoint.exists()
     start = time.perf_counter()

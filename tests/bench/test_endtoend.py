@@ -67,5 +67,5 @@ def test_a_file_that_does_not_say_how_it_reads_images_is_refused(tmp_path: Path)
 def test_what_is_no_classifier_is_refused(tmp_path: Path) -> None:
     artefact(tmp_path / "net")
     unary(tmp_path / "net/network.onnx", "Relu", ["N", 3, 8])
-    with pytest.raises(ConfigError, match="or one a pixel, which net does not have"):
+    with pytest.raises(ConfigError, match="or a detector's maps, which net does not have"):
         end_to_end(read(find([tmp_path / "net"])[0]))

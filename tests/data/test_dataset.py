@@ -85,7 +85,7 @@ def test_a_deviation_that_cannot_be_divided_by_is_refused(std: float) -> None:
 
 def test_labels_that_are_not_int64_are_refused() -> None:
     images = np.zeros((2, 1, 4, 4), np.uint8)
-    with pytest.raises(DataError, match=r"int64 classes or uint8 masks of 4 x 4 pixels, got int32"):
+    with pytest.raises(DataError, match=r"4 x 4 pixels or finite float32 numbers, got int32"):
         Split("train", images, np.zeros(2, np.int32))
 
 

@@ -16,7 +16,9 @@ from tests.networks.compositions import random_selection
 from tests.networks.further import make_any
 
 TX2 = find_target("jetson-tx2")
-DENSE = ["unet", "pyramid", "deeplab", "refinenet", "ssd", "decoupled"]
+DENSE = """
+unet pyramid deeplab refinenet ssd decoupled detectnet small_detector
+""".split()
 SIZES = [(16, 16), (46, 60)]
 """Squares; sides whose halves and quarters are odd."""
 

@@ -28,7 +28,7 @@ from tests.places import FAKES
 IN_PILLOW_5_1_AND_NUMPY_1_13 = {
     "Image": {
         "BILINEAR", "FLIP_LEFT_RIGHT", "FLIP_TOP_BOTTOM", "ROTATE_180", "ROTATE_270", "ROTATE_90",
-        "TRANSPOSE", "open",
+        "TRANSPOSE", "new", "open",
     },
     "ImageOps": {"fit"},
     "np": {

@@ -198,3 +198,13 @@ def test_a_metric_has_one_meaning(mean: Mean) -> None:
     assert register(TOP1) is TOP1
     with pytest.raises(ValueError, match="another metric is named 'top1'"):
         register(Metric("top1", "other", "%", "higher", "task"))
+
+
+def test_a_resampled_value_at_the_end_of_its_range_is_no_surer_than_a_share_is() -> None:
+    # 48 images all right: Wilson's lower bound is 92.6 %; a bootstrap alone would give 100 %.
+    low, high = Resampled.of("ap50", 1.0, np.ones(100), 48).bounds(0.95)
+    assert 0.8 < low < Proportion("top1", 48, 48).bounds(0.95)[0]
+    assert high == 1.0
+    # Draws that reach 1 do not make the spread endless.
+    draws = np.where(np.arange(100) % 3 == 0, 1.0, 0.95)
+    assert Resampled.of("ap50", 0.97, draws, 48).logit_sd < 1.5

@@ -13,7 +13,9 @@ from gensynth.trace import trace
 from tests.networks.compositions import outputs
 from tests.networks.further import make_any
 
-DENSE = ["unet", "pyramid", "deeplab", "refinenet", "ssd", "decoupled"]
+DENSE = """
+unet pyramid deeplab refinenet ssd decoupled detectnet small_detector
+""".split()
 
 
 @pytest.mark.parametrize("name", DENSE)

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gensynth.prototypes.detectnet import DetectNet
 from gensynth.prototypes.refinenet import RefineNet
+from gensynth.prototypes.small_detector import SmallDetector
 from tests.networks.families import conv_bn
 
 
@@ -99,6 +101,16 @@ class Decoupled(nn.Module):
             tops.insert(0, lateral(scale) + F.interpolate(tops[0], size=scale.shape[-2:]))
         pairs = zip(tops, self.classes, self.boxes, strict=True)
         return tuple(answer for top, a, b in pairs for answer in (a(top), b(top)))
+
+
+def detectnet() -> DetectNet:
+    """DetectNet, a tenth as wide."""
+    return DetectNet(width=0.1, inceptions=("3a", "4a"), classes=2)
+
+
+def small_detector() -> SmallDetector:
+    """The small detector, smaller."""
+    return SmallDetector(widths=(6, 8, 10), neck=6, bins=4, scales=2, classes=2)
 
 
 def refinenet() -> RefineNet:

@@ -13,7 +13,14 @@ from torch import Tensor, nn
 
 from gensynth.space.coupling import Coupling, couple
 from gensynth.trace import trace
-from tests.networks.dense_answers import SSD, Decoupled, DeepLab, refinenet
+from tests.networks.dense_answers import (
+    SSD,
+    Decoupled,
+    DeepLab,
+    detectnet,
+    refinenet,
+    small_detector,
+)
 from tests.networks.families import Head, conv_bn, make, ready
 
 
@@ -176,6 +183,8 @@ FURTHER: dict[str, Callable[[], nn.Module]] = {
     "ssd": SSD,
     "decoupled": Decoupled,
     "refinenet": refinenet,
+    "detectnet": detectnet,
+    "small_detector": small_detector,
 }
 
 

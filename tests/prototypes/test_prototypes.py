@@ -15,7 +15,9 @@ from gensynth.data import fashion_mnist
 from gensynth.errors import ConfigError, PrototypeError
 from gensynth.graph.cost import cost
 from gensynth.network.compute import Compute
+from gensynth.network.outputs import as_list
 from gensynth.prototypes import REGISTRY, create, shipped
+from gensynth.prototypes.detectnet import DetectNet
 from gensynth.tasks.classification import Classification
 from gensynth.trace import trace
 from gensynth.training.evaluator import score
@@ -55,8 +57,9 @@ def test_every_registered_prototype_gives_a_logit_a_class_of_images_of_its_chann
     name: str,
 ) -> None:
     network = create(name, classes=7, channels=1).eval()
-    pixels = (16, 16) if name == "refinenet" else ()  # it tells pixels apart
-    assert network(torch.zeros(2, 1, 16, 16)).shape == (2, 7, *pixels)
+    places = {"refinenet": (16, 16), "detectnet": (1, 1), "small_detector": (2, 2)}.get(name, ())
+    logits = as_list(network(torch.zeros(2, 1, 16, 16)))[0]  # a detector's boxes come after
+    assert logits.shape == (2, 7, *places)
 
 
 # He et al., arXiv:1512.03385, table 6, gives 0.27, 0.46 and 0.85 million with parameter-free
@@ -68,6 +71,16 @@ def test_the_sizes_are_those_of_the_paper(name: str, millions: float) -> None:
     network = create(name, classes=10, channels=3)
     count = sum(parameter.numel() for parameter in network.parameters()) - 2_752
     assert round(count / 1e6, 2) == pytest.approx(millions, abs=0.005)
+
+
+def test_detectnet_has_the_size_of_the_one_in_digits_but_for_norms() -> None:
+    # GoogLeNet's convolutions without biases, by its authors' table: 5.97 million parameters with
+    # the two heads of one class; batch norms, which DIGITS has none of, are left out of the count.
+    network = DetectNet(width=1.0)
+    weights = sum(p.numel() for p in network.parameters() if p.ndim > 1)
+    assert round(weights / 1e6, 2) == pytest.approx(5.97, abs=0.01)
+    graph = trace(network.eval(), torch.zeros(1, 3, 384, 1248), name="detectnet")  # KITTI's
+    assert [graph[output].shape for output in graph.outputs] == [(1, 24, 78), (4, 24, 78)]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +113,7 @@ def test_an_untrained_prototype_tells_images_apart(name: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = create(name, classes=7, channels=3).eval()
-        first, second = network(torch.randn(2, 3, 16, 16)).detach()
+        first, second = as_list(network(torch.randn(2, 3, 16, 16)))[-1].detach()
     assert float((first - second).abs().max() / first.abs().max()) > 0.01
 
 

@@ -1,0 +1,362 @@
+"""Images and the boxes of objects in them, from COCO's JSON, read into memory.
+
+    coco.json                                   every image with a "split", or cut here
+    root/train.json  root/val.json  root/test.json
+    root/annotations/instances_train2017.json ...    COCO's own folders; any year
+
+An image's file is looked for beside the JSON file, below it in `images` or a folder of the
+split's name, and in `folder` where one is given. "split" is "train", "val" (or "search"), "test".
+Where no image has one, a fifth of the images is for test and a tenth for search, by a fixed draw.
+
+Images without boxes are background. Boxes with "iscrowd" or "ignore" are regions that are neither
+taught nor scored. With a `size`, images of any size are brought to a square of it: the longer side
+resized, the rest black (`letterbox`); their boxes go with them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NotRequired
+
+import numpy as np
+from PIL import Image
+from typing_extensions import TypedDict
+
+from gensynth.data import boxes
+from gensynth.data.dataset import Augmentation, Dataset, Split
+from gensynth.data.folder import (
+    COLOURS,
+    SEARCH_SHARE,
+    TEST_SHARE,
+    moments,
+    picture,
+    require_room,
+)
+from gensynth.errors import ConfigError, DataError
+from gensynth.outside import Finite, Form, Natural, Positive, read_bytes
+from gensynth.randomness import stream
+from gensynth.suggestion import did_you_mean
+
+SPLITS = {"train": ("train",), "search": ("val", "search"), "test": ("test",)}
+JSON_BYTES = 1 << 30
+"""Of a JSON file; COCO's own of 118,287 images has 450 MiB."""
+BEYOND = 1.0
+"""Pixels that a box may reach beyond its image, where it is cut off: COCO's are rounded."""
+
+
+class _Image(TypedDict):
+    id: Natural
+    file_name: str
+    width: Positive
+    height: Positive
+    split: NotRequired[str]
+
+
+class _Annotation(TypedDict):
+    id: NotRequired[Natural]
+    image_id: Natural
+    category_id: Natural
+    bbox: tuple[Finite, Finite, Finite, Finite]
+    iscrowd: NotRequired[int]
+    ignore: NotRequired[int]
+
+
+class _Category(TypedDict):
+    id: Natural
+    name: str
+
+
+class _Document(TypedDict):
+    images: list[_Image]
+    annotations: list[_Annotation]
+    categories: list[_Category]
+
+
+_DOCUMENT: Form[_Document] = Form(_Document)
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """One image of a split before its pixels are read.
+
+    Attributes:
+        file: where they are.
+        size: (width, height) that they must have.
+        rows: (objects, 6), see `gensynth.data.boxes`.
+    """
+
+    file: Path
+    size: tuple[int, int]
+    rows: np.ndarray
+
+
+def is_coco(path: Path) -> bool:
+    """Tell whether a path names boxes in COCO's form: a JSON file, or a folder of them."""
+    return path.suffix == ".json" or (path.is_dir() and bool(_files(path)))
+
+
+def load(
+    path: Path,
+    *,
+    folder: Path | None = None,
+    classes: Sequence[str] | None = None,
+    size: int | None = None,
+    colour: str = "rgb",
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    augmentation: Augmentation | None = None,
+) -> Dataset:
+    """Read images and boxes.
+
+    Args:
+        path: a JSON file, or the folder of one a split.
+        folder: of the images, if they do not lie beside the JSON file.
+        classes: names of the categories that are taught; objects of others are background.
+            None takes all, in the order of their ids.
+        size: side of the square that images are brought to; None takes them as they are, all of
+            one size.
+        colour, mean, std: see `gensynth.data.folder`.
+        augmentation: of training images; by default a crop from images padded by a sixteenth of
+            the shorter side, and mirroring.
+
+    Raises:
+        ConfigError: if an option cannot be meant.
+        DataError: if a file is missing or damaged, or a box is none; it names file and box.
+    """
+    if colour not in COLOURS:
+        raise ConfigError(f"unknown colour order '{colour}'; {did_you_mean(colour, COLOURS)}")
+    documents = _documents(path)
+    names = _classes(documents, classes)
+    found: dict[str, list[Pictured]] = {name: [] for name in SPLITS}
+    for file, (split, document) in documents.items():
+        for name, images in _pictured(file, document, split, names, folder).items():
+            found[name] += images
+    if not found["train"]:
+        raise DataError(f"{path} has no training images")
+    return dataset_of(
+        _cut(found, path), names, name=path.resolve().stem, source=f"boxes {path.resolve()}",
+        size=size, colour=colour, mean=mean, std=std, augmentation=augmentation,
+    )  # fmt: skip
+
+
+def dataset_of(
+    found: Mapping[str, Sequence[Pictured]],
+    classes: Sequence[str],
+    *,
+    name: str,
+    source: str,
+    size: int | None = None,
+    colour: str = "rgb",
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    augmentation: Augmentation | None = None,
+) -> Dataset:
+    """Read the pixels of images whose boxes are known, and make a data set of them.
+
+    Raises:
+        DataError: if a file is missing, damaged, or of another size than it should be.
+    """
+    splits = {}
+    for split in SPLITS:
+        require_room(split, _bytes(found[split], size))
+        read = [_read(one, size, colour, found["train"][0]) for one in found[split]]
+        images, labels = [pixels for pixels, _ in read], [rows for _, rows in read]
+        splits[split] = Split(split, np.stack(images), boxes.stacked(labels))
+    computed_mean, computed_std = moments(splits["train"].images)
+    height, width = splits["train"].images.shape[2:]
+    return Dataset(
+        name=name,
+        classes=tuple(classes),
+        train=splits["train"],
+        search=splits["search"],
+        test=splits["test"],
+        mean=computed_mean if mean is None else mean,
+        std=computed_std if std is None else std,
+        augmentation=augmentation or Augmentation(pad=min(height, width) // 16, flip=True),
+        source=f"{source}, colour order {colour}",
+    )
+
+
+def letterbox(image: np.ndarray, rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bring an image to a square without changing its proportions, and its boxes with it.
+
+    Args:
+        image: (channels, height, width), uint8.
+        rows: (objects, 6).
+        size: side of the square.
+
+    Returns:
+        (channels, size, size), black where the image does not reach, and the boxes in it.
+    """
+    height, width = image.shape[1:]
+    scale = size / max(height, width)
+    wide, high = max(1, round(scale * width)), max(1, round(scale * height))
+    left, top = (size - wide) // 2, (size - high) // 2
+    square = np.zeros((len(image), size, size), np.uint8)
+    for plane, whole in zip(image, square, strict=True):
+        resized = Image.fromarray(plane).resize((wide, high), Image.Resampling.BILINEAR)
+        whole[top : top + high, left : left + wide] = np.asarray(resized)
+    moved = rows.copy()
+    moved[:, [0, 2]] = rows[:, [0, 2]] * (wide / width) + left
+    moved[:, [1, 3]] = rows[:, [1, 3]] * (high / height) + top
+    return square, moved
+
+
+def _files(root: Path) -> dict[Path, str]:
+    """Return the JSON files of a folder with their splits."""
+    found = {}
+    for split, names in SPLITS.items():
+        for name in names:
+            plain = [root / f"{name}.json", root / "annotations" / f"{name}.json"]
+            cocos = sorted((root / "annotations").glob(f"instances_{name}*.json"))
+            for file in (*plain, *cocos):
+                if file.is_file():
+                    found[file] = split
+    return found
+
+
+def _documents(path: Path) -> dict[Path, tuple[str, _Document]]:
+    """Return the documents by file, each with the split that all its images are of, if any."""
+    if not path.exists():
+        raise DataError(f"no file {path}; it must be COCO's JSON, or a folder with train.json")
+    files = _files(path) if path.is_dir() else {path: ""}
+    if "train" not in files.values() and path.is_dir():
+        raise DataError(f"{path} holds no train.json, nor annotations/instances_train*.json")
+    documents = {}
+    for file, split in files.items():
+        try:
+            documents[file] = split, _DOCUMENT.read(read_bytes(file, JSON_BYTES))
+        except OSError as error:
+            raise DataError(f"{file} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise DataError(f"{file} is not COCO's JSON: {error}") from error
+    return documents
+
+
+def _classes(
+    documents: Mapping[Path, tuple[str, _Document]], asked: Sequence[str] | None
+) -> tuple[str, ...]:
+    file, (_, first) = next(iter(documents.items()))
+    named = {category["id"]: category["name"] for category in first["categories"]}
+    for other, (_, document) in documents.items():
+        if {c["id"]: c["name"] for c in document["categories"]} != named:
+            raise DataError(f"{other} has other categories than {file}; they must be the same")
+    known = tuple(named[number] for number in sorted(named))
+    if not known or len(set(known)) < len(known):
+        raise DataError(f"{file} must have categories, no name twice, got {list(known)}")
+    for name in asked or ():
+        if name not in known:
+            raise ConfigError(f"no category '{name}' in {file}; {did_you_mean(name, known)}")
+    return tuple(asked or known)
+
+
+def _pictured(
+    file: Path, document: _Document, split: str, classes: Sequence[str], folder: Path | None
+) -> dict[str, list[Pictured]]:
+    """Return a document's images by split."""
+    images = {image["id"]: image for image in document["images"]}
+    if len(images) < len(document["images"]):
+        raise DataError(f"{file} has two images of one id")
+    names = {category["id"]: category["name"] for category in document["categories"]}
+    rows: dict[int, list[tuple[float, ...]]] = {number: [] for number in images}
+    for place, one in enumerate(document["annotations"]):
+        which = f"{file}, box {one.get('id', place)}"
+        if one["image_id"] not in images:
+            raise DataError(f"{which} is of image {one['image_id']}, which is not in the file")
+        if one["category_id"] not in names:
+            raise DataError(
+                f"{which} is of category {one['category_id']}; the file has {sorted(names)}"
+            )
+        if names[one["category_id"]] in classes:
+            kind = classes.index(names[one["category_id"]])
+            corners = _corners(one["bbox"], images[one["image_id"]], which)
+            ignored = bool(one.get("iscrowd", 0) or one.get("ignore", 0))
+            rows[one["image_id"]].append((*corners, kind, ignored))
+    found: dict[str, list[Pictured]] = {name: [] for name in SPLITS}
+    for number, image in images.items():
+        own = np.array(rows[number], np.float32).reshape(-1, boxes.COLUMNS)
+        where = _file(file, image["file_name"], split, folder)
+        found[_split(image, split, file)].append(
+            Pictured(where, (image["width"], image["height"]), own)
+        )
+    return found
+
+
+def _corners(bbox: Sequence[float], image: _Image, which: str) -> tuple[float, float, float, float]:
+    left, top, width, height = bbox
+    right, bottom = left + width, top + height
+    name, size = image["file_name"], (image["width"], image["height"])
+    if width <= 0 or height <= 0:
+        raise DataError(f"{which} in {name} must have an area, got {width:g} x {height:g} pixels")
+    if min(left, top) < -BEYOND or right > size[0] + BEYOND or bottom > size[1] + BEYOND:
+        raise DataError(
+            f"{which} reaches from ({left:g}, {top:g}) to ({right:g}, {bottom:g}), beyond its "
+            f"image {name} of {size[0]} x {size[1]} pixels"
+        )
+    return max(0.0, left), max(0.0, top), min(size[0], right), min(size[1], bottom)
+
+
+def _split(image: _Image, split: str, file: Path) -> str:
+    if split or "split" not in image:
+        return split or "train"
+    for name, words in SPLITS.items():
+        if image["split"] in words:
+            return name
+    raise DataError(
+        f"{file}, image {image['file_name']}: split must be train, val or test, got "
+        f"'{image['split']}'"
+    )
+
+
+def _file(json: Path, name: str, split: str, folder: Path | None) -> Path:
+    """Return the file of an image."""
+    above = [folder] if folder is not None else [json.parent, json.parent.parent]
+    year = json.stem.removeprefix("instances_")
+    for root in above:
+        for part in ("", "images", split, year, f"images/{year}"):
+            if (root / part / name).is_file():
+                return root / part / name
+    raise DataError(
+        f"{json} names the image {name}, which is not in {above[0]}; name the folder of the "
+        "images: folder in [data], or --data-folder"
+    )
+
+
+def _cut(found: dict[str, list[Pictured]], path: Path) -> dict[str, list[Pictured]]:
+    """Cut search and test off the training images where no image has a split of these."""
+    train = found["train"]
+    cut = dict(found)
+    for name, share in (("test", TEST_SHARE), ("search", SEARCH_SHARE)):
+        if not found[name]:
+            count = max(1, round(share * len(train)))
+            drawn = set(stream(0, "hold-out", count).permutation(len(train))[:count].tolist())
+            cut[name] = [one for place, one in enumerate(train) if place in drawn]
+            train = [one for place, one in enumerate(train) if place not in drawn]
+    if not train:
+        raise DataError(f"{path} has too few images to be cut into train, search and test")
+    return {**cut, "train": train}
+
+
+def _bytes(images: Sequence[Pictured], size: int | None) -> int:
+    return sum(3 * (size**2 if size else one.size[0] * one.size[1]) for one in images)
+
+
+def _read(
+    one: Pictured, size: int | None, colour: str, first: Pictured
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixels of an image, and its boxes in them."""
+    pixels = picture(one.file, None, colour)
+    height, width = pixels.shape[1:]
+    if (width, height) != one.size:
+        raise DataError(
+            f"{one.file} has {width} x {height} pixels, and its boxes are of "
+            f"{one.size[0]} x {one.size[1]}"
+        )
+    if size is not None:
+        return letterbox(pixels, one.rows, size)
+    if one.size != first.size:
+        raise DataError(
+            f"{one.file} has {width} x {height} pixels and {first.file} "
+            f"{first.size[0]} x {first.size[1]}; give a size to bring all to one"
+        )
+    return pixels, one.rows

@@ -1,0 +1,126 @@
+"""Artefacts of detectors: several maps are verified, sampled, decoded and timed as one answer."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import vermin
+from PIL import Image
+
+from gensynth.bench.endtoend import end_to_end
+from gensynth.bench.subjects import find, read
+from gensynth.export.artefact import make, write
+from gensynth.export.targets import find_target
+from gensynth.export.verify import verify
+from gensynth.tasks.boxes import clustered, detect, suppressed
+from tests.export.box_sources import box_source
+from tests.export.sources import manifest
+
+
+@pytest.fixture(scope="module", params=["grid", "scales"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("artefact") / "squares"
+    source = box_source(request.param)
+    write(make(source, find_target("jetson-tx2"), precision="fp32", batch=None), place)
+    return place
+
+
+@pytest.mark.parametrize(
+    ("target", "precision"),
+    [("jetson-tx2", "fp16"), ("jetson-orin-jp5", "int8"), ("x86-cpu", "fp32"), ("x86-cpu", "int8")],
+)
+def test_a_detectors_artefact_verifies_in_every_precision(
+    tmp_path: Path, target: str, precision: str
+) -> None:
+    profile = find_target(target)
+    write(make(box_source("scales"), profile, precision=precision, batch=None), tmp_path / "s")
+    verify(tmp_path / "s")
+    document = manifest(tmp_path / "s")
+    assert document["accuracy"]["metric"] == "ap50"
+    assert [each["shape"][1:] for each in document["outputs"]] == [
+        [2, 8, 8], [24, 8, 8], [2, 4, 4], [24, 4, 4],
+    ]  # fmt: skip
+    text = (tmp_path / "s" / "manifest.json").read_text()
+    assert "top1" not in text
+    assert "top-1" not in text
+
+
+def maps(folder: Path, picture: Path) -> list[np.ndarray]:
+    """What the file gives for a picture, by the runtime and no program of ours."""
+    document = manifest(folder)
+    (mean,), (std,) = document["reads"]["mean"], document["reads"]["std"]
+    pixels = np.asarray(Image.open(picture), np.float32)[None, None]
+    session = onnxruntime.InferenceSession(
+        folder / "network.onnx", providers=["CPUExecutionProvider"]
+    )
+    name = session.get_inputs()[0].name
+    found = session.run(None, {name: ((pixels / 255 - mean) / std).astype(np.float32)})
+    return [np.asarray(each)[0] for each in found]
+
+
+def with_object(folder: Path, tmp_path: Path, width: int = 32) -> Path:
+    """A picture of one bright square."""
+    pixels = np.full((32, width), 120, np.uint8)
+    pixels[8:18, width // 2 - 12 : width // 2 - 2] = 200
+    Image.fromarray(pixels).save(tmp_path / "one.png")
+    return tmp_path / "one.png"
+
+
+def told(folder: Path, picture: Path) -> list[list[str]]:
+    done = subprocess.run(
+        [sys.executable, "example_onnx.py", str(picture)], cwd=folder, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert (picture.parent / f"{picture.stem}-boxes.png").is_file()
+    return [line.split(": ", 1)[1].split() for line in done.stdout.splitlines() if " at " in line]
+
+
+def test_the_standalone_program_prints_and_draws_the_boxes(folder: Path, tmp_path: Path) -> None:
+    picture = with_object(folder, tmp_path)
+    expected = detect(maps(folder, picture), manifest(folder)["answer"])
+    expected = expected[expected[:, 4] >= 0.3]
+    lines = told(folder, picture)
+    assert len(lines) == len(expected) > 0
+    for line, row in zip(lines, expected, strict=True):
+        assert line[0] == ("bright", "dark")[int(row[5])]
+        assert line[1] == f"{row[4]:.1%}"
+        assert [int(side) for side in line[3:]] == pytest.approx(row[:4].tolist(), abs=0.51)
+    assert lines[0][0] == "bright"
+
+
+def test_boxes_of_a_wide_picture_are_in_its_own_pixels(folder: Path, tmp_path: Path) -> None:
+    # The same square in a picture twice as wide is seen at half its size, and still told whole:
+    # what is printed lies within the picture, where the program looks at all of it.
+    picture = with_object(folder, tmp_path, width=64)
+    for line in told(folder, picture):
+        left, top, right, bottom = (int(side) for side in line[3:])
+        assert 0 <= left < right <= 64
+        assert -16 <= top < bottom <= 48
+
+
+@pytest.mark.parametrize("name", ["example_onnx.py", "example_trt.py", "boxes.py"])
+def test_the_programs_of_a_detector_use_nothing_that_came_after_python_3_6(
+    folder: Path, name: str
+) -> None:
+    visitor = vermin.visit((folder / name).read_text(), vermin.Config())
+    assert visitor.minimum_versions()[1] <= (3, 6), visitor.output_text()
+
+
+def test_end_to_end_gives_the_surest_boxes_ready_to_be_merged(folder: Path, tmp_path: Path) -> None:
+    whole, how = end_to_end(read(find([folder])[0])), manifest(folder)["answer"]
+    session = onnxruntime.InferenceSession(whole.content, providers=["CPUExecutionProvider"])
+    picture = with_object(folder, tmp_path)
+    pixels = np.asarray(Image.open(picture))[None, :, :, None]
+    boxes, scores, kinds = (
+        np.asarray(each)[0] for each in session.run(None, {session.get_inputs()[0].name: pixels})
+    )
+    rows = np.column_stack([boxes, scores, kinds]).astype(np.float32)
+    merge = clustered if how["kind"] == "grid" else suppressed
+    found = merge(rows[rows[:, 4] >= how["least_score"]], how["overlap"])
+    expected = detect(maps(folder, picture), how)
+    strong = [each[each[:, 4] >= 0.3] for each in (found, expected)]
+    assert len(strong[0]) == len(strong[1]) > 0
+    assert strong[0] == pytest.approx(strong[1], abs=1e-2)
