@@ -54,14 +54,22 @@ def mean_interval(rounds: Sequence[Sequence[float]]) -> tuple[float, float] | No
 
 
 def median_interval(rounds: Sequence[Sequence[float]]) -> tuple[float, float] | None:
-    """Return the 95 % interval of the median of all runs.
+    """Return the 95 % interval of the median of all runs, see `percentile_interval`."""
+    return percentile_interval(rounds, 50)
 
-        p50 exp(-+ h),    h = Student's t times the standard error of log(median_k)
 
-    over the medians of rounds; it is never below zero, and holds the median of all runs.
+def percentile_interval(
+    rounds: Sequence[Sequence[float]], percent: float
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of a percentile of all runs.
+
+        p exp(-+ h),    h = Student's t times the standard error of log(p_k)
+
+    over the percentiles p_k of rounds; it is never below zero, and holds that of all runs.
 
     Args:
         rounds: the runs of each round; as many in each.
+        percent: of the runs that are below, 50 for the median.
 
     Returns:
         None with fewer than five rounds.
@@ -69,8 +77,9 @@ def median_interval(rounds: Sequence[Sequence[float]]) -> tuple[float, float] | 
     runs = np.asarray(rounds, dtype=np.float64)  # (rounds, runs)
     if len(runs) < ROUNDS_FOR_INTERVAL:
         return None
-    p50, half = float(np.median(runs)), _half_width(np.log(np.median(runs, axis=1)))
-    return p50 * math.exp(-half), p50 * math.exp(half)
+    of_all = float(np.percentile(runs, percent))
+    half = _half_width(np.log(np.percentile(runs, percent, axis=1)))
+    return of_all * math.exp(-half), of_all * math.exp(half)
 
 
 def paired_ratio(

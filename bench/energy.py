@@ -93,15 +93,24 @@ class EnergyEstimate:
         every window s is the relative standard error of the mean of the windows' J/img. The
         exponential keeps it positive, so that images per joule have the inverse interval.
         """
+        return self._interval([window.window.images for window in self.used])
+
+    @cached_property
+    def power_interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of `p_mean_w`: that of `interval`, with seconds in place of images."""
+        return self._interval([window.window.seconds for window in self.used])
+
+    def _interval(self, amounts: Sequence[float]) -> tuple[float, float] | None:
+        """Return the interval of all energy over all of something, which each window has."""
         n = len(self.used)
         if n < WINDOWS_FOR_INTERVAL:
             return None
-        images = np.array([window.window.images for window in self.used], np.float64)
+        each = np.array(amounts, np.float64)
         energies = np.array([window.energy_j for window in self.used], np.float64)
-        residuals = energies - self.j_per_img * images
-        error = math.sqrt(float((residuals**2).sum()) / (n * (n - 1)))
-        half = quantile(n - 1) * error / (self.j_per_img * float(images.mean()))
-        return self.j_per_img * math.exp(-half), self.j_per_img * math.exp(half)
+        ratio = self._totals[0] / float(each.sum())
+        error = math.sqrt(float(((energies - ratio * each) ** 2).sum()) / (n * (n - 1)))
+        half = quantile(n - 1) * error / (ratio * float(each.mean()))
+        return ratio * math.exp(-half), ratio * math.exp(half)
 
     @property
     def low(self) -> float | None:
@@ -143,6 +152,7 @@ class EnergyEstimate:
             "img_per_j_ci95": None if low is None or high is None else [1 / high, 1 / low],
             "syst_pct": self.syst_pct,
             "p_mean_w": self.p_mean_w,
+            "p_mean_ci95_w": None if self.power_interval is None else list(self.power_interval),
             "p_idle_w": self.p_idle_w,
             "net_j_per_img": self.net_j_per_img,
             "max_gap_s": self.max_gap_s,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gensynth.bench.compare import mean_interval, median_interval
+from gensynth.bench.compare import mean_interval, median_interval, percentile_interval
 from gensynth.errors import DeviceFault
 
 NS_A_MS = 1e6
@@ -34,7 +34,8 @@ def decode_times(blob: bytes, rounds: int) -> np.ndarray:
 def latency(times_ms: np.ndarray, batch: int) -> dict[str, Any]:
     """Return the figures of runs of `batch` images, (rounds, runs), in milliseconds.
 
-    Throughput is that of one run after the other: images over the mean.
+    Throughput is that of one run after the other: images over the mean, and its interval the
+    inverse of the mean's; None where that reaches down to nothing.
     """
     runs = times_ms.reshape(-1)
     mean = float(runs.mean())
@@ -48,11 +49,17 @@ def latency(times_ms: np.ndarray, batch: int) -> dict[str, Any]:
         "p50_ci95_ms": None if of_median is None else list(of_median),
         "cov_pct": 100 * float(runs.std()) / mean,
         "img_per_s": 1000 * batch / mean,
+        "img_per_s_ci95": None
+        if interval is None or interval[0] <= 0
+        else [1000 * batch / end for end in reversed(interval)],
         "drift_pct": drift_pct(times_ms),
     }
     for percent in _PERCENTILES:
         shows = len(runs) * (100 - percent) >= 100 * _BEYOND
         found[f"p{percent}_ms"] = float(np.percentile(runs, percent)) if shows else None
+    shown = found["p99_ms"] is not None
+    of_p99 = percentile_interval(times_ms.tolist(), 99) if shown else None
+    found["p99_ci95_ms"] = None if of_p99 is None else list(of_p99)
     return found
 
 

@@ -35,7 +35,10 @@ class Latency(TypedDict):
     p90_ms: Above0 | None
     p99_ms: Above0 | None
     ci95_ms: Limits | None
+    p50_ci95_ms: NotRequired[Limits | None]
+    p99_ci95_ms: NotRequired[Limits | None]
     img_per_s: Above0
+    img_per_s_ci95: NotRequired[Limits | None]
     cov_pct: Some
     compute_only: dict[str, Any] | None
 
@@ -61,6 +64,7 @@ class Energy(TypedDict):
     ci95: Limits | None
     img_per_j_ci95: Limits | None
     p_mean_w: Above0
+    p_mean_ci95_w: NotRequired[Limits | None]
     p_idle_w: Finite | None
     syst_pct: Some | None
 

@@ -3,6 +3,7 @@
 registry    the devices a user has named; `local` is always there
 hostkeys    a machine's host key at the first contact
 profiles    boards that are known before they answer
+run_device  what a run's devices are, and what they can be asked for
 check       what works on a device, and how to mend what does not
 client      a conversation with a device's agent: run this, give me that
 protocol    every message of it

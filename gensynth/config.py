@@ -7,12 +7,14 @@
     [search]                                        SearchConfig
     [finalists]                                     FinalistsConfig
     [latency]                                       LatencyConfig
+    [device.tx2]                                    DeviceConfig, of every device by its name
 
 A field's name is its key, its default stands here and nowhere else; the defaults together
 are the quickstart. `runfile` reads it from TOML and writes it back. What a name refers to (a
 data set, a prototype, a metric) is not looked up here but by the module that knows it.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -224,6 +226,29 @@ class LatencyConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class DeviceConfig:
+    """How networks are measured, or estimated, on one device.
+
+    Attributes:
+        precision: "fp32", "fp16" or "int8": what networks are computed in there.
+        batch: images of one run; a latency is that of a run, everything else that of an image.
+        threads: that one operator may use, where a processor computes.
+        power_mode: nvpmodel's number; None leaves the board as it is.
+        grade: how long finalists are measured, see `gensynth.bench.grades`; None takes the
+            shortest that has what is asked for.
+        profile: the kind of board that it is, see `gensynth.devices.profiles`; None takes the
+            registered device's, or the device's name where it is a kind of board itself.
+    """
+
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    batch: Positive = 1
+    threads: Positive = 1
+    power_mode: Natural | None = None
+    grade: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class RunConfig:
     """A whole run.
 
@@ -235,6 +260,9 @@ class RunConfig:
         out: the run folder; None leaves the choice to the command.
         modules: folders in which modules of one's own are looked for, before the working directory;
             a run adds those in which it found the modules that it names.
+        devices: what networks are for, by name: `local`, a registered device, or a kind of board
+            of which there are estimates alone. In the file they are `device = "tx2"`, a list of
+            names, or a table [device.tx2] for each.
     """
 
     requirements: tuple[str, ...] = ("top1 >= 87%", "macs <= 4M")
@@ -248,3 +276,4 @@ class RunConfig:
     search: SearchConfig = Field(default_factory=SearchConfig)
     finalists: FinalistsConfig = Field(default_factory=FinalistsConfig)
     latency: LatencyConfig = Field(default_factory=LatencyConfig)
+    devices: Mapping[str, DeviceConfig] = Field(default_factory=dict)

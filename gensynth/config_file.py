@@ -10,6 +10,7 @@ the nearest known name.
 
 import dataclasses
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from gensynth.config import Place, RunConfig, located, located_source
+from gensynth.config import DeviceConfig, Place, RunConfig, located, located_source
 from gensynth.errors import ConfigError
 from gensynth.outside import read_bytes
 from gensynth.suggestion import did_you_mean
@@ -32,7 +33,12 @@ _RENAMED = {"search": {"align": "round_to", "absorb": "reptile_rate", "operators
 _DROPPED = {"task": {"loss": "cross_entropy"}}
 """Keys of version 0.1 that had one value, and mean nothing any more."""
 _BYTES, _DEEPEST = 1 << 17, 8
-_TOP = tuple(f.name for f in dataclasses.fields(RunConfig) if f.name not in _TABLES)
+_DEVICE, _DEVICES = "device", "devices"
+"""The file's key, with a table for each device, and the field that they are read into."""
+_TOP = tuple(
+    f.name for f in dataclasses.fields(RunConfig) if f.name not in _TABLES and f.name != _DEVICES
+)
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _EXPECTED = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -53,7 +59,8 @@ def read(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     Args:
         path: the TOML file; None starts from the defaults.
         overrides: values by key ("seed") or by table and key ("search.cycles"). None means
-            that the option was not given.
+            that the option was not given. "devices" is a list of names: those devices in place of
+            the file's, with what its tables say of them.
 
     Raises:
         ConfigError: if the file cannot be read or is not TOML, a key or table is unknown, or
@@ -61,6 +68,9 @@ def read(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     """
     document = {} if path is None else _located(_load(path), path.resolve().parent)
     given = _located(_nested(overrides or {}), Path.cwd())
+    if _DEVICES in given:
+        tables = document.get(_DEVICES, {})
+        document[_DEVICES] = {name: tables.get(name, {}) for name in given.pop(_DEVICES)}
     try:
         merged = json.dumps(_plain(_laid_over(document, given)))
         return TypeAdapter(RunConfig).validate_json(merged)
@@ -80,6 +90,10 @@ def to_toml(config: RunConfig) -> str:
         table = getattr(config, name)
         values = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
         sections.append(f"[{name}]\n{_assignments(values)}")
+    for name, device in config.devices.items():
+        key = name if _BARE_KEY.fullmatch(name) else _toml_value(name)
+        values = {field.name: getattr(device, field.name) for field in dataclasses.fields(device)}
+        sections.append(f"[{_DEVICE}.{key}]\n{_assignments(values)}")
     return "\n".join(sections)
 
 
@@ -92,7 +106,7 @@ def to_document(config: RunConfig) -> dict[str, Any]:
 def _load(path: Path) -> dict[str, Any]:
     try:
         # An editor on Windows may begin the file with a byte-order mark.
-        return _renewed(tomllib.loads(read_bytes(path, _BYTES).decode("utf-8-sig")))
+        document = tomllib.loads(read_bytes(path, _BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -104,6 +118,26 @@ def _load(path: Path) -> dict[str, Any]:
         if "integer string conversion" in what:
             what = "a whole number in it has thousands of digits"
         raise ConfigError(f"{path.name}: {what}") from error
+    try:
+        return _with_devices(_renewed(document))
+    except ConfigError as error:
+        raise ConfigError(f"{path.name}: {error}") from error
+
+
+def _with_devices(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document whose devices are tables by name, in whichever way they are written."""
+    if _DEVICES in document:
+        raise ConfigError(f"unknown key '{_DEVICES}'; did you mean '{_DEVICE}'?")
+    found = document.pop(_DEVICE, {})
+    names = [found] if isinstance(found, str) else found
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        found = {name: {} for name in names}
+    if not isinstance(found, dict) or not all(isinstance(t, dict) for t in found.values()):
+        raise ConfigError(
+            f"{_DEVICE} must be the name of a device, a list of names, or a table "
+            f"[{_DEVICE}.NAME] for each, got {_shown(_plain(found))}"
+        )
+    return {**document, **({_DEVICES: found} if found else {})}
 
 
 def _renewed(document: dict[str, Any]) -> dict[str, Any]:
@@ -197,10 +231,14 @@ def _holds(given: dict[str, Any], place: tuple[int | str, ...]) -> bool:
 
 def _sentence(place: tuple[int | str, ...], fault: Mapping[str, Any]) -> str:
     """Say in our words what pydantic found wrong at a place in the run file."""
-    table = str(place[0]) if place[0] in _TABLES else ""
+    table, kind = str(place[0]), _TABLES.get(str(place[0]), RunConfig)
+    if place[0] == _DEVICES and len(place) > 1:
+        table, kind, place = f"{_DEVICE}.{place[1]}", DeviceConfig, place[1:]
+    elif kind is RunConfig:
+        table = ""
     where = f" in [{table}]" if table else ""
     if fault["type"] == "unexpected_keyword_argument":
-        return _unknown(str(place[-1]), table, fault["input"])
+        return _unknown(str(place[-1]), table, kind, fault["input"])
     if fault["type"] == "value_error":
         return f"{fault['ctx']['error']}{where}"
     if fault["type"] == "dataclass_type":
@@ -211,13 +249,16 @@ def _sentence(place: tuple[int | str, ...], fault: Mapping[str, Any]) -> str:
     return f"{name}{where} must be {expected}, got {_shown(fault['input'])}"
 
 
-def _unknown(key: str, table: str, value: Any) -> str:
+def _unknown(key: str, table: str, kind: type, value: Any) -> str:
     homes = [
-        name for name, kind in _TABLES.items() if key in {f.name for f in dataclasses.fields(kind)}
+        name for name, home in _TABLES.items() if key in {f.name for f in dataclasses.fields(home)}
     ]
-    if not table and isinstance(value, dict):
-        return f"unknown table [{key}]; {did_you_mean(f'[{key}]', [f'[{t}]' for t in _TABLES])}"
-    known = [f.name for f in dataclasses.fields(_TABLES[table])] if table else [*_TOP, *_TABLES]
+    known = [f.name for f in dataclasses.fields(kind)]
+    if not table:
+        tables = [f"[{t}]" for t in (*_TABLES, f"{_DEVICE}.NAME")]
+        if isinstance(value, dict):
+            return f"unknown table [{key}]; {did_you_mean(f'[{key}]', tables)}"
+        known = [*_TOP, *_TABLES, _DEVICE]
     if table and key in _TOP:
         hint = "it belongs above the first table"
     elif homes:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gensynth.config import (
     DataConfig,
+    DeviceConfig,
     FinalistsConfig,
     PrototypeConfig,
     RunConfig,
@@ -165,6 +166,34 @@ def test_options_win_over_the_file_and_none_is_not_given(tmp_path: Path) -> None
             "[data]\nmean = [0.5]\nstd = [0]",
             "run.toml: each value of std in [data] must be greater than 0, got 0",
         ),
+        (
+            "[device.tx2]\nprecison = 'fp16'",
+            "run.toml: unknown key 'precison' in [device.tx2]; did you mean 'precision'?",
+        ),
+        (
+            "[device.tx2]\nprecision = 'fp8'",
+            "run.toml: precision in [device.tx2] must be 'fp32', 'fp16' or 'int8', got \"fp8\"",
+        ),
+        (
+            "[device.tx2]\nbatch = 0",
+            "run.toml: batch in [device.tx2] must be greater than 0, got 0",
+        ),
+        (
+            "[device]\nprecision = 'fp16'",
+            (
+                "run.toml: device must be the name of a device, a list of names, or a table "
+                '[device.NAME] for each, got {"precision": "fp16"}'
+            ),
+        ),
+        (
+            "device = 3",
+            (
+                "run.toml: device must be the name of a device, a list of names, or a table "
+                "[device.NAME] for each, got 3"
+            ),
+        ),
+        ("devices = ['tx2']", "run.toml: unknown key 'devices'; did you mean 'device'?"),
+        ("devce = 'tx2'", "run.toml: unknown key 'devce'; did you mean 'device'?"),
         ("seed = \nout = 3", "run.toml: Invalid value (at line 1, column 8)"),
         (
             "seed = 1\n[search]\ncycles = 3\n[search]\n",
@@ -178,6 +207,33 @@ def test_a_fault_is_named_with_its_place_and_what_is_expected(
     with pytest.raises(ConfigError) as refusal:
         read(write(tmp_path, text))
     assert str(refusal.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "devices"),
+    [
+        ("", {}),
+        ("device = 'tx2'", {"tx2": DeviceConfig()}),
+        ("device = ['tx2', 'local']", {"tx2": DeviceConfig(), "local": DeviceConfig()}),
+        (
+            "[device.tx2]\nprecision = 'fp16'\npower_mode = 2\n[device.jetson-nano]",
+            {"tx2": DeviceConfig(precision="fp16", power_mode=2), "jetson-nano": DeviceConfig()},
+        ),
+    ],
+)
+def test_devices_are_a_name_names_or_tables(
+    tmp_path: Path, text: str, devices: dict[str, DeviceConfig]
+) -> None:
+    assert read(write(tmp_path, text)).devices == devices
+
+
+def test_devices_of_options_take_the_place_of_the_files_and_keep_their_tables(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, "[device.tx2]\nprecision = 'fp16'\n[device.nano]\n")
+    given = read(path, {"devices": ["tx2", "orin"]}).devices
+    assert given == {"tx2": DeviceConfig(precision="fp16"), "orin": DeviceConfig()}
+    assert list(read(path, {"devices": None}).devices) == ["tx2", "nano"]
 
 
 def test_every_fault_is_named_at_once_and_an_option_is_not_blamed_on_the_file(
@@ -245,7 +301,7 @@ def configs(draw: st.DrawFn) -> RunConfig:
     return RunConfig(
         requirements=tuple(draw(st.lists(TEXT, max_size=3))),
         utility=draw(TEXT),
-        seed=draw(st.integers(0, 2**70)),
+        seed=draw(st.integers(0, 2**64 - 1)),
         out=draw(st.none() | st.just(Path('/tmp/a "b"\\c\n\x7f'))),
         data=DataConfig(
             source=draw(TEXT.filter(lambda text: "/" not in text)),
@@ -256,6 +312,19 @@ def configs(draw: st.DrawFn) -> RunConfig:
         ),
         search=SearchConfig(risk=draw(st.floats(0, 1)), learn_weights=draw(st.booleans())),
         finalists=FinalistsConfig(epochs=draw(POSITIVE)),
+        devices=draw(
+            st.dictionaries(
+                st.sampled_from(["tx2", "jetson-nano"]) | TEXT,
+                st.builds(
+                    DeviceConfig,
+                    precision=st.sampled_from(["fp32", "fp16", "int8"]),
+                    batch=st.integers(1, 64),
+                    power_mode=st.none() | st.integers(0, 9),
+                    profile=st.none() | TEXT,
+                ),
+                max_size=3,
+            )
+        ),
     )
 
 
@@ -270,7 +339,7 @@ def test_any_run_file_that_is_written_reads_back_equal(
 
 def test_every_key_is_explained_in_its_tables_docstring() -> None:
     tables = [f.type for f in dataclasses.fields(RunConfig) if dataclasses.is_dataclass(f.type)]
-    for table in [RunConfig, *tables]:
+    for table in [RunConfig, DeviceConfig, *tables]:
         said = inspect.getdoc(table)  # which has no indentation, whatever the Python
         assert said is not None
         for field in dataclasses.fields(table):

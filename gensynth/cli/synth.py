@@ -1,6 +1,7 @@
 """The command `gensynth synth`: start a run, plan it, go on with it."""
 
 import contextlib
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -53,8 +54,8 @@ def synth(
         list[str] | None,
         typer.Option(
             metavar="TEXT",
-            help="Such as 'top1 >= 87%' or 'macs <= 4M'; once for each. Together they take the "
-            "place of the run file's. Stricter ones beside --resume.",
+            help="Such as 'top1 >= 87%', 'macs <= 4M' or 'latency_ms@local <= 5ms'; once for "
+            "each. Together they take the place of the run file's. Stricter ones beside --resume.",
         ),
     ] = None,
     substitute: Annotated[
@@ -70,7 +71,17 @@ def synth(
     utility: Annotated[
         str | None,
         typer.Option(
-            metavar="TEXT", help="netscore, information_density, or arithmetic over metrics."
+            metavar="TEXT",
+            help="netscore, information_density, or arithmetic over metrics, those of a device "
+            "with it: 'netscore + 10*log10(img_per_joule@tx2)'.",
+        ),
+    ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="What networks are for: local, a registered device, or a kind of board; once for "
+            "each. Together they take the place of the run file's.",
         ),
     ] = None,
     cycles: Annotated[
@@ -112,6 +123,7 @@ def synth(
         "requirements": require,
         "search.substitutes": substitute,
         "utility": utility,
+        "devices": device,
         "search.cycles": cycles,
         "finalists.count": finalists,
         "finalists.epochs": epochs,
@@ -201,8 +213,15 @@ def _said_by_option(error: ConfigError, given: Mapping[str, Any]) -> bool:
     """Return whether an option, and not the run file, said what is wrong; messages quote it."""
     if isinstance(error, UnreachableError):
         return given["requirements"] is not None
+    message = _bare(str(error))
     texts = [text for value in given.values() for text in _texts(value)]
-    return any("".join(text.split()) in "".join(str(error).split()) for text in texts)
+    keys = [key for text in texts for key in re.findall(r"\w+@[\w-]+", text)]
+    return any(_bare(text) in message for text in texts) or any(key in str(error) for key in keys)
+
+
+def _bare(text: str) -> str:
+    """Return a text without its blanks and its devices, which a message may have added."""
+    return re.sub(r"@[\w-]+", "", "".join(text.split()))
 
 
 def _texts(value: Any) -> list[str]:

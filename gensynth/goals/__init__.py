@@ -2,10 +2,13 @@
 
 metrics         everything that can be asked of a network, by name
 score           what a task measured of a network, and how sure one may be of it
-requirements    "top1 >= 89%", "macs <= 20M": readable inequalities
+requirements    "top1 >= 89%", "macs <= 20M": readable inequalities; `units` of their numbers
 utility         U: NetScore, information density, or the user's own arithmetic
+devices         which devices a run asks of, and for what
+exact           what a graph costs exactly, and the limit on its peak of activations
 intervals       confidence bounds of a proportion; `student`: of the mean of a few windows
 figure          what is known of a network on a device: measured or estimated, with intervals
+readings        figures that are read, from a bench's record or a document
 verdicts        what evidence says about a requirement: satisfied, violated, unknown
 certificate     what counts on the test split show of a network
 ledger          the record of every look at a test split

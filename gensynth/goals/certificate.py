@@ -15,7 +15,7 @@ from gensynth.errors import ConfigError
 from gensynth.goals.intervals import bonferroni
 from gensynth.goals.requirements import Requirement, quality_limit
 from gensynth.goals.score import Score
-from gensynth.goals.verdicts import Range, Verdict, judge_all, judge_score
+from gensynth.goals.verdicts import Known, Range, Verdict, judge_all, judge_score
 
 TABLE_CONFIDENCE = 0.95
 """Of the two-sided interval that stands beside every point value."""
@@ -111,11 +111,11 @@ def verdicts(
     certificate: Certificate,
     requirements: Sequence[Requirement],
     costs: Mapping[str, float],
-    measured: Mapping[str, Range] | None = None,
+    known: Mapping[str, Known] | None = None,
 ) -> dict[str, Verdict]:
     """Judge every requirement on a certified network, as `judge_all` does, at its bounds."""
     quality = {certificate.score.metric: certificate.bounds}
-    return judge_all(requirements, quality, costs, measured)
+    return judge_all(requirements, quality, costs, known)
 
 
 def certifiable(

@@ -5,10 +5,16 @@
     of device     what a device measures, always with the device it belongs to
     of score      computed from the others
 
+What is of a device: latency_ms and p99_ms are of one run of the device's batch, median and 99th
+percentile; throughput is images a second of one run after the other; joules and watts are gross,
+all that the device's rail delivers meanwhile.
+
 Requirements, utility, tables and help read this registry; a task or a device that brings a metric
-of its own registers it.
+of its own registers it. With its device a metric is a *key*, "latency_ms@tx2", by which values are
+kept and looked up.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,9 +29,13 @@ class Metric:
     Attributes:
         name: as requirements and utilities write it.
         title: as tables write it.
-        unit: of its values: "%", "ms", or empty for plain numbers.
-        better: which way is better: costs "lower", qualities and scores "higher".
+        unit: of its values, see `gensynth.goals.units`: "%", "ms", or empty for plain numbers.
+        better: which way is better: costs "lower", qualities, rates and scores "higher".
         of: where its values come from.
+        needs_energy: whether a bench must measure power for it.
+        value: where it stands in a network's entry of a bench's record; empty where no device
+            measures it.
+        interval95: where its 95 % interval stands there.
     """
 
     name: str
@@ -33,13 +43,21 @@ class Metric:
     unit: str
     better: Literal["lower", "higher"]
     of: Literal["task", "network", "device", "score"]
+    needs_energy: bool = False
+    value: tuple[str, ...] = ()
+    interval95: tuple[str, ...] = ()
 
 
 _METRICS: dict[str, Metric] = {}
-
-# What there is a figure of, though not in a run.
-_JOULES = frozenset(["j_per_img", "img_per_j", "energy_j", "energy", "power_w", "p_mean_w"])
-_OF_THE_BENCH = _JOULES | {"img_per_s", "mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms"}
+_BY_OTHER_NAMES = {
+    "latency": "latency_ms", "p50_ms": "latency_ms", "mean_ms": "latency_ms",
+    "fps": "throughput", "img_per_s": "throughput",
+    "energy": "joule_per_img", "energy_j": "joule_per_img", "j_per_img": "joule_per_img",
+    "img_per_j": "img_per_joule",
+    "power": "power_w", "p_mean_w": "power_w",
+    "size": "size_mib", "memory": "peak_mib",
+}  # fmt: skip
+"""What others call them, records among them."""
 
 
 def register(metric: Metric) -> Metric:
@@ -61,29 +79,28 @@ def find(name: str, context: str) -> Metric:
         context: what it stands in, for the message.
 
     Raises:
-        ConfigError: if there is none, with the nearest that there is; or if it is a figure of
-            the bench.
+        ConfigError: if there is none, with the nearest that there is.
     """
-    check_measured(name, context)
     if name not in _METRICS:
-        raise ConfigError(
-            f"unknown metric '{name}' in \"{context}\"; {did_you_mean(name, names())}"
-        )
+        raise ConfigError(f"unknown metric '{name}' in \"{context}\"; {nearest(name, names())}")
     return _METRICS[name]
 
 
-def check_measured(name: str, context: str) -> None:
-    """Refuse a figure that there is, and that no run measures.
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name: what was probably meant."""
+    other = _BY_OTHER_NAMES.get(name.lower())
+    return did_you_mean(name, known) if other is None else f"did you mean '{other}'?"
 
-    Raises:
-        ConfigError: with the command that does.
-    """
-    if name in _OF_THE_BENCH:
-        energy = " --energy" if name in _JOULES else ""
-        raise ConfigError(
-            f'a run does not measure {name}, got "{context}"; measure its networks with: '
-            f"gensynth bench RUN{energy}"
-        )
+
+def key_of(name: str, device: str) -> str:
+    """Return a metric with its device: "latency_ms@tx2"; the name alone where there is none."""
+    return f"{name}@{device}" if device else name
+
+
+def parts_of(key: str) -> tuple[str, str]:
+    """Return the name and the device of a key; the device is empty where there is none."""
+    name, _, device = key.partition("@")
+    return name, device
 
 
 def names(of: str | None = None) -> tuple[str, ...]:
@@ -97,6 +114,43 @@ CLASS_ACCURACY = register(Metric("class_accuracy", "class accuracy", "%", "highe
 MIOU = register(Metric("miou", "mIoU", "%", "higher", "task"))
 PARAMS = register(Metric("params", "parameters", "", "lower", "network"))
 MACS = register(Metric("macs", "MACs", "", "lower", "network"))
-LATENCY = register(Metric("latency_ms", "latency", "ms", "lower", "device"))
+SIZE = register(Metric("size_mib", "size", "MiB", "lower", "network"))
+PEAK = register(Metric("peak_mib", "peak activations", "MiB", "lower", "network"))
+LATENCY = register(
+    Metric(
+        "latency_ms", "latency", "ms", "lower", "device",
+        value=("latency", "p50_ms"), interval95=("latency", "p50_ci95_ms"),
+    )
+)  # fmt: skip
+P99 = register(
+    Metric(
+        "p99_ms", "99th percentile", "ms", "lower", "device",
+        value=("latency", "p99_ms"), interval95=("latency", "p99_ci95_ms"),
+    )
+)  # fmt: skip
+THROUGHPUT = register(
+    Metric(
+        "throughput", "throughput", "images/s", "higher", "device",
+        value=("latency", "img_per_s"), interval95=("latency", "img_per_s_ci95"),
+    )
+)  # fmt: skip
+JOULES = register(
+    Metric(
+        "joule_per_img", "joules per image", "J", "lower", "device", needs_energy=True,
+        value=("energy", "j_per_img"), interval95=("energy", "ci95"),
+    )
+)  # fmt: skip
+IMAGES_PER_JOULE = register(
+    Metric(
+        "img_per_joule", "images per joule", "images/J", "higher", "device", needs_energy=True,
+        value=("energy", "img_per_j"), interval95=("energy", "img_per_j_ci95"),
+    )
+)  # fmt: skip
+POWER = register(
+    Metric(
+        "power_w", "power", "W", "lower", "device", needs_energy=True,
+        value=("energy", "p_mean_w"), interval95=("energy", "p_mean_ci95_w"),
+    )
+)  # fmt: skip
 NETSCORE = register(Metric("netscore", "NetScore", "", "higher", "score"))
 DENSITY = register(Metric("information_density", "information density", "%/M", "higher", "score"))

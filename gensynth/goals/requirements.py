@@ -2,36 +2,40 @@
 
     top1 >= 89%              accuracy, in percent
     macs <= 20M              a count, with k, M or G for 1e3, 1e6, 1e9
-    latency_ms@local <= 5    measured on a device, here this machine
+    peak_mib <= 1.5          of the graph alone, in MiB
+    latency_ms@tx2 <= 5ms    of a device; without a name, of the run's only one
+    img_per_joule@tx2 >= 40/J
     netscore >= 100          a score of accuracy against cost
 
-Costs are bounded from above, qualities and scores from below. Which metrics there are stands in
-`metrics`, what evidence says about a requirement in `verdicts`.
+Costs are bounded from above, qualities, rates and scores from below. Which metrics there are
+stands in `metrics`, what may stand behind a number in `units`, which device is meant in `devices`,
+what evidence says about a requirement in `verdicts`.
 """
 
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from fractions import Fraction
 
 from gensynth.errors import ConfigError
-from gensynth.goals import metrics
+from gensynth.goals import metrics, units
 from gensynth.goals.metrics import Metric
-
-DEVICES = ("local",)
-"""Machines that can measure a device cost: this one."""
 
 EXAMPLES = "write for example 'top1 >= 89%', 'macs <= 20M' or 'latency_ms@local <= 5'"
 _GRAMMAR = re.compile(
     r"\s*(?P<metric>[A-Za-z]\w*)(@(?P<device>[\w-]+))?"
     r"\s*(?P<comparison>>=|<=|>|<)"
     r"\s*(?P<number>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?|[+-]?(?i:inf|infinity|nan))"
-    r"\s*(?P<suffix>[%kKMG]?)\s*",
+    r"\s*(?P<unit>%|/?[A-Za-z\N{MICRO SIGN}\N{GREEK SMALL LETTER MU}]{1,4}|)\s*",
     re.ASCII,
 )
+_DEVICE = re.compile(r"@[\w-]{1,64}", re.ASCII)
 _LONGEST = 200
-_SUFFIXES = {"": Decimal(1), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9)}
+"""Characters of a text, its device left out, which may be named later."""
+_COUNTED = {"params": ("params", 1), "macs": ("macs", 1), "size_mib": ("params", 2**18)}
+"""What is counted for a metric, and how many of it are in one of the metric's unit."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,10 @@ class Requirement:
     Attributes:
         metric: its name in `gensynth.goals.metrics`.
         comparison: ">=" or ">" where higher is better, "<=" or "<" for costs.
-        limit: in the metric's unit: percent, a plain count, milliseconds, or points.
+        limit: in the metric's unit, such as percent or milliseconds.
         text: as the user wrote it.
-        device: whose measurement decides; empty for what is counted or certified.
+        device: whose figures decide; empty for what is counted or certified, and until
+            `gensynth.goals.devices.placed` has said which one is meant.
     """
 
     metric: str
@@ -62,8 +67,13 @@ class Requirement:
 
     @property
     def key(self) -> str:
-        """The metric with its device, as measurements are kept: "latency_ms@local"."""
-        return f"{self.metric}@{self.device}" if self.device else self.metric
+        """The metric with its device, as figures are kept: "latency_ms@local"."""
+        return metrics.key_of(self.metric, self.device)
+
+    def on(self, device: str) -> "Requirement":
+        """Return it as a requirement on a device's figure, with the device in its text."""
+        key = metrics.key_of(self.metric, device)
+        return replace(self, device=device, text=self.text.replace(self.metric, key, 1))
 
     def allows(self, value: float) -> bool:
         """Return whether a value, known exactly, fulfils the inequality."""
@@ -81,14 +91,14 @@ class Requirement:
 def parse(text: str) -> Requirement:
     """Read one requirement.
 
-        METRIC[@DEVICE] (>=|>|<=|<) NUMBER[%|k|K|M|G]
+        METRIC[@DEVICE] (>=|>|<=|<) NUMBER[UNIT]
 
-    Suffixes are decimal: 20M is 20,000,000.
+    Prefixes of units are decimal: 20M is 20,000,000. Whether there is such a device is not asked.
 
     Raises:
-        ConfigError: if the text is no such inequality; the metric is unknown, or no run measures
-            it, or not on that device; the number does not suit the metric; or a cost is bounded
-            from below, accuracy or a score from above.
+        ConfigError: if the text is no such inequality; the metric is unknown, or the same on every
+            device and has one; the number does not suit the metric; or a cost is bounded from
+            below, a quality, a rate or a score from above.
 
     Example:
         >>> parse("macs < 20M").limit
@@ -100,13 +110,22 @@ def parse(text: str) -> Requirement:
 
 
 def parse_all(texts: Iterable[str]) -> tuple[Requirement, ...]:
-    """Read requirements that hold together; of two on one metric the stricter stays.
+    """Read requirements that hold together, see `together`.
 
     Raises:
-        ConfigError: as `parse`, and if no value can fulfil two of them.
+        ConfigError: as `parse` and `together`.
+    """
+    return together(map(_read, texts))
+
+
+def together(requirements: Iterable[Requirement]) -> tuple[Requirement, ...]:
+    """Return requirements that hold together; of two on one metric the stricter stays.
+
+    Raises:
+        ConfigError: if no value can fulfil two of them, or one bounds a metric from the wrong side.
     """
     kept: dict[tuple[str, str, str], Requirement] = {}
-    for requirement in map(_read, texts):
+    for requirement in requirements:
         key = (requirement.metric, requirement.device, requirement.comparison[0])
         kept[key] = _stricter(kept[key], requirement) if key in kept else requirement
     for (metric, device, side), low in kept.items():
@@ -124,14 +143,18 @@ def parse_all(texts: Iterable[str]) -> tuple[Requirement, ...]:
 def cost_limits(requirements: Sequence[Requirement]) -> dict[str, int]:
     """Return the largest allowed whole number of every counted cost that is limited.
 
-    "params < 1k" gives {"params": 999}, and "params <= 1k" gives {"params": 1000}.
+    "params < 1k" gives {"params": 999}, and "params <= 1k" gives {"params": 1000}. A size is that
+    of parameters, 4 bytes each: "size_mib <= 1" gives {"params": 262144}. The peak of activations
+    is no sum over vertices, and stands in `gensynth.goals.exact`.
     """
     limits: dict[str, int] = {}
     for requirement in requirements:
-        if requirement.of == "network":
-            strict = requirement.comparison == "<"
-            most = math.ceil(requirement.limit) - 1 if strict else math.floor(requirement.limit)
-            limits[requirement.metric] = min(most, limits.get(requirement.metric, most))
+        if requirement.metric not in _COUNTED:
+            continue
+        name, a_unit = _COUNTED[requirement.metric]
+        limit = Fraction(requirement.limit) * a_unit
+        most = math.ceil(limit) - 1 if requirement.comparison == "<" else math.floor(limit)
+        limits[name] = min(most, limits.get(name, most))
     return limits
 
 
@@ -153,14 +176,15 @@ def is_as_strict(one: Requirement, other: Requirement) -> bool:
 
 
 def _read(text: str) -> Requirement:
-    if len(text) > _LONGEST:
-        raise ConfigError(f"a requirement has {len(text):,} characters of at most {_LONGEST}")
+    length = len(_DEVICE.sub("", text, count=1))
+    if length > _LONGEST:
+        raise ConfigError(f"a requirement has {length:,} characters of at most {_LONGEST}")
     match = _GRAMMAR.fullmatch(text)
     if match is None:
         raise ConfigError(f'requirement "{text.strip()}" cannot be read; {EXAMPLES}')
     metric, device = metrics.find(match["metric"], text), match["device"] or ""
     _check_device(metric, device, text)
-    limit = _limit(metric, match["number"], match["suffix"], text)
+    limit = _limit(metric, match["number"], match["unit"], text)
     if metric.of == "task" and limit == 100 and match["comparison"] == ">":
         raise ConfigError(f'{_noun(metric)} cannot exceed 100 percent, got "{text}"')
     return Requirement(metric.name, match["comparison"], limit, text.strip(), device)
@@ -171,47 +195,56 @@ def _noun(metric: Metric) -> str:
 
 
 def _check_device(metric: Metric, device: str, text: str) -> None:
-    name = metric.name
-    if metric.of == "device" and not device:
-        raise ConfigError(f"{name} in \"{text}\" needs a device; write '{name}@local'")
     if device and metric.of != "device":
-        raise ConfigError(f"{name} in \"{text}\" is the same on every device; drop '@{device}'")
-    if device and device not in DEVICES:
         raise ConfigError(
-            f"a run measures on {DEVICES[0]} alone, got \"{text}\"; write '{name}@{DEVICES[0]}', "
-            f"and measure its networks with: gensynth bench RUN --device {device}"
+            f"{metric.name} in \"{text}\" is the same on every device; drop '@{device}'"
         )
 
 
-def _limit(metric: Metric, number: str, suffix: str, text: str) -> float:
+def _limit(metric: Metric, number: str, unit: str, text: str) -> float:
     """Turn "20" and "M" into a limit that suits the metric."""
     value = Decimal(number)
     if not value.is_finite() or value.is_signed():
         raise ConfigError(f'a limit must be a finite positive number, got {number} in "{text}"')
     if metric.of == "task":
-        return _percent(metric, value, suffix, text)
-    if suffix and metric.of != "network":
-        raise ConfigError(f'{metric.name} takes a plain number, got {number}{suffix} in "{text}"')
-    if suffix == "%":
-        raise ConfigError(
-            f'{metric.name} is a count and takes no percent, got {number}% in "{text}"; '
-            f"write for example '{metric.name} <= 20M'"
-        )
+        return _percent(metric, value, unit, text)
     if metric.of != "score" and value == 0:
         raise ConfigError(f'a limit on {metric.name} must be above zero, got "{text}"')
-    limit = float(value * _SUFFIXES["k" if suffix == "K" else suffix])
+    try:
+        limit = float(Fraction(value) * _factor(metric, number, unit, text))
+    except OverflowError:
+        limit = math.inf
     if not math.isfinite(limit) or (metric.of != "score" and limit == 0):
         raise ConfigError(f'a limit must be a number that can be computed with, got "{text}"')
     return limit
 
 
-def _percent(metric: Metric, value: Decimal, suffix: str, text: str) -> float:
+def _factor(metric: Metric, number: str, unit: str, text: str) -> Fraction:
+    """Return what the number of a limit is multiplied by to be in the metric's unit."""
+    if metric.unit == "" and unit == "%" and metric.of == "network":
+        raise ConfigError(
+            f'{metric.name} is a count and takes no percent, got {number}% in "{text}"; '
+            f"write for example '{metric.name} <= 20M'"
+        )
+    known = () if metric.of == "score" else units.written_with(metric.unit)
+    times = units.factor(metric.unit, unit) if known or not unit else None
+    if times is None:
+        what = (
+            f"a number with {', '.join(known)} or nothing behind it"
+            if known
+            else ("a plain number")
+        )
+        raise ConfigError(f'{metric.name} takes {what}, got {number}{unit} in "{text}"')
+    return times
+
+
+def _percent(metric: Metric, value: Decimal, unit: str, text: str) -> float:
     noun = _noun(metric)
-    if suffix not in ("", "%"):
-        raise ConfigError(f'{noun} is in percent, got {value}{suffix} in "{text}"; {EXAMPLES}')
+    if unit not in ("", "%"):
+        raise ConfigError(f'{noun} is in percent, got {value}{unit} in "{text}"; {EXAMPLES}')
     if value > 100:
         raise ConfigError(f'{noun} cannot exceed 100 percent, got {value} in "{text}"')
-    if not suffix and 0 < value <= 1:
+    if not unit and 0 < value <= 1:
         raise ConfigError(
             f'{noun} is in percent, so {value} in "{text}" would be {value} percent; '
             f"write {(value * 100).normalize():f}% if that is meant, or {value}%"
@@ -222,10 +255,10 @@ def _percent(metric: Metric, value: Decimal, suffix: str, text: str) -> float:
 def _check_direction(requirement: Requirement) -> None:
     cost = metrics.find(requirement.metric, requirement.text).better == "lower"
     if cost != requirement.comparison.startswith("<"):
-        kind = "a cost" if cost else "an accuracy or score"
+        kind = "a cost" if cost else "an accuracy, rate or score"
         raise ConfigError(
             f'"{requirement}" bounds {kind} from the wrong side: '
-            f"costs take <= or <, accuracy and scores take >= or >"
+            f"costs take <= or <, accuracy, rates and scores take >= or >"
         )
 
 

@@ -1,13 +1,14 @@
 """Scores that weigh a network's accuracy against its cost: the paper's U.
 
 Nothing here looks inside a network: accuracy is measured by `train`, parameters
-and MACs are counted by `cost`, latency is measured by `bench`.
+and MACs are counted by `cost`, latency and energy are measured or estimated by `bench`.
 """
 
 import ast
 import math
+import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import overload
 
 import numpy as np
@@ -88,6 +89,23 @@ def information_density(accuracy_pct: Numbers, params_m: Numbers) -> Numbers:
     return _plain(np.divide(accuracy_pct, params_m))
 
 
+@overload
+def size_mib(params: float) -> float: ...
+@overload
+def size_mib(params: Numbers) -> Numbers: ...
+def size_mib(params: Numbers) -> Numbers:
+    """Return what parameters take in FP32, 4 bytes each, in MiB.
+
+    It follows from the graph alone, whatever a file adds: its weights file also keeps the running
+    statistics of norms, its ONNX file has norms folded into convolutions, and either has a header.
+
+    Example:
+        >>> size_mib(272_474)  # ResNet-20
+        1.0394058227539062
+    """
+    return params * 4 / 2**20
+
+
 Derived = tuple[frozenset[str], Callable[[Mapping[str, Numbers]], Numbers]]
 """What a name is computed from, and how."""
 
@@ -97,6 +115,7 @@ def _derived(quality: str) -> dict[str, Derived]:
     return {
         "params_m": (frozenset({"params"}), lambda m: m["params"] / 1e6),
         "macs_g": (frozenset({"macs"}), lambda m: m["macs"] / 1e9),
+        "size_mib": (frozenset({"params"}), lambda m: size_mib(m["params"])),
         "netscore": (
             frozenset({quality, "params", "macs"}),
             lambda m: netscore(m[quality], m["params"] / 1e6, m["macs"] / 1e9),
@@ -122,6 +141,7 @@ _OPERATORS: dict[type[ast.operator], Callable[..., Numbers]] = {
     ast.Div: np.divide,
     ast.Pow: np.float_power,
 }
+_KEY = re.compile(r"(?P<metric>[A-Za-z_]\w*)@(?P<device>\w+(-+\w+)*)", re.ASCII)
 _LONGEST = 1_000
 _DEEPEST = 40
 
@@ -132,9 +152,11 @@ class Utility:
     Attributes:
         expression: what it computes: "netscore", "information_density", or arithmetic
             (+ - * / ** and parentheses) over numbers, the metrics of `gensynth.goals.metrics`
-            (qualities in percent), params_m (millions), macs_g (billions), and the functions
-            log10, log (natural), sqrt, min and max.
-        needs: the metrics it reads, scores put in what they are computed from.
+            (qualities in percent), those of a device with it ("img_per_joule@tx2"; a name may
+            hold "-", so a minus behind one needs a space), params_m (millions), macs_g
+            (billions), and the functions log10, log (natural), sqrt, min and max.
+        quality: the task's metric that scores are computed from.
+        needs: keys of the metrics it reads, scores put in what they are computed from.
 
     The text is parsed and walked, never executed.
 
@@ -147,21 +169,23 @@ class Utility:
             the nearest known one.
 
     Example:
-        >>> utility = Utility("netscore - 2 * max(0, latency_ms - 5)")
-        >>> round(utility({"top1": 70.6, "params": 4.2e6, "macs": 569e6, "latency_ms": 6}), 2)
+        >>> utility = Utility("netscore - 2 * max(0, latency_ms@tx2 - 5)")
+        >>> round(utility({"top1": 70.6, "params": 4.2e6, "macs": 569e6, "latency_ms@tx2": 6}), 2)
         68.17
         >>> sorted(utility.needs)
-        ['latency_ms', 'macs', 'params', 'top1']
+        ['latency_ms@tx2', 'macs', 'params', 'top1']
     """
 
     def __init__(self, expression: str, quality: str = metrics.TOP1.name) -> None:
-        self.expression = expression.strip()
+        self.expression = " ".join(expression.split())  # on one line, as places in it are counted
+        self.quality = quality
         self._derived = _derived(quality)
-        self._measured = frozenset(metrics.names()) - frozenset(metrics.names("score"))
+        self._measured = frozenset(metrics.names()) - self._derived.keys()
         if len(self.expression) > _LONGEST:
             raise ConfigError(
                 f"utility has {len(self.expression)} characters of at most {_LONGEST}"
             )
+        self._keys = dict(_keys(self.expression))
         self._tree = self._parse()
         self.needs: frozenset[str] = self._check(self._tree, depth=0)
         if not self.needs:
@@ -172,6 +196,21 @@ class Utility:
 
     def __repr__(self) -> str:
         return f"Utility({self.expression!r})"
+
+    def on(self, device: str) -> "Utility":
+        """Return it with every device's metric that names no device as that of this one."""
+        loose = [
+            node
+            for node in ast.walk(self._tree)
+            if isinstance(node, ast.Name)
+            and node.id in metrics.names("device")
+            and node.col_offset not in self._keys
+        ]
+        text = self.expression.encode()
+        for node in sorted(loose, key=lambda node: -node.col_offset):
+            end = node.col_offset + len(node.id)
+            text = text[:end] + f"@{device}".encode() + text[end:]
+        return Utility(text.decode(), self.quality)
 
     @overload
     def __call__(self, values: Mapping[str, float]) -> float: ...
@@ -208,7 +247,7 @@ class Utility:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what `_check` refuses, such as a call of 1
-                return ast.parse(self.expression, mode="eval").body
+                return ast.parse(_as_names(self.expression), mode="eval").body
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             raise ConfigError(
                 f'utility "{self.expression}" cannot be read; write for example '
@@ -224,25 +263,46 @@ class Utility:
         match node:
             case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
                 return self._check_constant(number)
+            case ast.Name(col_offset=place) if place in self._keys:
+                return self._check_key(self._keys[place])
             case ast.Name(id=name) if name in self._measured:
                 return frozenset({name})
             case ast.Name(id=name) if name in self._derived:
                 return self._derived[name][0]
             case ast.Name(id=name):
-                metrics.check_measured(name, self.expression)
-                near = did_you_mean(name, [*sorted(self._measured), *self._derived, *_FUNCTIONS])
-                raise ConfigError(f"unknown name '{name}' in utility \"{self.expression}\"; {near}")
+                raise self._unknown(name)
             case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
                 return self._check(operand, depth + 1)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 return self._check(left, depth + 1) | self._check(right, depth + 1)
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
                 return self._check_call(name, arguments, depth)
+            case ast.BinOp(op=ast.MatMult()):
+                raise ConfigError(
+                    f'a device stands behind its metric without spaces, got "{self.expression}"; '
+                    "write for example latency_ms@local"
+                )
         raise ConfigError(
             f'utility "{self.expression}" may hold numbers, metrics, + - * / ** and the '
             f"functions {', '.join(_FUNCTIONS)}; it holds "
             f"'{ast.get_source_segment(self.expression, node)}'"
         )
+
+    def _unknown(self, name: str) -> ConfigError:
+        known = [*sorted(self._measured), *self._derived, *_FUNCTIONS]
+        near = metrics.nearest(name, known)
+        return ConfigError(f"unknown name '{name}' in utility \"{self.expression}\"; {near}")
+
+    def _check_key(self, key: str) -> frozenset[str]:
+        name, device = metrics.parts_of(key)
+        if name not in self._measured and name not in self._derived:
+            raise self._unknown(name)
+        if name in self._derived or metrics.find(name, self.expression).of != "device":
+            raise ConfigError(
+                f'{name} in utility "{self.expression}" is the same on every device; '
+                f"drop '@{device}'"
+            )
+        return frozenset({key})
 
     def _check_constant(self, number: float) -> frozenset[str]:
         try:
@@ -272,6 +332,8 @@ class Utility:
         match node:
             case ast.Constant(value=int() | float() as number):
                 return float(number)
+            case ast.Name(col_offset=place) if place in self._keys:
+                return values[self._keys[place]]
             case ast.Name(id=name):
                 return values[name] if name in self._measured else self._derived[name][1](values)
             case ast.UnaryOp(op=op, operand=operand):
@@ -283,6 +345,20 @@ class Utility:
             case ast.Call(func=ast.Name(id=name), args=arguments):
                 return _FUNCTIONS[name][1](*(self._value(a, values) for a in arguments))
         raise TypeError(f"unchecked {ast.dump(node)}")
+
+
+def _keys(expression: str) -> Iterator[tuple[int, str]]:
+    """Yield every metric with its device, by where it begins: in bytes, as `ast` counts."""
+    for found in _KEY.finditer(expression):
+        yield len(expression[: found.start()].encode()), found[0]
+
+
+def _as_names(expression: str) -> str:
+    """Return an expression in which a metric with its device is one name, each as long as before.
+
+    On one line: places in it are those of `_keys`.
+    """
+    return _KEY.sub(lambda found: found[0].replace("@", "_").replace("-", "_"), expression)
 
 
 def _plain(value: Numbers) -> Numbers:

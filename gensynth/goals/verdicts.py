@@ -1,20 +1,29 @@
 """What evidence says about a requirement: the paper's indicator 1_r, with a third value.
 
 A requirement is satisfied or violated only where the evidence says so; else it is unknown.
-Evidence is an exact cost, a score at a stated confidence, or a range: of a predicted quality, or
-of what a device measured. Nothing here measures or counts.
+Evidence is an exact cost, a score at a stated confidence, a range of a predicted quality, or what
+is known of a network on a device: a measurement decides by its whole 95 % interval, an estimate by
+the probability that it leaves. Nothing here measures or counts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
+from gensynth.goals import metrics
+from gensynth.goals.figure import Figure
 from gensynth.goals.intervals import bonferroni
 from gensynth.goals.requirements import Requirement
 from gensynth.goals.score import Score
-from gensynth.goals.utility import Utility
+from gensynth.goals.utility import Utility, size_mib
 
 Range = tuple[float, float]
 """(low, high) of a value that is known so far; equal where it is known exactly."""
+
+Known = Range | Figure
+"""What is known of a network on a device."""
+
+PROBABLE = 0.9
+"""The probability from which an estimate satisfies a requirement; it violates one from 1 - 0.9."""
 
 
 class Verdict(StrEnum):
@@ -40,6 +49,30 @@ def judge(requirement: Requirement, low: float, high: float) -> Verdict:
     if all(allowed):
         return Verdict.SATISFIED
     return Verdict.UNKNOWN if any(allowed) else Verdict.VIOLATED
+
+
+def judge_figure(requirement: Requirement, figure: Figure) -> Verdict:
+    """Judge what is known of a network on a device.
+
+    A measurement is judged by its 95 % interval, as `judge` does. An estimate satisfies where the
+    requirement holds with a probability of `PROBABLE` or more, violates where it fails with as
+    much, and one with unknown kernels decides nothing.
+    """
+    if not is_estimate(figure):
+        return judge(requirement, *figure.interval95)
+    if figure.unknown:
+        return Verdict.UNKNOWN
+    holds = figure.probability_below(requirement.limit)
+    if requirement.comparison.startswith(">"):
+        holds = 1 - holds
+    if holds >= PROBABLE:
+        return Verdict.SATISFIED
+    return Verdict.VIOLATED if holds <= 1 - PROBABLE else Verdict.UNKNOWN
+
+
+def is_estimate(known: Known | None) -> bool:
+    """Return whether what is known is no measurement: what rests on it says "estimated"."""
+    return isinstance(known, Figure) and known.provenance.endswith("estimate")
 
 
 def judge_score(
@@ -69,7 +102,7 @@ def judge_all(
     requirements: Sequence[Requirement],
     quality: Mapping[str, Range],
     costs: Mapping[str, float],
-    measured: Mapping[str, Range] | None = None,
+    known: Mapping[str, Known] | None = None,
 ) -> dict[str, Verdict]:
     """Judge every requirement on one network.
 
@@ -81,45 +114,59 @@ def judge_all(
         quality: (low, high) of each metric of the task, fractions in [0, 1]; what scores are
             computed from comes first.
         costs: exact costs by name.
-        measured: (low, high) of what a device measured, such as "latency_ms@local".
+        known: what is known of it on devices, by key such as "latency_ms@local".
 
     Returns:
-        A verdict by the requirement's text, in the order given; unknown where the range
-        does not decide, or nothing was measured.
+        A verdict by the requirement's text, in the order given; unknown where the evidence does
+        not decide, or there is none.
     """
-    verdicts: dict[str, Verdict] = {}
-    for requirement in requirements:
-        bounds = _bounds(requirement, quality, costs, measured or {})
-        verdicts[requirement.text] = (
-            Verdict.UNKNOWN if bounds is None else judge(requirement, *bounds)
-        )
-    return verdicts
+    return {r.text: _verdict(r, quality, costs, known or {}) for r in requirements}
 
 
-def _bounds(
+def _verdict(
     requirement: Requirement,
     quality: Mapping[str, Range],
     costs: Mapping[str, float],
-    measured: Mapping[str, Range],
-) -> Range | None:
-    """Return what is known of the value that a requirement limits, in its unit."""
+    known: Mapping[str, Known],
+) -> Verdict:
+    evidence: Known | None
     match requirement.of:
         case "network":
-            return costs[requirement.metric], costs[requirement.metric]
+            evidence = _cost(requirement.metric, costs)
         case "device":
-            return measured.get(requirement.key)
+            evidence = known.get(requirement.key)
         case "score":
-            metric, (low, high) = next(iter(quality.items()))
-            score = Utility(requirement.metric, metric)
-            # A score of no quality at all is below every limit; NetScore's logarithm has no value.
-            worst, best = (
-                score({**costs, metric: 100 * share}) if share > 0 else float("-inf")
-                for share in (low, high)
-            )
-            return worst, best
-    if requirement.metric not in quality:
+            evidence = _score(requirement.metric, quality, costs)
+        case _:
+            evidence = _percent(requirement.metric, quality)
+    if evidence is None:
+        return Verdict.UNKNOWN
+    if isinstance(evidence, Figure):
+        return judge_figure(requirement, evidence)
+    return judge(requirement, *evidence)
+
+
+def _cost(metric: str, costs: Mapping[str, float]) -> Range | None:
+    """Return an exact cost; a size follows from the parameters, a peak may not be counted yet."""
+    if metric == metrics.SIZE.name:
+        return (size_mib(costs["params"]),) * 2
+    return (costs[metric],) * 2 if metric in costs else None
+
+
+def _score(metric: str, quality: Mapping[str, Range], costs: Mapping[str, float]) -> Range:
+    name, (low, high) = next(iter(quality.items()))
+    score = Utility(metric, name)
+    # A score of no quality at all is below every limit; NetScore's logarithm has no value.
+    worst, best = (
+        score({**costs, name: 100 * share}) if share > 0 else float("-inf") for share in (low, high)
+    )
+    return worst, best
+
+
+def _percent(metric: str, quality: Mapping[str, Range]) -> Range | None:
+    if metric not in quality:
         return None
-    low, high = quality[requirement.metric]
+    low, high = quality[metric]
     return 100 * low, 100 * high
 
 

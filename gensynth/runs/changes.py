@@ -12,17 +12,19 @@ things lie (`LOCATIONS`) is no change: what lies there is compared by its conten
 import json
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gensynth.config import RunConfig
 from gensynth.config_file import read, to_document, to_toml
 from gensynth.errors import RunError
-from gensynth.goals.requirements import is_as_strict, parse_all
+from gensynth.goals.requirements import is_as_strict
 from gensynth.progress import Listener
 from gensynth.run_files import FINALISTS, GENERATED, RESULT_FILE, RUN_FILE
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import forget_checkpoints
 from gensynth.runs.inputs import config_of, inputs_of, keep_config
+from gensynth.runs.plan import goals_of
 
 OPTIONS = {
     "requirements": "--require",
@@ -68,7 +70,7 @@ def asked(run: RunFolder, overrides: Mapping[str, Any]) -> tuple[RunConfig, Chan
                 f"{_shown(now)}; say so: gensynth synth --resume {_place(run)} "
                 f"{_options(key, now)}, or put it back"
             )
-        _check(run, key, before, now)
+        _check(run, config, key, before, now)
     return config, changes
 
 
@@ -91,10 +93,13 @@ def commit(run: RunFolder, config: RunConfig, changes: Changes, listener: Listen
 
 
 def _differences(began: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
-    """Return what differs, by table and key; a key that an earlier version lacks does not."""
+    """Return what differs, by table and key; a key that an earlier version lacks does not.
+
+    An earlier version had no devices, and they are one whole: a run is of these and no others.
+    """
     pairs: Changes = {}
-    for key, before in began.items():
-        if isinstance(before, dict):
+    for key, before in {"devices": {}, **began}.items():
+        if isinstance(before, dict) and key != "devices":
             pairs |= {f"{key}.{k}": (v, now[key].get(k)) for k, v in before.items()}
         else:
             pairs[key] = (before, now.get(key))
@@ -105,10 +110,12 @@ def _differences(began: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
     }
 
 
-def _check(run: RunFolder, key: str, before: Any, now: Any) -> None:
+def _check(run: RunFolder, config: RunConfig, key: str, before: Any, now: Any) -> None:
     """Refuse a value that the networks made so far do not answer to."""
     if key == "requirements":
-        old, new = parse_all(before), parse_all(now)
+        old, new = (
+            goals_of(replace(config, requirements=tuple(texts)))[0] for texts in (before, now)
+        )
         looser = [one.text for one in old if not any(is_as_strict(other, one) for other in new)]
         if looser:
             what = f'"{looser[0]}" would be loosened, and networks were chosen by it'

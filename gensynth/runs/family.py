@@ -11,7 +11,7 @@ from pathlib import Path
 from gensynth.atomic_files import json_bytes
 from gensynth.errors import RunError
 from gensynth.goals.certificate import Certificate
-from gensynth.goals.requirements import Requirement, parse_all
+from gensynth.goals.requirements import Requirement
 from gensynth.goals.score import Score
 from gensynth.goals.verdicts import Verdict, combine, judge_all
 from gensynth.graph.files import GRAPH_FILE
@@ -28,6 +28,7 @@ from gensynth.run_files import (
 )
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.inputs import config_of
+from gensynth.runs.plan import goals_of
 from gensynth.runs.state_files import LEARNED
 from gensynth.search.cycle import Interval
 from gensynth.search.evolution import median_distance
@@ -164,7 +165,8 @@ def draw(run: RunFolder, seeds: list[int], listener: Listener) -> Family:
         return Family(run.path / GENERATED, (), 0, None)
     generator, inquisitor = open_generator(run.path)
     config = config_of(run.path)
-    metric, requirements = open_task(config.task).metric, parse_all(config.requirements)
+    metric = open_task(config.task).metric
+    requirements, _ = goals_of(config, metric)
     points = generator.points(seeds)
     drawn, architectures = [], set()
     for index, seed in enumerate(seeds):

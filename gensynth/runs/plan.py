@@ -1,5 +1,6 @@
 """From what a run file says to what the search works with.
 
+requirements, utility -> read           on the run's devices, which are looked up
 requirements -> search requirements    what networks of the search are to reach
 search -> WidthStep                    in which widths change
 search, finalists -> Settings          of every cycle, with its short distillation
@@ -8,10 +9,13 @@ finalists -> Recipe                    of a finalist's full distillation
 
 from collections.abc import Sequence
 
-from gensynth.config import RunConfig
+from gensynth.config import DeviceConfig, RunConfig
+from gensynth.devices.run_device import RunDevice, known_names, run_device
 from gensynth.errors import ConfigError
+from gensynth.goals import metrics
 from gensynth.goals.certificate import certifiable
-from gensynth.goals.requirements import Requirement, cost_limits, quality_limit
+from gensynth.goals.devices import asked_of_devices, check_known, placed
+from gensynth.goals.requirements import Requirement, cost_limits, parse_all, quality_limit
 from gensynth.goals.utility import Utility
 from gensynth.search.cycle import Settings
 from gensynth.search.evolution import Objective
@@ -27,6 +31,44 @@ COMPILED_FROM = 300_000
 
 SHORT_BATCH = 64
 """Of a cycle's short distillation: many small steps, because there are few images."""
+
+
+def goals_of(
+    config: RunConfig, metric: str = metrics.TOP1.name
+) -> tuple[tuple[Requirement, ...], Utility]:
+    """Return requirements and utility as a run file means them: every metric on its device.
+
+    Args:
+        config: the run file.
+        metric: the task's, which scores are computed from.
+
+    Raises:
+        ConfigError: if they cannot be read, contradict each other, or leave open on which device.
+    """
+    utility = Utility(config.utility, metric)
+    return placed(parse_all(config.requirements), utility, tuple(config.devices))
+
+
+def devices_of(
+    config: RunConfig, requirements: Sequence[Requirement], utility: Utility
+) -> dict[str, tuple[RunDevice, tuple[str, ...]]]:
+    """Return every device of a run, and the metrics that are asked of it.
+
+    Raises:
+        ConfigError: if there is no such device and no such kind of board, or it cannot do what is
+            asked of it.
+    """
+    asked_of = asked_of_devices(requirements, utility)
+    every = {name: asked_of.get(name, ()) for name in [*config.devices, *asked_of]}
+    devices, kinds = known_names()
+    described = [name for name, device in config.devices.items() if device.profile is not None]
+    check_known(every, [*devices, *described], kinds)
+    found = {}
+    for name, asked_for in every.items():
+        energy = any(metrics.find(one, name).needs_energy for one in asked_for)
+        settings = config.devices.get(name, DeviceConfig())
+        found[name] = run_device(name, settings, energy=energy), asked_for
+    return found
 
 
 def search_requirements(

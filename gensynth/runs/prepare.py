@@ -18,12 +18,14 @@ import numpy as np
 import torch
 
 from gensynth import references
-from gensynth.config import RunConfig
+from gensynth.config import DeviceConfig, RunConfig
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.data.views import Views, images_a_pass, normaliser
 from gensynth.errors import ConfigError, DataError
-from gensynth.goals.requirements import Requirement, cost_limits, parse_all, quality_limit
+from gensynth.goals import metrics
+from gensynth.goals.devices import LOCAL
+from gensynth.goals.requirements import Requirement, cost_limits, quality_limit
 from gensynth.goals.score import Score
 from gensynth.goals.utility import Utility
 from gensynth.network.compute import detect
@@ -33,7 +35,14 @@ from gensynth.progress import SILENT, Listener
 from gensynth.runs.forecast import Forecast, frozen_macs_share, pace
 from gensynth.runs.objects import NOTHING, Objects
 from gensynth.runs.obtain_prototype import prototype_of
-from gensynth.runs.plan import full_recipe, search_requirements, settings_of, step_of
+from gensynth.runs.plan import (
+    devices_of,
+    full_recipe,
+    goals_of,
+    search_requirements,
+    settings_of,
+    step_of,
+)
 from gensynth.search.cycle import Settings
 from gensynth.space.placement import check_substitutes
 from gensynth.space.prototype import Prototype
@@ -173,10 +182,10 @@ def prepare(
     """
     listener.phase("prepare")
     references.search(config.modules)
-    requirements = parse_all(config.requirements)
     task, trainer = open_task(config.task), open_trainer(config.task)
+    requirements, utility = goals_of(config, task.metric)
     _check_measured(requirements, task)
-    utility = Utility(config.utility, task.metric)
+    _check_on_devices(config, requirements, utility)
     check_substitutes(config.search.substitutes)
     objects.check(config)
     dataset = (
@@ -224,6 +233,36 @@ def prepare(
         training=record,
         is_trained=is_trained,
     )
+
+
+def _check_on_devices(
+    config: RunConfig, requirements: tuple[Requirement, ...], utility: Utility
+) -> None:
+    """Refuse what a run does not know of its networks: it times them on this machine at its end.
+
+    Nothing that is asked of a device is left aside in silence, and neither are its settings.
+    """
+    for device, (_, names) in devices_of(config, requirements, utility).items():
+        for name in names:
+            if (name, device) == (metrics.LATENCY.name, LOCAL):
+                continue
+            key = metrics.key_of(name, device)
+            text = next((r.text for r in requirements if r.key == key), utility.expression)
+            energy = " --energy" if metrics.find(name, text).needs_energy else ""
+            raise ConfigError(
+                f'a run measures {metrics.LATENCY.name}@{LOCAL} alone, got {key} in "{text}"; '
+                f"measure its networks with: gensynth bench RUN --device {device}{energy}"
+            )
+        if device != LOCAL:
+            raise ConfigError(
+                f"nothing is required of {device}, and a run measures on {LOCAL} alone; measure "
+                f"its networks with: gensynth bench RUN --device {device}"
+            )
+        if config.devices.get(device, DeviceConfig()) != DeviceConfig():
+            raise ConfigError(
+                f"a run times networks on {LOCAL} as [latency] says; set repeats and threads "
+                f"there, and drop [device.{LOCAL}]"
+            )
 
 
 def _check_searchable(utility: Utility, task: Task, space: Space) -> None:

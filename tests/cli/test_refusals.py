@@ -52,14 +52,42 @@ from tests.runs.toybox import READING, Command
         (
             ["--utility", "netscore - flops"],
             ("unknown name 'flops' in utility \"netscore - flops\"; known are class_accuracy, "
-            "latency_ms, macs, miou, params, pixel_accuracy, top1, params_m, macs_g, netscore, "
+            "img_per_joule, joule_per_img, latency_ms, macs, miou, p99_ms, params, peak_mib, "
+            "pixel_accuracy, power_w, throughput, top1, params_m, macs_g, size_mib, netscore, "
             "information_density, log10, log, sqrt, min, max"),
         ),
         (
             ["--utility", "netscore - latency_ms"],
-            ('utility "netscore - latency_ms" reads latency_ms, which is measured on finalists '
-            "only; the search weighs macs, params, top1; limit latency_ms by a requirement "
-            "instead"),
+            ('utility "netscore - latency_ms@local" reads latency_ms@local, which is measured on '
+            "finalists only; the search weighs macs, params, top1; limit latency_ms@local by a "
+            "requirement instead"),
+        ),
+        (
+            ["--require", "latency_ms <= 5", "--device", "jetson-tx2"],
+            ('a run measures latency_ms@local alone, got latency_ms@jetson-tx2 in "latency_ms'
+            '@jetson-tx2 <= 5"; measure its networks with: gensynth bench RUN --device jetson-tx2'),
+        ),
+        (
+            ["--utility", "netscore + log10(img_per_joule@jetson-tx2)"],
+            ('a run measures latency_ms@local alone, got img_per_joule@jetson-tx2 in "netscore + '
+            'log10(img_per_joule@jetson-tx2)"; measure its networks with: gensynth bench RUN '
+            "--device jetson-tx2 --energy"),
+        ),
+        (
+            ["--device", "raspberry-pi-4", "--require", "power_w <= 3 W"],
+            ("no joules or watts of raspberry-pi-4: the board has no power sensor; ask for its "
+            "latency instead"),
+        ),
+        (
+            ["--device", "jetson-tx2"],
+            ("nothing is required of jetson-tx2, and a run measures on local alone; measure its "
+            "networks with: gensynth bench RUN --device jetson-tx2"),
+        ),
+        (
+            ["--require", "latency_ms@jetson-tx3 <= 5"],
+            ("no device and no kind of board is named 'jetson-tx3', got "
+            "\"latency_ms@jetson-tx3\"; did you mean 'jetson-tx2'?; add a device with: gensynth "
+            "devices add jetson-tx3 USER@HOST"),
         ),
         (
             ["--require", "macs <= 100"],

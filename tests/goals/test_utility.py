@@ -83,6 +83,8 @@ def test_costs_that_are_not_positive_are_refused(cost: float) -> None:
         ("min(top1, 90) / max(latency_ms, 4)", 22.5, {"top1", "latency_ms"}),
         ("log(params) + sqrt(macs)", 12.50618 + 6388.2705, {"params", "macs"}),
         ("(top1 - 90) * 1e2", 260.0, {"top1"}),
+        # By hand: 270,000 parameters of 4 bytes are 1.02997 MiB.
+        ("size_mib * 1000", 1029.97, {"params"}),
     ],
 )
 def test_an_expression_means_what_arithmetic_says(
@@ -105,7 +107,22 @@ def test_a_utility_of_arrays_is_that_of_each_network() -> None:
     ("expression", "message"),
     [
         ("netscor", "unknown name 'netscor' in utility \"netscor\"; did you mean 'netscore'?"),
-        ("top1 + img_per_j", 'a run does not measure img_per_j, got "top1 + img_per_j"; measure'),
+        (
+            "top1 + img_per_j",
+            "in utility \"top1 + img_per_j\"; did you mean 'img_per_joule'?",
+        ),
+        (
+            "top1 - laten_ms@tx2",
+            "unknown name 'laten_ms' in utility \"top1 - laten_ms@tx2\"; did you mean",
+        ),
+        (
+            "netscore@tx2",
+            "netscore in utility \"netscore@tx2\" is the same on every device; drop '@tx2'",
+        ),
+        ("log10(params@tx2)", "params in utility"),
+        ("top1 - latency_ms @ tx2", "a device stands behind its metric without spaces"),
+        ("top1 - latency_ms@", "cannot be read"),
+        ("top1 - latency_ms@tx2@nano", "without spaces"),
         (
             "ln(top1)",
             "unknown function 'ln' in utility \"ln(top1)\"; known are log10, log, sqrt, min, max",
@@ -140,10 +157,73 @@ def test_nothing_but_arithmetic_is_let_through(expression: str) -> None:
         Utility(expression)
 
 
-@given(st.text(alphabet="top1macs+-*/() 0.9,logmin", max_size=60))
+@given(st.text(alphabet="top1macs+-*/() 0.9,logmin@", max_size=60))
 def test_any_text_is_a_utility_or_a_refusal_and_its_value_is_finite(text: str) -> None:
     with contextlib.suppress(ConfigError):
         assert math.isfinite(Utility(text)(RESNET_20))
+
+
+@pytest.mark.parametrize(
+    ("expression", "value", "needs"),
+    [
+        # By hand: 10 log10(40) = 16.0206
+        (
+            "netscore + 10*log10(img_per_joule@tx2)",
+            98.24 + 16.0206,
+            {"top1", "params", "macs", "img_per_joule@tx2"},
+        ),
+        ("latency_ms@orin-nano - latency_ms@tx2", 3, {"latency_ms@orin-nano", "latency_ms@tx2"}),
+        ("latency_ms@tx2 -5", -1, {"latency_ms@tx2"}),
+        ("latency_ms@tx2- 5", -1, {"latency_ms@tx2"}),
+        ("max(latency_ms@tx2,latency_ms@orin-nano)", 7, {"latency_ms@orin-nano", "latency_ms@tx2"}),
+        ("-latency_ms@tx2 \n *2", -8, {"latency_ms@tx2"}),
+        ("(latency_ms@tx2)**2", 16, {"latency_ms@tx2"}),
+    ],
+)
+def test_a_devices_metric_is_looked_up_by_its_key(
+    expression: str, value: float, needs: set[str]
+) -> None:
+    utility = Utility(expression)
+    measured = {"img_per_joule@tx2": 40, "latency_ms@tx2": 4, "latency_ms@orin-nano": 7}
+    assert utility({**RESNET_20, **measured}) == pytest.approx(value, abs=0.006)
+    assert utility.needs == needs
+
+
+def test_a_name_that_only_looks_like_a_key_is_unknown() -> None:
+    with pytest.raises(ConfigError, match="unknown name 'latency_ms_tx2'"):
+        Utility("latency_ms@tx2 + latency_ms_tx2")
+
+
+def test_metrics_without_a_device_are_put_on_one_and_others_stay() -> None:
+    utility = Utility("top1 - log10(latency_ms) - latency_ms@nano / throughput + params_m")
+    assert utility.on("tx2").expression == (
+        "top1 - log10(latency_ms@tx2) - latency_ms@nano / throughput@tx2 + params_m"
+    )
+    assert utility.on("tx2").on("other").expression == utility.on("tx2").expression
+
+
+NAMES = ["top1", "netscore", "latency_ms@tx2", "img_per_joule@orin-nano", "throughput", "2.5"]
+EXPRESSIONS = st.recursive(
+    st.sampled_from(NAMES),
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from([" + ", "*", " / ", " - "]), inner).map("".join),
+        inner.map(lambda text: f"log10({text})"),
+        inner.map(lambda text: f"({text})"),
+    ),
+    max_leaves=8,
+)
+
+
+@given(EXPRESSIONS)
+def test_an_expression_that_is_printed_reads_as_itself(expression: str) -> None:
+    with contextlib.suppress(ConfigError):  # the same for every network
+        utility = Utility(expression)
+        again = Utility(utility.on("tx2").expression)
+        at = {key: f"{key}@tx2" if key == "throughput" else key for key in utility.needs}
+        assert again.needs == set(at.values())
+        values = {key: 3.0 + place for place, key in enumerate(sorted(utility.needs))}
+        with contextlib.suppress(ConfigError):  # not finite
+            assert again({at[k]: v for k, v in values.items()}) == utility(values)
 
 
 def test_a_value_that_is_not_finite_is_refused_with_the_network_that_gave_it() -> None:

@@ -1,12 +1,24 @@
 """How evidence decides a requirement: exact costs, counts on a split, ranges."""
 
+from dataclasses import replace
+
 import pytest
 
+from gensynth.goals.figure import Figure, Provenance
 from gensynth.goals.requirements import parse, parse_all
 from gensynth.goals.score import Proportion
-from gensynth.goals.verdicts import Verdict, combine, judge, judge_all, judge_score
+from gensynth.goals.verdicts import (
+    Verdict,
+    combine,
+    is_estimate,
+    judge,
+    judge_all,
+    judge_figure,
+    judge_score,
+)
 
 COSTS = {"params": 1e6, "macs": 1e9}
+ESTIMATE = Figure(4.1, (3.3, 5.2), (2.9, 6.1), "estimate")
 NINE_OF_TEN = Proportion("top1", 900, 1000)
 
 
@@ -98,6 +110,64 @@ def test_what_a_device_did_not_measure_is_unknown() -> None:
     assert judge_all(requirements, {"top1": (0.9, 0.9)}, COSTS, measured) == {
         text: Verdict.SATISFIED
     }
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict"),
+    [(5.21, "satisfied"), (5.19, "unknown"), (3.31, "unknown"), (3.29, "violated")],
+)
+def test_an_estimate_decides_from_a_probability_of_nine_tenths(limit: float, verdict: str) -> None:
+    # The 80 % interval is 3.3 to 5.2: a tenth lies beyond either end.
+    assert judge_figure(parse(f"latency_ms@tx2 <= {limit}"), ESTIMATE) == verdict
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict"),
+    [(3.29, "satisfied"), (3.31, "unknown"), (5.19, "unknown"), (5.21, "violated")],
+)
+def test_an_estimated_rate_decides_from_the_other_side(limit: float, verdict: str) -> None:
+    assert judge_figure(parse(f"img_per_joule@tx2 >= {limit}"), ESTIMATE) == verdict
+
+
+@pytest.mark.parametrize("provenance", ["measured", "simulated"])
+def test_a_measurement_decides_by_its_95_percent_interval(provenance: Provenance) -> None:
+    figure = replace(ESTIMATE, provenance=provenance)
+    # 5.21 ms is kept with a probability of nine tenths and is within the interval to 6.1 ms.
+    assert judge_figure(parse("latency_ms@tx2 <= 5.21"), figure) is Verdict.UNKNOWN
+    assert judge_figure(parse("latency_ms@tx2 <= 6.1"), figure) is Verdict.SATISFIED
+    assert judge_figure(parse("latency_ms@tx2 < 2.9"), figure) is Verdict.VIOLATED
+
+
+def test_an_estimate_with_an_unknown_kernel_decides_nothing() -> None:
+    figure = replace(ESTIMATE, unknown=("GridSample",))
+    for text in ("latency_ms@tx2 <= 0.1", "latency_ms@tx2 <= 1e6", "throughput@tx2 >= 0.1"):
+        assert judge_figure(parse(text), figure) is Verdict.UNKNOWN
+
+
+def test_only_an_estimate_is_called_one() -> None:
+    assert is_estimate(ESTIMATE)
+    assert is_estimate(replace(ESTIMATE, provenance="calibrated estimate"))
+    assert not is_estimate(replace(ESTIMATE, provenance="measured"))
+    assert not is_estimate(replace(ESTIMATE, provenance="simulated"))
+    assert not is_estimate((1.0, 2.0))
+    assert not is_estimate(None)
+
+
+def test_a_figure_is_found_by_its_metric_and_device() -> None:
+    requirements = parse_all(["latency_ms@tx2 <= 6", "latency_ms@nano <= 6", "p99_ms@tx2 <= 6"])
+    found = judge_all(requirements, {"top1": (0.9, 0.9)}, COSTS, {"latency_ms@tx2": ESTIMATE})
+    assert list(found.values()) == ["satisfied", "unknown", "unknown"]
+
+
+def test_a_size_is_four_bytes_a_parameter_and_a_peak_may_not_be_counted() -> None:
+    # By hand: 1,000,000 x 4 / 2^20 = 3.8147 MiB.
+    requirements = parse_all(["size_mib <= 3.8148", "peak_mib <= 1"])
+    assert judge_all(requirements, {}, COSTS) == {
+        "size_mib <= 3.8148": Verdict.SATISFIED,
+        "peak_mib <= 1": Verdict.UNKNOWN,
+    }
+    requirements = parse_all(["size_mib <= 3.8146", "peak_mib <= 1"])
+    assert set(judge_all(requirements, {}, {**COSTS, "peak_mib": 1.5}).values()) == {"violated"}
 
 
 def test_a_quality_that_the_task_does_not_measure_is_unknown() -> None:
