@@ -36,10 +36,15 @@ class Columns:
     def __len__(self) -> int:
         return len(self.macs)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the sizes, sorted."""
+        return tuple(sorted(self.sizes))
+
     def features(self) -> np.ndarray:
         """Return (kernels, features), float64."""
         found = [np.log(np.maximum(self.macs, 1.0)), np.log(np.maximum(self.moved, 1.0))]
-        for name in sorted(self.sizes):
+        for name in self.names:
             size = np.asarray(self.sizes[name], float)
             found.append(np.log(np.maximum(size, 1e-3)))
             if name in CHANNELS:

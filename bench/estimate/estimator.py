@@ -11,7 +11,7 @@ wrong by. A kernel of a kind that neither the roofline nor a measurement knows m
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from gensynth.bench.estimate.columns import Columns, by_kind
 from gensynth.bench.estimate.conformal import Scores
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.prior import Prior
-from gensynth.bench.estimate.regression import Departure
+from gensynth.bench.estimate.regression import MOST, UNSEEN, Departures
 from gensynth.goals.figure import Figure
 
 FOLDS = 10
@@ -31,14 +31,12 @@ _CALIBRATED = 0.12
 """Standard deviation of ln(true / estimated) that is expected of the first measurements."""
 _ERROR = 0.02
 """Of a network's estimate by its kernels."""
-_PENALTY, _SPREAD = 0.5, 0.5
-"""Standard deviations of an offset and a factor, and of factors by kind, as shares."""
+_OFFSET_MS, _SLOPE, _SPREAD = 0.01, 0.2, 0.5
+"""Standard deviations of an offset, of a factor, and of factors by kind as a share."""
 _LEAST_FACTOR = 0.1
 _KERNEL_ERROR = 0.05
 _LEAST_MS = 5e-4
 _ANY_BYTES_PER_MS = 1e7
-_UNSEEN = 3.0
-"""Distance at most, and that of a kernel whose kind was never measured."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +87,17 @@ class Estimator:
         known = [s for s in samples if _is_known(s, prior)]
         model = _Model.of(known, prior)
         own = [sample for sample in known if sample.variance == 0]
-        errors, distances = [], []
+        errors: list[float] = []
+        distances: list[float] = []
         for out in _folds(len(own)):
             left_out = [own[place] for place in out]
             rest = [s for s in known if all(s is not other for other in left_out)]
             if rest:
-                without = _Model.of(rest, prior, model.scales)
-                for sample in left_out:
-                    value, distance = without.network(sample.kernels)
-                    errors.append(math.log(sample.latency_ms / value))
-                    distances.append(distance)
+                without = _Model.of(rest, prior)
+                values, far = without.networks([sample.kernels for sample in left_out])
+                times = np.array([sample.latency_ms for sample in left_out])
+                errors.extend(np.log(times / values).tolist())
+                distances.extend(far.tolist())
         spread = prior.spread
         if known:
             least = min(sample.variance for sample in known)
@@ -116,9 +115,10 @@ class Estimator:
         Raises:
             ValueError: if it has none of a known kind.
         """
-        value, distance = self._model.network(kernels)
+        (value,), (distance,) = (found.tolist() for found in self._model.networks([kernels]))
         half80, half95 = self._scores.half_widths(distance)
-        unknown = {k.vertex: k.kind for k in kernels if not self._model.knows(k.kind)}
+        kinds = {columns.kind for columns, _ in by_kind(kernels) if not self._model.knows(columns)}
+        unknown = {kernel.vertex: kernel.kind for kernel in kernels if kernel.kind in kinds}
         return Figure(
             value,
             (value * math.exp(-half80), value * math.exp(half80)),
@@ -140,7 +140,7 @@ class Estimator:
 
     def columns_ms(self, columns: Columns) -> np.ndarray:
         """Return what each of many kernels of one kind adds, as `kernel_ms` does."""
-        if not self._model.knows(columns.kind):
+        if not self._model.knows(columns):
             return np.full(len(columns), np.nan)
         return self._model.kernels(columns)
 
@@ -151,95 +151,101 @@ class _Model:
 
     Attributes:
         prior: of the device.
-        departures: of each kind whose kernels were measured.
-        shift: ln(t / roofline) of kinds that were not.
+        departures: from it, by the names of kernels' sizes.
+        shift: ln(t / roofline) of kernels whose sizes have other names.
         factors: from a kernel's own time to what it adds to a network, by kind; `factor` for others.
+        each_ms: that a kernel adds beyond that; negative where a profiler's own time is in it.
         offset_ms: of a network beyond its kernels'.
     """
 
     prior: Prior
-    departures: Mapping[str, Departure]
+    departures: Mapping[tuple[str, ...], Departures]
     shift: float = 0.0
     factor: float = 1.0
     factors: Mapping[str, float] = field(default_factory=dict)
     offset_ms: float = 0.0
-
-    @property
-    def scales(self) -> dict[str, Any]:
-        """Of each kind's regression, for a fit to fewer networks."""
-        return {kind: departure.scales for kind, departure in self.departures.items()}
+    each_ms: float = 0.0
 
     @staticmethod
-    def of(
-        samples: Sequence[Sample], prior: Prior, scales: Mapping[str, Any] | None = None
-    ) -> "_Model":
+    def of(samples: Sequence[Sample], prior: Prior) -> "_Model":
         """Fit kernels to their profiles, then networks to their kernels."""
-        departures = {
-            kind: Departure(*seen, (scales or {}).get(kind))
-            for kind, seen in _measured(samples, prior).items()
-        }
+        departures = _departures(samples, prior)
         shift = float(np.median([d.offset for d in departures.values()])) if departures else 0.0
         model = _Model(prior, departures, shift)
-        if not samples:
-            return model
-        return replace(model, **_fit_networks(model, samples))
+        return replace(model, **_fit_networks(model, samples)) if samples else model
 
-    def knows(self, kind: str) -> bool:
+    def knows(self, columns: Columns) -> bool:
         """Return whether anything is known of a kind of kernels."""
-        return kind in self.departures or self.prior.kernel_ms(_one(kind)) is not None
+        near = self.departures.get(columns.names)
+        if near is not None and columns.kind in near:
+            return True
+        return self.prior.kernel_ms(columns) is not None
 
     def kernels(self, columns: Columns) -> np.ndarray:
         """Return what each kernel adds to its network."""
-        return self.raw(columns) * self.factors.get(columns.kind, self.factor)
+        raw = self.raw(columns)
+        added: np.ndarray = raw * self.factors.get(columns.kind, self.factor) + self.each_ms
+        return np.maximum(added, raw * _LEAST_FACTOR)
 
     def raw(self, columns: Columns) -> np.ndarray:
         """Return each kernel's own time."""
         roofline = _roofline(self.prior, columns)
-        departure = self.departures.get(columns.kind)
-        if departure is None:
+        near = self.departures.get(columns.names)
+        if near is None:
             return roofline * math.exp(self.shift)
-        raw: np.ndarray = roofline * np.exp(departure.at(columns.features()))
+        raw: np.ndarray = roofline * np.exp(near.at(columns.kind, columns.features()))
         return raw
 
-    def network(self, kernels: Sequence[Kernel]) -> tuple[float, float]:
-        """Return a network's milliseconds, and how far it is from what was measured."""
-        total, far = 0.0, 0.0
-        for columns, _ in by_kind(kernels):
-            if not self.knows(columns.kind):
-                continue
-            each = self.kernels(columns)
-            departure = self.departures.get(columns.kind)
-            distance = np.full(len(each), _UNSEEN if self.departures else 1.0)
-            if departure is not None:
-                distance = departure.distance(columns.features())
-            total += each.sum()
-            far += (each * np.clip(distance - 1, 0, _UNSEEN)).sum()
-        if total <= 0:
+    def distances(self, columns: Columns) -> np.ndarray:
+        """Return how far each kernel is from those that were measured, 0 to `UNSEEN`."""
+        near = self.departures.get(columns.names)
+        if near is None:
+            return np.full(len(columns), UNSEEN if self.departures else 0.0)
+        return near.distance(columns.kind, columns.features())
+
+    def networks(self, networks: Sequence[Sequence[Kernel]]) -> tuple[np.ndarray, np.ndarray]:
+        """Return (networks,) milliseconds, and how far each is from what was measured."""
+        total, far = np.zeros((2, len(networks)))
+        for columns, owners in _of_all(networks):
+            if self.knows(columns):
+                each = self.kernels(columns)
+                np.add.at(total, owners, each)
+                np.add.at(far, owners, each * self.distances(columns))
+        if not (total > 0).all():
             raise ValueError("a network must have a kernel of a known kind")
-        return total + self.offset_ms, far / total
+        return np.maximum(total + self.offset_ms, total * _LEAST_FACTOR), far / total
+
+
+def _of_all(networks: Sequence[Sequence[Kernel]]) -> Iterator[tuple[Columns, np.ndarray]]:
+    """Yield the kernels of all networks kind by kind, with (kernels,) whose each is."""
+    owners = np.repeat(np.arange(len(networks)), [len(kernels) for kernels in networks])
+    for columns, places in by_kind([kernel for kernels in networks for kernel in kernels]):
+        yield columns, owners[places]
 
 
 def _fit_networks(model: _Model, samples: Sequence[Sample]) -> dict[str, Any]:
-    """Return `factor`, `factors` and `offset_ms` by weighted least squares of relative errors.
+    """Return `factor`, `factors`, `each_ms` and `offset_ms` by weighted least squares of relative errors.
 
     With profiles it is one factor and an offset. Without them it is a factor for each kind, near
     one that is common to all.
     """
-    kinds = sorted({kernel.kind for sample in samples for kernel in sample.kernels})
-    kinds = [kind for kind in kinds if model.knows(kind)]
-    sums = np.zeros((len(samples), len(kinds)))
-    for row, sample in enumerate(samples):
-        for columns, _ in by_kind(sample.kernels):
-            if columns.kind in kinds:
-                sums[row, kinds.index(columns.kind)] = model.raw(columns).sum()
+    kinds, each = [], []
+    for columns, owners in _of_all([sample.kernels for sample in samples]):
+        if model.knows(columns):
+            kinds.append(columns.kind)
+            each.append(np.bincount(owners, model.raw(columns), len(samples)))
+    sums = np.stack(each, axis=1)
     times = np.array([sample.latency_ms for sample in samples])
     weights = 1 / (_ERROR**2 + np.array([sample.variance for sample in samples]))
     common = math.exp(float(np.median(np.log(times / sums.sum(axis=1)))))
     if model.departures:
-        shares = np.stack([np.ones(len(times)), sums.sum(axis=1)], axis=1) / times[:, None]
-        towards, deviations = np.array([0.0, common]), np.array([times.min(), common]) * _PENALTY
-        offset, factor = _ridge(shares, weights, towards, deviations)
-        return {"factor": float(factor), "offset_ms": max(float(offset), 0.0)}
+        counts = np.array([len(sample.kernels) for sample in samples])
+        columns = [np.ones(len(times)), sums.sum(axis=1), counts]
+        shares = np.stack(columns, axis=1) / times[:, None]
+        towards = np.array([0.0, 1.0, 0.0])
+        deviations = np.array([_OFFSET_MS, _SLOPE, _OFFSET_MS])
+        offset, factor, each = _ridge(shares, weights, towards, deviations)
+        return {"factor": float(factor), "offset_ms": float(offset), "each_ms": float(each)}
     shares = sums / times[:, None]
     towards = np.full(len(kinds), common)
     factors = _ridge(shares, weights, towards, towards * _SPREAD)
@@ -260,27 +266,33 @@ def _ridge(
     return solution
 
 
-def _measured(
-    samples: Sequence[Sample], prior: Prior
-) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return features, departures and variances of the profiled kernels of each kind.
+def _departures(samples: Sequence[Sample], prior: Prior) -> dict[tuple[str, ...], Departures]:
+    """Return the regressions of the kernels that were profiled.
 
     Kernels of one kind and equal sizes are one, with the mean of their departures.
     """
     profiled = [sample for sample in samples if sample.kernel_ms is not None]
-    kernels = [kernel for sample in profiled for kernel in sample.kernels]
     times = np.array([ms for sample in profiled for ms in sample.kernel_ms or ()])
     variances = np.array([s.variance for s in profiled for _ in s.kernels])
-    found = {}
-    for columns, places in by_kind(kernels):
+    parts: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+    for columns, places in by_kind([kernel for sample in profiled for kernel in sample.kernels]):
         departure = np.log(np.maximum(times[places], _LEAST_MS) / _roofline(prior, columns))
         features, which = np.unique(columns.features(), axis=0, return_inverse=True)
-        which = which.reshape(-1)
         weights = 1 / (_KERNEL_ERROR**2 + variances[places])
-        total = np.bincount(which, weights)
-        mean = np.bincount(which, weights * departure) / total
-        excess = np.maximum(1 / total - _KERNEL_ERROR**2, 0)
-        found[columns.kind] = (features, mean, excess)
+        total = np.bincount(which.reshape(-1), weights)
+        mean = np.bincount(which.reshape(-1), weights * departure) / total
+        part = [columns.kind] * len(total), features, mean, 1 / total
+        parts.setdefault(columns.names, []).append(part)
+    found = {}
+    for names, own in parts.items():
+        kinds, *arrays = zip(*own, strict=True)
+        every = [kind for some in kinds for kind in some]
+        features, mean, variance = map(np.concatenate, arrays)
+        order = np.random.default_rng(0).permutation(len(mean))
+        kept = order[np.argsort(variance[order], kind="stable")][:MOST]
+        found[names] = Departures(
+            [every[place] for place in kept], features[kept], mean[kept], variance[kept]
+        )
     return found
 
 
@@ -293,13 +305,8 @@ def _roofline(prior: Prior, columns: Columns) -> np.ndarray:
 def _is_known(sample: Sample, prior: Prior) -> bool:
     """Return whether a network says anything: its kernels' times, or a prior of each of them."""
     return sample.kernel_ms is not None or all(
-        prior.kernel_ms(_one(kernel.kind)) is not None for kernel in sample.kernels
+        prior.kernel_ms(columns) is not None for columns, _ in by_kind(sample.kernels)
     )
-
-
-def _one(kind: str) -> Columns:
-    one = np.ones(1)
-    return Columns(kind, one, one, {})
 
 
 def _folds(count: int) -> list[np.ndarray]:

@@ -1,100 +1,111 @@
-"""How the kernels of one kind depart from the roofline: a Gaussian process on their sizes.
+"""How kernels depart from the roofline: a Gaussian process on their kind and sizes.
 
-    ln t = ln roofline + f(sizes) + noise
+    ln t = ln roofline + m + f(kind, sizes) + noise
 
-f has a part that is linear in the logarithms of sizes, which is what carries it beyond what was
-seen, and a smooth part. Its scales are fitted by maximum likelihood; with few kernels the prior
-keeps f near one constant.
+    cov(f, f') = 0.3 [same] + r (0.3 exp(-|x - x'|^2 / (2 l^2)) + 0.03 x.x'),
+    r = 1 if the kinds are the same, else 0.5
+
+with x the standardised features (`columns`) and m the mean of all departures. The smooth part is
+what staircases and caches do, the linear part carries beyond what was seen, and a kind of which
+little was measured borrows half of either from the others whose sizes have the same names. The
+scales are fixed: fitted by maximum likelihood they differ little and gave no better estimates.
 """
 
-import warnings
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-MOST_FOR_SCALES = 160
-"""Kernels that the scales are fitted to; more say nothing new and take long."""
-LEAST_FOR_SCALES = 8
 NEIGHBOURS = 3
+MOST = 1500
+"""Kernels in one regression; its cost grows as their third power."""
+UNSEEN = 3.0
+"""Distance of a kernel whose kind was never measured, and the most that there is."""
+
+_CONSTANT, _SMOOTH, _LINEAR, _SHARED = 0.3, 0.3, 0.03, 0.5
+_LENGTH = 3.0
+_NOISE = 1e-3
+_LEAST_WIDTH = 0.05
+"""Of a feature: what hardly varied says nothing of what happens where it does."""
+_LEAST_DISTANCE = 0.05
+_AT_ONCE = 4096
 
 
-class Departure:
-    """ln(t / roofline) of kernels of one kind.
+class Departures:
+    """ln(t / roofline) of kernels whose sizes have the same names.
 
     Args:
-        features: (kernels, features), all different.
-        departure: (kernels,) of those that were measured.
-        variance: (kernels,) of their departures beyond the noise that is fitted.
-        scales: the scales of an earlier fit, which are kept.
-
-    Attributes:
-        offset: the mean departure.
-        scales: of the regression.
+        kinds: of each kernel that was measured.
+        features: (kernels, features).
+        departure: (kernels,).
+        variance: (kernels,) of the departures beyond the noise.
     """
 
     def __init__(
         self,
+        kinds: Sequence[str],
         features: np.ndarray,
         departure: np.ndarray,
         variance: np.ndarray,
-        scales: Any | None = None,
     ) -> None:
+        from scipy.linalg import cho_factor, cho_solve
         from scipy.spatial import cKDTree
 
+        self._places = {kind: place for place, kind in enumerate(dict.fromkeys(kinds))}
+        self._kinds = np.array([self._places[kind] for kind in kinds])
         self._middle = features.mean(axis=0)
         self._width = np.maximum(features.std(axis=0), _LEAST_WIDTH)
         self.offset = float(np.average(departure, weights=1 / (_NOISE + variance)))
-        x, y = self._standard(features), departure - self.offset
-        self.scales = _scales(x, y, variance) if scales is None else scales
-        self._process = _process(self.scales, None, variance).fit(x, y)
-        self._tree = cKDTree(x)
-        self._count = min(NEIGHBOURS, len(x) - 1)
-        apart = self._tree.query(x, self._count + 1)[0] if self._count else np.ones((1, 2))
-        self._usual = max(float(np.median(apart[:, 1:].mean(axis=1))), _LEAST_DISTANCE)
+        self._x = self._standard(features)
+        covariance = self._covariance(self._kinds, self._x)
+        covariance[np.diag_indices_from(covariance)] += _NOISE + variance
+        self._weights = cho_solve(cho_factor(covariance), departure - self.offset)
+        self._trees = {
+            kind: cKDTree(self._x[self._kinds == place]) for kind, place in self._places.items()
+        }
+        self._usual = {kind: _usual_distance(tree) for kind, tree in self._trees.items()}
 
-    def at(self, features: np.ndarray) -> np.ndarray:
-        """Return (kernels,) the departure."""
+    def __contains__(self, kind: object) -> bool:
+        """Return whether a kernel of this kind was measured."""
+        return kind in self._places
+
+    def at(self, kind: str, features: np.ndarray) -> np.ndarray:
+        """Return (kernels,) the departure of kernels of one kind."""
+        x, place = self._standard(features), self._places.get(kind, -1)
         found = [
-            self._process.predict(part)
-            for part in np.array_split(self._standard(features), len(features) // _AT_ONCE + 1)
+            self._covariance(np.full(len(part), place), part) @ self._weights
+            for part in np.array_split(x, len(x) // _AT_ONCE + 1)
         ]
         departure: np.ndarray = np.concatenate(found) + self.offset
         return departure
 
-    def distance(self, features: np.ndarray) -> np.ndarray:
-        """Return (kernels,) how far the nearest measured ones are; 1 is as usual among them."""
-        near, _ = self._tree.query(self._standard(features), max(self._count, 1))
-        distance: np.ndarray = near.reshape(len(features), -1).mean(axis=1) / self._usual
-        return distance
+    def distance(self, kind: str, features: np.ndarray) -> np.ndarray:
+        """Return (kernels,) how far the nearest measured ones are, beyond what is usual: 0 to 3."""
+        tree = self._trees.get(kind)
+        if tree is None:
+            return np.full(len(features), UNSEEN)
+        near, _ = tree.query(self._standard(features), min(NEIGHBOURS, tree.n))
+        distance = near.reshape(len(features), -1).mean(axis=1) / self._usual[kind] - 1
+        clipped: np.ndarray = np.clip(distance, 0, UNSEEN)
+        return clipped
 
     def _standard(self, features: np.ndarray) -> np.ndarray:
         standard: np.ndarray = (features - self._middle) / self._width
         return standard
 
-
-_LEAST_WIDTH = 0.05
-"""Of a feature: what hardly varied says nothing of what happens where it does."""
-_LEAST_DISTANCE = 0.05
-_NOISE = 1e-3
-_AT_ONCE = 8192
-
-
-def _scales(x: np.ndarray, y: np.ndarray, variance: np.ndarray) -> Any:
-    """Return the kernel function of greatest likelihood."""
-    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
-
-    smooth = ConstantKernel(0.3, (1e-3, 1e1)) * RBF(3.0, (0.5, 30.0))
-    linear = ConstantKernel(0.03, (1e-5, 1.0)) * DotProduct(1.0, "fixed")
-    start = smooth + linear + WhiteKernel(_NOISE, (1e-5, 1e-1))
-    if len(x) < LEAST_FOR_SCALES:
-        return start
-    some = np.random.default_rng(0).permutation(len(x))[:MOST_FOR_SCALES]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a scale is at its bound
-        return _process(start, "fmin_l_bfgs_b", variance[some]).fit(x[some], y[some]).kernel_
+    def _covariance(self, kinds: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return (kernels, measured kernels) the covariance of f."""
+        same = kinds[:, None] == self._kinds
+        product = x @ self._x.T
+        squares = (x**2).sum(axis=1)[:, None] + (self._x**2).sum(axis=1) - 2 * product
+        smooth = _SMOOTH * np.exp(-np.maximum(squares, 0) / (2 * _LENGTH**2))
+        shared: np.ndarray = (smooth + _LINEAR * product) * np.where(same, 1, _SHARED)
+        return shared + _CONSTANT * same
 
 
-def _process(scales: Any, optimizer: str | None, variance: np.ndarray) -> Any:
-    from sklearn.gaussian_process import GaussianProcessRegressor
-
-    return GaussianProcessRegressor(scales, alpha=1e-8 + variance, optimizer=optimizer)
+def _usual_distance(tree: "object") -> float:
+    """Return how far a measured kernel is from the nearest others of its kind, in the middle."""
+    count = min(NEIGHBOURS, tree.n - 1)
+    if not count:
+        return 1.0
+    apart = tree.query(tree.data, count + 1)[0][:, 1:].mean(axis=1)
+    return max(float(np.median(apart)), _LEAST_DISTANCE)
