@@ -33,6 +33,7 @@ from onnx import (
 )
 from onnx import shape_inference as inference
 
+from gensynth.errors import ExportError
 from gensynth.bench.onnx_operators import (
     Convolution,
     Product,
@@ -67,6 +68,8 @@ _LEARNED = {
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
     TensorProto.INT8, TensorProto.UINT8,
 }  # fmt: skip
+
+_WEIGHTS_BYTES = 1 << 14
 
 Shape = tuple[int, ...]
 
@@ -116,12 +119,14 @@ def count(
     params, why_no_params = _params(model.graph)
     batch = next((shape[0] for shape in shapes.values() if shape), 1)
     try:
-        known = {**(observed or {}), **_shapes(model, shapes)}
+        known = {**(observed or {}), **value_shapes(model, shapes)}
         total = sum(_node_macs(node, known) for node in _multiplying(model))
         if total % batch:
             raise _Unknown(f"the work for {batch} inputs is not {batch} times that of one")
     except _Unknown as reason:
         return OnnxCost(params, None, str(reason), reason.value, why_no_params)
+    except ExportError as error:
+        return OnnxCost(params, None, str(error), None, why_no_params)
     return OnnxCost(params, total // batch, None, None, why_no_params)
 
 
@@ -162,8 +167,12 @@ def _node_macs(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
     raise AssertionError("every node that multiplies is known")
 
 
-def _shapes(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Return the sizes of all values that follow from the inputs' sizes."""
+def value_shapes(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Return the sizes of all values that follow from the inputs' sizes.
+
+    Raises:
+        ExportError: if ONNX cannot infer them.
+    """
     fixed = ModelProto()
     fixed.CopyFrom(model)
     for value in fixed.graph.input:
@@ -174,10 +183,13 @@ def _shapes(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     for value in fixed.graph.output:
         value.type.tensor_type.ClearField("shape")  # what it says may be of another batch
     del fixed.graph.value_info[:]
+    for tensor in fixed.graph.initializer:
+        if len(tensor.raw_data) > _WEIGHTS_BYTES:  # what is large is no size of anything
+            tensor.ClearField("raw_data")
     try:
         fixed = inference.infer_shapes(fixed, data_prop=True)
     except Exception as error:  # onnx's own, of no common class
-        raise _Unknown(f"its shapes cannot be inferred: {error}") from error
+        raise ExportError(f"its shapes cannot be inferred: {error}") from error
     known = {tensor.name: tuple(tensor.dims) for tensor in fixed.graph.initializer}
     known.update(_constants(model.graph))
     for value in (*fixed.graph.input, *fixed.graph.value_info, *fixed.graph.output):
