@@ -19,19 +19,17 @@ The rules are those of version 1.32; tests compare them with the runtime's own f
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from onnx import ModelProto
 
 from gensynth.bench.estimate import convolutions
-from gensynth.bench.estimate.convolutions import BLOCKED, LAYOUTS, PLAIN
+from gensynth.bench.estimate.convolutions import BLOCKED, FLOAT, LAYOUTS, PLAIN
 from gensynth.bench.estimate.fusion import CHEAP, Fused, Node
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.onnx_cost import value_shapes
 
-FLOAT = 4
 _POOLS = {"MaxPool", "AveragePool"}
 _GLOBAL_POOLS = {"GlobalAveragePool", "GlobalMaxPool"}
 _SUMS = {"Add", "Sum"}
@@ -289,7 +287,9 @@ class _Layouts:
         read = FLOAT * sum(math.prod(self._shape(name)) for name in node.inputs)
         blocked = " blocked" if step.layout == BLOCKED else ""
         if node.op == "Conv" and len(output) == 4:
-            return conv_kernel(node, step.layout, bool(step.add), self._shape(node.inputs[0]), output)
+            return conv_kernel(
+                node, step.layout, bool(step.add), self._shape(node.inputs[0]), output
+            )
         if node.op == "Gemm" and len(node.weight) == 2:
             inputs = self._shape(node.inputs[0])
             sizes = {"rows": inputs[0], "read": inputs[-1], "written": output[-1]}

@@ -18,13 +18,12 @@ import numpy as np
 import torch
 
 from gensynth import references
-from gensynth.config import DeviceConfig, RunConfig
+from gensynth.config import RunConfig
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.data.views import Views, images_a_pass, normaliser
 from gensynth.errors import ConfigError, DataError
-from gensynth.goals import metrics
-from gensynth.goals.devices import LOCAL
+from gensynth.goals.device_costs import derived
 from gensynth.goals.requirements import Requirement, cost_limits, quality_limit
 from gensynth.goals.score import Score
 from gensynth.goals.utility import Utility
@@ -33,10 +32,11 @@ from gensynth.probing import stimuli
 from gensynth.probing.probe import Probe
 from gensynth.progress import SILENT, Listener
 from gensynth.runs.forecast import Forecast, frozen_macs_share, pace
+from gensynth.runs.hardware.hardware import Hardware
+from gensynth.runs.hardware.opening import open_hardware
 from gensynth.runs.objects import NOTHING, Objects
 from gensynth.runs.obtain_prototype import prototype_of
 from gensynth.runs.plan import (
-    devices_of,
     full_recipe,
     goals_of,
     search_requirements,
@@ -45,6 +45,7 @@ from gensynth.runs.plan import (
 )
 from gensynth.search.cycle import Settings
 from gensynth.space.placement import check_substitutes
+from gensynth.space.points import Point
 from gensynth.space.prototype import Prototype
 from gensynth.space.space import Space
 from gensynth.space.width_step import WidthStep
@@ -76,6 +77,7 @@ class Job:
         search_score: of the prototype on the search split.
         training: the record of the prototype's training, if it was trained here.
         is_trained: False if an untrained prototype stands in for the one that is to be trained.
+        hardware: the devices that something is asked of, which learn as the run goes on.
     """
 
     config: RunConfig
@@ -92,11 +94,21 @@ class Job:
     search_score: Score
     training: Mapping[str, bytes]
     is_trained: bool
+    hardware: Hardware
 
     @property
     def utility(self) -> Utility:
         """U."""
         return self.settings.objective.utility
+
+    def limits(self) -> dict[str, float]:
+        """Return the largest allowed cost by name: counted ones, and those of devices as of now."""
+        return {**self.settings.limits, **self.hardware.limits()}
+
+    def costs(self, point: Point) -> dict[str, float]:
+        """Return the costs of a network by name: counted ones, and what is known of devices."""
+        known = {key: figure.value for key, figure in self.hardware.figures(point).items()}
+        return {**self.space.named_costs(self.space.points([point])), **known}
 
     @property
     def task(self) -> Task:
@@ -185,7 +197,6 @@ def prepare(
     task, trainer = open_task(config.task), open_trainer(config.task)
     requirements, utility = goals_of(config, task.metric)
     _check_measured(requirements, task)
-    _check_on_devices(config, requirements, utility)
     check_substitutes(config.search.substitutes)
     objects.check(config)
     dataset = (
@@ -200,7 +211,9 @@ def prepare(
     is_trained = bool(record) or kept is not None or not config.prototype.train
     step = step_of(config, prototype.coupling)
     space = Space(prototype.coupling, step.channels, config.search.substitutes)
-    _check_searchable(utility, task, space)
+    hardware = open_hardware(config, requirements, utility, space)
+    hardware.check_reachable()
+    _check_searchable(utility, task, hardware)
     for name in config.search.substitutes:
         if not space.sites.standing(name):
             listener.note(f"nothing of '{config.prototype.network}' can be {name}")
@@ -227,47 +240,27 @@ def prepare(
         space=space,
         step=step,
         probe=make_probe(evaluator, config.search.probe_images, config.seed),
-        settings=settings_of(config, sought, utility, task.metric, space, len(dataset.train)),
+        settings=settings_of(
+            config,
+            sought,
+            utility,
+            task.metric,
+            hardware.space,
+            len(dataset.train),
+            hardware.batches,
+        ),
         recipe=full_recipe(config, len(dataset.train)),
         search_score=search_score,
         training=record,
         is_trained=is_trained,
+        hardware=hardware,
     )
 
 
-def _check_on_devices(
-    config: RunConfig, requirements: tuple[Requirement, ...], utility: Utility
-) -> None:
-    """Refuse what a run does not know of its networks: it times them on this machine at its end.
-
-    Nothing that is asked of a device is left aside in silence, and neither are its settings.
-    """
-    for device, (_, names) in devices_of(config, requirements, utility).items():
-        for name in names:
-            if (name, device) == (metrics.LATENCY.name, LOCAL):
-                continue
-            key = metrics.key_of(name, device)
-            text = next((r.text for r in requirements if r.key == key), utility.expression)
-            energy = " --energy" if metrics.find(name, text).needs_energy else ""
-            raise ConfigError(
-                f'a run measures {metrics.LATENCY.name}@{LOCAL} alone, got {key} in "{text}"; '
-                f"measure its networks with: gensynth bench RUN --device {device}{energy}"
-            )
-        if device != LOCAL:
-            raise ConfigError(
-                f"nothing is required of {device}, and a run measures on {LOCAL} alone; measure "
-                f"its networks with: gensynth bench RUN --device {device}"
-            )
-        if config.devices.get(device, DeviceConfig()) != DeviceConfig():
-            raise ConfigError(
-                f"a run times networks on {LOCAL} as [latency] says; set repeats and threads "
-                f"there, and drop [device.{LOCAL}]"
-            )
-
-
-def _check_searchable(utility: Utility, task: Task, space: Space) -> None:
+def _check_searchable(utility: Utility, task: Task, hardware: Hardware) -> None:
     """Refuse a utility that reads what is not known of every network of the search."""
-    searchable = sorted({task.metric, *space.names})
+    known = derived(dict.fromkeys(hardware.space.names, 1.0), hardware.batches)
+    searchable = sorted({task.metric, *known})
     unknown = sorted(utility.needs - set(searchable))
     if unknown:
         raise ConfigError(

@@ -39,6 +39,7 @@ from gensynth.run_files import (
 from gensynth.runs import changes, finalists, inputs, publish, state_files
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.forms import ENVIRONMENT, PHASES
+from gensynth.runs.hardware.opening import keep_tables
 from gensynth.runs.learning import early, learn
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
@@ -195,6 +196,7 @@ def _go(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> None:
         final = state_files.dump(replace(state, inquisitor=inquisitor))
         for name in (GENERATOR_FILE, INQUISITOR_FILE):
             run.write_bytes(name, final[name])
+        keep_tables(run, job.hardware)
     with phases("certify"):
         listener.phase("certify")
         found = publish.entrants(run, job, chosen)
