@@ -59,7 +59,7 @@ def median_interval(rounds: Sequence[Sequence[float]]) -> tuple[float, float] | 
 
 
 def percentile_interval(
-    rounds: Sequence[Sequence[float]], percent: float
+    rounds: Sequence[Sequence[float]] | Sequence[np.ndarray], percent: float
 ) -> tuple[float, float] | None:
     """Return the 95 % interval of a percentile of all runs.
 
@@ -68,17 +68,16 @@ def percentile_interval(
     over the percentiles p_k of rounds; it is never below zero, and holds that of all runs.
 
     Args:
-        rounds: the runs of each round; as many in each.
+        rounds: the runs of each round; about as many in each, and enough for the percentile.
         percent: of the runs that are below, 50 for the median.
 
     Returns:
         None with fewer than five rounds.
     """
-    runs = np.asarray(rounds, dtype=np.float64)  # (rounds, runs)
-    if len(runs) < ROUNDS_FOR_INTERVAL:
+    if len(rounds) < ROUNDS_FOR_INTERVAL:
         return None
-    of_all = float(np.percentile(runs, percent))
-    half = _half_width(np.log(np.percentile(runs, percent, axis=1)))
+    of_all = float(np.percentile(np.concatenate([np.asarray(r) for r in rounds]), percent))
+    half = _half_width(np.log([np.percentile(turn, percent) for turn in rounds]))
     return of_all * math.exp(-half), of_all * math.exp(half)
 
 

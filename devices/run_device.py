@@ -1,8 +1,10 @@
 """What a run's devices are: this machine, a registered device, or a kind of board.
 
-RunDevice       a name, what kind of board it is, and the machine that can be asked, if any
-run_device      name and settings -> RunDevice; what the board cannot do is refused here
-known_names     of all that there are, and of the kinds of board
+    RunDevice       a name, what kind of board it is, and the machine that can be asked, if any
+    run_device      name and settings -> RunDevice; what the board cannot do is refused here
+    known_names     of all that there are, and of the kinds of board
+
+Nothing is contacted here.
 """
 
 from dataclasses import dataclass

@@ -69,15 +69,16 @@ class Processor:
 
         Args:
             space: whose.
-            names: "latency_ms", and "joule_per_img" where joules are asked for; their median is
-                0 while no watts are known.
+            names: "latency_ms", and "joule_per_img" where joules are asked for; a watt is
+                assumed while none was measured, which keeps their order and nothing else.
         """
         latency = tabulate(
             self.estimator, space, device=self.device, block=self.block, batch=self.batch
         )
         if "joule_per_img" not in names:
             return latency
-        scale = 0.0 if self.power is None else self.power.watts / (1000 * self.batch)
+        watts = 1.0 if self.power is None else self.power.watts
+        scale = watts / (1000 * self.batch)
         tables = [np.concatenate([t, t * scale], axis=-1) for t in latency.tables]
         return replace(
             latency, names=(*latency.names, f"joule_per_img@{self.device}"), tables=tables

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from gensynth.goals.readings import FigureDocument
 from gensynth.outside import Finite, Form, Natural, Positive
 
 Verdict = Literal["satisfied", "violated", "unknown"]
@@ -20,6 +21,8 @@ class Costs(TypedDict):
 
     params: Natural
     macs: Natural
+    size_mib: NotRequired[Annotated[float, Field(ge=0, le=1e30)]]
+    peak_mib: NotRequired[Annotated[float, Field(ge=0, le=1e30)]]
 
 
 class CertificateDocument(TypedDict):
@@ -79,6 +82,7 @@ class RequirementDocument(TypedDict):
     text: str
     certified: Verdict
     point: Verdict
+    by: NotRequired[Literal["estimate"]]
 
 
 class Own(TypedDict):
@@ -98,6 +102,7 @@ class Card(Own):
     search: dict[str, Any]
     scores: Scores
     latency: Latency | None
+    figures: NotRequired[dict[str, FigureDocument]]
     ratios: Ratios | None
     requirements: list[RequirementDocument]
     no_onnx_because: NotRequired[str | None]

@@ -3,6 +3,7 @@
     exact_costs       graph -> params, macs, size_mib, peak_mib
     peak_limit        requirements -> the largest peak of activations they allow
     check_peak        whether any network of a space is within it
+    peak_range        the least peak of a space's networks, and the prototype's
 
 Parameters and MACs are sums over vertices, so a search keeps their limits at every move. A peak of
 activations is the largest of such sums, and no move can be told by the vertices it touches: a
@@ -51,12 +52,17 @@ def check_peak(requirements: Sequence[Requirement], space: Space) -> None:
     limit = peak_limit(requirements)
     if limit is None:
         return
-    least = min(peak_mib(graph) for graph in _smallest(space))
+    least, whole = peak_range(space)
     if not limit.allows(least):
         raise UnreachableError(
             f'no network of this prototype has "{limit}": the least peak is {least:.4g} MiB and '
-            f"the prototype's {peak_mib(space.coupling.graph):.4g} MiB; relax the requirement"
+            f"the prototype's {whole:.4g} MiB; relax the requirement"
         )
+
+
+def peak_range(space: Space) -> tuple[float, float]:
+    """Return the least peak of activations of a space's networks, and the prototype's, in MiB."""
+    return min(map(peak_mib, _smallest(space))), peak_mib(space.coupling.graph)
 
 
 def _smallest(space: Space) -> list[Graph]:

@@ -209,7 +209,8 @@ class Utility:
         text = self.expression.encode()
         for node in sorted(loose, key=lambda node: -node.col_offset):
             end = node.col_offset + len(node.id)
-            text = text[:end] + f"@{device}".encode() + text[end:]
+            blank = " " * text[end:].startswith(b"-")  # a device's name may go on with "-"
+            text = text[:end] + f"@{device}{blank}".encode() + text[end:]
         return Utility(text.decode(), self.quality)
 
     @overload

@@ -6,10 +6,14 @@ for a percentage of thousands of images.
 
 import textwrap
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from gensynth.goals.verdicts import is_estimate
+
 if TYPE_CHECKING:
+    from gensynth.goals.figure import Figure
     from gensynth.space.width_step import WidthStep
 
 GAP = "  "
@@ -87,6 +91,36 @@ def estimate(low: float, middle: float, high: float) -> str:
         '84.1 [78.2, 88.9]'
     """
     return f"{_percent(middle, 1)} [{_percent(low, 1)}, {_percent(high, 1)}]"
+
+
+def rough(number: float) -> str:
+    """Return a number with two significant digits, which is what an estimate is worth.
+
+    Example:
+        >>> [rough(x) for x in (4.123, 5.0, 126.0, 0.000123)]
+        ['4.1', '5.0', '130', '0.00012']
+    """
+    return f"{Decimal(f'{number:.1e}'):f}"
+
+
+def of_device(figure: "Figure", unit: str = "") -> str:
+    """Return what is known of a network on a device; an estimate never looks like a measurement.
+
+    Example:
+        >>> from gensynth.goals.figure import Figure
+        >>> of_device(Figure(4.1, (4.04, 4.16), (4.0, 4.2), "measured", 1), "ms")
+        '4.10 ms (4.00 to 4.20)'
+        >>> of_device(Figure(4.1, (3.3, 5.2), (2.9, 6.1), "estimate"), "ms")
+        '~4.1 ms, 80 %: 3.3 to 5.2, estimate, 0 measurements'
+    """
+    if not is_estimate(figure):
+        value, low, high = map(digits, (figure.value, *figure.interval95))
+        simulated = f", {figure.provenance}" * (figure.provenance != "measured")
+        return f"{f'{value} {unit}'.rstrip()} ({low} to {high}){simulated}"
+    value, low, high = map(rough, (figure.value, *figure.interval80))
+    count = f"{figure.measurements} measurement" + "s" * (figure.measurements != 1)
+    said = f"~{f'{value} {unit}'.rstrip()}, 80 %: {low} to {high}, {figure.provenance}, {count}"
+    return said + "".join(f", {name} unknown" for name in figure.unknown)
 
 
 def duration(seconds: float) -> str:

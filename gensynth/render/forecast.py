@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gensynth.goals import metrics
-from gensynth.render.figures import columns, count, duration, step_of_widths, wrapped
+from gensynth.render.figures import columns, count, digits, duration, step_of_widths, wrapped
 
 if TYPE_CHECKING:
     from gensynth.runs.forecast import Forecast
@@ -21,10 +21,11 @@ def forecast(forecast: "Forecast", width: int = 80) -> str:
         head += f"{title} {100 * score.value:.2f} % of {score.n:,} search images{seen}"
     costs = [["", "smallest", "required", "prototype"]]
     for name, (smallest, whole) in forecast.costs.items():
-        limit = forecast.limits.get(name)
-        required = "-" if limit is None else f"<= {count(limit)}"
-        title = metrics.find(name, "costs").title
-        costs.append([title, count(int(smallest)), required, count(int(whole))])
+        limit, metric = forecast.limits.get(name), metrics.find(name, "costs")
+        told = digits if metric.unit else lambda counted: count(int(counted))
+        required = "-" if limit is None else f"<= {told(limit)}"
+        title = f"{metric.title}, {metric.unit}" if metric.unit else metric.title
+        costs.append([title, told(smallest), required, told(whole)])
     channels = sum(size for _, size in forecast.groups)
     groups = ", ".join(f"{name} {size}" for name, size in forecast.groups)
     blocks = ", ".join(forecast.blocks)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gensynth.goals import metrics
-from gensynth.goals.verdicts import Verdict
+from gensynth.goals.figure import Figure
+from gensynth.goals.requirements import parse
+from gensynth.goals.verdicts import Verdict, is_estimate
 from gensynth.graph.files import ONNX_FILE, WEIGHTS_FILE
 from gensynth.render.figures import (
     GAP,
@@ -17,6 +19,7 @@ from gensynth.render.figures import (
     digits,
     duration,
     interval,
+    rough,
     wrapped,
 )
 from gensynth.render.flags import told
@@ -70,11 +73,13 @@ def _rows(prototype: "Finalist", some: Sequence["Finalist"]) -> list[Row]:
         ("  certified at least", _bound) if limited else None,
         ("parameters", lambda f: f"{f.params:,}"),
         ("MACs", lambda f: count(f.macs)),
+        *((_with_unit(name), _cost(name)) for name in _limited(prototype)),
         ("information density, %/M", lambda f: digits(f.information_density)),
         ("NetScore", lambda f: f"{f.netscore:.2f}"),
         ("utility", lambda f: f"{f.utility:#.4g}") if own else None,
         ("latency p50, ms", _latency),
         ("  95 % interval", _latency_interval),
+        *(row for key in _keys(networks) for row in _figure_rows(key)),
         ("times fewer parameters", lambda f: digits(f.ratios.params) if f.ratios else ""),
         ("times fewer MACs", lambda f: digits(f.ratios.macs) if f.ratios else ""),
         ("times the density", _density),
@@ -95,11 +100,66 @@ def _is_shown(utility: float, network: "Finalist") -> bool:
 def _verdict_rows(text: str, networks: Sequence["Finalist"]) -> list[Row]:
     """Return the certified verdict, and that of the point values where it differs."""
     if all(f.verdicts[text] == f.point_verdicts[text] for f in networks):
-        return [(text, lambda f: f.verdicts[text].value)]
+        return [(text, lambda f: _verdict(f, text))]
     return [
-        (text, lambda f: f.verdicts[text].value),
+        (text, lambda f: _verdict(f, text)),
         ("  by point value", lambda f: f.point_verdicts[text].value),
     ]
+
+
+def _verdict(network: "Finalist", text: str) -> str:
+    return network.verdicts[text].value + ", estimated" * (text in network.estimated)
+
+
+def _limited(prototype: "Finalist") -> list[str]:
+    """Return the exact costs without a row of their own that a requirement is on."""
+    asked = dict.fromkeys(parse(text).metric for text in prototype.verdicts)
+    return [name for name in asked if name in (metrics.SIZE.name, metrics.PEAK.name)]
+
+
+def _cost(name: str) -> Callable[["Finalist"], str]:
+    return lambda f: digits(f.costs[name]) if name in f.costs else _NONE
+
+
+def _with_unit(name: str, device: str = "") -> str:
+    metric = metrics.find(name, "a card")
+    return f"{metric.title}{f' on {device}' * bool(device)}, {metric.unit}"
+
+
+def _keys(networks: Sequence["Finalist"]) -> list[str]:
+    return list(dict.fromkeys(key for network in networks for key in network.figures))
+
+
+def _figure_rows(key: str) -> list[Row]:
+    """Return value, interval and origin of what is known on a device, in cells that are short."""
+
+    def cell(show: Callable[[Figure], str]) -> Callable[["Finalist"], str]:
+        return lambda f: show(f.figures[key]) if key in f.figures else _NONE
+
+    return [
+        (
+            _with_unit(*metrics.parts_of(key)),
+            cell(_value),
+        ),
+        ("  95 %, an estimate's 80 % interval", cell(_ends)),
+        ("  from", cell(_origin)),
+    ]
+
+
+def _value(figure: Figure) -> str:
+    return f"~{rough(figure.value)}" if is_estimate(figure) else digits(figure.value)
+
+
+def _ends(figure: Figure) -> str:
+    if is_estimate(figure):
+        return "-".join(map(rough, figure.interval80))
+    return "-".join(map(digits, figure.interval95))
+
+
+def _origin(figure: Figure) -> str:
+    if not is_estimate(figure):
+        return figure.provenance
+    return f"{figure.provenance}, n = {figure.measurements}"
 
 
 def _bound(network: "Finalist") -> str:

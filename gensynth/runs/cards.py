@@ -14,13 +14,17 @@ from gensynth.bench.latency import certain_range
 from gensynth.environment import environment
 from gensynth.goals.card import CARD_FORMAT
 from gensynth.goals.certificate import Certificate, verdicts
+from gensynth.goals.exact import exact_costs
+from gensynth.goals.figure import Figure
 from gensynth.goals.score import Score, in_percent
 from gensynth.goals.utility import information_density, netscore
-from gensynth.goals.verdicts import judge_all
-from gensynth.graph.cost import cost
+from gensynth.goals.verdicts import Known, is_estimate, judge_all
 from gensynth.network.module import Network
 from gensynth.runs.prepare import Job
 from gensynth.search.cycle import Interval
+
+TIMED = "latency_ms@local"
+"""What a run itself times at its end."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,11 @@ class Entrant:
 
 
 def card_of(
-    job: Job, entrant: Entrant, certificate: Certificate, latency: Mapping[str, Any] | None = None
+    job: Job,
+    entrant: Entrant,
+    certificate: Certificate,
+    latency: Mapping[str, Any] | None = None,
+    figures: Mapping[str, Figure] | None = None,
 ) -> dict[str, Any]:
     """Return what a card says of one network alone.
 
@@ -69,19 +77,20 @@ def card_of(
         entrant: the network.
         certificate: of its quality on the test split.
         latency: what was measured on this machine, or None.
+        figures: what is known of it on the run's devices, by key such as "joule_per_img@tx2".
     """
     graph, origin, metric = entrant.network.graph, entrant.origin, certificate.score.metric
-    counted = cost(graph)
-    costs: dict[str, float] = {"params": counted.params, "macs": counted.macs}
-    measured = exact = None
+    costs = exact_costs(graph)
+    known: dict[str, Known] = dict(figures or {})
+    exactly: dict[str, Known] = {k: _point(figure) for k, figure in (figures or {}).items()}
     if latency is not None:
-        certain = certain_range(latency)
-        measured = None if certain is None else {"latency_ms@local": certain}
-        exact = {"latency_ms@local": (latency["p50_ms"],) * 2}
+        if (certain := certain_range(latency)) is not None:
+            known[TIMED] = certain
+        exactly[TIMED] = (latency["p50_ms"],) * 2
         latency = {key: value for key, value in latency.items() if key != "rounds_ms"}
     point = {metric: (certificate.score.value,) * 2}
-    certified = verdicts(certificate, job.requirements, costs, measured)
-    pointwise = judge_all(job.requirements, point, costs, exact)
+    certified = verdicts(certificate, job.requirements, costs, known)
+    pointwise = judge_all(job.requirements, point, costs, exactly)
     what = f"the prototype, trained for {job.dataset.name}"
     if origin is not None:
         what = f"generated from {job.prototype.graph.name} for {job.dataset.name}, distilled"
@@ -94,7 +103,11 @@ def card_of(
         "made_in": None if origin is None else origin.made_in,
         "removed_blocks": list(graph.selection.removed),
         "operators": dict(graph.selection.substitutes),
-        "costs": {**costs, "provenance": "counted exactly; MACs of convolutions and linear layers"},
+        "costs": {
+            **costs,
+            "provenance": "counted exactly; MACs of convolutions and linear layers; size of the "
+            "parameters in FP32, peak of the activations alive at once of one image in FP32",
+        },
         "certificate": certificate.to_document(),
         "search": {
             **in_percent(entrant.search_score),
@@ -108,21 +121,39 @@ def card_of(
             "provenance": "predicted before it was distilled; 95 % interval",
         },
         "scores": {
-            **_scores(job, metric, certificate.score.value, costs),
+            **_scores(job, metric, certificate.score.value, {**costs, **_values(figures)}),
             "expression": job.utility.expression,
-            "provenance": "computed from the certificate's point value and the costs",
+            "provenance": _weighed(job, known),
         },
         "requirements": [
             {
                 "text": requirement.text,
                 "certified": certified[requirement.text].value,
                 "point": pointwise[requirement.text].value,
+                **({"by": "estimate"} if is_estimate(known.get(requirement.key)) else {}),
             }
             for requirement in job.requirements
         ],
         "latency": latency,
+        "figures": {key: figure.to_document() for key, figure in (figures or {}).items()},
         "ratios": None,
     }
+
+
+def _weighed(job: Job, known: Mapping[str, Known]) -> str:
+    """Return what scores are computed from, estimates by name."""
+    what = "computed from the certificate's point value and the costs"
+    estimated = sorted(key for key in job.utility.needs if is_estimate(known.get(key)))
+    return what + "".join(f", and an estimate of {key}" for key in estimated)
+
+
+def _point(figure: Figure) -> Known:
+    """Return what a point verdict looks at: a measured value, but never an estimate's middle."""
+    return figure if is_estimate(figure) else (figure.value,) * 2
+
+
+def _values(figures: Mapping[str, Figure] | None) -> dict[str, float]:
+    return {key: figure.value for key, figure in (figures or {}).items()}
 
 
 def setting_of(job: Job, command: str | None) -> dict[str, Any]:

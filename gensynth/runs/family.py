@@ -10,10 +10,12 @@ from pathlib import Path
 
 from gensynth.atomic_files import json_bytes
 from gensynth.errors import RunError
+from gensynth.goals import metrics
 from gensynth.goals.certificate import Certificate
 from gensynth.goals.requirements import Requirement
 from gensynth.goals.score import Score
 from gensynth.goals.verdicts import Verdict, combine, judge_all
+from gensynth.graph.activations import peak_mib
 from gensynth.graph.files import GRAPH_FILE
 from gensynth.graph.graph import Graph, Selection
 from gensynth.network.files import read_graph
@@ -200,13 +202,14 @@ def _drawn(
     """Write a network's graph and what is known of it, if it is not there already."""
     predicted = inquisitor.interval(point, FULL)
     costs = inquisitor.space.named_costs(point)
+    exact = {**costs, metrics.PEAK.name: peak_mib(graph)}
     drawn = Drawn(
         seed=seed,
         folder=run.path / GENERATED / str(seed),
         graph_sha256=graph.sha256,
         costs=costs,
         predicted=predicted,
-        verdicts=judge_all(requirements, {metric: (predicted[0], predicted[2])}, costs),
+        verdicts=judge_all(requirements, {metric: (predicted[0], predicted[2])}, exact),
     )
     document = {
         "seed": seed,

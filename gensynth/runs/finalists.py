@@ -11,6 +11,8 @@ import math
 
 import numpy as np
 
+from gensynth.goals.exact import peak_limit
+from gensynth.graph.activations import peak_mib
 from gensynth.progress import Listener
 from gensynth.randomness import stream
 from gensynth.runs.folder import RunFolder
@@ -39,7 +41,8 @@ class Ranking:
 
         worth = U(sigmoid(mean - sd), costs) - mu * P(violation)
 
-    A network that is distilled already competes at what it reached.
+    A network that is distilled already competes at what it reached. One whose peak of activations
+    is above its limit does not compete, unless every one is.
     """
 
     def __init__(self, job: Job, generator: Generator, penalty: float) -> None:
@@ -50,6 +53,7 @@ class Ranking:
         self.points = generator.points(self.seeds)
         self._relative = job.space.relative(self.points)
         self._refused: set[int] = set()
+        self._competes = self._within_peak()
 
     def worth(self, inquisitor: Inquisitor) -> np.ndarray:
         """Return the cautious worth of every seed: (seeds,)."""
@@ -80,6 +84,7 @@ class Ranking:
         for one in taken:
             other = self._job.space.relative(one.points(self._job))
             distance = np.minimum(distance, np.abs(self._relative - other).mean(axis=1))
+        distance[~self._competes] = 0
         unlike = distance >= LEAST_DISTANCE
         unlike[list(self._refused)] = False
         if unlike.any():
@@ -87,6 +92,14 @@ class Ranking:
         distance[list(self._refused)] = 0.0
         farthest = int(distance.argmax())
         return farthest if distance[farthest] > 0 else None
+
+    def _within_peak(self) -> np.ndarray:
+        """Return which seeds' networks are within the limit on activations: (seeds,), bool."""
+        limit, count = peak_limit(self._job.requirements), len(self.seeds)
+        if limit is None:
+            return np.ones(count, bool)
+        within = [limit.allows(peak_mib(self.candidate(place).graph)) for place in range(count)]
+        return np.array(within) if any(within) else np.ones(count, bool)
 
     def candidate(self, place: int) -> Candidate:
         """Return one seed's network."""

@@ -53,7 +53,7 @@ class Forecast:
     prototype: str
     data: str
     costs: dict[str, tuple[float, float]]
-    limits: dict[str, int]
+    limits: dict[str, float]
     requirements: tuple[str, ...]
     search_score: Score | None
     seen_search: bool

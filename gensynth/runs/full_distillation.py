@@ -20,8 +20,11 @@ from torch import Tensor
 from gensynth.atomic_files import file_sha256, json_bytes
 from gensynth.errors import RunError
 from gensynth.goals.device_costs import derived
+from gensynth.goals import metrics
+from gensynth.goals.exact import peak_limit
 from gensynth.goals.score import Score, in_percent, read_score, value_for_utility
 from gensynth.goals.verdicts import Verdict, judge_all
+from gensynth.graph.activations import peak_mib
 from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
 from gensynth.graph.graph import Graph
 from gensynth.network.files import read_graph, read_weights
@@ -72,12 +75,14 @@ class FullDistillation:
         return job.space.points([self.point])
 
     def costs(self, job: Job) -> dict[str, float]:
-        """Return its costs by name."""
-        return job.costs(self.point)
+        """Return its costs by name; its peak of activations follows from the whole graph."""
+        return {**job.costs(self.point), metrics.PEAK.name: peak_mib(self.graph)}
 
     def fits(self, job: Job) -> bool:
         """Return whether its costs are within the limits that every network obeys."""
-        costs = self.costs(job)
+        costs, peak = self.costs(job), peak_limit(job.requirements)
+        if peak is not None and not peak.allows(costs[metrics.PEAK.name]):
+            return False
         return all(costs[name] <= limit for name, limit in job.settings.limits.items())
 
     def utility(self, job: Job) -> float:

@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from gensynth.atomic_files import json_bytes
+from gensynth.goals import metrics
 from gensynth.goals.score import in_percent
 from gensynth.goals.verdicts import combine, judge_all
+from gensynth.graph.activations import peak_mib
 from gensynth.progress import Listener
 from gensynth.run_files import PHASES_FILE
 from gensynth.runs import full_distillation, state_files
@@ -86,7 +88,8 @@ def _early_name(cycle: int) -> str:
 
 def _entry(job: Job, cycle: Cycle) -> dict[str, Any]:
     low, _, high = cycle.promised
-    verdicts = judge_all(job.requirements, {cycle.score.metric: (low, high)}, cycle.costs)
+    costs = {**cycle.costs, metrics.PEAK.name: peak_mib(cycle.chosen.graph)}
+    verdicts = judge_all(job.requirements, {cycle.score.metric: (low, high)}, costs)
     return {
         **cycle.to_document(),
         "verdict": combine(verdicts.values()).value,

@@ -12,6 +12,7 @@ from torch import nn
 from gensynth.config import RunConfig
 from gensynth.data.dataset import Dataset
 from gensynth.errors import PrototypeError
+from gensynth.goals.exact import check_peak
 from gensynth.goals.requirements import Requirement, cost_limits
 from gensynth.network.compute import Compute
 from gensynth.progress import Listener
@@ -57,6 +58,7 @@ def prototype_of(
         step = step_of(config, prototype.coupling)
         space = Space(prototype.coupling, step.channels, config.search.substitutes)
         space.check_reachable({k: float(v) for k, v in cost_limits(requirements).items()})
+        check_peak(requirements, space)
         return prototype
 
     network = module or create(

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 
 from gensynth import references
-from gensynth.config import RunConfig
+from gensynth.config import DeviceConfig, RunConfig
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.data.views import Views, images_a_pass, normaliser
 from gensynth.errors import ConfigError, DataError
 from gensynth.goals.device_costs import derived
+from gensynth.goals.exact import peak_limit, peak_range
 from gensynth.goals.requirements import Requirement, cost_limits, quality_limit
 from gensynth.goals.score import Score
 from gensynth.goals.utility import Utility
@@ -137,6 +138,7 @@ class Job:
         """Return what can be reached, and how long it will take here; times a few steps."""
         config, space = self.config, self.space
         limits = cost_limits(self.requirements)
+        peak = peak_limit(self.requirements)
         measured = pace(self.evaluator, self.probe, space, limits, self.recipe)
         initialise, cycle, finalist, total = measured.seconds(
             self.settings,
@@ -149,8 +151,9 @@ class Job:
         return Forecast(
             prototype=self.prototype.graph.name,
             data=self.dataset.name,
-            costs={name: (smallest[name], whole[name]) for name in space.names},
-            limits=limits,
+            costs={name: (smallest[name], whole[name]) for name in space.names}
+            | ({} if peak is None else {peak.metric: peak_range(space)}),
+            limits=limits | ({} if peak is None else {peak.metric: peak.limit}),
             requirements=tuple(r.text for r in self.requirements),
             search_score=self.search_score if self.is_trained else None,
             seen_search=config.prototype.seen_search,
@@ -264,7 +267,7 @@ def _check_searchable(utility: Utility, task: Task, hardware: Hardware) -> None:
     unknown = sorted(utility.needs - set(searchable))
     if unknown:
         raise ConfigError(
-            f'utility "{utility.expression}" reads {unknown[0]}, which is measured on finalists '
+            f'utility "{utility.expression}" reads {unknown[0]}, which is known of finalists '
             f"only; the search weighs {', '.join(searchable)}; limit {unknown[0]} by a "
             "requirement instead"
         )

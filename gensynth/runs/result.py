@@ -6,7 +6,7 @@ same on the day it ends and years later, and nothing here imports torch.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from gensynth.bench.compare import ROUNDS_FOR_INTERVAL
 from gensynth.errors import RunError
 from gensynth.goals.card import read_card
 from gensynth.goals.certificate import Certificate
+from gensynth.goals.figure import Figure
+from gensynth.goals.readings import read_figure
 from gensynth.goals.requirements import parse
 from gensynth.goals.score import Score, read_score
 from gensynth.goals.verdicts import Verdict, combine
@@ -85,6 +87,8 @@ class Finalist:
         utility, information_density, netscore: at the certificate's point value.
         latency: None where it was not measured.
         ratios: to the prototype; None for the prototype itself.
+        figures: what is known of it on the run's devices, by key such as "joule_per_img@tx2".
+        estimated: requirements whose verdicts rest on an estimate.
         verdicts: by requirement, as certified.
         point_verdicts: by requirement, of the point values: the paper's own criterion.
         no_onnx_because: why there is no ONNX file of it; None if there is one.
@@ -106,6 +110,8 @@ class Finalist:
     point_verdicts: Mapping[str, Verdict]
     no_onnx_because: str | None = None
     trained_further: bool = False
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    estimated: frozenset[str] = frozenset()
 
     @property
     def verdict(self) -> Verdict:
@@ -198,6 +204,8 @@ def read_finalist(folder: Path) -> Finalist:
             point_verdicts={r["text"]: Verdict(r["point"]) for r in requirements},
             no_onnx_because=card.get("no_onnx_because"),
             trained_further=card.get("trained_further") is not None,
+            figures={key: read_figure(one) for key, one in card.get("figures", {}).items()},
+            estimated=frozenset(r["text"] for r in requirements if r.get("by") == "estimate"),
         )
     except ValueError as error:
         raise RunError(f"{folder / CARD_FILE} is damaged: {error}") from error

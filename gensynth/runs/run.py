@@ -207,10 +207,12 @@ def _go(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> None:
     with phases("latency"):
         listener.phase("latency")
         latencies, ratios = publish.time_all(run, job, found, listener)
+    with phases("devices"):
+        figures = publish.figures_of(run, job, found, chosen, listener)
     with phases("cards"):
         command = read_document(ENVIRONMENT, run.path / ENVIRONMENT_FILE)["command"]
         publish.write_all(
-            run, job, found, certificates, exported, latencies, ratios, command=command
+            run, job, found, certificates, exported, latencies, ratios, figures, command=command
         )
     work = {
         f"finalists {phase}": sum(attempt.seconds[phase] for attempt in made)

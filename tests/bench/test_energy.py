@@ -168,6 +168,16 @@ def test_the_interval_is_students() -> None:
     assert found.high == pytest.approx(0.9 * np.exp(0.2760), rel=5e-3)
 
 
+def test_the_interval_of_power_is_students_too() -> None:
+    # By hand: 8, 9, 10 W over windows of one length; relative as above: 9 exp(-+ 0.2760) W.
+    found = estimate(*flat([8.0, 9.0, 10.0])).record()
+    assert found["p_mean_w"] == pytest.approx(9, rel=2e-3)
+    assert found["p_mean_ci95_w"] == pytest.approx(
+        [9 * np.exp(-0.2760), 9 * np.exp(0.2760)], rel=5e-3
+    )
+    assert estimate(*flat([8.0, 9.0])).record()["p_mean_ci95_w"] is None
+
+
 def test_two_windows_have_no_interval() -> None:
     found = estimate(*flat([8.0, 9.0]))
     assert (found.interval, found.low, found.high) == (None, None, None)

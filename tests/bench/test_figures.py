@@ -49,6 +49,29 @@ def test_percentiles_are_given_only_where_ten_runs_are_beyond_them() -> None:
     assert latency(runs.reshape(4, -1), 1)["p99_ms"] == pytest.approx(np.percentile(runs, 99))
 
 
+def test_throughput_has_the_inverse_interval_of_the_mean() -> None:
+    found = latency(np.random.default_rng(0).normal(5, 1, (8, 20)), batch=4)
+    low, high = found["ci95_ms"]
+    assert found["img_per_s_ci95"] == pytest.approx([4000 / high, 4000 / low])
+    assert latency(np.array([[1.0], [2.0]]), 1)["img_per_s_ci95"] is None
+
+
+@pytest.mark.parametrize("shape", [(8, 125), (60, 17)])
+def test_the_interval_of_p99_holds_the_truth_in_nine_of_ten_repeats(shape: tuple[int, int]) -> None:
+    # Of log-normal runs of sigma 0.1 the 99th percentile is exp(0.1 * 2.3263).
+    random, truth = np.random.default_rng(1), math.exp(0.23263)
+    held = 0
+    for _ in range(200):
+        low, high = latency(np.exp(0.1 * random.normal(size=shape)), 1)["p99_ci95_ms"]
+        held += low <= truth <= high
+    assert 180 <= held <= 199
+
+
+def test_p99_has_no_interval_where_it_is_not_given() -> None:
+    found = latency(np.random.default_rng(0).normal(5, 1, (8, 124)), 1)
+    assert (found["p99_ms"], found["p99_ci95_ms"]) == (None, None)
+
+
 def test_the_interval_of_the_mean_is_students_over_rounds() -> None:
     rounds = np.random.default_rng(0).normal(5, 1, (8, 20))
     low, high = stats.t.interval(

@@ -58,7 +58,7 @@ from tests.runs.toybox import READING, Command
         ),
         (
             ["--utility", "netscore - latency_ms"],
-            ('utility "netscore - latency_ms@local" reads latency_ms@local, which is measured on '
+            ('utility "netscore - latency_ms@local" reads latency_ms@local, which is known of '
             "finalists only; the search weighs macs, params, top1; limit latency_ms@local by a "
             "requirement instead"),
         ),

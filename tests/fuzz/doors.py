@@ -17,6 +17,7 @@ from gensynth.data import folder as image_folder
 from gensynth.devices import registry
 from gensynth.errors import GensynthError
 from gensynth.export.source import compute
+from gensynth.goals.devices import placed
 from gensynth.goals.requirements import cost_limits, parse_all
 from gensynth.goals.utility import Utility
 from gensynth.network.files import load_network, save_network
@@ -122,10 +123,15 @@ def _inquisitor(space: Any) -> Inquisitor:
 COMPARED = (">=", "<=", ">", "<", "=", "==")
 REQUIREMENT_WORDS = (
     *COMPARED, "top1", "macs", "params", "latency_ms", "netscore", "@", "local", "board", " ",
+    "size_mib", "peak_mib", "img_per_joule", "power_w", "MiB", "kB", "us", "/J", "mW",
+    "\N{MICRO SIGN}s",
     "20M", "5", "1e999", "1e-999", "-1", "inf", "nan", "%", "k", "M", "G", "0", ".", "9" * 400,
     "1e+308G",
 )  # fmt: skip
-REQUIREMENTS = ("top1 >= 89%", "macs <= 20M", "latency_ms@local <= 5", "netscore >= 100")
+REQUIREMENTS = (
+    "top1 >= 89%", "macs <= 20M", "latency_ms@local <= 5", "netscore >= 100",
+    "img_per_joule@tx2 >= 40/J", "size_mib <= 900kB", "latency_ms <= 200us",
+)  # fmt: skip
 
 
 def requirements(place: Path) -> Try:
@@ -136,7 +142,9 @@ def requirements(place: Path) -> Try:
             of_text(random, REQUIREMENT_WORDS, REQUIREMENTS)
             for _ in range(random.choice((1, 1, 2)))
         ]
-        cost_limits(parse_all(texts))
+        read = parse_all(texts)
+        cost_limits(read)
+        parse_all(r.text for r in placed(read, Utility("throughput"))[0])
 
     return attempt
 
@@ -146,22 +154,23 @@ UTILITY_WORDS = (
     "log10", "log", "sqrt", "min", "max", "(", ")", "+", "-", "*", "/", "**", "%", ",", ".", "x",
     ".a", "1", "1e999", "0", " ", "[", "]", "lambda:", "f'", "'", "{", "}", "~", "not ", ":=",
     "if ", "1_0", "0x", "1j", "...", "\n", "\\", "#", "await ", "*a", "1 if 1 else ", "and ",
-    "'\\d'",
+    "'\\d'", "@", "tx2", "orin-nano", "img_per_joule@tx2", "\x0c",
 )  # fmt: skip
 UTILITIES = (
     "netscore",
     "information_density",
     "netscore - 2 * max(0, latency_ms - 5)",
     "top1 - 10 * log10(params_m) - sqrt(macs_g) ** 2",
+    "netscore + 10*log10(img_per_joule@tx2) - latency_ms@orin-nano",
 )
 
 
 def utility(place: Path) -> Try:
     """Return the door of utilities."""
-    values = {"top1": 80.0, "params": 1e6, "macs": 1e8, "latency_ms": 3.0}
+    values = {"top1": 80.0, "params": 1e6, "macs": 1e8, "latency_ms@tx2": 3.0}
 
     def attempt(random: Random) -> None:
-        found = Utility(of_text(random, UTILITY_WORDS, UTILITIES))
+        found = Utility(of_text(random, UTILITY_WORDS, UTILITIES)).on("tx2")
         if found.needs <= values.keys():
             found(values)
 
@@ -175,7 +184,7 @@ TOML_WORDS = (
     "1", "-1", "1e999", "nan", "inf", "9" * 5000, "0x" + "f" * 5000, "true", "1979-05-27",
     "1979-05-27T07:32:00Z", "07:32:00", "~nobody/x", "\\u0000", "\\uD800", '"""', "a.b.c",
     "a." * 300, "[" * 500, "{a=" * 300, "[[x]]", "#", "\r", "\x00", "\ufeff", "é",
-    "[search.operators]",
+    "[search.operators]", "device", "devices", "[device.tx2]", "[device]", "precision", "'tx2'",
 )  # fmt: skip
 
 

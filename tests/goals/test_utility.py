@@ -199,6 +199,9 @@ def test_metrics_without_a_device_are_put_on_one_and_others_stay() -> None:
     assert utility.on("tx2").expression == (
         "top1 - log10(latency_ms@tx2) - latency_ms@nano / throughput@tx2 + params_m"
     )
+    assert Utility("latency_ms-p99_ms*-power_w").on("tx2").expression == (
+        "latency_ms@tx2 -p99_ms@tx2*-power_w@tx2"
+    )
     assert utility.on("tx2").on("other").expression == utility.on("tx2").expression
 
 
@@ -206,7 +209,8 @@ NAMES = ["top1", "netscore", "latency_ms@tx2", "img_per_joule@orin-nano", "throu
 EXPRESSIONS = st.recursive(
     st.sampled_from(NAMES),
     lambda inner: st.one_of(
-        st.tuples(inner, st.sampled_from([" + ", "*", " / ", " - "]), inner).map("".join),
+        st.tuples(inner, st.sampled_from([" + ", "*", "/", " -", " - "]), inner).map("".join),
+        inner.map(lambda text: f"throughput-{text}"),
         inner.map(lambda text: f"log10({text})"),
         inner.map(lambda text: f"({text})"),
     ),

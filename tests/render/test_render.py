@@ -8,6 +8,7 @@ import pytest
 
 from gensynth.errors import ConfigError
 from gensynth.goals.certificate import Certificate
+from gensynth.goals.figure import Figure
 from gensynth.goals.score import Proportion
 from gensynth.goals.verdicts import Verdict
 from gensynth.render import figures
@@ -55,6 +56,32 @@ def test_a_count_has_three_digits_and_a_decimal_suffix(number: int, text: str) -
 )  # fmt: skip
 def test_three_digits_are_kept_whatever_the_size(number: float, text: str) -> None:
     assert figures.digits(number) == text
+
+
+@pytest.mark.parametrize(
+    ("figure", "text"),
+    [
+        (
+            Figure(4.1, (3.3, 5.2), (2.9, 6.1), "estimate"),
+            "~4.1 ms, 80 %: 3.3 to 5.2, estimate, 0 measurements",
+        ),
+        (
+            Figure(123.4, (99.1, 150.0), (90.0, 160.0), "calibrated estimate", 1),
+            "~120 ms, 80 %: 99 to 150, calibrated estimate, 1 measurement",
+        ),
+        (
+            Figure(4.1, (3.3, 5.2), (2.9, 6.1), "estimate", 3, ("GridSample",)),
+            "~4.1 ms, 80 %: 3.3 to 5.2, estimate, 3 measurements, GridSample unknown",
+        ),
+        (Figure(4.1, (4.04, 4.16), (4.0, 4.2), "measured", 1), "4.10 ms (4.00 to 4.20)"),
+        (
+            Figure(4.1, (4.04, 4.16), (4.0, 4.2), "simulated", 1),
+            "4.10 ms (4.00 to 4.20), simulated",
+        ),
+    ],
+)
+def test_an_estimate_never_looks_like_a_measurement(figure: Figure, text: str) -> None:
+    assert figures.of_device(figure, "ms") == text
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gensynth.goals.certificate import Certificate
+from gensynth.goals.figure import Figure
 from gensynth.goals.requirements import parse
 from gensynth.goals.score import Proportion
 from gensynth.goals.verdicts import Verdict
@@ -173,3 +174,31 @@ def test_parts_of_a_phase_do_not_count_twice_in_the_wall_time() -> None:
     seconds = {"train prototype": 40.0, "finalists": 60.0, "finalists train": 55.0}
     text = result(replace(finished(), seconds=seconds), 80)
     assert "wall time: 1 min 40 s (train prototype 40 s, finalists 1 min 00 s)\n" in text
+
+
+LIMITS = ("latency_ms@tx2 <= 5", "peak_mib <= 0.1")
+MEASURED = Figure(4.1, (4.04, 4.16), (4.0, 4.2), "measured", 1)
+ESTIMATE = Figure(4.1, (3.3, 5.2), (2.9, 6.1), "calibrated estimate", 12)
+
+
+def on_tx2(figure: Figure, verdict: Verdict, name: str) -> Finalist:
+    verdicts = {LIMITS[0]: verdict, LIMITS[1]: YES}
+    return network(
+        name, 2800, 19_510, 4_000_000,
+        costs={"macs": 4_000_000, "params": 19_510, "peak_mib": 0.0625},
+        figures={"latency_ms@tx2": figure}, verdicts=verdicts, point_verdicts=verdicts,
+        estimated=frozenset(LIMITS[:1] if figure is ESTIMATE else ()),
+    )  # fmt: skip
+
+
+def test_an_estimate_stands_apart_from_a_measurement_and_its_verdict_says_so() -> None:
+    one, other = on_tx2(MEASURED, YES, "FermiNet-A"), on_tx2(ESTIMATE, OPEN, "FermiNet-B")
+    plain = finished(one, other)
+    prototype = replace(PROTOTYPE, verdicts=one.verdicts, point_verdicts=one.verdicts)
+    rows = [line.split() for line in result(replace(plain, prototype=prototype), 100).splitlines()]
+    table = {" ".join(row[:-3]): row[-3:] for row in rows}
+    assert table["latency on tx2, ms"] == ["-", "4.10", "~4.1"]
+    assert table["95 %, an estimate's 80 % interval"] == ["-", "4.00-4.20", "3.3-5.2"]
+    assert ["from", "-", "measured", "calibrated", "estimate,", "n", "=", "12"] in rows
+    assert [*LIMITS[0].split(), "satisfied", "satisfied", "unknown,", "estimated"] in rows
+    assert table["peak activations, MiB"] == ["-", "0.0625", "0.0625"]

@@ -1,11 +1,14 @@
 """What a card claims: by the whole interval of a measurement, not by its middle."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gensynth.config import PrototypeConfig
+from gensynth.goals.card_form import CARD
 from gensynth.goals.certificate import certify
+from gensynth.goals.figure import Figure, Provenance
 from gensynth.goals.score import Proportion
 from gensynth.runs.cards import Entrant, card_of
 from gensynth.runs.prepare import Job, prepare
@@ -40,3 +43,46 @@ def test_a_latency_is_certified_by_its_interval_and_judged_beside_it_by_its_midd
     card = card_of(job, Entrant("net", "net", network, score, None), certificate, latency)
     (found,) = (one for one in card["requirements"] if one["text"] == LIMIT)
     assert (found["certified"], found["point"]) == (certified, point)
+
+
+def card_with(job: Job, figures: dict[str, Figure]) -> dict[str, Any]:
+    network, score = job.prototype.network(), Proportion("top1", 100, 150)
+    certificate = certify(Proportion("top1", 120, 180), job.requirements)
+    entrant = Entrant("net", "net", network, score, None)
+    return card_of(job, entrant, certificate, None, figures)
+
+
+@pytest.mark.parametrize(
+    ("provenance", "certified", "point"),
+    [
+        # 5 ms is kept with a probability of nine tenths, and lies within the 95 % interval.
+        ("estimate", "satisfied", "satisfied"),
+        ("measured", "unknown", "satisfied"),
+    ],
+)
+def test_a_card_says_which_verdict_rests_on_an_estimate(
+    job: Job, provenance: Provenance, certified: str, point: str
+) -> None:
+    figure = Figure(4.1, (3.3, 4.9), (2.9, 6.1), provenance, 3)
+    card = card_with(job, {"latency_ms@local": figure})
+    (found,) = (one for one in card["requirements"] if one["text"] == LIMIT)
+    assert (found["certified"], found["point"]) == (certified, point)
+    assert found.get("by") == ("estimate" if provenance == "estimate" else None)
+    assert card["figures"] == {"latency_ms@local": figure.to_document()}
+
+
+def test_a_card_has_every_exact_cost(job: Job) -> None:
+    costs = card_with(job, {})["costs"]
+    assert costs["size_mib"] == 4 * costs["params"] / 2**20
+    # The block's one convolution reads and writes 8 x 12 x 12, and its input is what the sum reads.
+    assert costs["peak_mib"] == 2 * 8 * 144 * 4 / 2**20
+
+
+def test_a_card_whose_figure_is_damaged_is_refused(job: Job) -> None:
+    figure = Figure(4.1, (3.3, 4.9), (2.9, 6.1), "estimate", 3)
+    card = {**card_with(job, {"latency_ms@local": figure}), "ratios": None}
+    card["latency"] = None
+    CARD.check(card)
+    card["figures"]["latency_ms@local"]["value"] = -1
+    with pytest.raises(ValueError, match="figures"):
+        CARD.check(card)

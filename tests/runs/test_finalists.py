@@ -12,8 +12,10 @@ from torch import nn
 from gensynth.environment import environment
 from gensynth.errors import ConfigError, PrototypeError
 from gensynth.goals.certificate import certify
+from gensynth.goals.requirements import parse
 from gensynth.goals.score import Proportion
 from gensynth.goals.verdicts import Verdict
+from gensynth.graph.activations import peak_mib
 from gensynth.progress import Silent
 from gensynth.runs.finalists import LEAST_DISTANCE, Ranking, choose
 from gensynth.runs.folder import RunFolder
@@ -231,3 +233,22 @@ def test_a_prototype_that_mixes_the_batches_it_is_scored_in_is_refused(job: Job)
     objects = Objects(module)
     with pytest.raises(PrototypeError, match="prototype '.*' answers an image otherwise alone"):
         prepare(objects.named(config), objects=objects)
+
+
+def test_a_network_above_the_limit_on_activations_does_not_compete(
+    job: Job, state: State, ranking: Ranking
+) -> None:
+    peaks = sorted({peak_mib(ranking.candidate(k).graph) for k in range(len(ranking.seeds))})
+    assert len(peaks) > 1
+    limit = parse(f"peak_mib <= {peaks[0]!r}")
+    limited = replace(job, requirements=(*job.requirements, limit))
+    narrow = Ranking(limited, state.generator, state.penalty)
+    place = narrow.best(state.inquisitor, [])
+    assert place is not None
+    assert peak_mib(narrow.candidate(place).graph) == peaks[0]
+    wide = next(
+        k for k in range(len(ranking.seeds)) if peak_mib(ranking.candidate(k).graph) > peaks[0]
+    )
+    one = attempt(job, ranking, wide, correct=150)
+    assert one.fits(job)
+    assert not one.fits(limited)

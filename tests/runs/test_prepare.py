@@ -59,7 +59,7 @@ REFUSED = [
     ),
     pytest.param({"utility": "netscor"}, ConfigError, "netscore", id="utility"),
     pytest.param(
-        {"utility": "top1 - latency_ms"}, ConfigError, "measured on finalists only",
+        {"utility": "top1 - latency_ms"}, ConfigError, "known of finalists only",
         id="utility of a device",
     ),
     pytest.param(

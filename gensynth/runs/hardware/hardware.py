@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from gensynth.bench.grades import find_grade
 from gensynth.errors import UnreachableError
 from gensynth.export.onnx import to_onnx
 from gensynth.export.runtime import convolution_block
@@ -89,7 +90,7 @@ class Hardware:
             limit = limit_of(requirement, board.device.config.batch, board.p99_ratio)
             if limit is not None:
                 key, most = limit
-                kernels = self._kernels(board.device.name, self._prototype)
+                kernels = self._kernels(requirement.device, self._prototype)
                 margin = board.margin(metrics.parts_of(key)[0], kernels)
                 found[key] = min(most / margin, found.get(key, np.inf))
         return found
@@ -121,6 +122,15 @@ class Hardware:
         found = {}
         for name, board in self._boards.items():
             for metric, figure in board.figures(point, self._kernels(name, point)).items():
+                found[metrics.key_of(metric, name)] = figure
+        return found
+
+    def estimated(self, point: Point) -> dict[str, Figure]:
+        """Return what is estimated of a network by key, whatever was measured of it."""
+        found = {}
+        for name, board in self._boards.items():
+            bare = replace(board, seen=())
+            for metric, figure in bare.figures(point, self._kernels(name, point)).items():
                 found[metrics.key_of(metric, name)] = figure
         return found
 
@@ -159,10 +169,29 @@ class Hardware:
             )  # fmt: skip
             documents += [
                 to_document(name, points[place], outcome)
-                for place, outcome in zip(new, outcomes, strict=True)
+                for place, outcome in zip(new, outcomes[1:], strict=True)
             ]
         self.remember(documents)
         return documents
+
+    def finally_measured(
+        self, prototype: bytes, networks: Sequence[bytes], listener: Listener
+    ) -> list[dict[str, Figure]]:
+        """Measure what is handed over, at a grade that counts; by key, the prototype first."""
+        found: list[dict[str, Figure]] = [{} for _ in range(1 + len(networks))]
+        for name, board in self._boards.items():
+            if board.device.device is None:
+                continue
+            energy = any(metrics.find(one, one).needs_energy for one in board.names)
+            grade = find_grade(board.device.config.grade, energy=energy).name
+            outcomes = measured(
+                board.device, board.names, prototype, networks, grade=grade, listener=listener
+            )
+            for figures, outcome in zip(found, outcomes, strict=True):
+                figures.update(
+                    {metrics.key_of(one, name): f for one, f in outcome.figures.items()}
+                )
+        return found
 
     def remember(self, documents: Sequence[Mapping[str, Any]]) -> None:
         """Learn from what a journal says was measured."""

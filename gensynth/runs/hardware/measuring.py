@@ -66,7 +66,7 @@ def measured(
     store: Store | None = None,
     listener: Listener = SILENT,
 ) -> list[Outcome]:
-    """Measure networks in turns with the prototype, and return what came of each.
+    """Measure networks in turns with the prototype; return what came of each, it first.
 
     Args:
         device: one that can be asked.
@@ -93,14 +93,13 @@ def measured(
         except (DeviceFault, StoreError) as error:
             status = error.status if isinstance(error, DeviceFault) else "device_lost"
             listener.note(f"{device.name} gives no figures ({status}): {error}")
-            return [Outcome(status, message=str(error))] * len(networks)
+            return [Outcome(status, message=str(error))] * len(files)
     if record["status"] not in USABLE:
         listener.note(f"{device.name} gives no figures that count: {record['status']}")
-        return [Outcome(record["status"], job_id=record["job_id"])] * len(networks)
-    first, *others = record["networks"]
-    beside = of_record(LATENCY, first, record["provenance"])
+        return [Outcome(record["status"], job_id=record["job_id"])] * len(files)
+    beside = of_record(LATENCY, record["networks"][0], record["provenance"])
     found = []
-    for entry in others:
+    for entry in record["networks"]:
         figures = {
             name: of_record(metrics.find(name, name), entry, record["provenance"])
             for name in wanted
