@@ -124,7 +124,7 @@ class Fused:
         )
 
     def _fuse_gelu(self) -> None:
-        """x * (Erf(x / root 2) + 1) * 1/2, in the order of nodes that ONNX Runtime knows."""
+        """Find x * (Erf(x / root 2) + 1) * 1/2, in the order of nodes that ONNX Runtime knows."""
         for node in [n for n in self.nodes if n.op == "Div" and len(n.inputs) == 1]:
             chain = self._chain(node, ("Erf", "Add", "Mul", "Mul"))
             if chain and chain[2].inputs.count(node.inputs[0]) == 1:
@@ -136,8 +136,10 @@ class Fused:
         for node in [n for n in self.nodes if n.op in _PRODUCTS]:
             after = self.reader(node.outputs[0])
             source = node.inputs[0]
-            if after and after.op == "Mul" and sorted(after.inputs) == sorted(
-                [source, node.outputs[0]]
+            if (
+                after
+                and after.op == "Mul"
+                and sorted(after.inputs) == sorted([source, node.outputs[0]])
             ):
                 self.absorb(node, after)
                 node.op = _PRODUCTS[node.op]

@@ -19,19 +19,17 @@ The rules are those of version 1.32; tests compare them with the runtime's own f
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from onnx import ModelProto
 
 from gensynth.bench.estimate import convolutions
-from gensynth.bench.estimate.convolutions import BLOCKED, LAYOUTS, PLAIN
+from gensynth.bench.estimate.convolutions import BLOCKED, FLOAT, LAYOUTS, PLAIN
 from gensynth.bench.estimate.fusion import CHEAP, Fused, Node
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.onnx_cost import value_shapes
 
-FLOAT = 4
 _POOLS = {"MaxPool", "AveragePool"}
 _GLOBAL_POOLS = {"GlobalAveragePool", "GlobalMaxPool"}
 _SUMS = {"Add", "Sum"}
@@ -105,8 +103,8 @@ class _Layouts:
     def kernels(self) -> Iterator[Kernel]:
         """Yield the kernels; a change of layout stands behind whoever wrote the value."""
         for step in self._steps:
-            for value in step.reorders:
-                yield self._reorder("reorder in", step.node.vertex, self._shape(value))
+            for read in step.reorders:
+                yield self._reorder("reorder in", step.node.vertex, self._shape(read))
             yield self._kernel(step)
             for name in step.node.outputs:
                 value = self._blocked.get(name)
@@ -289,16 +287,19 @@ class _Layouts:
         read = FLOAT * sum(math.prod(self._shape(name)) for name in node.inputs)
         blocked = " blocked" if step.layout == BLOCKED else ""
         if node.op == "Conv" and len(output) == 4:
-            return conv_kernel(node, step.layout, bool(step.add), self._shape(node.inputs[0]), output)
+            return conv_kernel(
+                node, step.layout, bool(step.add), self._shape(node.inputs[0]), output
+            )
         if node.op == "Gemm" and len(node.weight) == 2:
             inputs = self._shape(node.inputs[0])
+            sizes: dict[str, float]
             sizes = {"rows": inputs[0], "read": inputs[-1], "written": output[-1]}
             macs = inputs[0] * inputs[-1] * output[-1]
             weights = FLOAT * math.prod(node.weight)
             return Kernel("gemm", node.vertex, macs, read + weights, written, sizes)
         sizes = _image(self._shape(node.inputs[0]) if node.inputs else output)
         if node.op in _POOLS:
-            sizes = {**_image(output), "kernel": math.prod(node.attributes["kernel_shape"])}
+            sizes = {**_image(output), "kernel": float(math.prod(node.attributes["kernel_shape"]))}
         macs = 0
         if node.op == "ConvTranspose":
             macs = read // FLOAT * math.prod(node.weight[1:])

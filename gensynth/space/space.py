@@ -38,6 +38,7 @@ class Space:
         sites: the convolutions that may have a substitute, and which; none by default.
         site_owners: (sites, blocks) bool, which of them go with a block.
         vertices: names of the costly vertices, in the order of the cost models' columns.
+        layout: which channels these read and write.
         models: whose costs are summed; exact MACs and parameters come first.
         names: of all costs, in the order of every array of costs.
         exact: (costs,) bool, which of them are counted and not estimated.
@@ -58,8 +59,8 @@ class Space:
         self.floors = np.minimum(self.sizes, round_to)
         costly = [v for v in coupling.graph.vertices if v.tensors or v.op == "opaque"]
         self.vertices = tuple(vertex.name for vertex in costly)
-        self._layout = Layout.of(coupling, costly)
-        self._exact = BilinearCosts(costly, coupling.graph, self._layout, self.sites)
+        self.layout = Layout.of(coupling, costly)
+        self._exact = BilinearCosts(costly, coupling.graph, self.layout, self.sites)
         self.models: tuple[CostModel, ...] = (self._exact, *models)
         self.names = tuple(name for model in self.models for name in model.names)
         self.exact = np.array([model.exact for model in self.models for _ in model.names])
@@ -248,7 +249,7 @@ class Space:
 
     def _channels(self, points: Points) -> Channels:
         """Return channels read, channels written and 1 for life: (networks, vertices) each."""
-        layout, widths = self._layout, points.widths.astype(float)
+        layout, widths = self.layout, points.widths.astype(float)
         removed = (~points.kept_blocks).astype(float) @ self._members.T
         return (
             widths @ layout.reads + layout.read_fixed,
@@ -262,5 +263,5 @@ class Space:
         return np.concatenate(each, axis=2)
 
     def _width_savings(self, channels: Channels, steps: np.ndarray, points: Points) -> np.ndarray:
-        each = [width_savings(m, channels, steps, points, self._layout) for m in self.models]
+        each = [width_savings(m, channels, steps, points, self.layout) for m in self.models]
         return np.concatenate(each, axis=2)
