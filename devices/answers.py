@@ -109,12 +109,17 @@ class Told(TypedDict):
     expected_s: NotRequired[Annotated[float, Field(ge=0, le=MAX_SECONDS)]]
 
 
+Sizes = Annotated[
+    list[Annotated[int, Field(ge=0, le=ELEMENTS)]], Field(max_length=16)
+]  # of a tensor
+
+
 class Output(TypedDict):
     """One output of a network."""
 
     name: Text
     dtype: Dtype
-    shape: Annotated[list[Annotated[int, Field(ge=0, le=ELEMENTS)]], Field(max_length=16)]
+    shape: Sizes
     blob: Sha256
 
 
@@ -186,6 +191,17 @@ class Measured(TypedDict):
     times: Times | None
     windows: list[Annotated[Window, AfterValidator(_in_order)]] | None
     windows_rejected: list[Any] | None
+    profile: NotRequired[Sha256 | None]
+
+
+class KernelEntry(TypedDict):
+    """What one kernel takes."""
+
+    name: Text
+    operator: Text
+    inputs: Annotated[list[Sizes], Field(max_length=64)]
+    outputs: Annotated[list[Sizes], Field(max_length=64)]
+    ms: Annotated[float, Field(ge=0, le=1e6)]
 
 
 class RuntimeDetails(TypedDict):
@@ -302,6 +318,7 @@ BUILT: Form[Built] = Form(Built)
 OUTCOME: Form[Outcome] = Form(Outcome)
 RESULT: Form[Result] = Form(Result)
 TOLD: Form[Told] = Form(Told)
+PROFILE: Form[list[KernelEntry]] = Form(list[KernelEntry])
 
 ANSWERS: dict[str, tuple[str, Form[Any]]] = {
     "hello": ("hello", Form(Greeting)),

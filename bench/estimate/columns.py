@@ -2,7 +2,7 @@
 
 logarithms     of multiply-accumulates, of bytes, of every size
 remainders     of channels, up to the next multiple of 4, 8, 16 and 32, as shares of these: a
-runtime computes in blocks, so that time over channels is a staircase
+               runtime computes in blocks, so that time over channels is a staircase
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -124,7 +124,7 @@ class Fused:
         )
 
     def _fuse_gelu(self) -> None:
-        """X * (Erf(x / root 2) + 1) * 1/2, in the order of nodes that ONNX Runtime knows."""
+        """Find x * (Erf(x / root 2) + 1) * 1/2, in the order of nodes that ONNX Runtime knows."""
         for node in [n for n in self.nodes if n.op == "Div" and len(n.inputs) == 1]:
             chain = self._chain(node, ("Erf", "Add", "Mul", "Mul"))
             if chain and chain[2].inputs.count(node.inputs[0]) == 1:

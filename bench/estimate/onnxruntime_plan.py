@@ -103,8 +103,8 @@ class _Layouts:
     def kernels(self) -> Iterator[Kernel]:
         """Yield the kernels; a change of layout stands behind whoever wrote the value."""
         for step in self._steps:
-            for value in step.reorders:
-                yield self._reorder("reorder in", step.node.vertex, self._shape(value))
+            for read in step.reorders:
+                yield self._reorder("reorder in", step.node.vertex, self._shape(read))
             yield self._kernel(step)
             for name in step.node.outputs:
                 value = self._blocked.get(name)
@@ -292,13 +292,14 @@ class _Layouts:
             )
         if node.op == "Gemm" and len(node.weight) == 2:
             inputs = self._shape(node.inputs[0])
+            sizes: dict[str, float]
             sizes = {"rows": inputs[0], "read": inputs[-1], "written": output[-1]}
             macs = inputs[0] * inputs[-1] * output[-1]
             weights = FLOAT * math.prod(node.weight)
             return Kernel("gemm", node.vertex, macs, read + weights, written, sizes)
         sizes = _image(self._shape(node.inputs[0]) if node.inputs else output)
         if node.op in _POOLS:
-            sizes = {**_image(output), "kernel": math.prod(node.attributes["kernel_shape"])}
+            sizes = {**_image(output), "kernel": float(math.prod(node.attributes["kernel_shape"]))}
         macs = 0
         if node.op == "ConvTranspose":
             macs = read // FLOAT * math.prod(node.weight[1:])

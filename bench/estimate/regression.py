@@ -12,6 +12,7 @@ scales are fixed: fitted by maximum likelihood they differ little and gave no be
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ _NOISE = 1e-3
 _LEAST_WIDTH = 0.05
 """Of a feature: what hardly varied says nothing of what happens where it does."""
 _LEAST_DISTANCE = 0.05
-_AT_ONCE = 4096
+_AT_ONCE = 256
 
 
 class Departures:
@@ -56,7 +57,7 @@ class Departures:
         self._width = np.maximum(features.std(axis=0), _LEAST_WIDTH)
         self.offset = float(np.average(departure, weights=1 / (_NOISE + variance)))
         self._x = self._standard(features)
-        covariance = self._covariance(self._kinds, self._x)
+        covariance = self._covariance()
         covariance[np.diag_indices_from(covariance)] += _NOISE + variance
         self._weights = cho_solve(cho_factor(covariance), departure - self.offset)
         self._trees = {
@@ -70,12 +71,16 @@ class Departures:
 
     def at(self, kind: str, features: np.ndarray) -> np.ndarray:
         """Return (kernels,) the departure of kernels of one kind."""
-        x, place = self._standard(features), self._places.get(kind, -1)
-        found = [
-            self._covariance(np.full(len(part), place), part) @ self._weights
+        same = self._kinds == self._places.get(kind, -1)
+        weights = self._weights * np.where(same, 1, _SHARED)
+        x = self._standard(features)
+        smooth = [
+            np.exp(_distances(part, self._x) / (-2 * _LENGTH**2)) @ weights
             for part in np.array_split(x, len(x) // _AT_ONCE + 1)
         ]
-        departure: np.ndarray = np.concatenate(found) + self.offset
+        constant = self.offset + _CONSTANT * self._weights[same].sum()
+        linear = x @ (self._x.T @ weights)
+        departure: np.ndarray = constant + _LINEAR * linear + _SMOOTH * np.concatenate(smooth)
         return departure
 
     def distance(self, kind: str, features: np.ndarray) -> np.ndarray:
@@ -92,17 +97,23 @@ class Departures:
         standard: np.ndarray = (features - self._middle) / self._width
         return standard
 
-    def _covariance(self, kinds: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return (kernels, measured kernels) the covariance of f."""
-        same = kinds[:, None] == self._kinds
-        product = x @ self._x.T
-        squares = (x**2).sum(axis=1)[:, None] + (self._x**2).sum(axis=1) - 2 * product
-        smooth = _SMOOTH * np.exp(-np.maximum(squares, 0) / (2 * _LENGTH**2))
-        shared: np.ndarray = (smooth + _LINEAR * product) * np.where(same, 1, _SHARED)
+    def _covariance(self) -> np.ndarray:
+        """Return (kernels, kernels) the covariance of f among those that were measured."""
+        same = self._kinds[:, None] == self._kinds
+        smooth = _SMOOTH * np.exp(_distances(self._x, self._x) / (-2 * _LENGTH**2))
+        shared: np.ndarray = (smooth + _LINEAR * self._x @ self._x.T) * np.where(same, 1, _SHARED)
         return shared + _CONSTANT * same
 
 
-def _usual_distance(tree: "object") -> float:
+def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return (rows of x, rows of y) squared distances."""
+    squares: np.ndarray = x @ (-2 * y.T)
+    squares += (x**2).sum(axis=1)[:, None]
+    squares += (y**2).sum(axis=1)
+    return np.maximum(squares, 0, out=squares)
+
+
+def _usual_distance(tree: Any) -> float:
     """Return how far a measured kernel is from the nearest others of its kind, in the middle."""
     count = min(NEIGHBOURS, tree.n - 1)
     if not count:

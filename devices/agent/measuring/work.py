@@ -4,6 +4,7 @@
     outputs  every network once on its inputs; a value that is no number ends the job
     latency  warm-up of each, then rounds in turns, no sampler; the reference network, where one
              is asked for, has a short turn in each round, and shows whether the board is itself
+    profile  what each kernel of each network takes, where that is asked for
     energy   an idle window, then windows in turns
 
 `work` returns what it found as a part of the job's result; the session adds the board's
@@ -37,6 +38,7 @@ from gensynth.devices.agent.wire.timing import (
 Result = Dict[str, Any]
 Send = Callable[[Dict[str, Any]], None]
 
+PROFILE_S = 1.0
 _BYTES_A_TIME, _BYTES_A_SAMPLE = 8, 16
 
 # Flags that are a status of their own, the worst first; any other flag means "degraded".
@@ -101,6 +103,7 @@ class _Job:
                 "times": None,
                 "windows": None,
                 "windows_rejected": None,
+                "profile": None,
             }
             for network in loaded
         ]
@@ -120,6 +123,10 @@ class _Job:
             if spec["timing"] is not None:
                 with self._phase("latency"):
                     result["others"] = self._latency(loaded, networks, beside)
+            if spec["profile"]:
+                with self._phase("profile"):
+                    for network, entry in zip(loaded, networks):
+                        entry["profile"] = self._profile(network)
             if spec["energy"] is not None:
                 with self._phase("energy"):
                     self._energy(loaded, result)
@@ -177,6 +184,12 @@ class _Job:
                         {"tensor": output.name, "position": found.position, "value": found.value},
                     )
             return [as_json(output, self._put(output.data)) for output in outputs]
+
+    def _profile(self, network: Loaded) -> Optional[str]:
+        """Return what each kernel takes as a blob; None where the runtime cannot tell."""
+        with _about(network.network.id):
+            entries = network.profile(PROFILE_S)
+        return None if entries is None else self._put(json.dumps(entries).encode("utf-8"))
 
     def _reference(self) -> Optional[Reference]:
         asked = self._spec["reference"]

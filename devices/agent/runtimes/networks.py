@@ -71,6 +71,10 @@ class Loaded(abc.ABC):
     def synchronise(self) -> None:
         """Wait until nothing is under way."""
 
+    def profile(self, seconds: float) -> Optional[List[Dict[str, Any]]]:
+        """Return what each kernel takes, from runs for that long; None where it cannot be told."""
+        return None
+
 
 def open_network(entry: Dict[str, Any], spool: Spool) -> Network:
     """Read a network of a job's specification from the spool.

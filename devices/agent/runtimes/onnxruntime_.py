@@ -7,14 +7,17 @@ stay in memory: a run is one call.
 import importlib
 import os
 import re
-from typing import Any, List, Optional
+import tempfile
+from typing import Any, Callable, Dict, List, Optional
 
+from gensynth.devices.agent.runtimes.kernel_times import of_onnxruntime
 from gensynth.devices.agent.runtimes.networks import Loaded, Network
 from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.agent.wire.tensors import SIZES, Tensor
-from gensynth.devices.agent.wire.timing import Stopwatch, Turn
+from gensynth.devices.agent.wire.timing import Stopwatch, Turn, now_ns
 
 PROVIDER = "CPUExecutionProvider"
+PROFILE_WARM_UP, LEAST_PROFILED = 10, 20
 _ERRORS_ONLY = 3
 _UNSUPPORTED = re.compile(
     r"NOT_IMPLEMENTED|not a registered function|Could not find an implementation"
@@ -83,13 +86,20 @@ class OnnxRuntime:
             )
         except Exception as error:  # its errors have no class in common  # noqa: BLE001
             raise self._fault(error, network) from error
-        return OnnxLoaded(self._numpy, session, network)
+        return OnnxLoaded(self._numpy, session, network, self._profiled)
 
     def check(self) -> None:
         """Do nothing: that it could be imported is all that can be wrong."""
 
     def close(self) -> None:
         """Do nothing: sessions end with the process."""
+
+    def _profiled(self, network: Network, prefix: str) -> Any:
+        """Return a session that keeps a profile, which it writes to a file of this prefix."""
+        options = self._options()
+        options.enable_profiling = True
+        options.profile_file_prefix = prefix
+        return self._ort.InferenceSession(network.path, options, providers=[PROVIDER])
 
     def _options(self) -> Any:
         options = self._ort.SessionOptions()
@@ -123,8 +133,11 @@ class OnnxRuntime:
 class OnnxLoaded(Loaded):
     """A session with its inputs as arrays."""
 
-    def __init__(self, numpy: Any, session: Any, network: Network) -> None:
+    def __init__(
+        self, numpy: Any, session: Any, network: Network, profiled: Callable[[Network, str], Any]
+    ) -> None:
         self.network = network
+        self._profiled = profiled
         self.engine = None
         self._numpy = numpy
         self._session = session
@@ -155,6 +168,18 @@ class OnnxLoaded(Loaded):
 
     def synchronise(self) -> None:
         """Do nothing: when a run returns, nothing is under way."""
+
+    def profile(self, seconds: float) -> Optional[List[Dict[str, Any]]]:
+        """Return what each kernel takes, from a session of its own, since profiling takes time."""
+        with tempfile.TemporaryDirectory() as folder:
+            session = self._profiled(self.network, os.path.join(folder, "profile"))
+            end = now_ns() + int(seconds * 1e9)
+            runs = 0
+            while runs < PROFILE_WARM_UP + LEAST_PROFILED or now_ns() < end:
+                session.run(self._names, self._feed)
+                runs += 1
+            with open(session.end_profiling(), encoding="utf-8") as file:
+                return of_onnxruntime(file.read(), PROFILE_WARM_UP)
 
     def _results(self) -> List[Any]:
         try:

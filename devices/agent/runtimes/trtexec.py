@@ -18,6 +18,7 @@ from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Tuple
 
 from gensynth.devices.agent.runtimes.cuda_runtime import DeviceFacts, find_runtime
 from gensynth.devices.agent.runtimes.engines import EngineCache, engine_key
+from gensynth.devices.agent.runtimes.kernel_times import of_trtexec
 from gensynth.devices.agent.runtimes.networks import Loaded, Network, within_memory
 from gensynth.devices.agent.runtimes.tensorrt_engine import layers_of
 from gensynth.devices.agent.runtimes.trtexec_call import Program, quoted
@@ -30,6 +31,7 @@ PLACES = ("usr/src/tensorrt/bin", "usr/local/bin", "usr/bin")
 
 _FLAG = re.compile(r"--[A-Za-z0-9]+")
 _VERSION = re.compile(r"\[TensorRT v(\d+)\]")
+_PROFILING, _EXPORT = ("--dumpProfile", "--separateProfileRun"), "--exportProfile"
 _PRECISIONS = {"fp16": "--fp16", "int8": "--int8"}
 # What asks for the quantity that we measure, and what would ask for another one.
 _QUANTITY = (
@@ -83,7 +85,8 @@ class Trtexec:
         """
         facts, path = within_memory(lambda mib: self._built(network, precision, mib), workspace_mib)
         options = [f"--loadEngine={path}"] + _shapes(network) + self._timing
-        return TrtexecLoaded(network, facts, self._program, options)
+        profiling = _PROFILING if set(_PROFILING) | {_EXPORT} <= self._known else None
+        return TrtexecLoaded(network, facts, self._program, options, profiling)
 
     def check(self) -> None:
         """Do nothing: that its help can be read is what is known before there is a network."""
@@ -162,10 +165,16 @@ class TrtexecLoaded(Loaded):
     no_windows = "trtexec does not say when its runs begin, so no energy belongs to them"
 
     def __init__(
-        self, network: Network, facts: Dict[str, Any], program: Program, options: Sequence[str]
+        self,
+        network: Network,
+        facts: Dict[str, Any],
+        program: Program,
+        options: Sequence[str],
+        profiling: Optional[Sequence[str]] = None,
     ) -> None:
         self.network = network
         self.engine = facts
+        self._profiling = profiling
         self._program = program
         self._options = list(options) + program.inputs(network)
 
@@ -194,6 +203,17 @@ class TrtexecLoaded(Loaded):
 
     def synchronise(self) -> None:
         """Do nothing: when a run returns, nothing is under way."""
+
+    def profile(self, seconds: float) -> Optional[List[Dict[str, Any]]]:
+        """Return what each layer takes; None if the program has no options that ask for it.
+
+        The times of whole runs are of runs without the profiler (`--separateProfileRun`).
+        """
+        if self._profiling is None:
+            return None
+        options = self._options + list(self._profiling)
+        options += _amount(1, math.ceil(seconds), WARM_UP_MS)
+        return of_trtexec(self._program.written(options, _EXPORT))
 
     def _times(self, runs: int, seconds: int, warm_up_ms: int) -> Turn:
         options = self._options + _amount(runs, seconds, warm_up_ms)

@@ -144,17 +144,21 @@ class Program:
         for path in sorted(self._written):
             self._remove(path)
 
-    def _json(self, options: Sequence[str], option: str) -> List[Any]:
+    def written(self, options: Sequence[str], option: str) -> str:
+        """Return what the program writes into the file that an option names."""
         path = self._scratch("answer")
         try:
             self.call(list(options) + [f"{option}={path}"])
-            text = self._read(path).decode("utf-8")
-            # Among its values it writes nan and inf as C++ does, which is no JSON.
-            return list(json.loads(_NOT_JSON.sub(_constant, text)))
-        except (ValueError, TypeError) as error:
-            raise Fault("device_lost", f"trtexec wrote no JSON for {option}: {error}") from error
+            return self._read(path).decode("utf-8")
         finally:
             self._remove(path)
+
+    def _json(self, options: Sequence[str], option: str) -> List[Any]:
+        try:
+            # Among its values it writes nan and inf as C++ does, which is no JSON.
+            return list(json.loads(_NOT_JSON.sub(_constant, self.written(options, option))))
+        except (ValueError, TypeError) as error:
+            raise Fault("device_lost", f"trtexec wrote no JSON for {option}: {error}") from error
 
     def _read(self, path: str) -> bytes:
         try:

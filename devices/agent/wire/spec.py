@@ -60,6 +60,8 @@ def check_spec(spec: Any) -> Spec:
     Raises:
         Fault: `protocol_error`, naming the field.
     """
+    if isinstance(spec, dict):
+        spec = dict(_ABSENT, **spec)
     _fields(spec, "the job", _JOB)
     if not 0 < len(spec["networks"]) <= MAX_NETWORKS:
         raise Fault("protocol_error", "a job must have 1 to {} networks".format(MAX_NETWORKS))
@@ -201,6 +203,7 @@ _JOB: Dict[str, Check] = {
             }
         )
     ),
+    "profile": _flag,
     "energy": _optional(
         _object(
             {
@@ -222,3 +225,4 @@ _JOB: Dict[str, Check] = {
         }
     ),
 }
+_ABSENT: Spec = {"profile": False}
