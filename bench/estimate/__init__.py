@@ -13,6 +13,8 @@ estimator    milliseconds of networks, with intervals
   regression     how kernels depart from it
   model          networks from kernels
   conformal      intervals
+processor    a processor with ONNX Runtime, for a search: figures and tables
+  average_power  joules from milliseconds
 table        an estimator as a cost model of a space
   pieces         what stands for a convolution
   reach          which channels a vertex can have

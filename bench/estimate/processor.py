@@ -8,10 +8,11 @@ import numpy as np
 from onnx import ModelProto
 
 from gensynth.bench.estimate.average_power import AveragePower
-from gensynth.bench.estimate.estimator import Estimator, Sample
+from gensynth.bench.estimate.estimator import Estimator
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.onnxruntime_plan import plan
 from gensynth.bench.estimate.prior import PROCESSOR, Prior
+from gensynth.bench.estimate.sample import Sample
 from gensynth.bench.estimate.table import tabulate
 from gensynth.goals.figure import Figure
 from gensynth.space.cost_model import Tabulated

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from gensynth.atomic_files import file_sha256, json_bytes
 from gensynth.errors import RunError
-from gensynth.goals.device_costs import derived
 from gensynth.goals import metrics
+from gensynth.goals.device_costs import derived
 from gensynth.goals.exact import peak_limit
 from gensynth.goals.score import Score, in_percent, read_score, value_for_utility
 from gensynth.goals.verdicts import Verdict, judge_all

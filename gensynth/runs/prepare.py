@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from gensynth import references
-from gensynth.config import DeviceConfig, RunConfig
+from gensynth.config import RunConfig
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.data.views import Views, images_a_pass, normaliser

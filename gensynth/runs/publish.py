@@ -190,15 +190,17 @@ def time_all(
 
 
 def figures_of(
-    run: RunFolder, job: Job, found: list[Entrant], chosen: list[FullDistillation], listener: Listener
+    run: RunFolder,
+    job: Job,
+    found: list[Entrant],
+    chosen: list[FullDistillation],
+    listener: Listener,
 ) -> dict[str, dict[str, Figure]]:
-    """Return what is known of every network on the run's devices, by its name and the figure's key.
+    """Return what is known of networks on the run's devices, by name and the figure's key.
 
     All are measured in turns at a grade that counts, on every device that can be asked; what was
     not is an estimate.
     """
-    if not job.hardware:
-        return {}
     points = [job.space.whole(1)[0], *(one.point for one in chosen)]
     known = {e.name: job.hardware.estimated(p) for e, p in zip(found, points, strict=True)}
     files = [run.path / entrant.source / ONNX_FILE for entrant in found]

@@ -26,6 +26,7 @@ from gensynth.config_file import to_toml
 from gensynth.data.dataset import Dataset
 from gensynth.environment import environment
 from gensynth.errors import Interrupted
+from gensynth.goals.figure import Figure
 from gensynth.network.compute import detect
 from gensynth.progress import SILENT, Listener
 from gensynth.run_files import (
@@ -207,8 +208,10 @@ def _go(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> None:
     with phases("latency"):
         listener.phase("latency")
         latencies, ratios = publish.time_all(run, job, found, listener)
-    with phases("devices"):
-        figures = publish.figures_of(run, job, found, chosen, listener)
+    figures: dict[str, dict[str, Figure]] = {}
+    if job.hardware:
+        with phases("devices"):
+            figures = publish.figures_of(run, job, found, chosen, listener)
     with phases("cards"):
         command = read_document(ENVIRONMENT, run.path / ENVIRONMENT_FILE)["command"]
         publish.write_all(

@@ -16,7 +16,6 @@ from gensynth.search.theta import Draw, Theta, grid
 from gensynth.space.points import Points
 from gensynth.space.space import Space
 
-
 BLOCKS = (4, 8, 16)
 """Channels that hardware computes at once."""
 

@@ -13,9 +13,9 @@ from typing import Protocol, Self
 import numpy as np
 from onnx import ModelProto
 
-from gensynth.bench.estimate.estimator import Sample
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.profile import KernelTime, match
+from gensynth.bench.estimate.sample import Sample
 from gensynth.devices.run_device import RunDevice
 from gensynth.goals.device_costs import summed
 from gensynth.goals.figure import Figure

@@ -10,6 +10,7 @@ after, so a run that is gone on with knows what it knew and counts nothing twice
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -188,9 +189,7 @@ class Hardware:
                 board.device, board.names, prototype, networks, grade=grade, listener=listener
             )
             for figures, outcome in zip(found, outcomes, strict=True):
-                figures.update(
-                    {metrics.key_of(one, name): f for one, f in outcome.figures.items()}
-                )
+                figures.update({metrics.key_of(one, name): f for one, f in outcome.figures.items()})
         return found
 
     def remember(self, documents: Sequence[Mapping[str, Any]]) -> None:

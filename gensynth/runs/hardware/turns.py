@@ -89,11 +89,9 @@ def _measure(
 ) -> Documents:
     if not job.hardware.attached:
         return []
-    files = []
     try:
         prototype = from_network(job.prototype.network())
-        for graph in graphs:
-            files.append(from_network(job.evaluator.inherit(graph, weights)))
+        files = [from_network(job.evaluator.inherit(graph, weights)) for graph in graphs]
     except ExportError as error:
         listener.note(f"not measured: {error}")
         return []
