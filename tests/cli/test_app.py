@@ -118,7 +118,7 @@ def test_a_run_whose_networks_all_violate_a_requirement_is_exit_code_1(
 ) -> None:
     code, out, _ = gensynth(
         "synth", "toy.toml", "--cycles", "1", "--finalists", "1", "--epochs", "1", "--out", "run",
-        "--require", "macs <= 12k", "--require", "latency_ms@local <= 0.000001",
+        "--require", "macs <= 12k", "--require", "netscore >= 1000",
     )  # fmt: skip
     assert code == 1
     assert "\nevery network violates a requirement\n" in out

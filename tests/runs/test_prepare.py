@@ -13,6 +13,7 @@ from torch import nn
 
 from gensynth.config import (
     DataConfig,
+    DeviceConfig,
     FinalistsConfig,
     PrototypeConfig,
     RunConfig,
@@ -20,6 +21,7 @@ from gensynth.config import (
     TaskConfig,
 )
 from gensynth.errors import ConfigError, DataError, GensynthError, PrototypeError, UnreachableError
+from gensynth.goals.requirements import parse
 from gensynth.graph.cost import cost
 from gensynth.network.compute import Compute
 from gensynth.probing import stimuli
@@ -43,11 +45,29 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def test_a_latency_without_a_device_is_of_this_machine_and_is_asked_of_it(job: Job) -> None:
+    assert job.devices == {}
+    config = dataclasses.replace(job.config, requirements=("top1 >= 40%", "latency_ms <= 5ms"))
+    found = prepare(config)
+    assert [r.text for r in found.requirements] == ["top1 >= 40%", "latency_ms@local <= 5ms"]
+    (described, names) = found.devices["local"]
+    assert (described.name, names) == ("local", ("latency_ms",))
+
+
+def test_a_limit_on_the_peak_of_activations_stands_in_the_forecast(job: Job) -> None:
+    limit = parse("peak_mib <= 0.008")
+    expected = dataclasses.replace(job, requirements=(limit,)).forecast()
+    # The block's convolution reads and writes 8 x 12 x 12: 9,216 bytes.
+    assert expected.costs["peak_mib"][1] == 9_216 / 2**20
+    assert expected.limits["peak_mib"] == 0.008
+
+
 class Crash:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.system, ("touch executed",)
 
 
+TWO_DEVICES = dict.fromkeys(["local", "x86"], DeviceConfig())
 REFUSED = [
     pytest.param(
         {"requirements": ("mac <= 20M",)}, ConfigError, "unknown metric 'mac'", id="metric"
@@ -56,6 +76,22 @@ REFUSED = [
     pytest.param(
         {"requirements": ("macs <= 1",)}, UnreachableError, "no network of this prototype",
         id="unreachable",
+    ),
+    pytest.param(
+        {"requirements": ("peak_mib <= 1KiB",)}, UnreachableError, "the least peak is",
+        id="unreachable peak",
+    ),
+    pytest.param(
+        {"requirements": ("p99_ms <= 5",)}, ConfigError, "got p99_ms@local in",
+        id="not measured here",
+    ),
+    pytest.param(
+        {"devices": {"local": DeviceConfig(threads=2)}}, ConfigError, r"drop \[device.local\]",
+        id="settings that would be left aside",
+    ),
+    pytest.param(
+        {"requirements": ("latency_ms <= 5",), "devices": TWO_DEVICES},
+        ConfigError, "one of the run's devices, local, x86", id="of which device",
     ),
     pytest.param({"utility": "netscor"}, ConfigError, "netscore", id="utility"),
     pytest.param(
