@@ -54,5 +54,10 @@ class ModelledDevice:
             return [Outcome("device_lost", message="the cable is out")] * len(files)
         slower = self.drift[number % len(self.drift)]
         times = [slower * milliseconds(content) for content in files]
-        figures = [of_interval(ms, (0.99 * ms, 1.01 * ms)) for ms in times]
-        return [Outcome("ok", {"latency_ms": f}, times[0], job_id=str(number)) for f in figures]
+        found = []
+        for ms in times:
+            latency = of_interval(ms, (0.99 * ms, 1.01 * ms))
+            rate = of_interval(1000 / ms, (1000 / 1.01 / ms, 1000 / 0.99 / ms))
+            figures = {"latency_ms": latency, "throughput": rate}
+            found.append(Outcome("ok", figures, times[0], job_id=str(number)))
+        return found
