@@ -10,6 +10,7 @@ run, and a line says so; so does one where no other Python can be had.
 """
 
 import functools
+import importlib.util
 import os
 import re
 import shutil
@@ -124,6 +125,8 @@ def test(python: Path, *options: str) -> int:
 
 def main(leg: str, work: str) -> None:
     """Run a leg."""
+    if importlib.util.find_spec("uv") is None:
+        sys.exit(f"uv must be a package of {sys.executable}: {sys.executable} -m pip install uv")
     if leg == "lowest":
         lowest = "--resolution", "lowest-direct"
         python = environment(sys.executable, Path(work), leg, *lowest)

@@ -38,7 +38,11 @@ class Ratio:
 
 
 def mean_interval(rounds: Sequence[Sequence[float]]) -> tuple[float, float] | None:
-    """Return the 95 % interval of the mean run, by Student's t over the means of rounds.
+    """Return the 95 % interval of the mean run.
+
+        mean exp(-+ h),    h = Student's t times the standard error of mean_k, over the mean
+
+    over the means of rounds; the exponential keeps it above zero, where the time of a run is.
 
     Args:
         rounds: the runs of each round; as many in each.
@@ -49,8 +53,9 @@ def mean_interval(rounds: Sequence[Sequence[float]]) -> tuple[float, float] | No
     means = np.asarray(rounds, dtype=np.float64).mean(axis=1)  # (rounds,)
     if len(means) < ROUNDS_FOR_INTERVAL:
         return None
-    half = _half_width(means)
-    return float(means.mean() - half), float(means.mean() + half)
+    mean = float(means.mean())
+    half = _half_width(means) / mean
+    return mean * math.exp(-half), mean * math.exp(half)
 
 
 def median_interval(rounds: Sequence[Sequence[float]]) -> tuple[float, float] | None:

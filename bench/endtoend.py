@@ -3,7 +3,7 @@
     pixels (batch, height, width, channels)
       -> (pixels / 255 - mean) / std, channels first       as the artefact's manifest says
       -> the network
-      -> softmax, and the class with the largest share
+      -> softmax, and the class with the largest share; of maps, the class of every pixel
 
 It runs in the runtime that runs the network, beside the bare network and in the same turns.
 Pixels are in memory, of the network's own size: reading a camera or decoding a file is no part
@@ -15,13 +15,25 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto, ModelProto, TensorProto, checker, helper, numpy_helper
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    checker,
+    helper,
+    numpy_helper,
+)
 
 from gensynth.bench.subjects import Subject
 from gensynth.errors import ConfigError
 from gensynth.randomness import stream
 
-SCOPE = "pixels in memory, normalised, network, softmax and best class; nothing decoded or resized"
+SCOPE = (
+    "pixels in memory, normalised, network, best class of the image, with its softmax, or of every "
+    "pixel; nothing decoded or resized"
+)
 _PREFIX = "end-to-end/"
 _TYPES = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT}
 
@@ -45,10 +57,10 @@ def end_to_end(subject: Subject, *, pixels: str = "uint8") -> Subject:
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value.name for value in graph.input if value.name not in weights]
-    if len(inputs) != 1 or len(graph.output) != 1 or _rank(graph.output[0]) != 2:
+    if len(inputs) != 1 or len(graph.output) != 1 or _rank(graph.output[0]) not in (2, 4):
         raise ConfigError(
-            f"--end-to-end is for one image in and one row of logits out, which {subject.name} "
-            "does not have"
+            f"--end-to-end is for one image in and one row of logits out, or one a pixel, which "
+            f"{subject.name} does not have"
         )
     reads = subject.manifest["reads"]
     channels = 1 if reads["mode"] == "L" else 3
@@ -99,22 +111,29 @@ def _wrap(
         for place, name in enumerate(node.input):
             if name == image:
                 node.input[place] = before[-1].output[0]
-    logits = graph.output[0].name
-    kind = graph.output[0].type.tensor_type.elem_type
-    after = [
-        helper.make_node("Softmax", [logits], [own("shares-of-classes")], axis=-1),
-        helper.make_node("ArgMax", [own("shares-of-classes")], [own("class")], axis=1, keepdims=0),
-    ]
+    after, outputs = _answer(graph.output[0], shape)
     del graph.node[:], graph.input[:], graph.output[:]
     graph.node.extend([*before, *nodes, *after])
     graph.input.extend([helper.make_tensor_value_info(own("pixels"), _TYPES[pixels], shape), *kept])
-    graph.output.extend(
-        [
-            helper.make_tensor_value_info(own("shares-of-classes"), kind, [shape[0], None]),
-            helper.make_tensor_value_info(own("class"), TensorProto.INT64, [shape[0]]),
-        ]
-    )
+    graph.output.extend(outputs)
     del graph.value_info[:]
+
+
+def _answer(
+    logits: ValueInfoProto, shape: tuple[int, ...]
+) -> tuple[list[NodeProto], list[ValueInfoProto]]:
+    """Return what turns logits into an answer, and what it gives."""
+    best, shares = _PREFIX + "class", _PREFIX + "shares-of-classes"
+    places = [None, None] if _rank(logits) == 4 else []
+    given = helper.make_tensor_value_info(best, TensorProto.INT64, [shape[0], *places])
+    if places:
+        return [helper.make_node("ArgMax", [logits.name], [best], axis=1, keepdims=0)], [given]
+    kind = logits.type.tensor_type.elem_type
+    nodes = [
+        helper.make_node("Softmax", [logits.name], [shares], axis=-1),
+        helper.make_node("ArgMax", [shares], [best], axis=1, keepdims=0),
+    ]
+    return nodes, [helper.make_tensor_value_info(shares, kind, [shape[0], None]), given]
 
 
 def _rank(value: Any) -> int:

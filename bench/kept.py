@@ -16,6 +16,8 @@ from gensynth.outside import Finite, Form, Natural, Positive
 
 Above0 = Annotated[float, Field(gt=0, le=1e15)]
 Limits = Annotated[list[Some], Field(min_length=2, max_length=2)]
+Around = Annotated[list[Finite], Field(min_length=2, max_length=2)]
+"""Student's interval of a few scattered rounds may begin below zero."""
 
 
 def _profile(name: str) -> str:
@@ -34,11 +36,11 @@ class Latency(TypedDict):
     p50_ms: Above0
     p90_ms: Above0 | None
     p99_ms: Above0 | None
-    ci95_ms: Limits | None
-    p50_ci95_ms: NotRequired[Limits | None]
-    p99_ci95_ms: NotRequired[Limits | None]
+    ci95_ms: Around | None
+    p50_ci95_ms: NotRequired[Around | None]
+    p99_ci95_ms: NotRequired[Around | None]
     img_per_s: Above0
-    img_per_s_ci95: NotRequired[Limits | None]
+    img_per_s_ci95: NotRequired[Around | None]
     cov_pct: Some
     compute_only: dict[str, Any] | None
 
@@ -83,6 +85,12 @@ class Ratio(TypedDict):
     energy: OneRatio | None
 
 
+class Correctness(TypedDict):
+    """What its outputs were compared with."""
+
+    why_not: Long | None
+
+
 class EndToEnd(TypedDict):
     """A network with what comes before and after it."""
 
@@ -103,6 +111,7 @@ class Network(EndToEnd):
     macs: Natural | None
     no_macs_because: Long | None
     no_energy_because: Long | None
+    correctness: NotRequired[Correctness]
     end_to_end: EndToEnd | None
 
 

@@ -20,8 +20,9 @@ import numpy as np
 
 from gensynth.bench.compare import Ratio, paired_ratio
 from gensynth.bench.figures import latency
-from gensynth.bench.grades import Grade, Warmup
+from gensynth.bench.grades import Grade, Quiet, Warmup
 from gensynth.bench.timing import Timings, time_interleaved
+from gensynth.devices.agent.board import others
 from gensynth.errors import DeviceError, ExportError
 from gensynth.export.runtime import InputSpec, Session, open_session, runtime_name
 from gensynth.randomness import stream
@@ -31,7 +32,8 @@ DEVICE = "local"
 GRADE = Grade("run", Warmup(0.0, 0.05, 5.0, 1.0), rounds=20, round_s=0.0, energy=None)
 """Of a run: as the bench does it, and shorter, since a run waits for it."""
 
-COV_AT_MOST_PCT = 10.0
+QUIET = Quiet(cov_pct=10.0, load=0.3, reference_s=0.0, slower_pct=0.0)
+"""What must hold of the machine meanwhile, as of the bench's quick grade but for the reference."""
 _NS_A_MS = 1e6
 
 
@@ -49,6 +51,7 @@ class Latency:
         batch: images of one run.
         warmup_runs: runs before the first round.
         steady: whether the warm-up reached a steady state; if not, the figures may drift.
+        busy: whether others used the machine's processors meanwhile.
         session: what was timed in turns with it has the same.
         provenance: "measured": it is no estimate.
     """
@@ -62,6 +65,7 @@ class Latency:
     warmup_runs: int
     steady: bool
     session: str
+    busy: bool = False
     provenance: str = "measured"
 
     def __post_init__(self) -> None:
@@ -76,8 +80,9 @@ class Latency:
     @property
     def flags(self) -> tuple[str, ...]:
         """What a figure must not be read without, as the bench says it."""
-        found = [] if self.steady else ["not_steady"]
-        return (*found, *(["scatter"] if self.figures["cov_pct"] > COV_AT_MOST_PCT else []))
+        scatters = self.figures["cov_pct"] > QUIET.cov_pct
+        found = {"not_steady": not self.steady, "scatter": scatters, "busy": self.busy}
+        return tuple(flag for flag, holds in found.items() if holds)
 
     def record(self) -> dict[str, Any]:
         """Return everything as JSON values: what was measured and what follows from it."""
@@ -112,13 +117,14 @@ class Latency:
 def certain_range(record: Mapping[str, Any]) -> tuple[float, float] | None:
     """Return the 95 % interval of p50 by which a record may be judged; None without one.
 
-    Figures that were taken before the file ran steadily decide nothing, and neither do those of
-    too few rounds for an interval.
+    Figures that were taken before the file ran steadily decide nothing, and neither do those of too
+    few rounds for an interval. A machine that was not quiet is slower and never faster, so what it
+    took bounds the latency from above alone.
     """
     low, high = record["p50_low_ms"], record["p50_high_ms"]
     if low is None or high is None or not record.get("steady", True):
         return None
-    return low, high
+    return (0.0, high) if record.get("flags") else (low, high)
 
 
 def measure(
@@ -154,7 +160,10 @@ def measure(
     digests = [_sha256(file) for file in files]
     runs = [_ready(open_session(file, threads=threads), batch) for file in files]
     rounds = min(GRADE.rounds, repeats)
+    began = others.use("/")
     timings = time_interleaved(runs, rounds=rounds, runs=-(-repeats // rounds), warmup=warmup)
+    used = others.between(began, others.use("/"))["processors"]
+    busy = used is not None and used > QUIET.load_of(others.processors("/"))
     session = uuid.uuid4().hex
     return tuple(
         Latency(
@@ -167,6 +176,7 @@ def measure(
             warmup_runs=timing.warmup_runs,
             steady=timing.steady,
             session=session,
+            busy=busy,
         )
         for file, digest, timing in zip(files, digests, timings, strict=True)
     )

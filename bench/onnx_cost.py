@@ -52,7 +52,8 @@ _SETTINGS = {
     "QLinearConv": {1, 2, 4, 5, 6, 7}, "QLinearMatMul": {1, 2, 4, 5, 6, 7},
     "ConvInteger": {2, 3}, "MatMulInteger": {2, 3}, "OneHot": {2}, "NonMaxSuppression": {3, 4},
     "Range": {0, 1, 2}, "DynamicQuantizeMatMul": {2, 3}, "MatMulIntegerToFloat": {2, 3, 4, 5},
-    "QGemm": {1, 2, 4, 5, 7, 8}, "DynamicQuantizeLSTM": {4, 5, 6, 8, 9, 10, 11},
+    "QGemm": {1, 2, 4, 5, 7, 8}, "QAttention": {3, 4, 6, 7},
+    "DynamicQuantizeLSTM": {4, 5, 6, 8, 9, 10, 11},
     "QLinearAdd": {1, 2, 4, 5, 6, 7}, "QLinearMul": {1, 2, 4, 5, 6, 7},
     "QLinearSigmoid": {1, 2, 3, 4}, "QLinearLeakyRelu": {1, 2, 3, 4},
     "QLinearSoftmax": {1, 2, 3, 4}, "QLinearAveragePool": {1, 2, 3, 4},
@@ -120,7 +121,7 @@ def count(
     batch = next((shape[0] for shape in shapes.values() if shape), 1)
     try:
         known = {**(observed or {}), **value_shapes(model, shapes)}
-        total = sum(_node_macs(node, known) for node in _multiplying(model))
+        total = sum(node_macs(node, known) for node in _multiplying(model))
         if total % batch:
             raise _Unknown(f"the work for {batch} inputs is not {batch} times that of one")
     except _Unknown as reason:
@@ -147,7 +148,9 @@ def _multiplying(model: ModelProto) -> Iterator[NodeProto]:
             raise _Unknown(f"{name_of(node)} is not counted")
 
 
-def _node_macs(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
+def node_macs(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
+    """Return the multiply-accumulates of a node that multiplies, for the whole batch."""
+
     def shape(name: str) -> Shape:
         if name not in shapes:
             raise _Unknown(

@@ -226,7 +226,8 @@ class _Maker:
             raise DeviceFault(
                 "invalid_output",
                 f"{subject.name} must compute on {self._request.device.alias} what it computes "
-                f"here, got outputs of cosine {right['cos_min']:.4f}; nothing was counted",
+                f"here, got outputs of cosine {right['cos_min']:.4f} that are "
+                f"{100 * right['error']:.3g} % off; nothing was counted",
                 {"network": subject.name, **right},
             )
         energy_figures, why_not = self._energy(subject, entry)

@@ -21,8 +21,8 @@ from gensynth.bench.grades import Grade
 from gensynth.bench.reference import reference
 from gensynth.bench.subjects import Subject
 from gensynth.devices.agent.wire.spec import LEASE_S, MAX_NETWORKS, MOST_RUNS
-from gensynth.devices.profiles import TENSORRT, find_profile
-from gensynth.devices.registry import Device, find
+from gensynth.devices.profiles import TENSORRT, Profile, find_profile
+from gensynth.devices.registry import Device
 from gensynth.errors import ConfigError
 from gensynth.suggestion import did_you_mean
 
@@ -239,14 +239,12 @@ def _network(name: str, subject: Subject, blobs: dict[str, bytes]) -> dict[str, 
     }
 
 
-def parse_modes(text: str | None, alias: str) -> list[int | None]:
+def parse_modes(text: str | None, profile: Profile) -> list[int | None]:
     """Return the power modes of a text such as "0,2"; without one, that the device is in.
 
     Raises:
         ConfigError: if one cannot be meant, or the device is known not to have it.
-        DeviceError: if there is no such device.
     """
-    profile = find_profile(find(alias).profile)
     if text is None:
         return [None]
     modes: list[int | None] = []

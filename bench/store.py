@@ -92,8 +92,13 @@ class Store:
         """Append a record under its request's key; a job that is there already stays as it is.
 
         Raises:
-            StoreError: if the file cannot be written, is damaged or of another version.
+            StoreError: if the file cannot be written, is damaged or of another version, or could
+                not be read with this record in it.
         """
+        try:
+            RECORD.check(record)
+        except ValueError as error:
+            raise StoreError(f"a record without its form is not kept: {error}") from error
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -34,6 +34,8 @@ from gensynth.errors import DeviceFault
 from gensynth.outside import Form
 
 _CANCEL_S = 5.0
+MOST_S = 2 * MAX_SECONDS + AROUND_S
+"""Of a job, whatever its board foretells: building and running have their limits each."""
 
 
 class Connection:
@@ -92,7 +94,7 @@ class Connection:
             at_most: bytes that it can have; of more, none is fetched.
 
         Raises:
-            DeviceFault: if it is not there any more, is larger, or arrives damaged.
+            DeviceFault: if it is not there any more, is larger, or arrives damaged or piecemeal.
         """
         content = bytearray()
         while True:
@@ -104,6 +106,8 @@ class Connection:
             content += part
             if not part or len(content) == size:
                 break
+            if len(part) < PART:  # so that what it has at most bounds how often it is asked
+                raise self._odd(f"{len(part):,} bytes of {sha256:.12} where {PART:,} were to come")
         if hashlib.sha256(content).hexdigest() != sha256:
             raise DeviceFault("protocol_error", f"{self._device.alias} sent a damaged {sha256:.12}")
         return bytes(content)
@@ -148,6 +152,7 @@ class Connection:
         beat_s = min(BEAT_S, limits["lease_s"] / 4)
         patience_s = limits["build_s"] + limits["run_s"] + AROUND_S
         heard_s = beaten_s = began_s = time.monotonic()
+        is_accepted = False
         while True:
             now_s = time.monotonic()
             # Another session's job comes first, and ours may be all that it has.
@@ -168,13 +173,13 @@ class Connection:
                 return self._checked(header.get("result"), spec["id"])
             if header["type"] == "fault":
                 raise _device_fault(header)
-            if header["type"] == "accepted":
-                began_s = heard_s
+            if header["type"] == "accepted" and not is_accepted:
+                is_accepted, began_s = True, heard_s
             if header["type"] == "progress":
                 told = self._formed(TOLD, header, "a word on its progress")
                 # A slow board gives itself three times what its first runs foretell.
                 more_s = EXPECTED_TIMES * told.get("expected_s", 0.0) + AROUND_S
-                patience_s = max(patience_s, heard_s - began_s + min(more_s, MAX_SECONDS))
+                patience_s = max(patience_s, min(heard_s - began_s + more_s, MOST_S))
                 if on_progress is not None:
                     on_progress({key: value for key, value in told.items() if key != "type"})
 

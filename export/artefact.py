@@ -25,6 +25,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from gensynth.atomic_files import json_bytes, put_back, reason, write_bytes, write_folder
+from gensynth.data.passes import images_a_pass
 from gensynth.environment import environment
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.acceptance import Report, inspect
@@ -53,10 +54,13 @@ from gensynth.export.source import (
 from gensynth.export.targets import Target
 from gensynth.graph.files import GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.randomness import stream
+from gensynth.tasks.pictures import colours
 
 FORMAT = 1
 PARITY_IMAGES = 64
 SAMPLES = 8
+SAMPLED_BYTES = 2**24
+"""That the outputs for the samples may fill, if one image's do not fill more."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,8 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
     images = _parity_images(source)
     read = source.reading(images)
     outputs = compute(source.network, read)
+    program = getattr(source.task, "program", None)
+    samples = max(1, min(SAMPLES, SAMPLED_BYTES // outputs[0].nbytes))
     made = in_precision(
         source, target, model, precision, images=images, outputs=outputs, before=before
     )
@@ -133,10 +139,10 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         ONNX_FILE: model,
         GRAPH_FILE: graph.to_json().encode(),
         WEIGHTS_FILE: save({k: t.detach().cpu().contiguous() for k, t in state.items()}),
-        SAMPLES_FILE: _npz(images=images[:SAMPLES], outputs=outputs[:SAMPLES]),
+        SAMPLES_FILE: _npz(images=images[:samples], outputs=outputs[:samples]),
         "sample.png": _png(images[0], source.reading),
         **source.files,
-        **examples(source.name, target),
+        **examples(source.name, target, program),
     }
     accuracy = None
     if before is not None:
@@ -159,6 +165,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         **_interface(model),
         "reads": source.reading.to_document(),
         "classes": list(source.reading.classes),
+        **({"colours": colours(len(source.reading.classes))} if program == "mask" else {}),
         "parity": {
             **asdict(parity),
             "relative": parity.relative,
@@ -241,9 +248,10 @@ def write_onnx(artefact: Artefact, path: Path) -> None:
 
 
 def _parity_images(source: Source) -> np.ndarray:
+    count = images_a_pass(source.reading.shape, PARITY_IMAGES)
     if source.search is not None:
-        return source.search.images[:PARITY_IMAGES]
-    shape = (PARITY_IMAGES, *source.reading.shape)
+        return source.search.images[:count]
+    shape = (count, *source.reading.shape)
     return stream(0, "export").integers(0, 256, shape, dtype=np.uint8)
 
 

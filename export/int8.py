@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, checker, shape_inference
 
+from gensynth.data.passes import images_a_pass
 from gensynth.errors import ExportError
 from gensynth.export.writer import Array
 
@@ -129,7 +130,9 @@ def _measured(model: ModelProto, read: Array) -> Any:
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
         def __init__(self) -> None:
-            self._batches: Iterator[Array] = iter(_batches(read, fixed or 64))
+            self._batches: Iterator[Array] = iter(
+                _batches(read, fixed or images_a_pass(read.shape[1:], 64))
+            )
 
         def get_next(self) -> dict[str, Array] | None:
             batch = next(self._batches, None)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gensynth.data.passes import images_a_pass
 from gensynth.errors import ExportError
 from gensynth.export.runtime import Rounding, Session, open_session
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-4
+A_PASS = 256
+"""Images of usual size that a file whose batch is free is run on at a time."""
 SINGLE = 4
 """Images that a file whose batch is free is run on one by one."""
 OWN_ERRORS = 4.0
@@ -178,11 +181,25 @@ def exact_outputs(network: "torch.nn.Module", images: Sequence[Array]) -> list[A
     double = copy.deepcopy(network).cpu().double().eval()
     try:
         with torch.no_grad():
-            outputs = double(*[torch.from_numpy(array).double() for array in images])
+            parts = [
+                _several(double(*[torch.from_numpy(array).double() for array in part]))
+                for part in _parts(images)
+            ]
     except Exception:  # whatever a part of the user's raises  # noqa: BLE001
         return None
-    several = outputs if isinstance(outputs, (tuple, list)) else [outputs]
-    return [output.double().numpy() for output in several]
+    return [np.concatenate([x.double().numpy() for x in one]) for one in zip(*parts, strict=True)]
+
+
+def _several(outputs: "torch.Tensor | Sequence[torch.Tensor]") -> "list[torch.Tensor]":
+    return list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]  # type: ignore[list-item]
+
+
+def _parts(images: Sequence[Array]) -> Iterator[list[Array]]:
+    """Yield the images by as many as go through a network at a time."""
+    count = len(images[0])
+    size = images_a_pass(images[0].shape[1:], A_PASS)
+    for start in range(0, count, size):
+        yield [array[start : start + size] for array in images]
 
 
 def _allowed(parity: Parity, wanted: Sequence[Array], exact: list[Array] | None) -> Parity:
@@ -217,20 +234,25 @@ def check_network(
     import torch
 
     given = [images] if isinstance(images, torch.Tensor) else list(images)
+    arrays = [x.float().cpu().numpy() for x in given]
     first = next(network.parameters(), torch.zeros(()))
     training = [module for module in network.modules() if module.training]
     network.eval()
     try:
         with torch.no_grad():
-            outputs = network(*[x.to(first.device, first.dtype) for x in given])
+            outputs = [
+                _several(network(*[torch.from_numpy(x).to(first.device, first.dtype) for x in p]))
+                for p in _parts(arrays)
+            ]
     finally:
         for module in training:
             module.training = True
-    several = outputs if isinstance(outputs, (tuple, list)) else [outputs]
-    arrays = [x.float().cpu().numpy() for x in given]
     return check(
         model,
-        [output.float().cpu().numpy() for output in several],
+        [
+            np.concatenate([x.float().cpu().numpy() for x in one])
+            for one in zip(*outputs, strict=True)
+        ],
         arrays,
         tolerance=tolerance,
         exact=lambda: exact_outputs(network, arrays),
@@ -241,7 +263,6 @@ def run_all(
     model: bytes | Path,
     images: list[Array],
     *,
-    chunk: int = 256,
     single: int = 0,
     rounding: Rounding = "as_written",
 ) -> list[Array]:
@@ -253,30 +274,33 @@ def run_all(
     Args:
         model: an ONNX file or its bytes.
         images: (images, channels, height, width), normalised, one array an input.
-        chunk: images at a time where the batch is free.
-        single: images that are run one by one before, where it is.
+        single: images that are run one by one before, where the batch is free.
         rounding: how the file's target computes an INT8 file.
 
     Raises:
         ExportError: if the file cannot be run on these images.
     """
-    session = open_session(model, rounding=rounding)
+    return run_session(open_session(model, rounding=rounding), images, single=single)
+
+
+def run_session(session: Session, images: list[Array], *, single: int = 0) -> list[Array]:
+    """Run an open file on all images; see `run_all`."""
     parts = [
         [output[:count] for output in session.run(feed)]
-        for feed, count in feeds(session, images, chunk=chunk, single=single)
+        for feed, count in feeds(session, images, single=single)
     ]
     return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
 def feeds(
-    session: Session, images: Sequence[Array], *, chunk: int = 256, single: int = 0
+    session: Session, images: Sequence[Array], *, single: int = 0
 ) -> Iterator[tuple[dict[str, Array], int]]:
     """Yield what a file takes in each of its runs on images, and how many of these are new.
 
     Args:
         session: the file.
         images: as `run_all`.
-        chunk, single: as `run_all`.
+        single: as `run_all`.
 
     Raises:
         ExportError: if the file has another number of inputs.
@@ -288,7 +312,8 @@ def feeds(
     if isinstance(fixed, int):
         starts = [*range(0, count, fixed), count]
     else:
-        starts = [*range(min(single, count)), *range(min(single, count), count, chunk), count]
+        chunk, first = images_a_pass(images[0].shape[1:], A_PASS), min(single, count)
+        starts = [*range(first), *range(first, count, chunk), count]
     for start, stop in itertools.pairwise(starts):
         rows = np.arange(start, stop)
         count = stop - start

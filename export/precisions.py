@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gensynth.data.passes import images_looked_at
 from gensynth.errors import ExportError
 from gensynth.export import half, int8, parity
 from gensynth.export.overflow import Overflow, check_fits, overflow
@@ -164,7 +165,10 @@ def to_document(made: Precise, source: Source) -> dict[str, Any]:
     assert source.calibration is not None
     method = {
         "method": "static, QuantizeLinear and DequantizeLinear; smallest and largest value",
-        "ranges_from": {"split": "train", "images": len(source.calibration[:CALIBRATION_IMAGES])},
+        "ranges_from": {
+            "split": "train",
+            "images": len(_some(source.calibration, CALIBRATION_IMAGES)),
+        },
     }
     return {"fp16": None, "int8": method | kept}
 
@@ -172,7 +176,7 @@ def to_document(made: Precise, source: Source) -> dict[str, Any]:
 def _in_int8(source: Source, target: Target, model: bytes, before: Score | None) -> Mixed:
     if source.calibration is None or before is None:
         raise ExportError(f"INT8 is measured on images, and there are none: {source.why_not}")
-    read = source.reading(source.calibration[:CALIBRATION_IMAGES])
+    read = source.reading(_some(source.calibration, CALIBRATION_IMAGES))
 
     def judge(content: bytes) -> Judgement:
         after = score_of_file(source, content, target.rounding)
@@ -183,7 +187,7 @@ def _in_int8(source: Source, target: Target, model: bytes, before: Score | None)
         precision="int8",
         judge=judge,
         exact=model,
-        read=read[:DAMAGE_IMAGES],
+        read=_some(read, DAMAGE_IMAGES),
         rounding=target.rounding,
     )
 
@@ -197,7 +201,7 @@ def _in_half(
     before: Score | None,
 ) -> Precise:
     read = source.reading(images)
-    many = images if source.search is None else source.search.images[:OVERFLOW_IMAGES]
+    many = images if source.search is None else _some(source.search.images, OVERFLOW_IMAGES)
     beyond = overflow(model, source.reading(many))
     halves = half.Halves(model)
     cannot = [name for name in halves.layers if name in beyond.nodes]
@@ -220,7 +224,7 @@ def _in_half(
         precision="fp16",
         judge=judge,
         exact=model,
-        read=read[:DAMAGE_IMAGES],
+        read=_some(read, DAMAGE_IMAGES),
         shown=half.rounded,
         cannot=cannot,
         because=[str(beyond)] if cannot else [],
@@ -228,6 +232,10 @@ def _in_half(
     if target.fp16 == "flag":
         return Precise(model, mixed, mixed.kept, beyond)
     return Precise(mixed.content, mixed, (), beyond)
+
+
+def _some(images: np.ndarray, most: int) -> np.ndarray:
+    return images[: images_looked_at(images.shape[1:], most)]
 
 
 def _compare_half(content: bytes, outputs: np.ndarray, read: np.ndarray) -> Parity:

@@ -19,6 +19,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from gensynth.errors import ExportError
+from gensynth.outside import ONNX_BYTES, read_bytes
 
 PROVIDER = "CPUExecutionProvider"
 Rounding = Literal["as_written", "in_kernels"]
@@ -115,7 +116,7 @@ def open_session(
         content = model
     else:
         try:
-            content = model.read_bytes()
+            content = read_bytes(model, ONNX_BYTES)
         except OSError as error:
             raise ExportError(f"cannot read {source}: {error.strerror}") from error
     options = onnxruntime.SessionOptions()

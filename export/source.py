@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from gensynth.data.dataset import Split
+from gensynth.data.passes import images_a_pass
 from gensynth.export.half import is_half, rounded
-from gensynth.export.parity import run_all
-from gensynth.export.runtime import Rounding
+from gensynth.export.parity import A_PASS, run_session
+from gensynth.export.runtime import Rounding, open_session
 from gensynth.goals.requirements import Requirement
 from gensynth.goals.score import Score
 from gensynth.network.module import Network
@@ -119,7 +120,11 @@ def compute(network: Network, read: np.ndarray) -> np.ndarray:
     """Return the torch network's outputs for normalised images."""
     network.eval()
     with torch.no_grad():
-        parts = [network(torch.from_numpy(part)) for part in np.array_split(read, _parts(read))]
+        size = images_a_pass(read.shape[1:], A_PASS)
+        parts = [
+            network(torch.from_numpy(read[start : start + size]))
+            for start in range(0, len(read), size)
+        ]
     return np.concatenate([part.float().numpy() for part in parts])
 
 
@@ -135,14 +140,10 @@ def score_in_torch(source: Source) -> Score:
 def score_of_file(source: Source, model: bytes, rounding: Rounding) -> Score:
     """Return an ONNX file's; an FP16 file's with every value rounded."""
     assert source.search is not None
-    shown = rounded(model) if is_half(model) else model
+    session = open_session(rounded(model) if is_half(model) else model, rounding=rounding)
 
     def answer(images: torch.Tensor) -> torch.Tensor:
-        (found,) = run_all(shown, [source.reading(images.numpy())], rounding=rounding)
+        (found,) = run_session(session, [source.reading(images.numpy())])
         return torch.from_numpy(found)
 
     return source.task.evaluate(answer, source.search)
-
-
-def _parts(read: np.ndarray) -> int:
-    return -(-len(read) // 256)

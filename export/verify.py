@@ -151,7 +151,7 @@ def _interface_faults(content: bytes, manifest: Manifest) -> list[str]:
     sizes = [len(reads["mean"]), reads["height"], reads["width"]]
     if manifest["input"]["shape"][1:] != sizes:
         faults.append(f"{MANIFEST} reads images of {sizes} for an input of another shape")
-    if manifest["output"]["shape"][1:] != [len(manifest["classes"])]:
+    if manifest["output"]["shape"][1:2] != [len(manifest["classes"])]:  # channels first
         faults.append(f"{MANIFEST} names {len(manifest['classes'])} classes for another output")
     return faults
 

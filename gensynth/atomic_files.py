@@ -18,6 +18,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from gensynth.outside import WEIGHTS_BYTES, check_plain
+
 PARTIAL = ".partial-"
 OLD = ".old-"
 
@@ -51,7 +53,8 @@ def json_bytes(value: Any) -> bytes:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
+    """Return the SHA-256 of a plain file's content."""
+    check_plain(path, WEIGHTS_BYTES)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -93,8 +93,8 @@ class DataConfig:
         source: "fashion-mnist", "cifar10", "camvid", "module:factory", or a folder: of images by
             class, or of images and masks, as the task needs. Folders are
             relative to the run file.
-        folder: where the official files of "cifar10" or "camvid" lie; None fetches those of
-            "cifar10" once.
+        folder: where the official files of "cifar10" or "camvid" lie; None fetches them
+            once.
         classes: names of a folder's classes, in the order of their numbers in its masks.
         void: number in a folder's masks for pixels that are neither taught nor scored.
         size: side of the square images in pixels, to which a folder's are brought.

@@ -1,15 +1,18 @@
 """Objects that the user names in Python's own way, as `module:attribute`.
 
 Importing a module runs it. That is what naming one means, and nothing else does: a data,
-weights or run file never names a module by itself.
+weights or run file never names a module by itself. So the user's folders come first while such a
+module is imported, and last from then on: what it imports later is found, and nothing in them
+stands in for what is installed.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import pkgutil
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,9 @@ _FOLDERS: list[str] = []
 def import_object(reference: str, what: str) -> Any:
     """Return the object that `module:attribute` names.
 
-    The folders given to `search` come first, then the working directory, as with `python -m`.
-    The attribute may have dots (`module:Class.method`).
+    The folders given to `search` come first, then the working directory, as with `python -m`; for
+    what is gensynth's own, neither is looked at. The attribute may have dots
+    (`module:Class.method`).
 
     Args:
         reference: such as "mymodels.small:build".
@@ -65,11 +69,11 @@ def folder_of(reference: str) -> Path | None:
     Nothing is run to find it. None where it is installed, or not found at all.
     """
     top = reference.partition(":")[0].partition(".")[0]
-    _look_here()
-    try:
-        found = importlib.util.find_spec(top) if top.isidentifier() else None
-    except ValueError:  # a module without a file, such as __main__
-        return None
+    with _here_first():
+        try:
+            found = importlib.util.find_spec(top) if top.isidentifier() else None
+        except ValueError:  # a module without a file, such as __main__
+            return None
     places = list(found.submodule_search_locations or ()) if found is not None else []
     if found is not None and not places and found.has_location and found.origin is not None:
         places = [found.origin]
@@ -78,17 +82,27 @@ def folder_of(reference: str) -> Path | None:
     return None if home in installed else home
 
 
-def _look_here() -> None:
-    first = [*_FOLDERS, str(Path.cwd())]
-    if sys.path[: len(first)] != first:
-        sys.path[:0] = first
+@contextlib.contextmanager
+def _here_first() -> Iterator[None]:
+    """Let the user's folders come before all others, and after them once the body is done."""
+    here = [*_FOLDERS, str(Path.cwd())]
+    sys.path[:0] = here
     importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        for folder in here:
+            if folder in sys.path:  # a module may do with the path what it likes
+                sys.path.remove(folder)
+        sys.path += [folder for folder in here if folder not in sys.path]
 
 
 def _import_module(name: str, reference: str, what: str) -> Any:
-    _look_here()
     try:
-        return importlib.import_module(name)
+        if name.partition(".")[0] == __name__.partition(".")[0]:
+            return importlib.import_module(name)
+        with _here_first():
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         package, _, _ = name.rpartition(".")
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):

@@ -22,6 +22,7 @@ INQUISITOR_FILE = "inquisitor.json"
 PROTOTYPE = "prototype"
 FINALISTS = "finalists"
 GENERATED = "generated"
+PICTURES = "pictures"
 TRAINING = "training"
 
 

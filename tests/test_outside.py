@@ -70,3 +70,9 @@ def test_a_bound_is_named_with_what_came() -> None:
         within(1000, 7, "the sides")
     with pytest.raises(ValueError, match=r"got about 10\^4999"):
         within(10**5000, 7, "the sides")
+
+
+def test_a_bound_is_the_last_number_that_is_taken() -> None:
+    within(10, 10, "the padding")
+    with pytest.raises(ValueError, match="the padding must be at most 10, got 11"):
+        within(11, 10, "the padding")

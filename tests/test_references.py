@@ -1,5 +1,6 @@
 """`module:attribute` gives the object, or an error that says which part is not there."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -66,3 +67,28 @@ def test_an_error_within_the_users_module_keeps_its_own_kind(own: str, tmp_path:
     (tmp_path / f"{own}_broken.py").write_text("1 / 0\n")
     with pytest.raises(ZeroDivisionError):
         import_object(f"{own}_broken:build", "prototype")
+
+
+def test_files_beside_the_users_module_stand_in_for_nothing_installed(
+    own: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sched.py").write_text("")  # of the standard library, too
+    import_object(f"{own}:build", "prototype")
+    found = importlib.util.find_spec("sched")
+    assert found is not None
+    assert found.origin is not None
+    assert Path(found.origin).parent != tmp_path
+
+
+def test_what_the_users_module_imports_later_is_found(own: str, tmp_path: Path) -> None:
+    (tmp_path / f"{own}_later.py").write_text("VALUE = 8\n")
+    (tmp_path / f"{own}_first.py").write_text(
+        f"def build():\n    import {own}_later\n    return {own}_later.VALUE\n"
+    )
+    assert import_object(f"{own}_first:build", "prototype")() == 8
+
+
+def test_for_what_is_built_in_nothing_is_looked_for_here(own: str) -> None:
+    before = list(sys.path)
+    import_object("gensynth.prototypes.resnet:resnet20", "prototype")
+    assert sys.path == before

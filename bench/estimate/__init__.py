@@ -13,9 +13,16 @@ estimator    milliseconds of networks, with intervals
   regression     how kernels depart from it
   model          networks from kernels
   conformal      intervals
+tensorrt_board   a board with TensorRT, for a search
 processor    a processor with ONNX Runtime, for a search: figures and tables
   average_power  joules from milliseconds
 table        an estimator as a cost model of a space
   pieces         what stands for a convolution
   reach          which channels a vertex can have
+tensorrt_plan   TensorRT's, by its documented fusions        tensorrt_nodes   of what
+board        a kind of board that is not attached: latency and energy with intervals
+  boards       the kinds of which figures are known, with their sources
+  roofline     how long kernels take        energy    what a run draws
+  beliefs      quantities that are not known exactly, and what measurements teach of them
+answer       files and a device in, a record of figures and assumptions out
 """

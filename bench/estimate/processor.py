@@ -1,4 +1,4 @@
-"""Networks on a processor that computes them with ONNX Runtime: figures, and tables for a search."""
+"""Networks on a processor with ONNX Runtime: their figures, and tables for a search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -53,9 +53,13 @@ class Processor:
         """Return what ONNX Runtime makes of a network."""
         return plan(model, self.block, self.batch)
 
-    def learned(self, samples: Sequence[Sample], watts: Sequence[float]) -> "Processor":
+    def learned(self, samples: Sequence[Sample], watts: Sequence[float | None]) -> "Processor":
         """Return what is known once these have been measured too."""
-        return replace(self, samples=(*self.samples, *samples), watts=(*self.watts, *watts))
+        return replace(
+            self,
+            samples=(*self.samples, *samples),
+            watts=(*self.watts, *(w for w in watts if w is not None)),
+        )
 
     def figures(self, kernels: Sequence[Kernel]) -> dict[str, Figure]:
         """Return latency and, once watts are known, joules of a network by the metric's name."""
@@ -65,13 +69,14 @@ class Processor:
             found["joule_per_img"] = self.power.joules(latency, self.batch)
         return found
 
-    def table(self, space: Space, names: Sequence[str]) -> Tabulated:
+    def table(self, space: Space, names: Sequence[str], model: ModelProto) -> Tabulated:
         """Return the costs of a space's vertices.
 
         Args:
             space: whose.
             names: "latency_ms", and "joule_per_img" where joules are asked for; a watt is
                 assumed while none was measured, which keeps their order and nothing else.
+            model: the prototype's file.
         """
         latency = tabulate(
             self.estimator, space, device=self.device, block=self.block, batch=self.batch

@@ -66,7 +66,7 @@ def tabulate(
         options = ("", *space.sites.substitutes) if name in sites else ("",)
         allowed = space.sites.allowed[sites[name]] if name in sites else np.array([True])
         pairs = reachable(space, number)
-        role = _Role.of(graph, vertex)
+        role = Role.of(graph, vertex)
         key = (role, pairs.key, options, tuple(allowed.tolist()))
         if key not in known:
             known[key] = np.stack(
@@ -90,7 +90,7 @@ def tabulate(
 
 
 @dataclass(frozen=True)
-class _Role:
+class Role:
     """What a vertex computes and who reads it, apart from channels.
 
     Attributes:
@@ -110,7 +110,7 @@ class _Role:
     behind: tuple[tuple[str, int], ...]
 
     @staticmethod
-    def of(graph: Graph, vertex: Vertex) -> "_Role":
+    def of(graph: Graph, vertex: Vertex) -> "Role":
         """Return the role of a vertex in its prototype."""
         source = graph[vertex.inputs[0]].shape
         attributes = vertex.attributes
@@ -118,7 +118,7 @@ class _Role:
         kernel, stride = (tuple(attributes.get(name, (1, 1))) for name in ("kernel", "stride"))
         groups = int(attributes.get("groups", 1))
         add, readers, behind = _readers(graph, vertex)
-        return _Role(
+        return Role(
             vertex.op,
             Image(
                 1, math.prod(source[1:]), height, width, (kernel[0], kernel[1]), math.prod(stride)
@@ -179,7 +179,7 @@ def _is_first(graph: Graph, vertex: Vertex, total: Vertex) -> bool:
 
 
 def _entries(
-    estimator: Estimator, role: _Role, substitute: str, pairs: Pairs, block: int | None, batch: int
+    estimator: Estimator, role: Role, substitute: str, pairs: Pairs, block: int | None, batch: int
 ) -> np.ndarray:
     """Return (pairs,) what a vertex adds."""
     total = np.zeros(len(pairs.read))
@@ -189,7 +189,7 @@ def _entries(
 
 
 def _kernels(
-    role: _Role, substitute: str, pairs: Pairs, block: int | None, batch: int
+    role: Role, substitute: str, pairs: Pairs, block: int | None, batch: int
 ) -> Iterator[tuple[Columns, np.ndarray]]:
     """Yield a vertex's kernels by kind, with the pair of channels that each is of."""
     read, written = pairs.read, pairs.written
@@ -212,7 +212,7 @@ def _kernels(
 
 
 def _convolutions(
-    role: _Role, substitute: str, pairs: Pairs, block: int | None, batch: int
+    role: Role, substitute: str, pairs: Pairs, block: int | None, batch: int
 ) -> Iterator[tuple[Columns, np.ndarray]]:
     """Yield a chain's convolutions and the changes of layout between and behind them."""
     chain = pieces(role.image, role.groups, substitute, pairs.read, pairs.written)

@@ -1,12 +1,14 @@
-"""The command `gensynth bench`: networks measured in turns on a device.
+"""The command `gensynth bench`: networks measured in turns on a device, or estimated for one.
 
 The table, or with --json a record a line, goes to stdout. The exit code is 0 for figures that
 may be used, 1 for figures that may not (throttled, not steady, simulated; flagged with
---strict) or could not be kept, 2 where there are none.
+--strict; estimates of operators that nothing is known of) or could not be kept, 2 where there
+are none.
 """
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,8 +25,18 @@ def bench(
     ],
     device: Annotated[
         str,
-        typer.Option(metavar="NAME", help="A registered device.", envvar="GENSYNTH_DEVICE"),
+        typer.Option(
+            metavar="NAME",
+            help="A registered device; with --estimate also a kind of board, such as jetson-tx2.",
+            envvar="GENSYNTH_DEVICE",
+        ),
     ] = "local",
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate", help="Reach no device: say what is known without, with intervals."
+        ),
+    ] = False,
     grade: Annotated[
         str | None,
         typer.Option(
@@ -48,7 +60,12 @@ def bench(
     ] = False,
     power_modes: Annotated[
         str | None,
-        typer.Option(metavar="N,N", help="nvpmodel's numbers; measured in each, clocks locked."),
+        typer.Option(
+            "--power-modes",
+            "--power-mode",
+            metavar="N,N",
+            help="nvpmodel's numbers; measured in each, clocks locked.",
+        ),
     ] = None,
     lock_clocks: Annotated[
         bool, typer.Option("--lock-clocks", help="Lock clocks meanwhile; needs permission there.")
@@ -84,16 +101,22 @@ def bench(
     ] = False,
 ) -> None:
     """Measure networks in turns on a device: latency, joules, and their ratios."""
+    if estimate:
+        _estimate(networks, device, precision, batch, power_modes, as_json=as_json)
+        return
     may_be_used = True
     with reported():
         with uninterrupted():
             from gensynth.bench.record import is_usable
             from gensynth.bench.request import parse_inputs, parse_modes, parse_shapes
             from gensynth.bench.session import measure
+        from gensynth.devices.profiles import find_profile
+        from gensynth.devices.registry import find
+        from gensynth.render.bench import bench as table
         from gensynth.render.live import Live, console
 
         shapes, inputs = parse_shapes(shape or []), parse_inputs(given or [])
-        for mode in parse_modes(power_modes, device):
+        for mode in parse_modes(power_modes, find_profile(find(device).profile)):
             with Live(console(stderr=True)) as live:
                 record = measure(
                     networks,
@@ -113,21 +136,48 @@ def bench(
                     command=shlex.join(["gensynth", *sys.argv[1:]]),
                     listener=live,
                 )
-            _print(record, as_json=as_json)
+            _print(record, table, as_json=as_json)
             may_be_used = may_be_used and is_usable(record) and not (strict and record["flags"])
             may_be_used = may_be_used and record["not_kept"] is None
     if not may_be_used:
         raise typer.Exit(code=1)
 
 
-def _print(record: dict[str, Any], *, as_json: bool) -> None:
+def _estimate(
+    networks: list[Path],
+    device: str,
+    precision: str,
+    batch: int | None,
+    power_modes: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    are_known = True
+    with reported():
+        with uninterrupted():
+            from gensynth.bench.estimate.answer import estimated, find_place
+            from gensynth.bench.request import parse_modes
+        from gensynth.render.estimates import estimates
+
+        for mode in parse_modes(power_modes, find_place(device).profile):
+            record = estimated(
+                networks, device=device, precision=precision, batch=batch, power_mode=mode
+            )
+            _print(record, estimates, as_json=as_json)
+            are_known = are_known and not any(one["unknown"] for one in record["networks"])
+    if not are_known:
+        raise typer.Exit(code=1)
+
+
+def _print(
+    record: dict[str, Any], shown: Callable[[dict[str, Any], int], str], *, as_json: bool
+) -> None:
     if as_json:
         import json
 
         say(json.dumps(record, allow_nan=False))
         return
-    from gensynth.render.bench import bench
     from gensynth.render.live import console
 
     screen = console()
-    screen.print(bench(record, screen.width))
+    screen.print(shown(record, screen.width))

@@ -55,7 +55,7 @@ def reported() -> Iterator[None]:
             say("stopped", err=True)
             raise typer.Exit(code=STOPPED + (terminated or [signal.SIGINT])[0]) from stop
         except GensynthError as error:
-            for line in str(error).splitlines():
+            for line in str(error).split("\n"):
                 say(line if line.startswith(" ") else f"error: {line}", err=True)
             raise typer.Exit(code=2) from error
 

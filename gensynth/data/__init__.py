@@ -1,11 +1,13 @@
 """Labelled images: what a data set is, and the sources it can come from.
 
     dataset         Split, Dataset: images in memory, cut into train, search and test
+    passes          how many images go through a network at a time
     views           what a network sees of them: augmented, normalised batches
     fashion_mnist   the subset that ships with gensynth
     cifar10         the official binary files, from a folder or fetched once
     folder          a folder of images by class
-    masks           a folder of images and masks, CamVid among them
+    masks           a folder of images and masks
+    camvid          the official folder of images and masks, given or fetched once
     custom          a data set made by the user's own module:factory
 
 `open_dataset` chooses among them. Importing this package imports none of them, and so
@@ -97,9 +99,13 @@ def _ready_made(source: str, batches: Path | None) -> "Dataset":
             batches = cifar10.download(Path(platformdirs.user_cache_dir("gensynth")))
         return cifar10.load(batches.expanduser())
     if source == "camvid":
-        from gensynth.data import masks
+        import platformdirs
 
-        return masks.camvid(batches)
+        from gensynth.data import camvid
+
+        if batches is None:
+            batches = camvid.download(Path(platformdirs.user_cache_dir("gensynth")))
+        return camvid.load(batches.expanduser())
     from gensynth.data import custom
 
     return custom.load(source)

@@ -8,7 +8,6 @@ which is left out where no such file is below the root. A mask gives a number fo
 grey or palette PNG, 8 bits. Numbers are those of the classes, in order, and the void.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,12 +33,6 @@ MASKS = "annot"
 """What the name of a folder of masks ends in."""
 VOID = 255
 """What void is in memory."""
-
-CAMVID = (
-    "sky", "building", "pole", "road", "pavement", "tree",
-    "sign", "fence", "car", "pedestrian", "bicyclist",
-)  # fmt: skip
-CAMVID_VOID = 11
 
 
 def load(
@@ -100,23 +93,6 @@ def load(
         source=f"folder {root.resolve()}, images and masks, colour order {colour}",
         void=VOID,
     )
-
-
-def camvid(folder: Path | None) -> Dataset:
-    """Read CamVid in the layout of SegNet: 367, 101 and 233 images of 480 x 360, 11 classes.
-
-    Raises:
-        DataError: as `load`, and without a folder: CamVid may be used for research and is not
-            fetched.
-    """
-    if folder is None:
-        raise DataError(
-            "CamVid is for research only and is not fetched; get it in SegNet's layout "
-            "(train.txt, train, trainannot, ...) and name its folder: folder in [data], or "
-            "--data-folder"
-        )
-    dataset = load(folder.expanduser(), classes=CAMVID, void=CAMVID_VOID)
-    return dataclasses.replace(dataset, name="camvid")
 
 
 def _pairs(root: Path, names: Sequence[str]) -> list[tuple[Path, Path]]:

@@ -17,15 +17,6 @@ import torch.nn.functional as F
 from gensynth.data.dataset import Augmentation, Dataset, Split
 from gensynth.randomness import stream
 
-PIXELS_A_PASS = 2**21
-"""Of all images of one pass through a network, so that what it computes fits in memory."""
-
-
-def images_a_pass(shape: tuple[int, int, int], most: int) -> int:
-    """Return how many images go through a network at a time, from 4 to `most`."""
-    _, height, width = shape
-    return min(most, max(4, PIXELS_A_PASS // (height * width)))
-
 
 @dataclass(frozen=True)
 class Batch:

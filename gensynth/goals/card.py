@@ -6,7 +6,8 @@
     hashes          what a new card says of the files beside it
 
 A card names the files beside it by their SHA-256. One of an earlier version, which does not, is
-held against the ledger of its run: what is not on record there was never certified.
+held against the ledger of its run: what is not on record there, with the card's own score, was
+never certified so.
 """
 
 import json
@@ -74,8 +75,8 @@ def differing(card: Mapping[str, Any], folder: Path, files: Sequence[str] = FILE
     there = [name for name in files if (folder / name).is_file()]
     known = card.get("sha256")
     if known is None:
-        return _not_on_record(folder) if WEIGHTS_FILE in there else []
-    return [n for n in there if n in known and file_sha256(folder / n) != known[n]]
+        return _not_on_record(card, folder) if WEIGHTS_FILE in there else []
+    return [name for name in there if file_sha256(folder / name) != known.get(name)]
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -83,9 +84,15 @@ def hashes(folder: Path) -> dict[str, str]:
     return {name: file_sha256(folder / name) for name in FILES if (folder / name).is_file()}
 
 
-def _not_on_record(folder: Path) -> list[str]:
+def _not_on_record(card: Mapping[str, Any], folder: Path) -> list[str]:
     run = run_of(folder)
     if run is None or not (run / LEDGER_FILE).is_file():
         return []
-    judged = {e["network"] for e in Ledger(run / LEDGER_FILE).entries() if e["event"] == "result"}
-    return [] if file_sha256(folder / WEIGHTS_FILE) in judged else [WEIGHTS_FILE]
+    certified = card.get("certificate") or {}
+    weights = file_sha256(folder / WEIGHTS_FILE)
+    for entry in Ledger(run / LEDGER_FILE).entries():
+        if (entry["event"], entry["network"]) == ("result", weights):
+            score = entry.keys() & certified.keys() - {"split"}
+            if all(certified[key] == entry[key] for key in score):
+                return []
+    return [WEIGHTS_FILE]

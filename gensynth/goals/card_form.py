@@ -76,6 +76,14 @@ class Ratios(TypedDict):
     latency: RatioInterval | None
 
 
+class DifferenceDocument(TypedDict):
+    """Points of a score above the prototype's."""
+
+    points: Finite
+    low: Finite
+    high: Finite
+
+
 class RequirementDocument(TypedDict):
     """A requirement, and whether it is met."""
 
@@ -104,6 +112,7 @@ class Card(Own):
     latency: Latency | None
     figures: NotRequired[dict[str, FigureDocument]]
     ratios: Ratios | None
+    difference: NotRequired[DifferenceDocument | None]
     requirements: list[RequirementDocument]
     no_onnx_because: NotRequired[str | None]
     trained_further: NotRequired[dict[str, Any] | None]

@@ -14,8 +14,8 @@ from typing_extensions import TypedDict
 
 from gensynth import atomic_files
 from gensynth.errors import RunError
-from gensynth.goals.score import Score, read_score
-from gensynth.outside import Form, Natural
+from gensynth.goals.score import Score, read_score, to_record
+from gensynth.outside import Form, Natural, read_bytes
 
 
 class _Entry(TypedDict):
@@ -94,7 +94,7 @@ class Ledger:
         score = measured()
         if score.n != n:
             raise ValueError(f"the score must be of all {n} images, got one of {score.n}")
-        self._append({"event": "result", "network": network, "split": split, **score.to_document()})
+        self._append({"event": "result", "network": network, "split": split, **to_record(score)})
         return score
 
     def entries(self) -> list[dict[str, Any]]:
@@ -120,7 +120,7 @@ class Ledger:
 
     def _content(self) -> bytes:
         try:
-            return self.path.read_bytes() if self.path.exists() else b""
+            return read_bytes(self.path) if self.path.exists() else b""
         except OSError as error:
             raise RunError(f"{self.path} cannot be read: {error.strerror}") from error
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from gensynth.goals.intervals import normal_quantile, wilson
-from gensynth.goals.metrics import TOP1
+from gensynth.goals.metrics import TOP1, names
 from gensynth.outside import Form, Natural, Positive, Share
 
 
@@ -102,6 +102,10 @@ LEAST_LOGIT_SD = 1e-3
 """Below it a spread says no more than that images were too few, or all alike, to show one."""
 
 
+RESAMPLE_DECIMALS = 6
+"""A ten-thousandth of a point."""
+
+
 @dataclass(frozen=True)
 class Resampled:
     """A value that is no count of images: its spread over them is a bootstrap's.
@@ -112,6 +116,8 @@ class Resampled:
         logit_sd: standard error of the logit of the value.
         n: images.
         others: values of the same images by other metrics, in [0, 1], told beside it.
+        resamples: the value on each draw of images, which are the same draws for every network;
+            empty where they are not known.
     """
 
     metric: str
@@ -119,6 +125,7 @@ class Resampled:
     logit_sd: float
     n: int
     others: Mapping[str, float] = field(default_factory=dict)
+    resamples: tuple[float, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.n < 1 or not 0 <= self.value <= 1 or not 0 <= self.logit_sd < np.inf:
@@ -142,7 +149,8 @@ class Resampled:
         """
         logits = _logit(resampled)
         widened = float(np.std(logits) * np.sqrt(n / max(1, n - 1)))
-        return Resampled(metric, value, widened, n, others or {})
+        kept = tuple(np.round(resampled, RESAMPLE_DECIMALS).tolist())
+        return Resampled(metric, value, widened, n, others or {}, kept)
 
     @property
     def method(self) -> str:
@@ -164,6 +172,50 @@ class Resampled:
         """Return value, spread and number of images, and the others in percent."""
         others = {f"{name}_pct": 100 * value for name, value in self.others.items()}
         return {"value": self.value, "logit_sd": self.logit_sd, "n": self.n, **others}
+
+
+def to_record(score: Score) -> dict[str, Any]:
+    """Return a score's document with what it is on single draws of images, if that is known.
+
+    Too much for a journal or a card; the ledger keeps it, for `difference`.
+    """
+    resamples = score.resamples if isinstance(score, Resampled) else ()
+    return score.to_document() | ({"resamples": resamples} if resamples else {})
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much higher one network scores than another on the same images.
+
+    Attributes:
+        points: of the values, in percent points.
+        low, high: the two-sided 95 % interval, in points.
+    """
+
+    points: float
+    low: float
+    high: float
+
+
+def difference(network: Score, prototype: Score) -> Difference | None:
+    """Return how far two scores of one split are apart, by a paired bootstrap over images.
+
+        d +- z sd(d_b) sqrt(n / (n - 1)),    d_b of one draw of images for both networks
+
+    An image that is hard for one is hard for the other, so the difference is known better than
+    either value. None where the scores are not of one metric and as many images, or what they are
+    on single draws is not known.
+    """
+    if not isinstance(network, Resampled) or not isinstance(prototype, Resampled):
+        return None
+    alike = (network.metric, network.n) == (prototype.metric, prototype.n)
+    count = len(network.resamples)
+    if not alike or count == 0 or count != len(prototype.resamples):
+        return None
+    apart = np.subtract(network.resamples, prototype.resamples)
+    widened = float(np.std(apart) * np.sqrt(network.n / max(1, network.n - 1)))
+    points, reach = network.value - prototype.value, normal_quantile(0.95, sided=2) * widened
+    return Difference(*(100 * end for end in (points, points - reach, points + reach)))
 
 
 def _logit(values: np.ndarray) -> np.ndarray:
@@ -193,11 +245,19 @@ class _Spread(TypedDict):
 
 
 _SPREAD: Form[_Spread] = Form(_Spread)
+_RESAMPLES: Form[list[float]] = Form(Annotated[list[Share], Field(max_length=100_000)])
+_OTHER: Form[float] = Form(Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)])
 
 
 def _resampled(metric: str, document: Mapping[str, Any]) -> Resampled:
     own = _SPREAD.check({key: document.get(key) for key in ("value", "logit_sd", "n")})
-    return Resampled(metric, own["value"], own["logit_sd"], own["n"])
+    others = {
+        name: _OTHER.check(document[f"{name}_pct"]) / 100
+        for name in names("task")
+        if name != metric and f"{name}_pct" in document
+    }
+    resamples = tuple(_RESAMPLES.check(document.get("resamples", [])))
+    return Resampled(metric, own["value"], own["logit_sd"], own["n"], others, resamples)
 
 
 KINDS: dict[str, Callable[[str, Mapping[str, Any]], Score]] = {

@@ -158,8 +158,14 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
     energy = [n["energy"] for n in record["networks"] if n["energy"]]
     if energy:
         lines.append(_sensor(energy[0]))
+        lines += [
+            f"{network['name']}: no energy: {network['no_energy_because']}"
+            for network in record["networks"]
+            if not network["energy"]
+        ]
     elif record["request"]["energy"]:
         lines.append(f"no energy: {record['networks'][0]['no_energy_because']}")
+    lines += _not_compared(record["networks"])
     lines.append(_heat(record["thermal"]))
     if record.get("reference"):
         lines.append(_reference(record["reference"]))
@@ -183,6 +189,16 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
         when = record["started_utc"][:16].replace("T", " ")
         lines.append(f"answered from the store: measured {when} UTC; --fresh measures again")
     return lines
+
+
+def _not_compared(networks: Sequence[Network]) -> list[str]:
+    """Say of which networks nothing shows that they computed right."""
+    found = [(n["name"], n.get("correctness") or {}) for n in networks]  # older records have none
+    return [
+        f"outputs of {name} were not compared with this machine's: {right['why_not']}"
+        for name, right in found
+        if right.get("why_not")
+    ]
 
 
 def _rejected(network: Network) -> list[str]:

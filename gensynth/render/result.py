@@ -3,6 +3,7 @@
 import math
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from gensynth.render.figures import (
     wrapped,
 )
 from gensynth.render.flags import told
+from gensynth.run_files import PICTURES
 
 if TYPE_CHECKING:
     from gensynth.runs.result import Finalist, Result
@@ -71,6 +73,7 @@ def _rows(prototype: "Finalist", some: Sequence["Finalist"]) -> list[Row]:
         (f"{title} on {score.n:,} test images", lambda f: f"{f.certificate.point_pct:.2f} %"),
         ("  95 % interval", lambda f: interval(*f.certificate.interval_pct)),
         ("  certified at least", _bound) if limited else None,
+        *_beside(networks),
         ("parameters", lambda f: f"{f.params:,}"),
         ("MACs", lambda f: count(f.macs)),
         *((_with_unit(name), _cost(name)) for name in _limited(prototype)),
@@ -89,6 +92,26 @@ def _rows(prototype: "Finalist", some: Sequence["Finalist"]) -> list[Row]:
         *(row for text in prototype.verdicts for row in _verdict_rows(text, networks)),
     ]
     return [row for row in rows if row is not None]
+
+
+def _beside(networks: Sequence["Finalist"]) -> Iterator[Row]:
+    """Yield what is told of the same images beside the score, and how far the prototype is."""
+    if any(f.difference for f in networks):
+        yield "  points gained", lambda f: f"{f.difference.points:+.2f}" if f.difference else ""
+        yield "    95 % interval", _difference_interval
+    for name in getattr(networks[0].certificate.score, "others", {}):
+        title = metrics.find(name, "the prototype's card").title
+        yield title, partial(_other, name)
+
+
+def _other(name: str, network: "Finalist") -> str:
+    value = getattr(network.certificate.score, "others", {}).get(name)
+    return _NONE if value is None else f"{100 * value:.2f} %"
+
+
+def _difference_interval(network: "Finalist") -> str:
+    found = network.difference
+    return f"{found.low:+.2f} to {found.high:+.2f}" if found else ""
 
 
 def _is_shown(utility: float, network: "Finalist") -> bool:
@@ -316,6 +339,7 @@ def _next(result: "Result") -> str:
     lines = [
         ("run folder", path),
         ("networks", f"{path}/finalists/*/{file}"),
+        *([("pictures", f"{path}/{PICTURES}/*.png")] if result.pictures else []),
         ("more of them", f"gensynth generate {path} --seeds 0:50"),
         ("this table again", f"gensynth show {path}"),
     ]

@@ -16,7 +16,7 @@ from gensynth.goals.card import CARD_FORMAT
 from gensynth.goals.certificate import Certificate, verdicts
 from gensynth.goals.exact import exact_costs
 from gensynth.goals.figure import Figure
-from gensynth.goals.score import Score, in_percent
+from gensynth.goals.score import Score, difference, in_percent
 from gensynth.goals.utility import information_density, netscore
 from gensynth.goals.verdicts import Known, is_estimate, judge_all
 from gensynth.network.module import Network
@@ -154,6 +154,19 @@ def _point(figure: Figure) -> Known:
 
 def _values(figures: Mapping[str, Figure] | None) -> dict[str, float]:
     return {key: figure.value for key, figure in (figures or {}).items()}
+
+
+def difference_of(network: Score, prototype: Score) -> dict[str, Any] | None:
+    """Return how far a network's test score is from the prototype's, as a card has it."""
+    found = difference(network, prototype)
+    if found is None:
+        return None
+    return {
+        "metric": network.metric,
+        **asdict(found),
+        "provenance": "to the prototype of this run, in points; 95 % interval of a bootstrap over "
+        "test images, the same draws for both",
+    }
 
 
 def setting_of(job: Job, command: str | None) -> dict[str, Any]:

@@ -38,6 +38,8 @@ from gensynth.runs.trust import require
 
 FROM_THE_RUN = ("seed", "generator_sha256", "made_in")
 """What stays true of a network whose weights alone are others."""
+HISTORY = frozenset({"what", "training", "predicted"})
+"""What stays true of one that is the same, beside another ONNX file."""
 
 
 def certify(
@@ -122,7 +124,22 @@ def _certify(
         job, command
     )
     card |= {key: before[key] for key in FROM_THE_RUN if key in before}
+    card |= _history(job, before, path, sharing)
     card |= {
+        "parity": exported.parity,
+        "no_onnx_because": exported.why_not,
+        "sha256": hashes(path),
+        "ratios": ratios_of(read_card(run.path / PROTOTYPE), card, ratios.get(entrant.name)),
+    }
+    run.write_bytes(f"{source}/{CARD_FILE}", json_bytes(card))
+
+
+def _history(job: Job, before: dict[str, Any], path: Path, sharing: int) -> dict[str, Any]:
+    """Return what a card says of how its network came to be."""
+    if before.keys() >= HISTORY and not differing(before, path, (GRAPH_FILE, WEIGHTS_FILE)):
+        kept = {"trained_further"} & before.keys()  # only another file beside it had changed
+        return {key: before[key] for key in (*HISTORY, *kept)}
+    return {
         "what": f"trained further outside gensynth, from a network of {job.prototype.graph.name} "
         f"for {job.dataset.name}",
         "training": None,
@@ -131,12 +148,7 @@ def _certify(
             "provenance": "networks that this test split has judged, this one included; they share "
             "the confidence. What it was trained on is not known here",
         },
-        "parity": exported.parity,
-        "no_onnx_because": exported.why_not,
-        "sha256": hashes(path),
-        "ratios": ratios_of(read_card(run.path / PROTOTYPE), card, ratios.get(entrant.name)),
     }
-    run.write_bytes(f"{source}/{CARD_FILE}", json_bytes(card))
 
 
 def _old_card(path: Path) -> dict[str, Any]:

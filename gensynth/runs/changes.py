@@ -74,7 +74,9 @@ def asked(run: RunFolder, overrides: Mapping[str, Any]) -> tuple[RunConfig, Chan
     return config, changes
 
 
-def commit(run: RunFolder, config: RunConfig, changes: Changes, listener: Listener) -> None:
+def commit(
+    run: RunFolder, config: RunConfig, changes: Changes, judged: int, listener: Listener
+) -> None:
     """Make changes the run's own: whatever was settled by what is no longer asked is put aside.
 
     Should the process end within it, the same command does the rest.
@@ -87,7 +89,7 @@ def commit(run: RunFolder, config: RunConfig, changes: Changes, listener: Listen
             if (aside := run.put_aside(name)) is not None:
                 listener.note(f"what stood in {name} stands in {aside.name} now")
         run.remove(RESULT_FILE)
-    keep_config(run, config)
+    keep_config(run, config, judged=judged)
     for key, (before, now) in changes.items():
         listener.note(f"{key}: {_shown(before)} before, {_shown(now)} from here on")
 

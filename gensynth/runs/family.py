@@ -227,6 +227,6 @@ def _drawn(
 def has_files(folder: Path, files: Mapping[str, bytes]) -> bool:
     """Return whether a folder has these files already, byte for byte."""
     return all(
-        (folder / name).exists() and (folder / name).read_bytes() == content
+        (folder / name).is_file() and (folder / name).read_bytes() == content
         for name, content in files.items()
     )

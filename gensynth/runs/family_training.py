@@ -3,7 +3,6 @@
 `family` draws them.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -20,16 +19,19 @@ from gensynth.goals.score import in_percent, read_score
 from gensynth.goals.verdicts import Verdict, combine
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE
 from gensynth.network.files import load_network, read_graph
+from gensynth.outside import WEIGHTS_BYTES, read_bytes
 from gensynth.progress import SILENT, Listener
 from gensynth.run_files import GENERATED, GENERATOR_FILE, PROTOTYPE
 from gensynth.runs import full_distillation, state_files
 from gensynth.runs.cards import Entrant, Origin, card_of, setting_of
 from gensynth.runs.family import DRAWN_FILE, Drawn, Family, draw, has_files, open_finished
 from gensynth.runs.folder import RunFolder
+from gensynth.runs.forms import SEARCH
 from gensynth.runs.inputs import check_inputs, config_of
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
-from gensynth.runs.publish import certificate_of
+from gensynth.runs.publish import certificate_of, sharing_of
+from gensynth.runs.result import read_document
 from gensynth.runs.trust import require
 
 SEARCH_FILE = "search.json"
@@ -51,8 +53,8 @@ def distil(
 
     Args:
         path: of the run folder.
-        seeds: one network each; the confidence of all certificates together is shared by
-            as many networks as there are seeds.
+        seeds: one network each; they share the confidence of their certificates with every
+            network that the run's test split has judged before.
         prototype, dataset: the objects that the run began with, if it did.
         trust: whether code may run that only the folder names (`gensynth.runs.trust`).
         listener: hears of the progress.
@@ -78,7 +80,8 @@ def distil(
                 _train(run, job, drawn, listener)
                 done += 1
             listener.phase("certify")
-            certified = tuple(_certify(run, job, d, len(family.drawn)) for d in family.drawn)
+            sharing = sharing_of(run, job, [drawn.folder for drawn in family.drawn])
+            certified = tuple(_certify(run, job, drawn, sharing) for drawn in family.drawn)
         except KeyboardInterrupt as error:
             raise Interrupted(
                 f"stopped after {done} of {len(family.drawn)} networks; the same command goes on"
@@ -101,22 +104,25 @@ def _train(run: RunFolder, job: Job, drawn: Drawn, listener: Listener) -> None:
     if not (drawn.folder / SEARCH_FILE).exists():
         twin = _trained_twin(drawn)
         files = _trained(run, job, drawn, name, listener) if twin is None else _taken_from(twin)
-        files[DRAWN_FILE] = (drawn.folder / DRAWN_FILE).read_bytes()
+        files[DRAWN_FILE] = read_bytes(drawn.folder / DRAWN_FILE)
         run.write_folder(f"{GENERATED}/{drawn.seed}", files)
     full_distillation.forget_checkpoint(run, name)
 
 
 def _trained_twin(drawn: Drawn) -> Path | None:
     """Return the folder of another seed that gave the same network, if it is trained."""
-    graph = (drawn.folder / GRAPH_FILE).read_bytes()
+    graph = read_bytes(drawn.folder / GRAPH_FILE)
     others = sorted(found.parent for found in drawn.folder.parent.glob(f"*/{SEARCH_FILE}"))
-    return next((o for o in others if (o / GRAPH_FILE).read_bytes() == graph), None)
+    return next((o for o in others if read_bytes(o / GRAPH_FILE) == graph), None)
 
 
 def _taken_from(twin: Path) -> dict[str, bytes]:
     """Return what the same training would give again, and the seed that it was done for."""
-    files = {name: (twin / name).read_bytes() for name in (GRAPH_FILE, WEIGHTS_FILE)}
-    search = {"trained_as_seed": int(twin.name), **json.loads((twin / SEARCH_FILE).read_bytes())}
+    files = {
+        GRAPH_FILE: read_bytes(twin / GRAPH_FILE),
+        WEIGHTS_FILE: read_bytes(twin / WEIGHTS_FILE, WEIGHTS_BYTES),
+    }
+    search = {"trained_as_seed": int(twin.name), **read_document(SEARCH, twin / SEARCH_FILE)}
     return {**files, SEARCH_FILE: json_bytes(search)}
 
 
@@ -125,7 +131,7 @@ def _trained(
 ) -> dict[str, bytes]:
     last = run.latest_state()
     assert last is not None, "a finished run has a state"
-    weights = state_files.restore(last[0], state_files.read_files(last[1]), job.space).weights
+    weights = state_files.read(*last, job.prototype, job.space).weights
     graph = read_graph(drawn.folder / GRAPH_FILE)
     network, score, seconds = full_distillation.distil(
         run, job, graph, weights, name=name, listener=listener
@@ -148,11 +154,11 @@ def _certify(run: RunFolder, job: Job, drawn: Drawn, sharing: int) -> Drawn:
             f"{drawn.folder} was trained further outside gensynth; move it away, and the same "
             f"command distils seed {drawn.seed} again"
         )
+    search = read_document(SEARCH, drawn.folder / SEARCH_FILE)
+    full_distillation.check_weights(drawn.folder, search)
     network = load_network(drawn.folder, opaque=job.prototype.opaque)
     job.evaluator.compute.place(network)
     certificate = certificate_of(run, job, network, drawn.folder / WEIGHTS_FILE, sharing)
-    search = json.loads((drawn.folder / SEARCH_FILE).read_bytes())
-    full_distillation.check_weights(drawn.folder, search)
     name, source = f"seed-{drawn.seed}", f"{GENERATED}/{drawn.seed}"
     generator = file_sha256(run.path / GENERATOR_FILE)
     origin = Origin(drawn.seed, generator, name, drawn.predicted)

@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from gensynth import atomic_files
 from gensynth.errors import RunError
+from gensynth.outside import read_bytes
 from gensynth.run_files import ENVIRONMENT_FILE, FORMAT_FILE, LEDGER_FILE, RUN_FILE
 from gensynth.runs.journal import History
 from gensynth.runs.lock import sweep_unborn, take_lock
@@ -109,7 +110,7 @@ class RunFolder:
                 or what it holds is damaged beyond the last good state.
         """
         try:
-            found = (path / FORMAT_FILE).read_text(errors="replace").strip()
+            found = read_bytes(path / FORMAT_FILE).decode(errors="replace").strip()
         except OSError as error:
             what = "is not a run folder: it has no FORMAT file" if path.exists() else "is absent"
             raise RunError(f"the run folder {path} {what}") from error

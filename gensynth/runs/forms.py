@@ -9,7 +9,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from gensynth.outside import FileName, Form
+from gensynth.outside import FileName, Form, Natural, Share
 
 
 class ResultDocument(TypedDict):
@@ -17,6 +17,7 @@ class ResultDocument(TypedDict):
 
     finalists: Annotated[list[FileName], Field(min_length=1)]
     requirements: list[str]
+    pictures: NotRequired[list[FileName]]
     seconds: dict[str, Annotated[float, Field(ge=0, le=1e12)]]
 
 
@@ -24,6 +25,7 @@ class Data(TypedDict):
     """The data of a run's beginning."""
 
     search_sha256: str
+    test_sha256: str
 
 
 class Inputs(TypedDict):
@@ -33,9 +35,37 @@ class Inputs(TypedDict):
     data: NotRequired[Data]
     weights_sha256: NotRequired[str]
     prototype: NotRequired[dict[str, Any]]
+    judged: NotRequired[Natural]
 
 
 RESULT: Form[ResultDocument] = Form(ResultDocument)
+
+
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
+
+
+class Attempt(TypedDict):
+    """attempt.json, of a network that was distilled fully, beside the score that it is of."""
+
+    seed: Natural
+    generator_sha256: str
+    graph_sha256: NotRequired[str]
+    weights_sha256: NotRequired[str | None]
+    widths: list[Natural]
+    bits: list[bool]
+    operators: NotRequired[list[Natural]]
+    predicted: Annotated[list[Share], Field(min_length=3, max_length=3)]
+    seconds: dict[str, Seconds]
+
+
+class Search(TypedDict):
+    """search.json, of a generated network that was distilled, beside its score."""
+
+    weights_sha256: NotRequired[str | None]
+
+
+ATTEMPT: Form[Attempt] = Form(Attempt)
+SEARCH: Form[Search] = Form(Search)
 
 
 class Environment(TypedDict):

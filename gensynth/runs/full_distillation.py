@@ -7,7 +7,6 @@ What is scored here is scored on the search split; the test split is not touched
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,9 +31,11 @@ from gensynth.network.module import Network, build
 from gensynth.progress import Listener
 from gensynth.run_files import GENERATOR_FILE
 from gensynth.runs.folder import RunFolder
+from gensynth.runs.forms import ATTEMPT
 from gensynth.runs.prepare import Job
+from gensynth.runs.result import read_document
 from gensynth.search.cycle import Candidate, Interval, State
-from gensynth.search.inquisitor import FULL, Inquisitor, Observation
+from gensynth.search.inquisitor import FULL, Inquisitor, Observation, read_point
 from gensynth.space.points import Point, Points
 
 ATTEMPTS = "attempts"
@@ -125,28 +126,38 @@ class FullDistillation:
         }
 
 
-def read(run: RunFolder, name: str) -> FullDistillation | None:
+def read(run: RunFolder, job: Job, name: str) -> FullDistillation | None:
     """Return a distillation that the run folder keeps, or None.
 
     Raises:
-        RunError: if its weights are not those that were scored.
+        RunError: if its record is damaged, or its graph or its weights are not those that were
+            scored.
     """
     folder = run.path / ATTEMPTS / name
     if not folder.exists():
         return None
-    entry = json.loads((folder / ATTEMPT_FILE).read_text())
+    file = folder / ATTEMPT_FILE
+    entry = read_document(ATTEMPT, file)
     check_weights(folder, entry)
-    kept = (tuple(entry["widths"]), tuple(entry["bits"]), tuple(entry.get("operators", ())))
-    return FullDistillation(
-        name=name,
-        seed=entry["seed"],
-        generator_sha256=entry["generator_sha256"],
-        graph=read_graph(folder / GRAPH_FILE),
-        point=Point(*kept),
-        predicted=(entry["predicted"][0], entry["predicted"][1], entry["predicted"][2]),
-        score=read_score(entry),
-        seconds=entry["seconds"],
-    )
+    graph = read_graph(folder / GRAPH_FILE)
+    try:
+        if entry.get("graph_sha256") not in (None, graph.sha256):
+            raise ValueError(f"{GRAPH_FILE} beside it is another network")
+        return FullDistillation(
+            name=name,
+            seed=entry["seed"],
+            generator_sha256=entry["generator_sha256"],
+            graph=graph,
+            point=read_point(job.space, entry["widths"], entry["bits"], entry.get("operators", ())),
+            predicted=(entry["predicted"][0], entry["predicted"][1], entry["predicted"][2]),
+            score=read_score(entry),
+            seconds=entry["seconds"],
+        )
+    except ValueError as error:
+        raise RunError(
+            f"{file} is damaged: {error}; put it back from a copy, or remove {folder}, and it is "
+            "done again"
+        ) from error
 
 
 def sha256_of(content: bytes) -> str:
@@ -158,10 +169,15 @@ def check_weights(folder: Path, record: Mapping[str, Any]) -> None:
     """Refuse weights that are not those whose score stands in a record beside them.
 
     Raises:
-        RunError: if they are others; a record of an earlier version does not say.
+        RunError: if they are others or cannot be read; a record of an earlier version does not
+            say.
     """
     file = folder / WEIGHTS_FILE
-    if record.get("weights_sha256") not in (None, file_sha256(file)):
+    try:
+        found = file_sha256(file)
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {error.strerror}") from error
+    if record.get("weights_sha256") not in (None, found):
         raise RunError(
             f"{file} is not what was distilled and scored; put it back from a copy, or remove "
             f"{folder}, and it is done again"
@@ -249,7 +265,7 @@ def distil_once(
         name: of its folder.
         listener: hears of the progress.
     """
-    kept = read(run, name)
+    kept = read(run, job, name)
     generator = state.generator.to_json().encode()
     made_by = sha256_of(generator)
     if kept is not None and (kept.seed, kept.generator_sha256) != (candidate.seed, made_by):

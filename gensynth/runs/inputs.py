@@ -3,6 +3,7 @@
     config        its run file, table by table
     data          of the data set: classes, normalisation, the splits' SHA-256
     prototype     name and graph; its weights by their SHA-256
+    judged        networks that the test split had judged when more was asked of the run
 
 The first is kept from the start, the others once the prototype is there.
 """
@@ -61,9 +62,16 @@ def kept_weights(run: Path) -> Path | None:
     return run / PROTOTYPE / WEIGHTS_FILE if "data" in inputs_of(run) else None
 
 
-def keep_config(run: RunFolder, config: RunConfig) -> None:
+def judged_before(run: Path) -> int:
+    """Return how many networks the test split had judged when this was asked of a run."""
+    return int(inputs_of(run).get("judged", 0))
+
+
+def keep_config(run: RunFolder, config: RunConfig, *, judged: int = 0) -> None:
     """Keep what is asked of a run: from its start, or from a change of it."""
-    run.write_bytes(INPUTS_FILE, json_bytes({**inputs_of(run.path), "config": to_document(config)}))
+    known = inputs_of(run.path)
+    now = {"config": to_document(config), **({"judged": judged} if judged else {})}
+    run.write_bytes(INPUTS_FILE, json_bytes({**known, **now}))
 
 
 def keep_inputs(run: RunFolder, job: Job) -> None:
@@ -95,7 +103,7 @@ def check_inputs(run: Path, job: Job) -> None:
     if "data" not in known:
         return
     weights = run / PROTOTYPE / WEIGHTS_FILE
-    if file_sha256(weights) != known["weights_sha256"]:
+    if not weights.is_file() or file_sha256(weights) != known["weights_sha256"]:
         raise RunError(f"{weights} is not what the run began with; put it back from a copy")
     for what, name in (("data", "data set"), ("prototype", "prototype")):
         found = job.inputs[what]

@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 
 from gensynth import atomic_files
 from gensynth.errors import RunError
-from gensynth.outside import FileName, Form, Natural
+from gensynth.outside import WEIGHTS_BYTES, FileName, Form, Natural, read_bytes
 
 KEPT_STATES = 2
 
@@ -173,7 +173,10 @@ class History:
         return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
     def _journal_bytes(self) -> bytes:
-        return self._journal.read_bytes() if self._journal.exists() else b""
+        try:
+            return read_bytes(self._journal) if self._journal.exists() else b""
+        except OSError as error:
+            raise RunError(f"{self._journal} cannot be read: {error.strerror}") from error
 
     def _journal_lines(self) -> Iterator[dict[str, Any]]:
         whole, _, _ = self._journal_bytes().rpartition(b"\n")
@@ -202,9 +205,9 @@ def _entry_file(entry: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
 def _read_entry(state: Path) -> dict[str, Any] | None:
     """Return a state's journal entry if the state is whole, else None."""
     try:
-        record = (state / "entry.json").read_bytes()
+        record = read_bytes(state / "entry.json")
         content = _STATE.read(record)
-        files = {name: (state / name).read_bytes() for name in content["files"]}
+        files = {name: read_bytes(state / name, WEIGHTS_BYTES) for name in content["files"]}
         entry = content["entry"]
         return entry if _entry_file(entry, files) == record else None
     except (OSError, ValueError):

@@ -78,7 +78,7 @@ def learn(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> State
 def early(run: RunFolder, job: Job) -> list[FullDistillation]:
     """Return the networks that cycles distilled fully, if they are within the limits on cost."""
     names = map(_early_name, range(1, job.config.search.full_networks + 1))
-    kept = [full_distillation.read(run, name) for name in names]
+    kept = [full_distillation.read(run, job, name) for name in names]
     return [one for one in kept if one is not None and one.fits(job)]
 
 
@@ -123,9 +123,7 @@ def _last_state(run: RunFolder, job: Job) -> State | None:
     last = run.latest_state()
     if last is None:
         return None
-    return _now(
-        job, state_files.restore(last[0], state_files.read_files(last[1]), job.hardware.space)
-    )
+    return _now(job, state_files.read(*last, job.prototype, job.hardware.space))
 
 
 def _now(job: Job, state: State) -> State:

@@ -24,6 +24,7 @@ from gensynth.goals.requirements import parse_all
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE
 from gensynth.network.files import load_network, read_graph
 from gensynth.network.module import opaque_modules
+from gensynth.outside import WEIGHTS_BYTES, read_bytes
 from gensynth.progress import SILENT, Listener
 from gensynth.prototypes import create
 from gensynth.randomness import stream
@@ -122,7 +123,10 @@ def _source(folder: Path, run: Path | None, images: _Images) -> Source:
         task=images.task,
         search=None if images.dataset is None else images.dataset.search,
         why_not=images.why_not,
-        files={f: (folder / f).read_bytes() for f in (GRAPH_FILE, WEIGHTS_FILE, CARD_FILE)},
+        files={
+            file: read_bytes(folder / file, WEIGHTS_BYTES)
+            for file in (GRAPH_FILE, WEIGHTS_FILE, CARD_FILE)
+        },
         calibration=None if images.dataset is None else _calibration(images.dataset),
         requirements=requirements,
     )

@@ -72,9 +72,20 @@ def devices_of(
 
 
 def search_requirements(
-    config: RunConfig, requirements: tuple[Requirement, ...], task: Task, test_images: int
+    config: RunConfig,
+    requirements: tuple[Requirement, ...],
+    task: Task,
+    test_images: int,
+    judged: int,
 ) -> tuple[Requirement, ...]:
     """Return the requirements as the search is to meet them.
+
+    Args:
+        config: the run file.
+        requirements: of the run.
+        task: that networks are scored for.
+        test_images: that a certificate is shown on.
+        judged: networks that these have judged already, which share the confidence.
 
     Raises:
         ConfigError: if certificates are striven for and no score is required, or one that a test
@@ -90,7 +101,8 @@ def search_requirements(
             f'--require "{task.metric} >= 89%"'
         )
     try:
-        sought = certifiable(required, test_images, task.anticipated, sharing=finalists.count)
+        sharing = finalists.count + judged
+        sought = certifiable(required, test_images, task.anticipated, sharing=sharing)
     except ConfigError:
         if finalists.aim is None:
             return requirements

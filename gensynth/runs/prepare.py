@@ -21,7 +21,8 @@ from gensynth import references
 from gensynth.config import RunConfig
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
-from gensynth.data.views import Views, images_a_pass, normaliser
+from gensynth.data.passes import images_a_pass
+from gensynth.data.views import Views, normaliser
 from gensynth.errors import ConfigError, DataError
 from gensynth.goals.device_costs import derived
 from gensynth.goals.exact import peak_limit, peak_range
@@ -180,6 +181,7 @@ def prepare(
     kept: Path | None = None,
     training: Callable[[str], Path] | None = None,
     objects: Objects = NOTHING,
+    judged: int = 0,
 ) -> Job:
     """Make a run ready.
 
@@ -191,6 +193,7 @@ def prepare(
             folder for its checkpoint and its record. If None, nothing is trained: an untrained
             prototype stands in, which has the costs and the speed of the trained one.
         objects: a module and a data set in place of what the run file names.
+        judged: networks that the test split has judged before the run's finalists.
 
     Raises:
         GensynthError: for whatever the user can put right; nothing is written or trained then.
@@ -206,7 +209,7 @@ def prepare(
         open_dataset(config.data, config.task.kind) if objects.dataset is None else objects.dataset
     )
     _check_size(dataset, config)
-    sought = search_requirements(config, requirements, task, len(dataset.test))
+    sought = search_requirements(config, requirements, task, len(dataset.test), judged)
     compute = detect()
     prototype, record = prototype_of(
         config, requirements, dataset, task, compute, listener, kept, training, objects.prototype

@@ -3,7 +3,8 @@
     certify     each network scored once on the test split, through the ledger
     export      ONNX, compared with the network's own outputs
     latency     all files in turns in one session
-    cards       one a network, then the networks' folders, then result.json
+    cards       one a network, then the networks' folders
+    pictures    of answers, where the task has any; then result.json
 
 `gensynth.runs.certification` takes the same steps for a network that was trained further.
 
@@ -21,6 +22,7 @@ from torch import nn
 
 from gensynth.atomic_files import file_sha256, json_bytes
 from gensynth.bench.latency import Latency, measure, ratio
+from gensynth.data.passes import images_a_pass
 from gensynth.data.views import normaliser
 from gensynth.errors import DeviceError, ExportError
 from gensynth.export import export_network
@@ -29,12 +31,16 @@ from gensynth.goals.certificate import Certificate, certify
 from gensynth.goals.figure import Figure
 from gensynth.goals.ledger import Ledger
 from gensynth.graph.files import CARD_FILE, ONNX_FILE, WEIGHTS_FILE
+from gensynth.outside import WEIGHTS_BYTES, read_bytes
 from gensynth.progress import Listener
-from gensynth.run_files import FINALISTS, LATENCY_FILE, PROTOTYPE, RESULT_FILE
-from gensynth.runs.cards import Entrant, Origin, card_of, ratios_of, setting_of
+from gensynth.run_files import FINALISTS, LATENCY_FILE, PICTURES, PROTOTYPE, RESULT_FILE
+from gensynth.runs.cards import Entrant, Origin, card_of, difference_of, ratios_of, setting_of
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import ATTEMPTS, FullDistillation, read_network
+from gensynth.runs.inputs import inputs_of
 from gensynth.runs.prepare import Job
+from gensynth.tasks.task import Draws
+from gensynth.training.evaluator import answerer
 
 PARITY_IMAGES = 64
 
@@ -76,7 +82,19 @@ def sharing_of(run: RunFolder, job: Job, folders: list[Path]) -> int:
     """
     judged = Ledger(run.ledger).judged(job.dataset.test.sha256)
     judged |= {file_sha256(folder / WEIGHTS_FILE) for folder in folders}
-    return max(1, len(judged - {file_sha256(run.path / PROTOTYPE / WEIGHTS_FILE)}))
+    return max(1, len(judged - _prototype(run)))
+
+
+def judged_by(run: RunFolder) -> int:
+    """Return how many networks the test split of a run has judged, the prototype left out."""
+    data = inputs_of(run.path).get("data")
+    if data is None:
+        return 0
+    return len(Ledger(run.ledger).judged(data["test_sha256"]) - _prototype(run))
+
+
+def _prototype(run: RunFolder) -> set[str]:
+    return {file_sha256(run.path / PROTOTYPE / WEIGHTS_FILE)}
 
 
 def certificate_of(
@@ -135,7 +153,8 @@ def export_all(
     Raises:
         ExportError: if a file cannot be stored.
     """
-    images = torch.from_numpy(job.dataset.search.images[:PARITY_IMAGES])
+    count = images_a_pass(job.dataset.shape, PARITY_IMAGES)
+    images = torch.from_numpy(job.dataset.search.images[:count])
     normalised = normaliser(job.dataset)(images)
     exported: dict[str, Exported] = {}
     for entrant in found:
@@ -243,16 +262,35 @@ def write_all(
             run.write_bytes(f"{PROTOTYPE}/{CARD_FILE}", json_bytes(card))
             continue
         card["ratios"] = ratios_of(first, card, ratios.get(entrant.name))
-        files = {file: (folder / file).read_bytes() for file in card["sha256"]}
+        card["difference"] = difference_of(certificate.score, certificates[0].score)
+        files = {file: read_bytes(folder / file, WEIGHTS_BYTES) for file in card["sha256"]}
         files[CARD_FILE] = json_bytes(card)
         run.write_folder(f"{FINALISTS}/{entrant.name}", files)
 
 
-def finish(run: RunFolder, job: Job, found: list[Entrant], seconds: Mapping[str, float]) -> None:
+def draw_all(run: RunFolder, job: Job, found: list[Entrant]) -> list[str]:
+    """Draw what the networks answer to some images of the search split; return the files' names."""
+    if not isinstance(job.task, Draws):
+        return []
+    evaluator = job.evaluator
+    networks = {one.name: answerer(one.network, job.dataset, evaluator.compute) for one in found}
+    drawn = job.task.draw(networks, job.dataset, job.dataset.search)
+    run.write_folder(PICTURES, drawn)
+    return list(drawn)
+
+
+def finish(
+    run: RunFolder,
+    job: Job,
+    found: list[Entrant],
+    pictures: list[str],
+    seconds: Mapping[str, float],
+) -> None:
     """Write result.json, which says that the run is whole."""
-    document = {
+    document: dict[str, Any] = {
         "finalists": [entrant.name for entrant in found if entrant.origin is not None],
         "requirements": [r.text for r in job.requirements],
+        **({"pictures": pictures} if pictures else {}),
         "seconds": {phase: round(s, 3) for phase, s in seconds.items()},
     }
     run.write_bytes(RESULT_FILE, json_bytes(document))

@@ -17,11 +17,11 @@ from gensynth.goals.certificate import Certificate
 from gensynth.goals.figure import Figure
 from gensynth.goals.readings import read_figure
 from gensynth.goals.requirements import parse
-from gensynth.goals.score import Score, read_score
+from gensynth.goals.score import Difference, Score, read_score
 from gensynth.goals.verdicts import Verdict, combine
 from gensynth.graph.files import CARD_FILE
 from gensynth.outside import Form, read_bytes
-from gensynth.run_files import FINALISTS, PROTOTYPE, RESULT_FILE, is_finished
+from gensynth.run_files import FINALISTS, PICTURES, PROTOTYPE, RESULT_FILE, is_finished
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.forms import RESULT
 
@@ -93,6 +93,8 @@ class Finalist:
         point_verdicts: by requirement, of the point values: the paper's own criterion.
         no_onnx_because: why there is no ONNX file of it; None if there is one.
         trained_further: whether its weights were changed outside gensynth, then certified again.
+        difference: of its test score from the prototype's; None where the images' share in it is
+            not known.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Finalist:
     trained_further: bool = False
     figures: Mapping[str, Figure] = field(default_factory=dict)
     estimated: frozenset[str] = frozenset()
+    difference: Difference | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -140,6 +143,7 @@ class Result:
         requirements: as written.
         journal: one line a cycle, from cycle 1.
         seconds: wall time by phase, over all sessions of the run.
+        pictures: of answers to images of the search split, where the task draws any.
     """
 
     path: Path
@@ -148,6 +152,7 @@ class Result:
     requirements: tuple[str, ...]
     journal: tuple[Mapping[str, Any], ...]
     seconds: Mapping[str, float]
+    pictures: tuple[Path, ...] = ()
 
 
 def read_result(path: Path) -> Result:
@@ -167,6 +172,7 @@ def read_result(path: Path) -> Result:
         requirements=tuple(document["requirements"]),
         journal=tuple(entry for entry in run.read_journal() if entry["cycle"] > 0),
         seconds=document["seconds"],
+        pictures=tuple(path / PICTURES / name for name in document.get("pictures", ())),
     )
     for one in (read.prototype, *read.finalists):
         unjudged = set(read.requirements) - one.verdicts.keys()
@@ -206,6 +212,7 @@ def read_finalist(folder: Path) -> Finalist:
             trained_further=card.get("trained_further") is not None,
             figures={key: read_figure(one) for key, one in card.get("figures", {}).items()},
             estimated=frozenset(r["text"] for r in requirements if r.get("by") == "estimate"),
+            difference=_difference(card.get("difference")),
         )
     except ValueError as error:
         raise RunError(f"{folder / CARD_FILE} is damaged: {error}") from error
@@ -240,6 +247,12 @@ def _latency(document: Mapping[str, Any] | None) -> LatencyFigures | None:
         n=document["n"],
         flags=tuple(document.get("flags", () if document.get("steady", True) else ["not_steady"])),
     )
+
+
+def _difference(document: Mapping[str, Any] | None) -> Difference | None:
+    if document is None:
+        return None
+    return Difference(document["points"], document["low"], document["high"])
 
 
 def _ratios(document: Mapping[str, Any] | None) -> Ratios | None:

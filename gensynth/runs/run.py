@@ -137,17 +137,18 @@ def resume(
             phases.add(read_document(PHASES, path / PHASES_FILE))
         require(config, path, trust=trust)
         objects = Objects(prototype, dataset)
+        judged = publish.judged_by(run) if changed else inputs.judged_before(path)
         try:
             with phases("prepare"):
                 job = prepare(
                     config, listener=listener, kept=inputs.kept_weights(path),
-                    training=lambda _: path / TRAINING, objects=objects,
+                    training=lambda _: path / TRAINING, objects=objects, judged=judged,
                 )  # fmt: skip
         except KeyboardInterrupt as error:
             raise _interrupted(run, phases) from error
         inputs.check_inputs(path, job)
         if changed:
-            changes.commit(run, config, changed, listener)
+            changes.commit(run, config, changed, judged, listener)
         return _watched(run, job, phases, listener)
 
 
@@ -217,11 +218,12 @@ def _go(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> None:
         publish.write_all(
             run, job, found, certificates, exported, latencies, ratios, figures, command=command
         )
+        pictures = publish.draw_all(run, job, found)
     work = {
         f"finalists {phase}": sum(attempt.seconds[phase] for attempt in made)
         for phase in ("train", "evaluate")
     }
-    publish.finish(run, job, found, {**phases.seconds, **work})
+    publish.finish(run, job, found, pictures, {**phases.seconds, **work})
 
 
 def _interrupted(run: RunFolder, phases: Phases) -> Interrupted:

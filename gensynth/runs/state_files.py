@@ -9,20 +9,27 @@ on after a kill cannot differ from never having stopped.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
+from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 from typing_extensions import TypedDict
 
+from gensynth.errors import RunError
 from gensynth.graph.files import WEIGHTS_FILE
-from gensynth.outside import Form
+from gensynth.outside import WEIGHTS_BYTES, Form, read_bytes
 from gensynth.run_files import GENERATOR_FILE, INQUISITOR_FILE
 from gensynth.search.cycle import State
 from gensynth.search.generator import Generator
 from gensynth.search.inquisitor import Inquisitor
+from gensynth.space.prototype import Prototype
 from gensynth.space.space import Space
+
+FILES = (GENERATOR_FILE, INQUISITOR_FILE, WEIGHTS_FILE)
 
 
 class Learned(TypedDict):
@@ -74,7 +81,23 @@ def restore(cycle: int, files: dict[str, bytes], space: Space) -> State:
     )
 
 
-def read_files(folder: Path) -> dict[str, bytes]:
-    """Return the files of a state that a run folder keeps."""
-    names = (GENERATOR_FILE, INQUISITOR_FILE, WEIGHTS_FILE)
-    return {name: (folder / name).read_bytes() for name in names}
+def read(cycle: int, folder: Path, prototype: Prototype, space: Space) -> State:
+    """Return a state that a run folder keeps.
+
+    Raises:
+        RunError: if it is damaged, or belongs to another prototype.
+    """
+    try:
+        files = {name: read_bytes(folder / name, WEIGHTS_BYTES) for name in FILES}
+        state = restore(cycle, files, space)
+        if _shapes(state.weights) != _shapes(prototype.weights):
+            raise ValueError("its weights are another prototype's")
+    except OSError as error:
+        raise RunError(f"the state in {folder} cannot be read: {error.strerror}") from error
+    except (ValueError, SafetensorError) as error:
+        raise RunError(f"the state in {folder} is damaged: {error}; remove it to go on") from error
+    return state
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in weights.items()}

@@ -305,20 +305,22 @@ class Inquisitor:
         )
         if "divergences" not in read or "scores" not in read:  # version 0.1, operators last
             divergences = tuple(
-                Divergence(_point(space, widths, kept, *operators), nats, cycle)
+                Divergence(read_point(space, widths, kept, *operators), nats, cycle)
                 for widths, kept, nats, cycle, *operators in read.get("shifts", ())
             )
             observations = tuple(
-                Observation(_point(space, widths, kept, *operators), fidelity, of_counts(right, n))
+                Observation(
+                    read_point(space, widths, kept, *operators), fidelity, of_counts(right, n)
+                )
                 for widths, kept, fidelity, right, n, *operators in read.get("observations", ())
             )
             return Inquisitor(space, importance, divergences, observations)
         divergences = tuple(
-            Divergence(_point(space, *point), nats, cycle)
+            Divergence(read_point(space, *point), nats, cycle)
             for *point, nats, cycle in read["divergences"]
         )
         observations = tuple(
-            Observation(_point(space, *point), fidelity, read_score(score))
+            Observation(read_point(space, *point), fidelity, read_score(score))
             for *point, fidelity, score in read["scores"]
         )
         return Inquisitor(space, importance, divergences, observations)
@@ -344,10 +346,14 @@ def _row(values: Sequence[float], length: int, what: str) -> np.ndarray:
     return np.array(values, dtype=float)
 
 
-def _point(
+def read_point(
     space: Space, widths: Sequence[int], kept: Sequence[bool], operators: Sequence[int] = ()
 ) -> Point:
-    """Return a point, once it is seen to be one of the space."""
+    """Return a point that a file keeps, once it is seen to be one of the space.
+
+    Raises:
+        ValueError: if it is none.
+    """
     fits = (
         len(widths) == len(space.sizes)
         and all(0 < w <= size for w, size in zip(widths, space.sizes, strict=True))

@@ -3,6 +3,7 @@
     task                 Task: what a task is asked
     classification       one class an image
     segmentation         one class a pixel; `confusion` counts them and reads the counts
+    pictures             masks as pictures, for people
     label_information    what the values of a vertex say of the labels
 
 `open_task` reads the table [task] of a run file. Importing this package does not import torch.

@@ -24,10 +24,15 @@ EVALUATED = 500
 class Classification:
     """Images of one class each.
 
+    Attributes:
+        program: of an artefact's examples, which says the class.
+
     Args:
         class_weights: weight of each class in the loss, in label order; None weighs all alike.
         metric: top1 or None, which means it.
     """
+
+    program = "class"
 
     def __init__(
         self, class_weights: tuple[float, ...] | None = None, metric: str | None = None

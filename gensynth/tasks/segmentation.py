@@ -5,7 +5,7 @@ divergences are means over pixels, in nats a pixel, so they compare between imag
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from gensynth.goals.score import Resampled
 from gensynth.graph.graph import Graph
 from gensynth.tasks.confusion import MEASURES, confusion, measured
 from gensynth.tasks.label_information import label_information
+from gensynth.tasks.pictures import side_by_side
 from gensynth.tasks.task import Answer, chosen_metric
 
 EVALUATED = 4
@@ -31,6 +32,9 @@ VOID = 255
 READ_PIXELS = 64
 """Pixels of an image that a reader of a vertex looks at, on an even grid."""
 
+DRAWN = 4
+"""Images of a split that are drawn, evenly over it."""
+
 IMAGE_LOGIT_SD = 0.3
 """Spread of the logit of a score over single images, by which certificates are planned before a
 score has been measured; RefineNet on CamVid has 0.27."""
@@ -39,11 +43,16 @@ score has been measured; RefineNet on CamVid has 0.27."""
 class Segmentation:
     """Images of which every pixel has a class, or is void.
 
+    Attributes:
+        program: of an artefact's examples, which writes a coloured mask.
+
     Args:
         class_weights: weight of each class in the loss, in label order; None weighs all alike.
         metric: of `gensynth.tasks.confusion`, which requirements and the utility read; None is
             the pixel accuracy.
     """
+
+    program = "mask"
 
     def __init__(
         self,
@@ -123,6 +132,24 @@ class Segmentation:
                 for true, found in zip(masks, given, strict=True)
             ]
         return measured(np.stack(counts), self.metric)
+
+    def draw(
+        self, networks: Mapping[str, Answer], dataset: Dataset, split: Split
+    ) -> dict[str, bytes]:
+        """Return a picture for each of some images: itself, the truth, the networks' classes."""
+        rows = np.unique(np.linspace(0, len(split) - 1, DRAWN).round().astype(int))
+        images = torch.from_numpy(split.images[rows])
+        given = {
+            name: network(images).argmax(dim=1).cpu().numpy() for name, network in networks.items()
+        }
+        return {
+            f"{split.name}-{row + 1}.png": side_by_side(
+                split.images[row],
+                {"truth": split.labels[row]} | {name: of[i] for name, of in given.items()},
+                dataset.classes,
+            )
+            for i, row in enumerate(rows)
+        }
 
     def anticipated(self, value: float, n: int) -> Resampled:
         """Return the value with the spread that n images usually leave."""

@@ -9,11 +9,14 @@
     strata, margins   images                      -> which of them make good stimuli
     information       a value and targets         -> nats that the one tells of the other
 
+A task may also have `draw`, pictures of answers for people (`Draws`), and `program`, which part of
+an artefact's examples says what a network answered (`gensynth.export.examples`).
+
 Everything else in the package asks the task, and knows neither a class nor a metric's name.
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Generator, Tensor
@@ -102,3 +105,13 @@ class Task(Protocol):
             values: (images, channels) or (images, channels, height, width).
             targets: of these images, collated.
         """
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """A task whose answers can be looked at."""
+
+    def draw(
+        self, networks: Mapping[str, Answer], dataset: Dataset, split: Split
+    ) -> dict[str, bytes]:
+        """Return PNG files by name: images of a split, their truth and the networks' answers."""

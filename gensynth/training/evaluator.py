@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from gensynth.config import TaskConfig
 from gensynth.data.dataset import Dataset, Split
-from gensynth.data.views import Views, images_a_pass, normaliser
+from gensynth.data.passes import images_a_pass
+from gensynth.data.views import Views, normaliser
 from gensynth.errors import ConfigError
 from gensynth.goals.score import Score
 from gensynth.graph.graph import Graph
@@ -27,7 +28,7 @@ from gensynth.references import import_object
 from gensynth.space.prototype import Prototype
 from gensynth.space.substitutes import SUBSTITUTES
 from gensynth.tasks.classification import EVALUATED
-from gensynth.tasks.task import Task
+from gensynth.tasks.task import Answer, Task
 from gensynth.training import fit
 from gensynth.training.fit import Recipe, Teacher
 from gensynth.training.substitute_weights import FITTED_IMAGES, fit_all
@@ -163,7 +164,8 @@ class Evaluator:
         """
         device = self.compute.device
         self.compute.place(network).eval()
-        images = torch.from_numpy(self.dataset.search.images[:EVALUATED]).to(device)
+        count = images_a_pass(self.dataset.shape, EVALUATED)
+        images = torch.from_numpy(self.dataset.search.images[:count]).to(device)
         rows = sorted({len(images) * part // SINGLE for part in range(SINGLE)})
         check_images(network, normaliser(self.dataset, device)(images), rows, name=name)
 
@@ -185,20 +187,25 @@ def open_trainer(config: TaskConfig) -> Trainer | None:
     return trainer
 
 
-@torch.no_grad()
 def score(
     network: nn.Module, dataset: Dataset, split: Split, compute: Compute, task: Task
 ) -> Score:
     """Return a network's score on a split of a data set; it is left in evaluation mode."""
+    return task.evaluate(answerer(network, dataset, compute), split)
+
+
+def answerer(network: nn.Module, dataset: Dataset, compute: Compute) -> Answer:
+    """Return what a network answers to a data set's images; it is left in evaluation mode."""
     compute.place(network).eval()
     normalise = normaliser(dataset, compute.device)
 
+    @torch.no_grad()
     def answer(images: Tensor) -> Tensor:
         with compute.precision():
             outputs: Tensor = network(normalise(images.to(compute.device)))
         return outputs
 
-    return task.evaluate(answer, split)
+    return answer
 
 
 def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:

@@ -66,8 +66,15 @@ def patches(network: Network, images: Tensor, names: Iterable[str]) -> dict[str,
 
 def _rows(conv: Vertex, value: Tensor, share: float) -> Tensor:
     """Return (rows, d) patches at places spread evenly over the images."""
-    names = ("kernel", "dilation", "padding", "stride")
-    unfolded = F.unfold(value, *(tuple(conv.attributes[name]) for name in names))
-    rows = unfolded.transpose(1, 2).flatten(0, 1)  # (images * places, d)
-    every = max(1, round(len(rows) / max(1.0, share * ROWS)))
-    return rows[every // 2 :: every]
+    a = conv.attributes
+    top, left = a["padding"]
+    windows = F.pad(value, (left, left, top, top))
+    for axis in (2, 3):  # a view: of large images, all patches together are many times the value
+        size, apart, step = (a[name][axis - 2] for name in ("kernel", "dilation", "stride"))
+        windows = windows.unfold(axis, apart * (size - 1) + 1, step)[..., ::apart]
+    count, _, high, wide = windows.shape[:4]
+    places = count * high * wide
+    every = max(1, round(places / max(1.0, share * ROWS)))
+    at = torch.arange(every // 2, places, every, device=value.device)
+    image, row, column = at // (high * wide), at // wide % high, at % wide
+    return windows[image, :, row, column].flatten(1)

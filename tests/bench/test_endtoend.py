@@ -66,6 +66,6 @@ def test_a_file_that_does_not_say_how_it_reads_images_is_refused(tmp_path: Path)
 
 def test_what_is_no_classifier_is_refused(tmp_path: Path) -> None:
     artefact(tmp_path / "net")
-    unary(tmp_path / "net/network.onnx", "Relu", ["N", 3, 8, 8])
-    with pytest.raises(ConfigError, match="one row of logits out, which net does not have"):
+    unary(tmp_path / "net/network.onnx", "Relu", ["N", 3, 8])
+    with pytest.raises(ConfigError, match="or one a pixel, which net does not have"):
         end_to_end(read(find([tmp_path / "net"])[0]))

@@ -17,10 +17,12 @@ from gensynth.bench.compare import median_interval, paired_ratio
 from gensynth.bench.grades import Warmup
 from gensynth.bench.latency import Latency, certain_range, measure, ratio
 from gensynth.bench.timing import Timings, time_interleaved
+from gensynth.devices.agent.board import others
 from gensynth.errors import DeviceError, ExportError
 from gensynth.export.onnx import to_onnx
 from gensynth.prototypes.resnet import ResNet
 from gensynth.trace import trace
+from tests.onnx_files.written import convolution
 
 MS = 1_000_000
 COLD = Warmup(min_s=0, block_s=0, agree_pct=0, cap_s=0)
@@ -134,6 +136,24 @@ def test_a_latency_that_was_not_steady_decides_nothing_and_says_so() -> None:
 def test_a_latency_whose_runs_scatter_says_so() -> None:
     # 1 and 2 by turns: a deviation of 0.5 on a mean of 1.5 is 33 %.
     assert latency(rounds=[[1.0, 2.0]] * 5).flags == ("scatter",)
+
+
+def test_a_machine_that_was_not_quiet_bounds_a_latency_from_above_alone() -> None:
+    quiet = latency(rounds=[[1.0, 1.01], [1.02, 1.03]] * 3)
+    low, high = certain_range(quiet.record()) or (None, None)
+    assert low is not None
+    assert 1 < low < 1.015 < (high or 0) < 1.04
+    busy = replace(quiet, busy=True)
+    assert busy.flags == ("busy",)
+    assert certain_range(busy.record()) == (0.0, high)
+
+
+def test_others_at_work_meanwhile_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, used = convolution(tmp_path / "net.onnx"), iter((0.1, 0.9, None))
+    monkeypatch.setattr(others, "between", lambda *_: {"processors": next(used)})
+    assert [measure([file], repeats=20)[0].busy for _ in range(3)] == [False, True, False]
 
 
 def test_the_record_is_json_and_keeps_every_run() -> None:

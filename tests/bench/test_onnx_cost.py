@@ -259,6 +259,28 @@ def test_parameters_within_branches_count_each_once() -> None:
     assert count(model, {"c": (), "x": (3,)}) == OnnxCost(9, 0, None)
 
 
+def test_a_branch_that_multiplies_has_no_count() -> None:
+    def body(name: str, operator: str) -> onnx.GraphProto:
+        out = helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 2])
+        return helper.make_graph([helper.make_node(operator, ["x", "x"], [name])], name, [], [out])
+
+    node = helper.make_node(
+        "If", ["c"], ["y"], then_branch=body("a", "Add"), else_branch=body("b", "MatMul")
+    )
+    values = [
+        helper.make_tensor_value_info(name, kind, shape)
+        for name, kind, shape in (
+            ("c", TensorProto.BOOL, []),
+            ("x", TensorProto.FLOAT, [2, 2]),
+            ("y", TensorProto.FLOAT, [2, 2]),
+        )
+    ]
+    graph = helper.make_graph([node], "g", values[:2], values[2:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    found = count(model, {"c": (), "x": (2, 2)})
+    assert (found.macs, found.why_not) == (None, "what If runs depends on its input")
+
+
 def test_sizes_that_only_a_run_shows_are_taken_from_one() -> None:
     # Three places are not zero: 3 x 4 outputs, each the sum of two products.
     model = parser.parse_model(

@@ -10,10 +10,10 @@ import pytest
 from gensynth.bench.grades import GRADES, find_grade
 from gensynth.bench.request import Request, parse_inputs, parse_modes, parse_shapes
 from gensynth.bench.subjects import Subject, find, read
-from gensynth.devices import registry
 from gensynth.devices.agent.wire.spec import blobs_of, check_spec
+from gensynth.devices.profiles import find_profile
 from gensynth.devices.registry import LOCAL, Device
-from gensynth.errors import ConfigError, DeviceError
+from gensynth.errors import ConfigError
 from tests.onnx_files.written import convolution
 
 TX2 = Device("tx2", "nvidia@192.168.55.1", profile="jetson-tx2")
@@ -137,14 +137,11 @@ def test_inputs_as_a_person_writes_them(tmp_path: Path) -> None:
         parse_inputs([f"x={file}"])
 
 
-def test_power_modes_as_a_person_writes_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(registry, "folder", lambda: tmp_path)
-    assert parse_modes(None, "local") == [None]
+def test_power_modes_as_a_person_writes_them() -> None:
+    profile = find_profile("local")
+    assert parse_modes(None, profile) == [None]
     with pytest.raises(ConfigError, match="has no power modes to set, got 0"):
-        parse_modes("0", "local")
+        parse_modes("0", profile)
     with pytest.raises(ConfigError, match="nvpmodel's numbers such as 0,1,2, got .x,0."):
-        parse_modes("x,0", "local")
-    with pytest.raises(DeviceError, match="gensynth devices add tx9"):
-        parse_modes("0", "tx9")
+        parse_modes("x,0", profile)
+    assert parse_modes("2, 0", find_profile("jetson-tx2")) == [2, 0]

@@ -96,6 +96,16 @@ def test_an_onnx_file_under_another_ones_card_is_not_benched(gensynth: Command, 
     assert "network.onnx is not the file that card.json beside it was written for" in err
 
 
+@pytest.mark.parametrize("file", ["weights.safetensors", "graph.json", "network.onnx"])
+def test_a_file_that_its_card_does_not_know_is_no_file_of_it(run: Path, file: str) -> None:
+    folder = run / "finalists" / NAME
+    less = card(folder)
+    del less["sha256"][file]
+    (folder / "card.json").write_text(json.dumps(less))
+    with pytest.raises(RunError, match=f"{file} is not the file that card.json beside it"):
+        package.load(folder)
+
+
 def test_a_card_of_an_earlier_version_is_held_against_the_ledger(
     gensynth: Command, run: Path
 ) -> None:
@@ -108,6 +118,32 @@ def test_a_card_of_an_earlier_version_is_held_against_the_ledger(
     code, _, err = gensynth("show", "run")
     assert code == 2
     assert "is not the file that card.json beside it was written for" in err
+
+
+def test_a_card_of_an_earlier_version_is_of_the_score_on_record(run: Path) -> None:
+    folder = run / "finalists" / NAME
+    old = card(folder)
+    del old["sha256"]
+    old["certificate"]["correct"] -= 1  # as of another network that was judged too
+    (folder / "card.json").write_text(json.dumps(old))
+    with pytest.raises(RunError, match=r"weights\.safetensors is not the file that card\.json"):
+        package.load(folder)
+
+
+def test_a_network_beside_another_onnx_file_was_not_trained_further(
+    gensynth: Command, run: Path
+) -> None:
+    folder, before = run / "finalists" / NAME, ledger(run)
+    old = card(folder)
+    shutil.copy(run / "finalists" / "FermiNet-A" / "network.onnx", folder)
+    code, out, _ = gensynth("certify", f"run/finalists/{NAME}")
+    assert code == 0
+    assert "trained further" not in out
+    new = card(folder)
+    for key in ("what", "training", "predicted", "seed", "certificate", "trained_further"):
+        assert new.get(key) == old.get(key)
+    assert new["sha256"] == old["sha256"]  # its ONNX file is written from the network again
+    assert ledger(run) == before
 
 
 def test_more_networks_are_not_distilled_from_another_prototype(

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gensynth.data import masks
 from gensynth.data.masks import VOID, load
 from gensynth.errors import DataError
 
@@ -67,15 +66,6 @@ def test_void_may_be_the_first_number_and_classes_may_go_unnamed(tmp_path: Path)
     assert data.train.labels[0].tolist() == [[VOID, VOID, 0, 0], [0, 0, 1, 2]]
     named = load(made(tmp_path / "named", np.minimum(MASK, 2)), classes=("road", "car"), void=0)
     assert named.train.labels[0].tolist() == [[VOID, VOID, 0, 0], [0, 0, 1, 1]]
-
-
-def test_camvid_is_named_and_is_not_fetched(tmp_path: Path) -> None:
-    data = masks.camvid(listed(made(tmp_path), "/SegNet/CamVid/"))
-    assert data.name == "camvid"
-    assert len(data.classes) == 11
-    assert data.train.labels[0, 1, 3] == VOID
-    with pytest.raises(DataError, match="for research only and is not fetched"):
-        masks.camvid(None)
 
 
 def test_a_mask_with_a_number_of_no_class_is_named_with_its_share(tmp_path: Path) -> None:

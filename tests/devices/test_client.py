@@ -109,7 +109,21 @@ def test_a_blob_that_is_longer_than_it_says_is_not_fetched_to_its_end() -> None:
         connected(longer).blob("a" * 64, 10)
 
 
-def test_a_blob_of_the_right_size_arrives() -> None:
+def test_a_blob_does_not_come_byte_by_byte() -> None:
+    asked = 0
+
+    def drops(header: dict[str, Any]) -> Frame:
+        nonlocal asked
+        asked += 1
+        return {"type": "blob", "blob": header["blob"], "size": 24_000}, b"x"
+
+    with pytest.raises(DeviceFault, match="1 bytes of aaaaaaaaaaaa where 1,048,576 were to come"):
+        connected(drops).blob("a" * 64, 24_000)
+    assert asked == 1
+
+
+def test_a_blob_of_the_right_size_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "PART", 1000)
     content = bytes(range(256)) * 10
     sha256 = hashlib.sha256(content).hexdigest()
 
@@ -142,6 +156,24 @@ def test_a_job_that_only_beats_is_given_up_after_its_limits(
 
     with pytest.raises(DeviceFault, match="no result came"):
         connected(beating).run({"id": "job-1", "limits": LIMITS}, {})
+
+
+@pytest.mark.parametrize(
+    "said", [{"type": "accepted"}, {"type": "progress", "phase": "rounds", "expected_s": 86_400}]
+)
+def test_a_job_that_is_put_off_for_ever_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, said: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(client, "AROUND_S", 0.05)
+    monkeypatch.setattr(client, "MOST_S", 0.1)
+
+    def again(header: dict[str, Any]) -> Frame:
+        if header["type"] == "have":
+            return {"type": "missing", "sha256s": []}, b""
+        return dict(said), b""
+
+    with pytest.raises(DeviceFault, match="no result came"):
+        connected(again).run({"id": "job-1", "limits": LIMITS}, {})
 
 
 def test_a_result_without_its_form_is_a_protocol_error(tmp_path: Path) -> None:

@@ -144,3 +144,16 @@ def test_a_refused_key_is_told_with_the_way_to_copy_one() -> None:
     assert fault.status == "auth_failed"
     assert "ssh-copy-id user@board" in fault.message
     assert not isinstance(fault, DeviceFault)
+
+
+def test_an_agent_of_many_keys_is_told_which_one_to_offer() -> None:
+    # As OpenSSH's client says it, whose last line names neither the reason nor a user.
+    said = (
+        "Received disconnect from 192.168.55.1 port 22:2: Too many authentication failures\n"
+        "Disconnected from 192.168.55.1 port 22\n"
+    )
+    fault = ssh.explain(Device("board", "user@192.168.55.1"), 255, ssh.Said(said), GONE)
+    assert fault.status == "auth_failed"
+    assert "offers more keys than it tries" in fault.message
+    assert "IdentitiesOnly yes under Host 192.168.55.1" in fault.message
+    assert "ssh-copy-id" not in fault.message

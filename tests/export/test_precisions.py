@@ -179,3 +179,30 @@ def test_an_infinity_that_is_meant_is_no_overflow() -> None:
     opset = onnx.helper.make_opsetid("", 13)
     model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=7)
     assert overflow(model.SerializeToString(), np.ones(2, np.float32)).nodes == ()
+
+
+def test_one_image_of_many_is_enough_for_an_overflow() -> None:
+    one = line(6e4 * EYE, EYE)
+    state = {key: tensor.numpy() for key, tensor in one.network.state_dict().items()}
+    content = to_onnx(one.network.graph, state, opset=13, batch=1)
+    for loudest in (0, 1, 2):
+        read = np.full((3, 4, 1, 1), 0.5, np.float32)
+        assert overflow(content, read).nodes == ()
+        read[loudest] = 1.5  # 90000
+        assert "fc0" in overflow(content, read).nodes
+
+
+def test_an_overflow_that_a_late_image_alone_shows_is_found() -> None:
+    one = line(300 * EYE, 300 * EYE, EYE / 9e4)
+    assert one.search is not None
+    quiet = one.search.images // 3  # fc1 gives 30000 for each
+    assert (
+        said(replace(one, search=replace(one.search, images=quiet)), "jetson-tx2")[
+            "builder_fp32_layers"
+        ]
+        == []
+    )
+    loud_one = quiet.copy()
+    loud_one[-1] = one.search.images[-1]  # and 90000 for this one
+    found = said(replace(one, search=replace(one.search, images=loud_one)), "jetson-tx2")
+    assert found["builder_fp32_layers"] == ["fc1", "act1", "fc2"]

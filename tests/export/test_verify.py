@@ -51,6 +51,21 @@ def test_what_was_written_verifies(folder: Path) -> None:
     assert found.parity.holds
 
 
+def test_a_link_in_place_of_a_file_is_found(folder: Path) -> None:
+    (folder / "graph.json").rename(folder.parent / "elsewhere.json")
+    (folder / "graph.json").symlink_to(folder.parent / "elsewhere.json")
+    with pytest.raises(ExportError, match=r"lists 'graph\.json', which is no file of the folder"):
+        verify(folder)
+
+
+def test_a_layer_that_is_to_stay_in_fp32_and_is_none_is_found(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["builder_fp32_layers"] = ["conv", "nowhere"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ExportError, match="keeps .*'nowhere' in FP32, which no node is"):
+        verify(folder)
+
+
 def test_a_card_of_other_weights_is_found_although_all_else_fits(tmp_path: Path) -> None:
     one = make(source(), find_target("x86-cpu"), precision="fp32", batch=None)
     hashes = {

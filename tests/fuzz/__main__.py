@@ -15,7 +15,9 @@ from random import Random
 from typing import Any
 
 PATIENCE_S = 30
-MEMORY = 12 << 30
+MEMORY = 3 << 30
+SHARED_MEMORY = Path("/dev/shm")
+"""Where there is one: files that are opened and removed by the thousand want no disk."""
 WAYS = 20
 
 
@@ -35,7 +37,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     signal.signal(signal.SIGALRM, _too_long)
     warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as home:
         for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
             os.environ[f"XDG_{kind}_HOME"] = str(Path(home) / kind.lower())
         from tests.fuzz.agent_doors import DOORS as AGENT_DOORS
@@ -65,9 +67,8 @@ def _try(name: str, door: Any, place: Path, first: int, count: int | None, secon
     shown: dict[str, str] = {}
     began_s, number, passed = time.perf_counter(), first, 0
     while number - first < count if count else time.perf_counter() - began_s < seconds:
-        signal.alarm(PATIENCE_S)
         try:
-            attempt(Random(f"{name} {number}"))
+            _patiently(attempt, f"{name} {number}")
             passed += 1
         except (GensynthError, Fault):
             pass
@@ -78,8 +79,6 @@ def _try(name: str, door: Any, place: Path, first: int, count: int | None, secon
                 where,
                 f"--door {name} --first {number} --count 1: {type(error).__name__}: {error!s:.200}",
             )
-        finally:
-            signal.alarm(0)
         number += 1
     took_s = time.perf_counter() - began_s
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
@@ -91,6 +90,19 @@ def _try(name: str, door: Any, place: Path, first: int, count: int | None, secon
         sys.stdout.write(f"  {times} at {where}\n    {shown[where]}\n")
     sys.stdout.flush()
     return found.total()
+
+
+def _patiently(attempt: Any, seed: str) -> None:
+    """Try one input; a machine that stood still meanwhile has a second look at it."""
+    signal.alarm(PATIENCE_S)
+    try:
+        try:
+            attempt(Random(seed))
+        except TooLong:
+            signal.alarm(PATIENCE_S)
+            attempt(Random(seed))
+    finally:
+        signal.alarm(0)
 
 
 def _where(error: Exception) -> str:

@@ -278,6 +278,45 @@ def result(place: Path) -> Try:
     return attempt
 
 
+def kept(place: Path) -> Try:
+    """Return the door of what a run keeps of a distillation, and of its ledger."""
+    from types import SimpleNamespace
+
+    from gensynth.goals.ledger import Ledger
+    from gensynth.runs import full_distillation
+
+    space = space_of("resnet8")
+    folder = place / full_distillation.ATTEMPTS / "one"
+    folder.mkdir(parents=True)
+    (folder / "graph.json").write_text(space.coupling.graph.to_json())
+    (folder / "weights.safetensors").write_bytes(b"")
+    point = space.whole(1)[0]
+    record = {
+        "seed": 1, "generator_sha256": "a" * 64, "graph_sha256": space.coupling.graph.sha256,
+        "widths": list(point.widths), "bits": list(point.kept_blocks), "metric": "top1",
+        "predicted": [0.8, 0.9, 0.95], "correct": 90, "n": 100,
+        "seconds": {"train": 1.0, "evaluate": 0.1},
+    }  # fmt: skip
+    line = {"event": "result", "network": "a" * 64, "split": "b" * 64, "correct": 3, "n": 4}
+    run: Any = SimpleNamespace(path=place)
+    job: Any = SimpleNamespace(space=space)
+
+    def attempt(random: Random) -> None:
+        if random.randrange(3):
+            (folder / full_distillation.ATTEMPT_FILE).write_bytes(of_json(random, record))
+            one = full_distillation.read(run, job, "one")
+            assert one is not None
+            _ = one.costs(job), one.observation()
+            return
+        content = of_json(random, line)
+        (place / "ledger.jsonl").write_bytes(content + random.choice((b"", b"\n", b"\n{")))
+        ledger = Ledger(place / "ledger.jsonl")
+        ledger.recorded("a" * 64, "b" * 64, "top1")
+        ledger.judged("b" * 64)
+
+    return attempt
+
+
 def images(place: Path) -> Try:
     """Return the door of a folder of images."""
     random_ = np.random.default_rng(0)
@@ -309,6 +348,7 @@ DOORS: dict[str, Callable[[Path], Try]] = {
     "toml": toml,
     "registry": registered,
     "result": result,
+    "kept": kept,
     "images": images,
 }
 OURS: tuple[type[BaseException], ...] = (GensynthError,)

@@ -89,6 +89,9 @@ MIXERS: dict[str, nn.Module] = {
     "first image": Part(lambda x: x - x[:1]),
     "gate that is shut": ReZero(),
     "number of images": Part(lambda x: torch.special.expit(x) / len(x)),
+    "mean in one precision alone": Part(
+        lambda x: x - (x @ torch.eye(8)).mean(0, keepdim=True)  # float64 has no such product
+    ),
 }
 
 
@@ -160,3 +163,11 @@ def test_a_part_that_mixes_large_batches_alone_is_seen_on_them() -> None:
     check_images(network, images[:50], (0, 30), name="net")
     with pytest.raises(PrototypeError, match="net answers an image otherwise alone than among 200"):
         check_images(network, images, (0, 30), name="net")
+
+
+@pytest.mark.parametrize("share", [1e-2, 1e-4])
+def test_a_little_of_other_images_is_enough(share: float) -> None:
+    images = torch.rand(10, 3, 2, 2)
+    part = Part(lambda x: (x + share * x.mean(0, keepdim=True)).flatten(1))
+    with pytest.raises(PrototypeError, match="net answers an image otherwise alone"):
+        check_images(part, images, (0, 5), name="net")

@@ -160,6 +160,8 @@ def test_a_finished_run_goes_on_and_its_first_networks_stay(finished: Path) -> N
     results = [json.loads(line) for line in (finished / "ledger.jsonl").read_text().splitlines()]
     judged = {entry["network"] for entry in results if entry["event"] == "result"}
     assert {f.certificate.sharing for f in result.finalists} == {len(judged) - 1}
+    # Certificates were aimed at beside the two that had been judged when more was asked.
+    assert json.loads((finished / "inputs.json").read_text())["judged"] == 2
 
 
 @pytest.mark.parametrize("step", ["write_text", "journal_change", "put_aside", "remove",

@@ -134,6 +134,12 @@ class Trained(Silent):
             self.heard.add(what)
 
 
+def judged(run: Result) -> int:
+    """How many networks the test split has judged, the prototype left out."""
+    ledger = map(json.loads, (run.path / "ledger.jsonl").read_text().splitlines())
+    return len({entry["network"] for entry in ledger if entry["event"] == "result"}) - 1
+
+
 def test_distilled_networks_are_certified_together_and_nothing_is_done_twice(
     finished: Result,
 ) -> None:
@@ -144,7 +150,7 @@ def test_distilled_networks_are_certified_together_and_nothing_is_done_twice(
     assert rest.heard == {"seed-101"}
     for drawn in family.drawn:
         assert drawn.certificate is not None
-        assert (drawn.certificate.sharing, drawn.certificate.score.n) == (2, 180)
+        assert (drawn.certificate.sharing, drawn.certificate.score.n) == (judged(finished), 180)
         network = gensynth.load(drawn.folder)
         assert sum(p.numel() for p in network.parameters()) == drawn.costs["params"]
         card = json.loads((drawn.folder / "card.json").read_text())
@@ -170,6 +176,14 @@ def test_distilled_networks_are_certified_together_and_nothing_is_done_twice(
         for folder in folders
     ]
     assert sorted(results) == sorted(set(digests))  # each network once, even if two are alike
+
+
+def test_seeds_asked_for_one_by_one_share_the_confidence_as_well(finished: Result) -> None:
+    first = distil(finished.path, [110]).drawn[0].certificate
+    second = distil(finished.path, [111]).drawn[0].certificate
+    assert first is not None
+    assert second is not None
+    assert first.sharing < second.sharing == judged(finished)
 
 
 def test_two_seeds_of_one_network_share_its_training(finished: Result) -> None:

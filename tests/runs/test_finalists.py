@@ -144,6 +144,15 @@ def test_a_run_that_aims_at_certificates_keeps_only_what_may_get_one(
     assert attempt(job, ranking, 0, correct=round(150 * 0.5)).accepted(cautious)
 
 
+def test_who_was_judged_before_shares_the_certificates_that_are_aimed_at(job: Job) -> None:
+    def aimed(count: int, judged: int) -> float:
+        finalists = replace(job.config.finalists, aim="certificate", count=count)
+        sought = prepare(replace(job.config, finalists=finalists), judged=judged)
+        return next(one.limit for one in sought.search_requirements if one.metric == "top1")
+
+    assert aimed(2, 3) == aimed(5, 0) > aimed(2, 0)
+
+
 def test_without_an_aim_it_is_the_certificate_where_the_test_split_can_give_one(job: Job) -> None:
     def sought(*requirements: str) -> tuple[str, ...]:
         finalists = replace(job.config.finalists, aim=None)

@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 import gensynth
@@ -22,6 +23,7 @@ from gensynth.config import (
 from gensynth.data.views import Views, normaliser
 from gensynth.errors import ConfigError
 from gensynth.network.compute import Compute
+from gensynth.render.result import result as table
 from gensynth.runs.result import Result
 from gensynth.tasks.confusion import confusion, miou, pixel_accuracy
 from gensynth.tasks.segmentation import Segmentation
@@ -81,6 +83,48 @@ def test_the_certificate_is_a_count_of_the_files_own_answers(result: Result) -> 
     assert score["low_pct"] < score["point_pct"] < score["high_pct"]
     found = {one["text"]: one["certified"] for one in card["requirements"]}
     assert found["macs <= 400k"] == "satisfied"
+
+
+def test_the_record_says_how_far_a_network_is_from_its_prototype_and_the_table_shows_it(
+    result: Result,
+) -> None:
+    (one,) = result.finalists
+    apart = one.certificate.point_pct - result.prototype.certificate.point_pct
+    assert one.difference is not None
+    assert one.difference.points == pytest.approx(apart)
+    assert one.difference.low < apart < one.difference.high
+    shown = table(result)
+    assert f"points gained {apart:+.2f}" in " ".join(shown.split())
+    beside = json.loads((one.folder / "card.json").read_bytes())["certificate"]["miou_pct"]
+    assert any("mIoU" in line and f"{beside:.2f} %" in line for line in shown.splitlines())
+
+
+def test_the_run_folder_shows_image_truth_and_answers_side_by_side(result: Result) -> None:
+    assert [one.name for one in result.pictures] == [
+        f"search-{n}.png"
+        for n in (1, 17, 32, 48)  # evenly over 48 images
+    ]
+    data, folder = squares(), result.path / "finalists" / result.finalists[0].name
+    session = onnxruntime.InferenceSession(
+        folder / "network.onnx", providers=["CPUExecutionProvider"]
+    )
+    image = torch.from_numpy(data.search.images[:1])
+    feed = {session.get_inputs()[0].name: normaliser(data)(image).contiguous().numpy()}
+    given = np.asarray(session.run(None, feed)[0])[0].argmax(0)
+    with Image.open(result.pictures[0]) as picture:
+        shown = np.asarray(picture.convert("RGB")).astype(int)
+    assert shown.shape[1] == 4 * 16  # image, truth, prototype, network
+    panels = [shown[20:36, 16 * i : 16 * (i + 1)] for i in range(4)]
+    grey = data.search.images[0, 0].astype(int)
+    assert np.array_equal(panels[0], np.repeat(grey[:, :, None], 3, 2))
+    palette = np.array([(128, 0, 0), (0, 128, 0), (128, 128, 0)])  # PASCAL VOC's first three
+    for panel, mask in ((panels[1], data.search.labels[0]), (panels[3], given)):
+        known = mask < 3
+        colour = np.rint(0.4 * grey[known][:, None] + 0.6 * palette[mask[known]])
+        # bfloat16, in which the run's own network answers, may decide a doubtful pixel otherwise.
+        assert (np.abs(panel[known] - colour) <= 1).all(axis=1).mean() > 0.98
+    void = data.search.labels[0] == 255
+    assert np.array_equal(panels[1][void], np.repeat(grey[void][:, None], 3, 1))
 
 
 def test_nothing_says_top1_in_the_records_of_another_task(result: Result) -> None:

@@ -37,13 +37,13 @@ class Estimates(Protocol):
     def kernels(self, model: ModelProto) -> tuple[Kernel, ...]:
         """Return what the device's runtime makes of a network."""
 
-    def learned(self, samples: Sequence[Sample], watts: Sequence[float]) -> "Estimates":
+    def learned(self, samples: Sequence[Sample], watts: Sequence[float | None]) -> "Estimates":
         """Return what is known once these have been measured too."""
 
     def figures(self, kernels: Sequence[Kernel]) -> dict[str, Figure]:
         """Return figures of a network by the names of the sums."""
 
-    def table(self, space: Space, names: Sequence[str]) -> Tabulated:
+    def table(self, space: Space, names: Sequence[str], model: ModelProto) -> Tabulated:
         """Return the sums of a space's vertices."""
 
 
@@ -94,7 +94,8 @@ class Board:
         """Return it with further measurements; failed ones teach nothing but that they failed."""
         seen = (*self.seen, *more)
         usual = [one.outcome.beside_ms for one in seen if one.outcome.beside_ms is not None]
-        samples, watts = [], []
+        samples: list[Sample] = []
+        watts: list[float | None] = []
         for one in seen:
             latency = one.outcome.figures.get(LATENCY.name)
             if latency is None:
@@ -103,8 +104,8 @@ class Board:
             drift = 1.0 if now is None else float(np.median(usual)) / now
             samples.append(_sample(one, latency, drift, block))
             joule = one.outcome.figures.get(JOULES.name)
-            if joule is not None:
-                watts.append(1000 * self.device.config.batch * joule.value / latency.value)
+            batch = self.device.config.batch
+            watts.append(None if joule is None else 1000 * batch * joule.value / latency.value)
         return replace(self, seen=seen, estimates=self.first.learned(samples, watts))
 
     def figures(self, point: Point, kernels: Sequence[Kernel]) -> dict[str, Figure]:
@@ -141,13 +142,13 @@ class Board:
         figure = self.estimates.figures(kernels).get(name)
         return math.inf if figure is None else figure.interval80[1] / figure.value
 
-    def table(self, space: Space) -> Tabulated:
+    def table(self, space: Space, model: ModelProto) -> Tabulated:
         """Return the cost model of a space, brought to what was measured of whole networks.
 
         A table leaves out what hangs on neighbours; the median ratio of measurements to it is put
         right, within a quarter.
         """
-        table = self.estimates.table(space, self.sums)
+        table = self.estimates.table(space, self.sums, model)
         timed = [one for one in self.seen if LATENCY.name in one.outcome.figures]
         if not timed:
             return table

@@ -51,6 +51,7 @@ class Hardware:
         self._requirements = [r for r in requirements if r.of == "device"]
         self._prototype = space.whole(1)[0]
         self._space: Space | None = None
+        self._model = _model(space, self._prototype) if boards else onnx.ModelProto()
         self._kernels = lru_cache(maxsize=4096)(self._planned)
 
     def __bool__(self) -> bool:
@@ -76,7 +77,7 @@ class Hardware:
         """The prototype's space with the costs of all devices, as they are estimated now."""
         if self._space is None:
             self._space = self._exact.with_models(
-                *(board.table(self._exact) for board in self._boards.values())
+                *(board.table(self._exact, self._model) for board in self._boards.values())
             )
         return self._space
 

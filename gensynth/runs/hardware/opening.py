@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load, save
 
+from gensynth.bench.estimate.board import Setting
 from gensynth.bench.estimate.processor import Processor
-from gensynth.config import DeviceConfig, RunConfig
+from gensynth.bench.estimate.tensorrt_board import TensorRTBoard
+from gensynth.config import RunConfig
 from gensynth.devices.run_device import RunDevice
 from gensynth.errors import ConfigError, RunError
 from gensynth.export.runtime import convolution_block
@@ -56,7 +58,12 @@ def open_hardware(
 
 
 def _estimates(device: RunDevice) -> Estimates:
-    config: DeviceConfig = device.config
+    config = device.config
+    if device.profile.runtimes != ("onnxruntime",):
+        setting = Setting(config.precision, config.power_mode)
+        board = TensorRTBoard(device.name, device.profile, setting, config.batch)
+        board.board.clocks(setting)  # says so if nothing is known of the board or its mode
+        return board
     if config.precision != "fp32":
         raise ConfigError(
             f"there are no estimates of {config.precision.upper()} on {device.name}; leave out "
