@@ -33,7 +33,6 @@ from onnx import (
 )
 from onnx import shape_inference as inference
 
-from gensynth.errors import ExportError
 from gensynth.bench.onnx_operators import (
     Convolution,
     Product,
@@ -44,6 +43,7 @@ from gensynth.bench.onnx_operators import (
     name_of,
     work_of,
 )
+from gensynth.errors import ExportError
 
 _SETTINGS = {
     "BatchNormalization": {3, 4},

@@ -6,6 +6,7 @@
     family      networks drawn from a learned generator, a row a seed
     artefacts   what was exported, and shown of it
     bench       measurements, with their ratios and intervals
+    profile     what each kernel of a network takes
     flags       what a measurement's flags mean
     devices     the machines that networks are measured on
     forecast    what --plan says before any training
