@@ -29,7 +29,7 @@ def place(request: Request, facts: Mapping[str, Any]) -> str:
     if request.power_mode is None:
         found["power_mode"] = facts.get("power_mode")
         if not request.lock_clocks:
-            found["clocks"] = _settings(facts.get("clocks") or {})
+            found["clocks"] = settings(facts.get("clocks") or {})
     where = [gensynth.__version__, device.destination, device.python, device.added_utc]
     return json.dumps([*where, found], sort_keys=True)
 
@@ -42,7 +42,7 @@ def local_runtimes() -> dict[str, str | None]:
         return {"onnxruntime": None}
 
 
-def _settings(clocks: Mapping[str, Any]) -> dict[str, Any]:
+def settings(clocks: Mapping[str, Any]) -> dict[str, Any]:
     """Return what governors may choose; what they have chosen does not matter."""
     ranges = {
         name: list(range_mhz[:2]) for name, range_mhz in (clocks.get("ranges_mhz") or {}).items()

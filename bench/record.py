@@ -5,7 +5,8 @@
     device         alias and profile, and what the board said of itself
     runtime, clocks, thermal, seconds
     networks       one entry each: onnx_sha256, structure_sha256, params, macs (or why not),
-                   correctness, warmup, latency, energy (or why not), ratio, end_to_end
+                   correctness, warmup, latency, energy (or why not), ratio, end_to_end;
+                   where it was asked for: profile, and kernels by vertex
     others         processors that others kept busy while the networks were timed
     reference_in_turns   the reference network, timed in turns with the others, beside what it
                    uses to take there (`gensynth.bench.quiet`)
@@ -31,6 +32,7 @@ from gensynth.bench.correctness import LEAST_COSINE
 from gensynth.bench.energy import EnergyEstimate
 from gensynth.bench.figures import decode_times, latency
 from gensynth.bench.integrate import Window
+from gensynth.bench.profiled import PROFILE_BYTES, kernels_of
 from gensynth.bench.quiet import disturbances
 from gensynth.bench.request import Request
 from gensynth.bench.samples import PAIR, Samples, Sensor
@@ -38,7 +40,7 @@ from gensynth.bench.subjects import Subject
 from gensynth.devices.agent.wire.spec import MOST_RUNS
 from gensynth.devices.agent.wire.status import USABLE
 from gensynth.devices.agent.wire.tensors import byte_count
-from gensynth.devices.answers import RESULT
+from gensynth.devices.answers import PROFILE, RESULT
 from gensynth.errors import DeviceFault
 from gensynth.outside import ELEMENTS
 
@@ -137,6 +139,8 @@ def _blobs(request: Request, result: Mapping[str, Any]) -> dict[str, int]:
         times = entry["times"]
         for sha256 in {times["blob"], times["compute"]} - {None}:
             named[sha256] = 8 * times["rounds"] * times["runs"]
+        if request.profile and entry.get("profile") is not None:
+            named[entry["profile"]] = PROFILE_BYTES
     if request.energy and "samples" in (result["power"] or {}):
         seconds = request.grade.limit_s(len(request.ids), energy=True)
         asked = request.grade.windows(0)["rate_hz"]
@@ -249,9 +253,24 @@ class _Maker:
             "latency": self._latency(subject, entry["times"]),
             "energy": energy_figures,
             "no_energy_because": why_not,
+            **self._kernels(subject, entry),
             "ratio": self._ratio(subject),
             "end_to_end": None,
         }
+
+    def _kernels(self, subject: Subject, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the runtime's profile and its kernels by vertex, where they were asked for."""
+        if not self._request.profile:
+            return {}
+        sha256 = entry.get("profile")
+        if sha256 is None:
+            return {"profile": None, "kernels": None}
+        try:
+            profile = PROFILE.read(self._blobs[sha256])
+        except ValueError as error:
+            raise _unreadable(self._request, f"a profile that cannot be read: {error}") from error
+        path = self._result["runtime"]["path"]
+        return {"profile": profile, "kernels": kernels_of(subject, profile, path)}
 
     def _reference(self) -> dict[str, Any]:
         """Return what the reference network took in turns with the others, or why nothing."""

@@ -57,6 +57,7 @@ class Request:
         end_to_end: whether each is also measured from pixels to its answer.
         runtime: a name of `RUNTIMES` that must measure; None takes the first of the device's
             that works.
+        profile: whether the time of each kernel is wanted too.
     """
 
     device: Device
@@ -69,6 +70,7 @@ class Request:
     lock_clocks: bool = False
     end_to_end: bool = False
     runtime: str | None = None
+    profile: bool = False
 
     def __post_init__(self) -> None:
         if not self.subjects:
@@ -152,6 +154,8 @@ class Request:
             "runtime": self.runtime,
             "timing": self.grade.timing(),
             "windows": vars(self.grade.energy) if self.energy and self.grade.energy else None,
+            # Left out where it is not asked for, so that older answers keep their keys.
+            **({"profile": True} if self.profile else {}),
         }
 
     def key(self, place: str) -> str:
@@ -210,6 +214,7 @@ class Request:
             "workspace_mib": WORKSPACE_MIB,
             "timing": self.grade.timing(),
             "reference": beside,
+            "profile": self.profile,
             "energy": self.grade.windows(int(job_id[:15], 16)) if self.energy else None,
             "clocks": clocks,
             "limits": {

@@ -21,6 +21,7 @@ from gensynth.bench import control, subjects
 from gensynth.bench.dialogue import Agent, Measuring
 from gensynth.bench.grades import find_grade
 from gensynth.bench.place import place
+from gensynth.bench.profiled import to_keep
 from gensynth.bench.quiet import DISTURBING, Usual
 from gensynth.bench.record import answering, flag, is_usable, power_mode
 from gensynth.bench.request import Request
@@ -46,6 +47,7 @@ def measure(
     lock_clocks: bool = False,
     end_to_end: bool = False,
     runtime: str | None = None,
+    profile: bool = False,
     shapes: Mapping[str, Sequence[int]] | None = None,
     inputs: Mapping[str, np.ndarray] | None = None,
     fresh: bool = False,
@@ -69,6 +71,7 @@ def measure(
         end_to_end: whether each is also measured from pixels to its answer.
         runtime: "tensorrt", "trtexec" or "onnxruntime", which then measures or nothing does; None
             takes the first of the device's that works.
+        profile: whether the time of each kernel is wanted too, where the runtime tells it.
         shapes: of inputs whose sizes the files leave free, by name.
         inputs: arrays to feed in place of noise, by name.
         fresh: whether to measure even if the store has an answer.
@@ -106,6 +109,7 @@ def measure(
         lock_clocks=lock_clocks,
         end_to_end=end_to_end,
         runtime=runtime,
+        profile=profile,
     )
     _check_names(request, shapes, inputs)
     return answer(request, fresh=fresh, store=store, command=command, listener=listener)
@@ -165,7 +169,7 @@ def _keep(
     """Keep a record beside those of before; return why that failed, which loses no figure."""
     try:
         slow = _compare(store, reference_key, request, record)
-        store.keep(key, record, raw)
+        store.keep(key, record, raw, to_keep(request, record))
         store.doubt_jobs(slow, found_by=record["job_id"])
     except StoreError as error:
         return str(error)

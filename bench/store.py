@@ -6,6 +6,8 @@
                context, and the figures that are asked for most
     raw        times and samples by SHA-256, compressed
     doubts     jobs of a board that was found changed later, by the job that found it
+    kernels    of a job's networks: which plan each has, and what its kernels took
+    plans      kernels by SHA-256, as `gensynth.bench.estimate.calibration` writes them
 
 Rows are never changed or removed; triggers see to it. `answer` gives back what answers a
 request wholly, `measured` what an estimator may learn from; neither ever gives what was
@@ -88,8 +90,20 @@ class Store:
                 f"{error.strerror}; make room in {folder}"
             ) from error
 
-    def keep(self, key: str, record: Mapping[str, Any], raw: Mapping[str, bytes]) -> None:
+    def keep(
+        self,
+        key: str,
+        record: Mapping[str, Any],
+        raw: Mapping[str, bytes],
+        kernels: Mapping[int, tuple[str, str | None]] | None = None,
+    ) -> None:
         """Append a record under its request's key; a job that is there already stays as it is.
+
+        Args:
+            key: of the request.
+            record: of the job.
+            raw: times and samples by SHA-256.
+            kernels: by a network's place in the record: its kernels, and their times as JSON.
 
         Raises:
             StoreError: if the file cannot be written, is damaged or of another version, or could
@@ -124,6 +138,13 @@ class Store:
                 database.execute(
                     "insert or ignore into raw values (?, ?)", [sha256, zlib.compress(content)]
                 )
+            for place, (plan, kernel_ms) in (kernels or {}).items():
+                sha256 = hashlib.sha256(plan.encode()).hexdigest()
+                database.execute("insert or ignore into plans values (?, ?)", [sha256, plan])
+                database.execute(
+                    "insert into kernels values (?, ?, ?, ?)",
+                    [record["job_id"], place, sha256, kernel_ms],
+                )
 
     def answer(self, key: str) -> dict[str, Any] | None:
         """Return the newest record that answers a request; None if none was measured so far.
@@ -155,15 +176,53 @@ class Store:
         Raises:
             StoreError: as `keep`.
         """
+        return self._rows(
+            "select networks.*, jobs.started_utc from networks join jobs using (job_id) "
+            f"where {_CERTAIN} and status in ('ok', 'degraded') and {_without(UNTRUE)} "
+            "and (? is null or networks.device = ?) order by jobs.rowid, place",
+            [*UNTRUE, device, device],
+        )
+
+    def planned(self, serial_hash: str | None, runtime: str, most: int) -> list[dict[str, Any]]:
+        """Return the newest networks of a machine and runtime whose kernels are known.
+
+        Columns are those of `measured` and "kernels", "kernel_ms"; what may not be used is left
+        out, as there.
+
+        Raises:
+            StoreError: as `keep`.
+        """
+        return self._rows(
+            "select networks.*, plans.kernels, kernels.kernel_ms from networks "
+            "join jobs using (job_id) join kernels using (job_id, place) "
+            "join plans on plans.sha256 = kernels.plan "
+            f"where {_CERTAIN} and jobs.status in ('ok', 'degraded') and {_without(UNTRUE)} "
+            "and networks.runtime = ? and networks.serial_hash is ? "
+            "order by networks.rowid desc limit ?",
+            [*UNTRUE, runtime, serial_hash, most],
+        )
+
+    def of_file(self, onnx_sha256: str) -> list[dict[str, Any]]:
+        """Return every row of a file, the oldest first, with "ci95_ms" of its mean as JSON.
+
+        Raises:
+            StoreError: as `keep`.
+        """
+        return self._rows(
+            "select networks.*, json_extract(record, "
+            "'$.networks[' || networks.place || '].latency.ci95_ms') as ci95_ms "
+            f"from networks join jobs using (job_id) where {_CERTAIN} "
+            f"and jobs.status in ('ok', 'degraded') and {_without(UNTRUE)} "
+            "and networks.onnx_sha256 = ? order by networks.rowid",
+            [*UNTRUE, onnx_sha256],
+        )
+
+    def _rows(self, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+        """Return what a query finds, by columns; nothing where there is no file."""
         if not self.path.exists():
             return []
         with self._open() as database:
-            rows = database.execute(
-                "select networks.*, jobs.started_utc from networks join jobs using (job_id) "
-                f"where {_CERTAIN} and status in ('ok', 'degraded') and {_without(UNTRUE)} "
-                "and (? is null or networks.device = ?) order by jobs.rowid, place",
-                [*UNTRUE, device, device],
-            )
+            rows = database.execute(query, values)
             names = [column[0] for column in rows.description]
             return [dict(zip(names, row, strict=True)) for row in rows]
 

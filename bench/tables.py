@@ -2,6 +2,7 @@
 
     jobs, networks, raw     of version 1
     doubts                  of version 2
+    plans, kernels          of version 3
 
 Triggers refuse every change and removal. What each table holds is said in `store`.
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from gensynth.errors import StoreError
 
-VERSION = 2
+VERSION = 3
 _TABLES = """
 create table jobs (
     job_id text primary key,
@@ -58,6 +59,18 @@ create table doubts (
     found_by text not null references jobs
 );
 """
+_TABLES_OF_3 = """
+create table plans (sha256 text primary key, kernels text not null);
+create table kernels (
+    job_id text not null references jobs,
+    place integer not null,
+    plan text not null references plans,
+    kernel_ms text,
+    primary key (job_id, place)
+);
+create index networks_by_file on networks (onnx_sha256);
+create index networks_by_machine on networks (runtime, serial_hash);
+"""
 
 
 def bring_up(database: sqlite3.Connection, path: Path) -> None:
@@ -74,8 +87,10 @@ def bring_up(database: sqlite3.Connection, path: Path) -> None:
     statements: list[str] = []
     if version < 1:
         statements += [*_TABLES.split(";\n"), *_guards("jobs", "networks", "raw")]
-    if version < VERSION:
+    if version < 2:
         statements += [*_TABLES_OF_2.split(";\n"), *_guards("doubts")]
+    if version < VERSION:
+        statements += [*_TABLES_OF_3.split(";\n"), *_guards("plans", "kernels")]
         statements.append(f"pragma user_version = {VERSION}")
     for statement in statements:
         database.execute(statement)

@@ -2,8 +2,8 @@
 
 ONNX Runtime names its nodes after the first or the last vertex that is in them, and changes of
 layout not at all; but every entry has its operator and the shapes of its inputs and outputs, and
-these, with channels filled up to blocks, are a kernel's. Kernels that are alike in them have equal
-sizes too, so it matters for nothing but their names which of them is which; they are taken in order.
+these, with channels filled up to blocks, are a kernel's. Kernels that are alike in these have
+equal sizes too, so it matters only for their names which is which; they are taken in order.
 """
 
 import math

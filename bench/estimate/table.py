@@ -32,6 +32,7 @@ _PASSES = {
     "dropout", "add", "scale", "shift", "add_constant", "mul_constant",
 }  # fmt: skip
 """Vertices whose value has the layout of what they read."""
+_WITH_WEIGHTS = {"conv", "conv_transpose", "linear"}
 _WITHOUT_WEIGHTS = {
     "max_pool": "maxpool", "avg_pool": "averagepool", "adaptive_avg_pool": "globalaveragepool",
     "mean": "reducemean", "flatten": "flatten", "concat": "concat", "shuffle": "transpose",
@@ -94,7 +95,7 @@ class Role:
     """What a vertex computes and who reads it, apart from channels.
 
     Attributes:
-        op: its operator.
+        op: its operator; "folded" where it is part of the one before it.
         image: of a convolution.
         groups: 1, 0 for one a channel, or their number.
         add: whether a sum is fused into it.
@@ -118,8 +119,14 @@ class Role:
         kernel, stride = (tuple(attributes.get(name, (1, 1))) for name in ("kernel", "stride"))
         groups = int(attributes.get("groups", 1))
         add, readers, behind = _readers(graph, vertex)
+        op = vertex.op
+        if op in _PASSES:  # what stands behind it is counted where the value comes from
+            behind = ()
+            before = graph[vertex.inputs[0]]
+            if before.op in _WITH_WEIGHTS and len(graph.consumers[before.name]) == 1:
+                op = "folded"
         return Role(
-            vertex.op,
+            op,
             Image(
                 1, math.prod(source[1:]), height, width, (kernel[0], kernel[1]), math.prod(stride)
             ),
@@ -184,7 +191,8 @@ def _entries(
     """Return (pairs,) what a vertex adds."""
     total = np.zeros(len(pairs.read))
     for columns, places in _kernels(role, substitute, pairs, block, batch):
-        np.add.at(total, places, estimator.columns_ms(columns))
+        # What is unknown is left out, as in a figure; whether it is there, figures say.
+        np.add.at(total, places, np.nan_to_num(estimator.columns_ms(columns)))
     return total
 
 
@@ -207,6 +215,9 @@ def _kernels(
         )
     elif role.op == "conv":
         yield from _convolutions(role, substitute, pairs, block, batch)
+    elif role.op == "batch_norm":
+        positions = role.image.height * role.image.width * batch
+        yield _moving("batchnormalization", written, positions), everywhere
     for kind, positions in role.behind:
         yield _moving(kind, written, positions * batch), everywhere
 

@@ -80,6 +80,10 @@ def bench(
             help="tensorrt, trtexec or onnxruntime must measure; else the first that works.",
         ),
     ] = None,
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="Also the time of each kernel, by the network's vertices."),
+    ] = False,
     shape: Annotated[
         list[str] | None,
         typer.Option(
@@ -130,6 +134,7 @@ def bench(
                     lock_clocks=lock_clocks,
                     end_to_end=end_to_end,
                     runtime=runtime,
+                    profile=profile,
                     shapes=shapes,
                     inputs=inputs,
                     fresh=fresh,
@@ -178,6 +183,9 @@ def _print(
         say(json.dumps(record, allow_nan=False))
         return
     from gensynth.render.live import console
+    from gensynth.render.profile import profile as kernels
 
     screen = console()
     screen.print(shown(record, screen.width))
+    if any("kernels" in network for network in record["networks"]):
+        screen.print("\n" + kernels(record, screen.width))

@@ -7,6 +7,7 @@
     artefacts   what was exported, and shown of it
     bench       measurements, with their ratios and intervals
     estimates   what nobody measured, with intervals and assumptions
+    profile     what each kernel of a network takes
     flags       what a measurement's flags mean
     devices     the machines that networks are measured on
     forecast    what --plan says before any training

@@ -155,6 +155,7 @@ class Job:
             costs={name: (smallest[name], whole[name]) for name in space.names}
             | ({} if peak is None else {peak.metric: peak_range(space)}),
             limits=limits | ({} if peak is None else {peak.metric: peak.limit}),
+            figures=self.hardware.reach(),
             requirements=tuple(r.text for r in self.requirements),
             search_score=self.search_score if self.is_trained else None,
             seen_search=config.prototype.seen_search,

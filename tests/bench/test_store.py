@@ -81,7 +81,10 @@ def test_a_file_of_the_first_version_is_kept_and_gains_doubts(store: Store, meas
         )
     store.keep("key-4", *measured("job-4", reference={**POINT, "chart": "another"}))
     with contextlib.closing(sqlite3.connect(store.path)) as database:  # as version 1 left it
-        database.executescript("drop table doubts; pragma user_version = 1;")
+        database.executescript(
+            "drop table doubts; drop table kernels; drop table plans; drop index networks_by_file; "
+            "drop index networks_by_machine; pragma user_version = 1;"
+        )
     assert len(store.measured()) == 10
     assert store.doubt("key-1", after="job-1", found_by="job-3") == 2
     assert {row["job_id"] for row in store.measured()} == {"job-0", "job-1", "job-4"}

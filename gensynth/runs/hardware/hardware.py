@@ -119,6 +119,12 @@ class Hardware:
                     f"{whole.value:.4g}; relax the requirement"
                 )
 
+    def reach(self) -> dict[str, tuple[Figure, Figure]]:
+        """Return what is known of the smallest network and of the prototype, by key."""
+        smallest = self.figures(self._exact.smallest()[0]) if self else {}
+        whole = self.figures(self._prototype) if self else {}
+        return {key: (smallest[key], whole[key]) for key in smallest}
+
     def figures(self, point: Point) -> dict[str, Figure]:
         """Return what is known of a network by key: measured where it was, else estimated."""
         found = {}

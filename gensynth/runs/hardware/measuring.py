@@ -88,7 +88,7 @@ def measured(
             record = measure(
                 files, device=device.device.alias, grade=grade, precision=device.config.precision,
                 batch=device.config.batch, threads=device.config.threads, energy=energy,
-                power_mode=device.config.power_mode, store=store,
+                power_mode=device.config.power_mode, store=store, profile=grade == LOOP,
             )  # fmt: skip
         except (DeviceFault, StoreError) as error:
             status = error.status if isinstance(error, DeviceFault) else "device_lost"

@@ -258,3 +258,12 @@ def test_outputs_that_are_no_numbers_are_given_as_they_are(
     (output,) = loaded.outputs()
     assert not np.isfinite(np.frombuffer(output.data, np.float32)).any()
     assert output.shape == SHAPE
+
+
+def test_a_profile_has_each_kernel_with_its_shapes_and_time(spool: Spool) -> None:
+    loaded = OnnxRuntime(1).load(network(spool, convolution(), x=image()), "fp32", 64)
+    entries = loaded.profile(0.0)
+    assert entries is not None
+    (own,) = [entry for entry in entries if "Conv" in entry["operator"]]
+    assert own["inputs"][0] == list(image().shape)
+    assert 0 <= own["ms"] < 1000

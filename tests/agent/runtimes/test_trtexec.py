@@ -380,3 +380,14 @@ def test_a_name_with_a_colon_is_quoted(install: Install) -> None:
     loaded = board.open().load(sent, "fp32", 64)
     assert loaded.outputs()[0].shape == (1, 4, 1, 1)
     assert board.options()[-1]["--loadInputs"].startswith("'x:0':")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_tells_what_each_layer_takes(install: Install, version: str) -> None:
+    board = install(version)
+    loaded = board.open().load(network(board.spool, convolution(), x=image()), "fp32", 256)
+    assert loaded.profile(1.0) == [
+        {"name": "stem/conv", "operator": "", "inputs": [], "outputs": [], "ms": 3.0}
+    ]
+    asked = board.options()[-1]
+    assert {"--dumpProfile", "--separateProfileRun"} <= set(asked)
