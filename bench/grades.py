@@ -1,5 +1,7 @@
-"""How long a measurement takes and what it is worth: quick, standard or report.
+"""How long a measurement takes and what it is worth: loop, quick, standard or report.
 
+    loop       warm-up of 0.2 s and more, 12 rounds of 0.1 s; energy in 3 windows of 2 s; for a
+               search between two trainings, never for what is certified
     quick      warm-up of 2 s and more, 8 rounds of 1 s; no energy
     standard   warm-up of 30 s and more, 8 rounds of 10 s; energy in 10 windows of 10 s
     report     as standard, with 600 s of rounds and 600 s of windows, as in MLPerf
@@ -145,6 +147,11 @@ _SETTLED = Warmup(min_s=30.0, block_s=10.0, agree_pct=0.5, cap_s=300.0)
 _QUIET = Quiet(cov_pct=2.5, load=0.3, reference_s=0.5, slower_pct=10.0)
 
 GRADES = (
+    Grade(
+        "loop", Warmup(0.2, 0.1, 10.0, 2.0), rounds=12, round_s=0.1,
+        energy=Windows(idle_s=1.0, windows=3, window_s=2.0),
+        quiet=replace(_QUIET, cov_pct=20.0, reference_s=0.05),
+    ),
     Grade(
         "quick", Warmup(2.0, 1.0, 5.0, 15.0), rounds=8, round_s=1.0, energy=None,
         quiet=replace(_QUIET, cov_pct=10.0, reference_s=0.1),

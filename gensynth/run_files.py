@@ -14,6 +14,8 @@ PHASES_FILE = "phases.json"
 RESULT_FILE = "result.json"
 LATENCY_FILE = "latency.json"
 LEDGER_FILE = "ledger.jsonl"
+DEVICE_COSTS_FILE = "device_costs.safetensors"
+MEASURED_FILE = "measured.json"
 GENERATOR_FILE = "generator.json"
 INQUISITOR_FILE = "inquisitor.json"
 

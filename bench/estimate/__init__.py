@@ -11,6 +11,8 @@ estimator    milliseconds of networks from those that were measured, with interv
   prior          the roofline of a machine            columns     many kernels as arrays
   regression     how kernels depart from it
   model          networks from kernels                conformal   intervals
+processor    ONNX Runtime on a processor, for a search          average_power  joules from it
+tensorrt_board   a board with TensorRT, for a search
 table        an estimator as a cost model of a space
   pieces         what stands for a convolution        reach       which channels a vertex can have
 board        a kind of board that is not attached: latency and energy with intervals

@@ -92,7 +92,7 @@ class Board:
             raise ConfigError(f"no estimate for {profile.title}: {why_none(profile)}")
         self.profile, self.roofline = profile, ROOFLINES[profile.name]
         self._known = len(known)
-        timers = [(one, self._timer(one.kernels, one.setting)) for one in known]
+        timers = [(one, self.timer(one.kernels, one.setting)) for one in known]
         timing = Beliefs(self.roofline.timing)
         self.timing = timing.updated(
             [
@@ -125,14 +125,14 @@ class Board:
         Raises:
             ConfigError: if the board does not have the precision, or the power mode is not known.
         """
-        timer = self._timer(kernels, setting)
+        timer = self.timer(kernels, setting)
         normal = stream(0, "kernels").standard_normal((DRAWS, len(timer.kernels) + 2))
         ms = timer.ms(self.timing.draws(DRAWS), normal[:, 2:])
         ms = ms * np.exp(NETWORK_SPREAD * normal[:, 0])
         found = {"latency_ms": ms, "throughput": images / ms * 1e3}
         if self.roofline.power:
             joule = joules(
-                timer, setting.precision, self._static(setting), self.power.draws(DRAWS), ms
+                timer, setting.precision, self.static_factor(setting), self.power.draws(DRAWS), ms
             ) * np.exp(OWN_SPREAD * normal[:, 1])
             found["joule_per_img"] = joule / images
             found["img_per_joule"] = images / joule
@@ -206,20 +206,21 @@ class Board:
         """Return the clocks of a setting."""
         return self.roofline.modes[self.mode(setting)]
 
-    def _timer(self, kernels: Sequence[Kernel], setting: Setting) -> Timer:
+    def timer(self, kernels: Sequence[Kernel], setting: Setting) -> Timer:
+        """Return what the time of a network is a function of."""
         self.profile.check_precision(setting.precision)
         return Timer(
             kernels, self.roofline, setting.precision, self.clocks(setting), setting.loop,
             setting.calls,
         )  # fmt: skip
 
-    def _static(self, setting: Setting) -> float:
+    def static_factor(self, setting: Setting) -> float:
         """Return the static power in a setting's mode as a multiple of that of the default."""
         watts = self.roofline.static_w
         return watts[self.mode(setting)] / watts[self.roofline.default_mode]
 
     def _energy(self, one: Known, timer: Timer) -> Callable[[Quantities], np.ndarray]:
-        static, ms = self._static(one.setting), np.array([one.latency_ms])
+        static, ms = self.static_factor(one.setting), np.array([one.latency_ms])
         return lambda power: joules(timer, one.setting.precision, static, power, ms)
 
     def _figure(self, draws: np.ndarray, missing: tuple[str, ...]) -> Figure:

@@ -23,7 +23,7 @@ _ERROR = 0.02
 """Of a network's estimate by its kernels, as a standard deviation of its logarithm."""
 _KERNEL_ERROR = 0.05
 """Of a kernel's time by its profile."""
-_OFFSET_MS, _SLOPE, _SPREAD = 0.01, 0.2, 0.5
+_OFFSET_MS, _SLOPE, _SPREAD = 0.01, 0.2, 3.0
 """Standard deviations of a and c, of b, and of factors by kind as a share."""
 _LEAST_FACTOR = 0.1
 _LEAST_MS = 5e-4
@@ -121,22 +121,36 @@ def _fit_networks(model: Model, samples: Sequence[Sample]) -> dict[str, Any]:
     times = np.array([sample.latency_ms for sample in samples])
     weights = 1 / (_ERROR**2 + np.array([sample.variance for sample in samples]))
     common = math.exp(float(np.median(np.log(times / sums.sum(axis=1)))))
+    counts = np.array([len(sample.kernels) for sample in samples])
     if model.departures:
-        counts = np.array([len(sample.kernels) for sample in samples])
         terms = [np.ones(len(times)), sums.sum(axis=1), counts]
         shares = np.stack(terms, axis=1) / times[:, None]
         towards = np.array([0.0, 1.0, 0.0])
         deviations = np.array([_OFFSET_MS, _SLOPE, _OFFSET_MS])
         offset, factor, each = _ridge(shares, weights, towards, deviations)
         return {"factor": float(factor), "offset_ms": float(offset), "each_ms": float(each)}
-    shares = sums / times[:, None]
-    towards = np.full(len(kinds), common)
-    factors = _ridge(shares, weights, towards, towards * _SPREAD)
+    shares = np.column_stack([sums, counts]) / times[:, None]
+    towards = np.append(np.full(len(kinds), common), 0.0)
+    deviations = np.append(np.full(len(kinds), common * _SPREAD), np.median(times / counts))
+    *factors, each_ms = _not_below_zero(shares, weights, towards, deviations)
     least = common * _LEAST_FACTOR
     return {
         "factor": common,
         "factors": {k: max(float(f), least) for k, f in zip(kinds, factors, strict=True)},
+        "each_ms": float(each_ms),
     }
+
+
+def _not_below_zero(
+    shares: np.ndarray, weights: np.ndarray, towards: np.ndarray, deviations: np.ndarray
+) -> np.ndarray:
+    """Return what `_ridge` does, of those x that have no negative entry."""
+    from scipy.optimize import nnls
+
+    root = np.sqrt(weights)
+    matrix = np.concatenate([shares * root[:, None], np.diag(1 / deviations)])
+    solution: np.ndarray = nnls(matrix, np.concatenate([root, towards / deviations]))[0]
+    return solution
 
 
 def _ridge(

@@ -169,11 +169,14 @@ class Timer:
         if noise is None:
             noise = np.zeros((1, len(self.kernels)))
         work = self.busy_ms(quantities) * np.exp(KERNEL_SPREAD * noise)
-        total: np.ndarray = work.sum(1) + self._slowdown * (
-            self._calls * self._cost("call", quantities)
-            + len(self.kernels) * self._cost("launch", quantities)
-        )
+        calls = self._slowdown * self._calls * self._cost("call", quantities)
+        total: np.ndarray = work.sum(1) + calls + len(self.kernels) * self.launch_ms(quantities)
         return total
+
+    def launch_ms(self, quantities: Quantities) -> np.ndarray:
+        """(draws,): milliseconds of a kernel beyond its work."""
+        found: np.ndarray = self._slowdown * self._cost("launch", quantities)
+        return found
 
     def _cost(self, name: str, quantities: Quantities) -> np.ndarray:
         """Return what a call or a launch costs at the reference clocks."""

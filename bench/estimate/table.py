@@ -67,7 +67,7 @@ def tabulate(
         options = ("", *space.sites.substitutes) if name in sites else ("",)
         allowed = space.sites.allowed[sites[name]] if name in sites else np.array([True])
         pairs = reachable(space, number)
-        role = _Role.of(graph, vertex)
+        role = Role.of(graph, vertex)
         key = (role, pairs.key, options, tuple(allowed.tolist()))
         if key not in known:
             known[key] = np.stack(
@@ -91,7 +91,7 @@ def tabulate(
 
 
 @dataclass(frozen=True)
-class _Role:
+class Role:
     """What a vertex computes and who reads it, apart from channels.
 
     Attributes:
@@ -111,7 +111,7 @@ class _Role:
     behind: tuple[tuple[str, int], ...]
 
     @staticmethod
-    def of(graph: Graph, vertex: Vertex) -> "_Role":
+    def of(graph: Graph, vertex: Vertex) -> "Role":
         """Return the role of a vertex in its prototype."""
         source = graph[vertex.inputs[0]].shape
         attributes = vertex.attributes
@@ -125,7 +125,7 @@ class _Role:
             before = graph[vertex.inputs[0]]
             if before.op in _WITH_WEIGHTS and len(graph.consumers[before.name]) == 1:
                 op = "folded"
-        return _Role(
+        return Role(
             op,
             Image(
                 1, math.prod(source[1:]), height, width, (kernel[0], kernel[1]), math.prod(stride)
@@ -186,7 +186,7 @@ def _is_first(graph: Graph, vertex: Vertex, total: Vertex) -> bool:
 
 
 def _entries(
-    estimator: Estimator, role: _Role, substitute: str, pairs: Pairs, block: int | None, batch: int
+    estimator: Estimator, role: Role, substitute: str, pairs: Pairs, block: int | None, batch: int
 ) -> np.ndarray:
     """Return (pairs,) what a vertex adds."""
     total = np.zeros(len(pairs.read))
@@ -197,7 +197,7 @@ def _entries(
 
 
 def _kernels(
-    role: _Role, substitute: str, pairs: Pairs, block: int | None, batch: int
+    role: Role, substitute: str, pairs: Pairs, block: int | None, batch: int
 ) -> Iterator[tuple[Columns, np.ndarray]]:
     """Yield a vertex's kernels by kind, with the pair of channels that each is of."""
     read, written = pairs.read, pairs.written
@@ -223,7 +223,7 @@ def _kernels(
 
 
 def _convolutions(
-    role: _Role, substitute: str, pairs: Pairs, block: int | None, batch: int
+    role: Role, substitute: str, pairs: Pairs, block: int | None, batch: int
 ) -> Iterator[tuple[Columns, np.ndarray]]:
     """Yield a chain's convolutions and the changes of layout between and behind them."""
     chain = pieces(role.image, role.groups, substitute, pairs.read, pairs.written)

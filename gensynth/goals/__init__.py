@@ -8,6 +8,7 @@ devices         which devices a run asks of, and for what
 exact           what a graph costs exactly, and the limit on its peak of activations
 intervals       confidence bounds of a proportion; `student`: of the mean of a few windows
 figure          what is known of a network on a device: measured or estimated, with intervals
+device_costs    which of its metrics a search sums, and what follows from the sums
 readings        figures that are read, from a bench's record or a document
 verdicts        what evidence says about a requirement: satisfied, violated, unknown
 certificate     what counts on the test split show of a network

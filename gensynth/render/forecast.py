@@ -3,7 +3,15 @@
 from typing import TYPE_CHECKING
 
 from gensynth.goals import metrics
-from gensynth.render.figures import columns, count, digits, duration, step_of_widths, wrapped
+from gensynth.render.figures import (
+    columns,
+    count,
+    digits,
+    duration,
+    of_device,
+    step_of_widths,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from gensynth.runs.forecast import Forecast
@@ -26,6 +34,13 @@ def forecast(forecast: "Forecast", width: int = 80) -> str:
         required = "-" if limit is None else f"<= {told(limit)}"
         title = f"{metric.title}, {metric.unit}" if metric.unit else metric.title
         costs.append([title, told(smallest), required, told(whole)])
+    devices = []
+    for key, (least, most) in forecast.figures.items():
+        name, device = metrics.parts_of(key)
+        metric = metrics.find(name, key)
+        devices.append(f"{metric.title} on {device}")
+        devices.append(f"  smallest   {of_device(least, metric.unit)}")
+        devices.append(f"  prototype  {of_device(most, metric.unit)}")
     channels = sum(size for _, size in forecast.groups)
     groups = ", ".join(f"{name} {size}" for name, size in forecast.groups)
     blocks = ", ".join(forecast.blocks)
@@ -46,6 +61,7 @@ def forecast(forecast: "Forecast", width: int = 80) -> str:
         wrapped(head, width),
         wrapped("requirements: " + (", ".join(forecast.requirements) or "none"), width),
         "\n".join(columns(costs)),
+        *(["\n".join(devices)] if devices else []),
         "\n".join(wrapped(line, width) for line in [*freedom, *_kept(forecast)]),
         "time forecast from a short measurement on this machine\n" + "\n".join(columns(times)),
     ]

@@ -21,6 +21,7 @@ from gensynth.render.visible import visible
 PHASES = {
     "prepare": "reading the data and the prototype",
     "train prototype": "training the prototype",
+    "devices": "measuring networks on the devices they are for",
     "initialise": "probing the prototype, and first training of the shared weights",
     "cycles": "learning the generator; scores in %, with 95 % intervals",
     "finalists": "distilling the finalists",

@@ -29,6 +29,7 @@ from gensynth.run_files import (
     is_finished,
 )
 from gensynth.runs.folder import RunFolder
+from gensynth.runs.hardware.opening import tables_of
 from gensynth.runs.inputs import config_of
 from gensynth.runs.plan import goals_of
 from gensynth.runs.state_files import LEARNED
@@ -131,6 +132,7 @@ def open_generator(path: Path) -> tuple[Generator, Inquisitor]:
         text = read_text(path / GENERATOR_FILE)
         document = FORM.read(text)
         space = Space(couple(graph), document["align"], document.get("operators", ()))
+        space = tables_of(path, space)
         learned = LEARNED.read(read_text(path / INQUISITOR_FILE))
         inquisitor = Inquisitor.from_document(learned["inquisitor"], space)
         return Generator.from_json(text, space), inquisitor

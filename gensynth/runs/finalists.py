@@ -17,6 +17,7 @@ from gensynth.progress import Listener
 from gensynth.randomness import stream
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import FullDistillation, distil_once
+from gensynth.runs.hardware.turns import before_distillation, kept_documents
 from gensynth.runs.prepare import Job
 from gensynth.search.cycle import Candidate, State
 from gensynth.search.generator import Generator
@@ -30,6 +31,9 @@ LEAST_DISTANCE = 0.05
 """Mean absolute difference of relative widths that two finalists have at least."""
 
 TRIES_A_FINALIST = 2
+
+REFUSED_A_FINALIST = 4
+"""Networks that are measured and found too slow, before one is distilled all the same."""
 
 
 class Ranking:
@@ -48,15 +52,22 @@ class Ranking:
         self.seeds = [int(seed) for seed in draws]
         self.points = generator.points(self.seeds)
         self._relative = job.space.relative(self.points)
+        self._refused: set[int] = set()
         self._competes = self._within_peak()
 
     def worth(self, inquisitor: Inquisitor) -> np.ndarray:
         """Return the cautious worth of every seed: (seeds,)."""
-        objective, costs = self._job.settings.objective, self._job.space.costs(self.points)
+        objective, costs = self._job.settings.objective, self._job.hardware.space.costs(self.points)
         mean, sd = inquisitor.predict(self.points, FULL)
         utilities = objective.utilities(sigmoid(mean - CAUTION * sd), costs)
         worth: np.ndarray = utilities - self._penalty * objective.violation(mean, sd)
+        worth[list(self._refused)] = -math.inf
         return worth
+
+    def refuse(self, place: int) -> None:
+        """Leave a seed's network out, and others of its shape: a device has shown what it takes."""
+        same = (self._relative == self._relative[place]).all(axis=1)
+        self._refused.update(np.flatnonzero(same).tolist())
 
     def known_worth(self, one: FullDistillation) -> float:
         """Return the worth of a network that is distilled already."""
@@ -75,8 +86,10 @@ class Ranking:
             distance = np.minimum(distance, np.abs(self._relative - other).mean(axis=1))
         distance[~self._competes] = 0
         unlike = distance >= LEAST_DISTANCE
+        unlike[list(self._refused)] = False
         if unlike.any():
             return int(np.where(unlike, worth, -math.inf).argmax())
+        distance[list(self._refused)] = 0.0
         farthest = int(distance.argmax())
         return farthest if distance[farthest] > 0 else None
 
@@ -118,6 +131,8 @@ def choose(
     waiting = list(early)
     taken: list[FullDistillation] = []
     made: list[FullDistillation] = []
+    refused = 0
+    job.hardware.remember(kept_documents(run))
     while sum(a.accepted(job) for a in taken) < count:
         place = ranking.best(inquisitor, taken)
         promised = -math.inf if place is None else float(ranking.worth(inquisitor)[place])
@@ -132,9 +147,16 @@ def choose(
             continue
         if place is None or len(made) == TRIES_A_FINALIST * count:
             break
+        candidate = ranking.candidate(place)
+        too_slow = before_distillation(run, job, candidate, state.weights, listener)
+        if too_slow and refused < REFUSED_A_FINALIST * count:
+            refused += 1
+            ranking.refuse(place)
+            listener.note(f"seed {candidate.seed} is not distilled: it misses {too_slow[0]}")
+            continue
         made.append(
             distil_once(
-                run, job, state, inquisitor, ranking.candidate(place),
+                run, job, state, inquisitor, candidate,
                 name=f"network-{len(made) + 1}", listener=listener,
             )
         )  # fmt: skip

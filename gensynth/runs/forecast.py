@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from gensynth.goals.figure import Figure
 from gensynth.goals.score import Score
 from gensynth.network.module import Network
 from gensynth.probing.operator_probe import switching_nats
@@ -37,6 +38,7 @@ class Forecast:
         prototype, data: their names.
         costs: of (the smallest network of the space, the prototype), by name.
         limits: largest allowed cost by name.
+        figures: what is estimated of (the smallest network, the prototype) on devices, by key.
         requirements: as written.
         search_score: of the prototype on the search split, measured; None for a prototype that
             is to be trained first.
@@ -57,6 +59,7 @@ class Forecast:
     data: str
     costs: dict[str, tuple[float, float]]
     limits: dict[str, float]
+    figures: dict[str, tuple[Figure, Figure]]
     requirements: tuple[str, ...]
     search_score: Score | None
     seen_search: bool

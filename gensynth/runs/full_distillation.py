@@ -19,6 +19,7 @@ from torch import Tensor
 from gensynth.atomic_files import file_sha256, json_bytes
 from gensynth.errors import RunError
 from gensynth.goals import metrics
+from gensynth.goals.device_costs import derived
 from gensynth.goals.exact import peak_limit
 from gensynth.goals.score import Score, in_percent, read_score, value_for_utility
 from gensynth.goals.verdicts import Verdict, judge_all
@@ -76,8 +77,7 @@ class FullDistillation:
 
     def costs(self, job: Job) -> dict[str, float]:
         """Return its costs by name; its peak of activations follows from the whole graph."""
-        counted = job.space.named_costs(self.points(job))
-        return {**counted, metrics.PEAK.name: peak_mib(self.graph)}
+        return {**job.costs(self.point), metrics.PEAK.name: peak_mib(self.graph)}
 
     def fits(self, job: Job) -> bool:
         """Return whether its costs are within the limits that every network obeys."""
@@ -89,13 +89,15 @@ class FullDistillation:
     def utility(self, job: Job) -> float:
         """Return U at its score on the search split."""
         quality_pct = 100 * value_for_utility(self.score)
-        return job.utility({self.score.metric: quality_pct, **self.costs(job)})
+        costs = derived(self.costs(job), job.hardware.batches)
+        return float(job.utility({self.score.metric: quality_pct, **costs}))
 
     def missed(self, job: Job) -> list[str]:
         """Return what the search is to meet and its point value does not reach."""
         sought = job.search_requirements
         exactly = {self.score.metric: (self.score.value,) * 2}
-        verdicts = judge_all(sought, exactly, self.costs(job))
+        known = job.hardware.figures(self.point)
+        verdicts = judge_all(sought, exactly, self.costs(job), known)
         return [one.text for one in sought if verdicts[one.text] is Verdict.VIOLATED]
 
     def accepted(self, job: Job) -> bool:

@@ -18,6 +18,7 @@ from gensynth.run_files import PHASES_FILE
 from gensynth.runs import full_distillation, state_files
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import FullDistillation, distil_once
+from gensynth.runs.hardware.turns import after_cycle, before_cycles
 from gensynth.runs.prepare import Job
 from gensynth.runs.stopwatch import Phases
 from gensynth.search.cycle import Cycle, State
@@ -26,14 +27,23 @@ from gensynth.search.synthesis import initialise, synthesise
 
 def learn(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> State:
     """Run the cycles that are left; return the last state as the run folder has it."""
+    for entry in run.read_journal():
+        job.hardware.remember(entry.get("measured", ()))
     state = _last_state(run, job)
     if state is None:
         with phases("initialise"):
             listener.phase("initialise")
             start = time.perf_counter()
-            first = initialise(job.settings, job.evaluator, job.probe, job.space)
-            seconds = {"initialise": round(time.perf_counter() - start, 3)}
-            state = _keep(run, job, first, {"phase": "initialise", "seconds": seconds})
+            measured = before_cycles(job, listener)
+            seen = time.perf_counter()
+            settings = replace(job.settings, limits=job.limits())
+            first = initialise(settings, job.evaluator, job.probe, job.hardware.space)
+            seconds = {"initialise": round(time.perf_counter() - seen, 3)}
+            entry = {"phase": "initialise", "seconds": seconds}
+            if job.hardware:
+                seconds["devices"] = round(seen - start, 3)
+                entry["measured"] = measured
+            state = _keep(run, job, first, entry)
     listener.phase("cycles")
     for entry in run.read_journal():
         if entry["cycle"] > 0:
@@ -51,6 +61,11 @@ def learn(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> State
                 **{f"full_{key}": value for key, value in in_percent(full.score).items()},
                 "full_seconds": {phase: round(s, 3) for phase, s in full.seconds.items()},
             }
+        if job.hardware:
+            start = time.perf_counter()
+            entry["measured"] = after_cycle(job, cycle.chosen, after.weights, listener)
+            entry["seconds"] |= {"devices": round(time.perf_counter() - start, 3)}
+            entry |= _on_devices(job, cycle)
         kept = _keep(run, job, after, entry)
         run.write_bytes(PHASES_FILE, json_bytes(phases.lap()))
         listener.cycle({"cycle": cycle.number, **entry}, job.config.search.cycles)
@@ -82,11 +97,25 @@ def _entry(job: Job, cycle: Cycle) -> dict[str, Any]:
     }
 
 
+def _on_devices(job: Job, cycle: Cycle) -> dict[str, Any]:
+    """Return what is known of a cycle's network on devices, and what its requirements say now."""
+    low, _, high = cycle.promised
+    figures = job.hardware.figures(cycle.chosen.points[0])
+    quality = {cycle.score.metric: (low, high)}
+    verdicts = judge_all(job.requirements, quality, cycle.costs, figures)
+    return {
+        "figures": {key: figure.to_document() for key, figure in figures.items()},
+        "limits": job.limits(),
+        "verdict": combine(verdicts.values()).value,
+        "verdicts": {text: verdict.value for text, verdict in verdicts.items()},
+    }
+
+
 def _keep(run: RunFolder, job: Job, state: State, entry: dict[str, Any]) -> State:
     """Commit a state; return it as it would be read back."""
     files = state_files.dump(state)
     run.commit_state(state.cycle, files, entry)
-    return state_files.restore(state.cycle, files, job.space)
+    return _now(job, state_files.restore(state.cycle, files, job.hardware.space))
 
 
 def _last_state(run: RunFolder, job: Job) -> State | None:
@@ -94,5 +123,9 @@ def _last_state(run: RunFolder, job: Job) -> State | None:
     last = run.latest_state()
     if last is None:
         return None
-    state = state_files.read(*last, job.prototype, job.space)
-    return replace(state, generator=replace(state.generator, limits=job.settings.limits))
+    return _now(job, state_files.read(*last, job.prototype, job.hardware.space))
+
+
+def _now(job: Job, state: State) -> State:
+    """Return a state whose generator obeys the limits as they are now."""
+    return replace(state, generator=replace(state.generator, limits=job.limits()))

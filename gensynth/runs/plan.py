@@ -7,7 +7,7 @@ search, finalists -> Settings          of every cycle, with its short distillati
 finalists -> Recipe                    of a finalist's full distillation
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gensynth.config import DeviceConfig, RunConfig
 from gensynth.devices.run_device import RunDevice, known_names, run_device
@@ -132,6 +132,7 @@ def settings_of(
     metric: str,
     space: Space,
     images: int,
+    batches: Mapping[str, int],
 ) -> Settings:
     """Return what every cycle works with.
 
@@ -142,6 +143,7 @@ def settings_of(
         metric: the task's.
         space: of the prototype.
         images: of the training split.
+        batches: images of one run, by device.
     """
     search, finalists = config.search, config.finalists
     required = quality_limit(requirements, metric)
@@ -157,6 +159,7 @@ def settings_of(
             fidelity=FULL,
             risk=search.risk,
             diversity=search.diversity,
+            batches=batches,
         ),
         limits={name: float(limit) for name, limit in cost_limits(requirements).items()},
         recipe=Recipe(

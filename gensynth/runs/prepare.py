@@ -18,15 +18,13 @@ import numpy as np
 import torch
 
 from gensynth import references
-from gensynth.config import DeviceConfig, RunConfig
+from gensynth.config import RunConfig
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.data.passes import images_a_pass
 from gensynth.data.views import Views, normaliser
-from gensynth.devices.run_device import RunDevice
 from gensynth.errors import ConfigError, DataError
-from gensynth.goals import metrics
-from gensynth.goals.devices import LOCAL
+from gensynth.goals.device_costs import derived
 from gensynth.goals.exact import peak_limit, peak_range
 from gensynth.goals.requirements import Requirement, cost_limits, quality_limit
 from gensynth.goals.score import Score
@@ -37,10 +35,11 @@ from gensynth.probing import stimuli
 from gensynth.probing.probe import Probe
 from gensynth.progress import SILENT, Listener
 from gensynth.runs.forecast import Forecast, frozen_macs_share, pace, views_kept
+from gensynth.runs.hardware.hardware import Hardware
+from gensynth.runs.hardware.opening import open_hardware
 from gensynth.runs.objects import NOTHING, Objects
 from gensynth.runs.obtain_prototype import prototype_of
 from gensynth.runs.plan import (
-    devices_of,
     full_recipe,
     goals_of,
     search_requirements,
@@ -49,6 +48,7 @@ from gensynth.runs.plan import (
 )
 from gensynth.search.cycle import Settings
 from gensynth.space.placement import check_substitutes
+from gensynth.space.points import Point
 from gensynth.space.prototype import Prototype
 from gensynth.space.space import Space
 from gensynth.space.width_step import WidthStep
@@ -73,19 +73,18 @@ class Job:
         requirements: read, the stricter of two on one metric.
         search_requirements: the same, the one on the task's metric with the limit that networks
             of the search are to reach.
-        devices: what networks are for, and the metrics that are read of each, by name.
         dataset, prototype, evaluator, space, probe, settings: what `synthesis` works with.
         step: of the space's widths, and why it is that.
         recipe: of a finalist's full distillation.
         search_score: of the prototype on the search split.
         training: the record of the prototype's training, if it was trained here.
         is_trained: False if an untrained prototype stands in for the one that is to be trained.
+        hardware: the devices that something is asked of, which learn as the run goes on.
     """
 
     config: RunConfig
     requirements: tuple[Requirement, ...]
     search_requirements: tuple[Requirement, ...]
-    devices: Mapping[str, tuple[RunDevice, tuple[str, ...]]]
     dataset: Dataset
     prototype: Prototype
     evaluator: Evaluator
@@ -97,11 +96,21 @@ class Job:
     search_score: Score
     training: Mapping[str, bytes]
     is_trained: bool
+    hardware: Hardware
 
     @property
     def utility(self) -> Utility:
         """U."""
         return self.settings.objective.utility
+
+    def limits(self) -> dict[str, float]:
+        """Return the largest allowed cost by name: counted ones, and those of devices as of now."""
+        return {**self.settings.limits, **self.hardware.limits()}
+
+    def costs(self, point: Point) -> dict[str, float]:
+        """Return the costs of a network by name: counted ones, and what is known of devices."""
+        known = {key: figure.value for key, figure in self.hardware.figures(point).items()}
+        return {**self.space.named_costs(self.space.points([point])), **known}
 
     @property
     def task(self) -> Task:
@@ -147,6 +156,7 @@ class Job:
             costs={name: (smallest[name], whole[name]) for name in space.names}
             | ({} if peak is None else {peak.metric: peak_range(space)}),
             limits=limits | ({} if peak is None else {peak.metric: peak.limit}),
+            figures=self.hardware.reach(),
             requirements=tuple(r.text for r in self.requirements),
             search_score=self.search_score if self.is_trained else None,
             seen_search=config.prototype.seen_search,
@@ -198,8 +208,6 @@ def prepare(
     task, trainer = objects.open_task(config), open_trainer(config.task)
     requirements, utility = goals_of(config, task.metric)
     _check_measured(requirements, task)
-    devices = devices_of(config, requirements, utility)
-    _check_on_devices(devices, requirements, utility)
     check_substitutes(config.search.substitutes)
     dataset = (
         open_dataset(config.data, config.task.kind) if objects.dataset is None else objects.dataset
@@ -213,7 +221,9 @@ def prepare(
     is_trained = bool(record) or kept is not None or not config.prototype.train
     step = step_of(config, prototype.coupling)
     space = Space(prototype.coupling, step.channels, config.search.substitutes)
-    _check_searchable(utility, task, space)
+    hardware = open_hardware(config, requirements, utility, space)
+    hardware.check_reachable()
+    _check_searchable(utility, task, hardware)
     for name in config.search.substitutes:
         if not space.sites.standing(name):
             listener.note(f"nothing of '{config.prototype.network}' can be {name}")
@@ -234,56 +244,33 @@ def prepare(
         config=replace(config, search=replace(config.search, round_to=step.channels)),
         requirements=requirements,
         search_requirements=sought,
-        devices=devices,
         dataset=dataset,
         prototype=prototype,
         evaluator=evaluator,
         space=space,
         step=step,
         probe=make_probe(evaluator, config.search.probe_images, config.seed),
-        settings=settings_of(config, sought, utility, task.metric, space, len(dataset.train)),
+        settings=settings_of(
+            config,
+            sought,
+            utility,
+            task.metric,
+            hardware.space,
+            len(dataset.train),
+            hardware.batches,
+        ),
         recipe=full_recipe(config, len(dataset.train)),
         search_score=search_score,
         training=record,
         is_trained=is_trained,
+        hardware=hardware,
     )
 
 
-def _check_on_devices(
-    devices: Mapping[str, tuple[RunDevice, tuple[str, ...]]],
-    requirements: tuple[Requirement, ...],
-    utility: Utility,
-) -> None:
-    """Refuse what a run does not know of its networks: it times them on this machine at its end.
-
-    Nothing that is asked of a device is left aside in silence, and neither are its settings.
-    """
-    for device, (described, names) in devices.items():
-        for name in names:
-            if (name, device) == (metrics.LATENCY.name, LOCAL):
-                continue
-            key = metrics.key_of(name, device)
-            text = next((r.text for r in requirements if r.key == key), utility.expression)
-            energy = " --energy" if metrics.find(name, text).needs_energy else ""
-            raise ConfigError(
-                f'a run measures {metrics.LATENCY.name}@{LOCAL} alone, got {key} in "{text}"; '
-                f"measure its networks with: gensynth bench RUN --device {device}{energy}"
-            )
-        if device != LOCAL:
-            raise ConfigError(
-                f"nothing is required of {device}, and a run measures on {LOCAL} alone; measure "
-                f"its networks with: gensynth bench RUN --device {device}"
-            )
-        if described.config != DeviceConfig():
-            raise ConfigError(
-                f"a run times networks on {LOCAL} as [latency] says; set repeats and threads "
-                f"there, and drop [device.{LOCAL}]"
-            )
-
-
-def _check_searchable(utility: Utility, task: Task, space: Space) -> None:
+def _check_searchable(utility: Utility, task: Task, hardware: Hardware) -> None:
     """Refuse a utility that reads what is not known of every network of the search."""
-    searchable = sorted({task.metric, *space.names})
+    known = derived(dict.fromkeys(hardware.space.names, 1.0), hardware.batches)
+    searchable = sorted({task.metric, *known})
     unknown = sorted(utility.needs - set(searchable))
     if unknown:
         raise ConfigError(

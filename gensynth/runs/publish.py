@@ -28,6 +28,7 @@ from gensynth.errors import DeviceError, ExportError
 from gensynth.export import export_network
 from gensynth.goals.card import hashes
 from gensynth.goals.certificate import Certificate, certify
+from gensynth.goals.figure import Figure
 from gensynth.goals.ledger import Ledger
 from gensynth.graph.files import CARD_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.outside import WEIGHTS_BYTES, read_bytes
@@ -207,6 +208,30 @@ def time_all(
     return records, ratios
 
 
+def figures_of(
+    run: RunFolder,
+    job: Job,
+    found: list[Entrant],
+    chosen: list[FullDistillation],
+    listener: Listener,
+) -> dict[str, dict[str, Figure]]:
+    """Return what is known of networks on the run's devices, by name and the figure's key.
+
+    All are measured in turns at a grade that counts, on every device that can be asked; what was
+    not is an estimate.
+    """
+    points = [job.space.whole(1)[0], *(one.point for one in chosen)]
+    known = {e.name: job.hardware.estimated(p) for e, p in zip(found, points, strict=True)}
+    files = [run.path / entrant.source / ONNX_FILE for entrant in found]
+    if all(file.exists() for file in files):
+        listener.phase("devices")
+        contents = [file.read_bytes() for file in files]
+        measured = job.hardware.finally_measured(contents[0], contents[1:], listener)
+        for entrant, figures in zip(found, measured, strict=True):
+            known[entrant.name].update(figures)
+    return known
+
+
 def write_all(
     run: RunFolder,
     job: Job,
@@ -215,6 +240,7 @@ def write_all(
     exported: Mapping[str, Exported],
     latencies: Mapping[str, dict[str, Any]],
     ratios: Mapping[str, dict[str, float | None]],
+    figures: Mapping[str, Mapping[str, Figure]],
     *,
     command: str | None,
 ) -> None:
@@ -225,7 +251,9 @@ def write_all(
     setting = setting_of(job, command)
     for entrant, certificate in zip(found, certificates, strict=True):
         folder = run.path / entrant.source
-        card = card_of(job, entrant, certificate, latencies.get(entrant.name))
+        card = card_of(
+            job, entrant, certificate, latencies.get(entrant.name), figures.get(entrant.name)
+        )
         card |= setting | {"sha256": hashes(folder)}
         card["parity"] = exported[entrant.name].parity
         card["no_onnx_because"] = exported[entrant.name].why_not

@@ -26,6 +26,7 @@ from gensynth.config_file import to_toml
 from gensynth.data.dataset import Dataset
 from gensynth.environment import environment
 from gensynth.errors import Interrupted
+from gensynth.goals.figure import Figure
 from gensynth.network.compute import detect
 from gensynth.progress import SILENT, Listener
 from gensynth.run_files import (
@@ -39,6 +40,7 @@ from gensynth.run_files import (
 from gensynth.runs import changes, finalists, inputs, publish, state_files
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.forms import ENVIRONMENT, PHASES
+from gensynth.runs.hardware.opening import keep_tables
 from gensynth.runs.learning import early, learn
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
@@ -200,6 +202,7 @@ def _go(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> None:
         final = state_files.dump(replace(state, inquisitor=inquisitor))
         for name in (GENERATOR_FILE, INQUISITOR_FILE):
             run.write_bytes(name, final[name])
+        keep_tables(run, job.hardware)
     with phases("certify"):
         listener.phase("certify")
         found = publish.entrants(run, job, chosen)
@@ -210,10 +213,14 @@ def _go(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> None:
     with phases("latency"):
         listener.phase("latency")
         latencies, ratios = publish.time_all(run, job, found, listener)
+    figures: dict[str, dict[str, Figure]] = {}
+    if job.hardware:
+        with phases("devices"):
+            figures = publish.figures_of(run, job, found, chosen, listener)
     with phases("cards"):
         command = read_document(ENVIRONMENT, run.path / ENVIRONMENT_FILE)["command"]
         publish.write_all(
-            run, job, found, certificates, exported, latencies, ratios, command=command
+            run, job, found, certificates, exported, latencies, ratios, figures, command=command
         )
         pictures = publish.draw_all(run, job, found)
     work = {

@@ -16,6 +16,9 @@ from gensynth.search.theta import Draw, Theta, grid
 from gensynth.space.points import Points
 from gensynth.space.space import Space
 
+BLOCKS = (4, 8, 16)
+"""Channels that hardware computes at once."""
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -128,18 +131,20 @@ class Descent:
         if not unmet.any():
             return False
         urgency = unmet / costs  # a saving counts relative to what is there
-        saved = np.concatenate([width_saved, block_saved], axis=1) @ urgency[:, :, None]
-        lost = self.gains.at(self.widths) - self.gains.at(self.widths - steps)
-        lost = np.concatenate([lost, self._block_losses(points)], axis=1)
-        ratios = _ratios(lost, saved[:, :, 0])  # (networks, groups + blocks)
+        steps, lost, ratios = self._narrowed(points, steps, width_saved, urgency)
+        saved = block_saved @ urgency[:, :, None]
+        of_blocks = _ratios(self._block_losses(points), saved[:, :, 0])
+        ratios = np.concatenate([ratios, of_blocks], axis=1)  # (networks, groups + blocks)
         switched = self.substitutes
         if len(space.sites):
             switched, switching = self._switches(points, urgency)
             ratios = np.concatenate([ratios, switching], axis=1)  # sites behind
-            # Grouped convolutions cost the same at several widths: over such steps for nothing.
+        if len(space.sites) or not space.exact.all():
+            # Grouped convolutions and whole blocks cost the same at several widths: over such
+            # steps for nothing.
             stuck = ~np.isfinite(ratios).any(axis=1)
             onward = stuck[:, None] & (steps > 0) & space.living(points)
-            ratios[:, : steps.shape[1]][onward] = lost[:, : steps.shape[1]][onward]
+            ratios[:, : steps.shape[1]][onward] = lost[onward]
         self._excess = self.targets.excess(costs, space.prototype)
         count = np.maximum(1, (self._excess * ratios.shape[1] / 4).astype(int))
         ranks = ratios.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
@@ -160,6 +165,31 @@ class Descent:
         lost = self.gains.losses - self.gains.lost(self.substitutes)[:, :, None]
         ratios = _ratios(lost, saved[..., 0])  # (networks, sites, 1 + substitutes)
         return ratios.argmin(axis=2).astype(np.int8), ratios.min(axis=2)
+
+    def _narrowed(
+        self, points: Points, steps: np.ndarray, saved: np.ndarray, urgency: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return each group's best step down, what it loses, and its ratio: (networks, groups).
+
+        Costs on hardware are staircases: besides the usual step, those down to the next whole
+        blocks are tried, where a step within a block saves nothing or costs more.
+        """
+        lost = self.gains.at(self.widths) - self.gains.at(self.widths - steps)
+        ratios = _ratios(lost, (saved @ urgency[:, :, None])[:, :, 0])
+        if self.space.exact.all():
+            return steps, lost, ratios
+        for block in BLOCKS:
+            if block <= self.space.round_to:
+                continue
+            down = np.maximum((self.widths - 1) // block * block, self.space.floors)
+            other = self.widths - down
+            saved = self.space.width_savings(points, other) @ urgency[:, :, None]
+            then = self.gains.at(self.widths) - self.gains.at(down)
+            better = _ratios(then, saved[:, :, 0])
+            taken = better < ratios
+            steps, lost = np.where(taken, other, steps), np.where(taken, then, lost)
+            ratios = np.where(taken, better, ratios)
+        return steps, lost, ratios
 
     def _narrowing(self) -> np.ndarray:
         """Return how many channels the next move takes away from each group."""

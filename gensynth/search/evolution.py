@@ -11,11 +11,13 @@ widths of the seeds, `repeats` the share of seeds that give no network of their 
 `distance` the median between two. All of it is predicted: no network is built or trained here.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
 import numpy as np
 
+from gensynth.goals.device_costs import derived
 from gensynth.goals.utility import Utility
 from gensynth.randomness import stream
 from gensynth.search.generator import Generator
@@ -52,6 +54,7 @@ class Objective:
         fidelity: at which the score is meant.
         risk: delta, the share of seeds that may violate the requirement on the score.
         diversity: beta.
+        batches: images of one run, by device; what follows from a device's costs hangs on it.
     """
 
     utility: Utility
@@ -61,11 +64,13 @@ class Objective:
     fidelity: int
     risk: float = 0.1
     diversity: float = 0.02
+    batches: Mapping[str, int] = field(default_factory=dict)
 
     def utilities(self, scores: np.ndarray, costs: np.ndarray) -> np.ndarray:
         """Return U of many networks from scores in [0, 1] and costs."""
         named = {name: costs[..., i] for i, name in enumerate(self.costs)}
-        values: np.ndarray = np.asarray(self.utility({self.metric: 100 * scores, **named}))
+        known = derived(named, self.batches)
+        values: np.ndarray = np.asarray(self.utility({self.metric: 100 * scores, **known}))
         return values
 
     def violation(self, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 from gensynth.bench.grades import GRADES, Grade, find_grade
 from gensynth.errors import ConfigError
 
-QUICK, STANDARD, REPORT = GRADES
+LOOP, QUICK, STANDARD, REPORT = GRADES
 
 
 def test_without_a_name_the_shortest_grade_serves_that_has_what_is_asked_for() -> None:

@@ -55,12 +55,12 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_latency_without_a_device_is_of_this_machine_and_is_asked_of_it(job: Job) -> None:
-    assert job.devices == {}
+    assert not job.hardware
     config = dataclasses.replace(job.config, requirements=("top1 >= 40%", "latency_ms <= 5ms"))
     found = prepare(config)
     assert [r.text for r in found.requirements] == ["top1 >= 40%", "latency_ms@local <= 5ms"]
-    (described, names) = found.devices["local"]
-    assert (described.name, names) == ("local", ("latency_ms",))
+    (board,) = found.hardware.boards
+    assert (board.device.name, board.names) == ("local", ("latency_ms",))
 
 
 def test_a_limit_on_the_peak_of_activations_stands_in_the_forecast(job: Job) -> None:

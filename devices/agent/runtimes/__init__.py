@@ -9,5 +9,5 @@ tensorrt_         TensorRT in this process: `tensorrt_api` its versions behind o
 `tensorrt_layers` which stay in FP32, `tensorrt_engine` an engine, `tensorrt_log` what it writes
 trtexec           NVIDIA's program, where TensorRT has no Python package; `trtexec_call` its calls
 cuda_memory       memory of a device; `cuda_runtime` libcudart by ctypes
-engines           engines kept on the board
+engines           engines kept on the board; `kernel_times` what a profile says of kernels
 """

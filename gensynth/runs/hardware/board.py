@@ -1,0 +1,181 @@
+"""One device of a run: what was measured there, and the estimates that follow.
+
+A network's milliseconds are told relative to the prototype's in the same turns, so that a device
+that is slower today teaches nothing wrong. What was measured of a network goes before every
+estimate of it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, Self
+
+import numpy as np
+from onnx import ModelProto
+
+from gensynth.bench.estimate.kernels import Kernel
+from gensynth.bench.estimate.profile import KernelTime, match
+from gensynth.bench.estimate.sample import Sample
+from gensynth.devices.run_device import RunDevice
+from gensynth.goals.device_costs import summed
+from gensynth.goals.figure import Figure
+from gensynth.goals.metrics import JOULES, LATENCY, P99
+from gensynth.runs.hardware.measuring import Outcome
+from gensynth.space.cost_model import Tabulated
+from gensynth.space.points import Point
+from gensynth.space.space import Space
+
+P99_RATIO = 1.1
+"""99th percentile over median, before anything was measured."""
+
+_LEAST_BIAS, _MOST_BIAS = 0.8, 1.25
+
+
+class Estimates(Protocol):
+    """What is known of a device without measuring a network."""
+
+    def kernels(self, model: ModelProto) -> tuple[Kernel, ...]:
+        """Return what the device's runtime makes of a network."""
+
+    def learned(self, samples: Sequence[Sample], watts: Sequence[float | None]) -> "Estimates":
+        """Return what is known once these have been measured too."""
+
+    def figures(self, kernels: Sequence[Kernel]) -> dict[str, Figure]:
+        """Return figures of a network by the names of the sums."""
+
+    def table(self, space: Space, names: Sequence[str], model: ModelProto) -> Tabulated:
+        """Return the sums of a space's vertices."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One network that was measured.
+
+    Attributes:
+        point: the network.
+        outcome: of the measurement.
+        kernels: of the network.
+    """
+
+    point: Point
+    outcome: Outcome
+    kernels: tuple[Kernel, ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """A device and what a run knows of it.
+
+    Attributes:
+        device: its name, its settings and the machine, if there is one to ask.
+        names: metrics that are asked of it.
+        first: estimates from before the run.
+        estimates: with what the run has measured.
+        seen: in the order in which they were measured.
+    """
+
+    device: RunDevice
+    names: tuple[str, ...]
+    first: Estimates
+    estimates: Estimates
+    seen: tuple[Seen, ...] = field(default=())
+
+    @property
+    def sums(self) -> tuple[str, ...]:
+        """The costs that a search sums for it, by the metric's name."""
+        return summed(self.names)
+
+    @property
+    def measurements(self) -> int:
+        """Networks of this run that were measured there."""
+        return sum(bool(one.outcome.figures) for one in self.seen)
+
+    def with_seen(self, more: Sequence[Seen], block: int | None) -> Self:
+        """Return it with further measurements; failed ones teach nothing but that they failed."""
+        seen = (*self.seen, *more)
+        usual = [one.outcome.beside_ms for one in seen if one.outcome.beside_ms is not None]
+        samples: list[Sample] = []
+        watts: list[float | None] = []
+        for one in seen:
+            latency = one.outcome.figures.get(LATENCY.name)
+            if latency is None:
+                continue
+            now = one.outcome.beside_ms
+            drift = 1.0 if now is None else float(np.median(usual)) / now
+            samples.append(_sample(one, latency, drift, block))
+            joule = one.outcome.figures.get(JOULES.name)
+            batch = self.device.config.batch
+            watts.append(None if joule is None else 1000 * batch * joule.value / latency.value)
+        return replace(self, seen=seen, estimates=self.first.learned(samples, watts))
+
+    def figures(self, point: Point, kernels: Sequence[Kernel]) -> dict[str, Figure]:
+        """Return what is known of a network by the metric's name, measured before estimated."""
+        found = dict(self.estimates.figures(kernels))
+        for name in ("throughput", "img_per_joule"):
+            source = LATENCY.name if name == "throughput" else JOULES.name
+            if source in found:
+                found[name] = found[source].inverse()
+        if "throughput" in found:
+            found["throughput"] = _scaled(found["throughput"], 1000.0 * self.device.config.batch)
+        found[P99.name] = _scaled(found[LATENCY.name], self.p99_ratio)
+        for one in self.seen:
+            if one.point == point:
+                found.update(one.outcome.figures)
+        return {name: figure for name, figure in found.items() if name in {*self.names, *self.sums}}
+
+    def is_infeasible(self, point: Point) -> bool:
+        """Return whether this network was seen to be one that can never run there."""
+        return any(one.point == point and one.outcome.is_infeasible for one in self.seen)
+
+    @property
+    def p99_ratio(self) -> float:
+        """99th percentile over median of what was measured."""
+        ratios = [
+            figures[P99.name].value / figures[LATENCY.name].value
+            for figures in (one.outcome.figures for one in self.seen)
+            if P99.name in figures and LATENCY.name in figures
+        ]
+        return float(np.median(ratios)) if ratios else P99_RATIO
+
+    def margin(self, name: str, kernels: Sequence[Kernel]) -> float:
+        """Return the upper end of an estimate's 80 % interval over its value."""
+        figure = self.estimates.figures(kernels).get(name)
+        return math.inf if figure is None else figure.interval80[1] / figure.value
+
+    def table(self, space: Space, model: ModelProto) -> Tabulated:
+        """Return the cost model of a space, brought to what was measured of whole networks.
+
+        A table leaves out what hangs on neighbours; the median ratio of measurements to it is put
+        right, within a quarter.
+        """
+        table = self.estimates.table(space, self.sums, model)
+        timed = [one for one in self.seen if LATENCY.name in one.outcome.figures]
+        if not timed:
+            return table
+        alone = space.with_models(table)
+        costs = alone.costs(space.points([one.point for one in timed]))
+        sums = costs[:, alone.names.index(table.names[0])]
+        times = np.array([one.outcome.figures[LATENCY.name].value for one in timed])
+        bias = float(np.clip(np.median(times / sums), _LEAST_BIAS, _MOST_BIAS))
+        return replace(table, tables=[entries * bias for entries in table.tables])
+
+
+def _sample(one: Seen, latency: Figure, drift: float, block: int | None) -> Sample:
+    times = None
+    if one.outcome.profile is not None:
+        times = match(one.kernels, [KernelTime.of(e) for e in one.outcome.profile], block)
+    low, high = latency.interval95
+    return Sample(
+        one.kernels,
+        latency.value * drift,
+        (low * drift, high * drift),
+        None if times is None else tuple(ms * drift for ms in times),
+    )
+
+
+def _scaled(figure: Figure, factor: float) -> Figure:
+    low80, high80 = (end * factor for end in figure.interval80)
+    low95, high95 = (end * factor for end in figure.interval95)
+    return replace(
+        figure, value=figure.value * factor, interval80=(low80, high80), interval95=(low95, high95)
+    )

@@ -1,0 +1,93 @@
+"""What was measured of a network, as JSON values of a run's journal, and back."""
+
+from collections.abc import Mapping
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from gensynth.goals.readings import FigureDocument, read_figure
+from gensynth.outside import Form, Natural, Positive
+from gensynth.runs.hardware.measuring import Outcome
+from gensynth.space.points import Point
+from gensynth.space.space import Space
+
+
+class KernelDocument(TypedDict):
+    """A kernel of a profile."""
+
+    name: str
+    operator: str
+    inputs: list[list[Natural]]
+    outputs: list[list[Natural]]
+    ms: float
+
+
+class MeasuredDocument(TypedDict):
+    """One network on one device."""
+
+    device: str
+    widths: list[Positive]
+    kept_blocks: list[bool]
+    substitutes: list[Natural]
+    status: str
+    figures: dict[str, FigureDocument]
+    beside_ms: float | None
+    message: str
+    job: str
+    profile: NotRequired[list[KernelDocument]]
+
+
+FORM: Form[MeasuredDocument] = Form(MeasuredDocument)
+
+
+def to_document(device: str, point: Point, outcome: Outcome) -> dict[str, Any]:
+    """Return what came of a measurement as JSON values."""
+    document: dict[str, Any] = {
+        "device": device,
+        "widths": list(point.widths),
+        "kept_blocks": list(point.kept_blocks),
+        "substitutes": list(point.substitutes),
+        "status": outcome.status,
+        "figures": {name: figure.to_document() for name, figure in outcome.figures.items()},
+        "beside_ms": outcome.beside_ms,
+        "message": outcome.message,
+        "job": outcome.job_id,
+    }
+    if outcome.profile is not None:
+        document["profile"] = [dict(entry) for entry in outcome.profile]
+    return document
+
+
+def outcome_of(document: Mapping[str, Any]) -> Outcome:
+    """Return what `to_document` wrote.
+
+    Raises:
+        ValueError: if it is no such document.
+    """
+    own = FORM.check(dict(document))
+    return Outcome(
+        own["status"],
+        {name: read_figure(figure) for name, figure in own["figures"].items()},
+        own["beside_ms"],
+        own.get("profile"),
+        own["message"],
+        own["job"],
+    )
+
+
+def point_of(document: Mapping[str, Any], space: Space) -> Point:
+    """Return the network of a document.
+
+    Raises:
+        ValueError: if it is none of the space.
+    """
+    point = Point(
+        tuple(document["widths"]), tuple(document["kept_blocks"]), tuple(document["substitutes"])
+    )
+    if (len(point.widths), len(point.kept_blocks), len(point.substitutes)) != (
+        len(space.sizes),
+        len(space.coupling.blocks),
+        len(space.sites),
+    ):
+        raise ValueError("what was measured is none of this prototype's networks")
+    return point

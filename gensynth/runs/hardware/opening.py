@@ -1,0 +1,113 @@
+"""A run's devices, from what its run file asks of them.
+
+open_hardware    requirements and utility -> the devices, with what is known of each before the run
+keep_tables      the device's costs as a generator sees them, into the run folder
+tables_of        and back: a generator draws the same networks with them for ever, on any machine
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from gensynth.bench.estimate.board import Setting
+from gensynth.bench.estimate.processor import Processor
+from gensynth.bench.estimate.tensorrt_board import TensorRTBoard
+from gensynth.config import RunConfig
+from gensynth.devices.run_device import RunDevice
+from gensynth.errors import ConfigError, RunError
+from gensynth.export.runtime import convolution_block
+from gensynth.goals.metrics import LATENCY
+from gensynth.goals.requirements import Requirement
+from gensynth.goals.utility import Utility
+from gensynth.outside import read_bytes
+from gensynth.run_files import DEVICE_COSTS_FILE
+from gensynth.runs.folder import RunFolder
+from gensynth.runs.hardware.board import Board, Estimates
+from gensynth.runs.hardware.hardware import Hardware
+from gensynth.runs.plan import devices_of
+from gensynth.space.cost_model import Tabulated
+from gensynth.space.space import Space
+
+_THIS_MACHINE = ("local", "x86")
+
+
+def open_hardware(
+    config: RunConfig, requirements: Sequence[Requirement], utility: Utility, space: Space
+) -> Hardware:
+    """Return the devices of a run; empty where nothing is asked of any.
+
+    Raises:
+        ConfigError: if nothing is known of a device's kind, or a network's parts cannot be told.
+    """
+    boards = []
+    for name, (device, names) in devices_of(config, requirements, utility).items():
+        if name not in config.devices and not names:
+            continue
+        first = _estimates(device)
+        boards.append(Board(device, names or (LATENCY.name,), first, first))
+    opaque = [v.name for v in space.coupling.graph.vertices if v.op == "opaque"]
+    if boards and opaque:
+        raise ConfigError(
+            f"what {opaque[0]} takes on {boards[0].device.name} cannot be estimated, since it "
+            "cannot be looked into; leave the device out, and measure the networks with: "
+            "gensynth bench RUN"
+        )
+    return Hardware(boards, space, requirements)
+
+
+def _estimates(device: RunDevice) -> Estimates:
+    config = device.config
+    if device.profile.runtimes != ("onnxruntime",):
+        setting = Setting(config.precision, config.power_mode)
+        board = TensorRTBoard(device.name, device.profile, setting, config.batch)
+        board.board.clocks(setting)  # says so if nothing is known of the board or its mode
+        return board
+    if config.precision != "fp32":
+        raise ConfigError(
+            f"there are no estimates of {config.precision.upper()} on {device.name}; leave out "
+            f"precision, and measure with: gensynth bench RUN --precision {config.precision}"
+        )
+    block = convolution_block() if device.profile.name in _THIS_MACHINE else None
+    return Processor(device.name, block, config.batch)
+
+
+def keep_tables(run: RunFolder, hardware: Hardware) -> None:
+    """Write the costs of all devices as the generator's space has them."""
+    if hardware:
+        run.write_bytes(DEVICE_COSTS_FILE, _to_bytes(hardware.space))
+
+
+def tables_of(path: Path, space: Space) -> Space:
+    """Return a space with the costs of devices that a run folder keeps, if it keeps any.
+
+    Raises:
+        RunError: if they are damaged or of another space.
+    """
+    file = path / DEVICE_COSTS_FILE
+    if not file.exists():
+        return space
+    try:
+        arrays = load(read_bytes(file))
+        names = bytes(arrays.pop("names")).decode().split("\n")
+        sites = arrays.pop("sites")
+        tables = [arrays[str(number)] for number in range(len(space.vertices))]
+    except (KeyError, ValueError, OSError) as error:
+        raise RunError(f"the device costs in {file} are damaged: {error}") from error
+    reads = [table.ndim == 4 and table.shape[-1] == len(names) for table in tables]
+    if len(sites) != len(tables) or not all(reads):
+        raise RunError(f"the device costs in {file} belong to another prototype")
+    return space.with_models(Tabulated(tuple(names), tables, sites))
+
+
+def _to_bytes(space: Space) -> bytes:
+    models = [model for model in space.models if isinstance(model, Tabulated)]
+    names = [name for model in models for name in model.names]
+    arrays = {
+        "names": np.frombuffer("\n".join(names).encode(), np.uint8),
+        "sites": models[0].sites.astype(np.int64),
+    }
+    for number in range(len(space.vertices)):
+        arrays[str(number)] = np.concatenate([m.tables[number] for m in models], axis=-1)
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})

@@ -1,0 +1,98 @@
+"""When a run measures: before its first cycle, after every cycle, before a finalist is distilled.
+
+Never beside a training: each returns when the figures are there, and the seconds it took.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from gensynth.atomic_files import json_bytes
+from gensynth.errors import ExportError
+from gensynth.export.from_torch import from_network
+from gensynth.goals.verdicts import Verdict, judge_all
+from gensynth.graph.graph import Graph
+from gensynth.progress import Listener
+from gensynth.run_files import MEASURED_FILE
+from gensynth.runs.folder import RunFolder
+from gensynth.runs.hardware.first import diverse
+from gensynth.runs.prepare import Job
+from gensynth.search.cycle import Candidate
+from gensynth.space.points import Points
+
+Documents = list[dict[str, Any]]
+
+
+def before_cycles(job: Job, listener: Listener) -> Documents:
+    """Measure a dozen diverse networks, which teach the estimates what the device is like."""
+    hardware = job.hardware
+    if not hardware:
+        return []
+    listener.phase("devices")
+    points = diverse(job.space, job.settings.seed)
+    ranking = [np.arange(size) for size in job.space.sizes]
+    graphs = [
+        job.space.coupling.apply(job.space.selection(points, index, ranking))
+        for index in range(len(points))
+    ]
+    return _measure(job, points, graphs, job.prototype.weights, listener)
+
+
+def after_cycle(
+    job: Job, chosen: Candidate, weights: Mapping[str, Tensor], listener: Listener
+) -> Documents:
+    """Measure a cycle's network."""
+    return _measure(job, chosen.points, [chosen.graph], weights, listener)
+
+
+def before_distillation(
+    run: RunFolder,
+    job: Job,
+    candidate: Candidate,
+    weights: Mapping[str, Tensor],
+    listener: Listener,
+) -> list[str]:
+    """Measure a network that may become a finalist; return the requirements that it misses.
+
+    What a network takes does not hang on its training, so one that is too slow is not trained.
+    """
+    if not job.hardware:
+        return []
+    documents = _measure(job, candidate.points, [candidate.graph], weights, listener)
+    if documents:
+        kept = kept_documents(run)
+        run.write_bytes(MEASURED_FILE, json_bytes([*kept, *documents]))
+    point = candidate.points[0]
+    if job.hardware.is_infeasible(point):
+        return ["it runs on every device"]
+    on_devices = [r for r in job.requirements if r.of == "device"]
+    verdicts = judge_all(on_devices, {}, {}, job.hardware.figures(point))
+    return [text for text, verdict in verdicts.items() if verdict is Verdict.VIOLATED]
+
+
+def kept_documents(run: RunFolder) -> Documents:
+    """Return what was measured after the last cycle."""
+    file = run.path / MEASURED_FILE
+    found: Documents = json.loads(file.read_text()) if file.exists() else []
+    return found
+
+
+def _measure(
+    job: Job,
+    points: Points,
+    graphs: list[Graph],
+    weights: Mapping[str, Tensor],
+    listener: Listener,
+) -> Documents:
+    if not job.hardware.attached:
+        return []
+    try:
+        prototype = from_network(job.prototype.network())
+        files = [from_network(job.evaluator.inherit(graph, weights)) for graph in graphs]
+    except ExportError as error:
+        listener.note(f"not measured: {error}")
+        return []
+    return job.hardware.measure(prototype, points, files, listener)

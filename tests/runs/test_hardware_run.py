@@ -1,0 +1,166 @@
+"""Devices in a run's loop: what is measured steers it, and a device that is away spoils nothing."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gensynth.config import RunConfig
+from gensynth.errors import ConfigError, Interrupted, UnreachableError
+from gensynth.progress import Silent
+from gensynth.runs.family import generate
+from gensynth.runs.result import Result
+from gensynth.runs.run import resume, synth
+from tests.fakes.modelled_device import ModelledDevice, milliseconds
+from tests.runs import tiny
+
+LIMIT_MS = 0.045
+REQUIRED = ("top1 >= 40%", f"latency_ms@local <= {LIMIT_MS}")
+
+
+def journal(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (path / "journal.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def put(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModelledDevice], ModelledDevice]:
+    """Put a modelled device in the bench's place."""
+
+    def into_place(device: ModelledDevice) -> ModelledDevice:
+        monkeypatch.setattr("gensynth.runs.hardware.hardware.measured", device)
+        return device
+
+    return into_place
+
+
+@pytest.fixture
+def config(weights: Path, tmp_path: Path) -> RunConfig:
+    return tiny.config(weights, tmp_path / "run", requirements=REQUIRED)
+
+
+def finalists_ms(result: Result) -> list[float]:
+    return [
+        milliseconds((folder / "network.onnx").read_bytes())
+        for folder in sorted((result.path / "finalists").iterdir())
+    ]
+
+
+Put = Callable[[ModelledDevice], ModelledDevice]
+
+
+def test_networks_are_as_fast_as_required_and_the_journal_says_what_steered(
+    config: RunConfig, put: Put
+) -> None:
+    device = put(ModelledDevice())
+    result = synth(config)
+    prototype = milliseconds((result.path / "prototype" / "network.onnx").read_bytes())
+    assert prototype > LIMIT_MS >= max(finalists_ms(result))
+    first, *cycles = journal(result.path)
+    assert len(first["measured"]) == 12
+    for entry in cycles:
+        figure = entry["figures"]["latency_ms@local"]
+        assert figure["provenance"] == "measured"
+        assert entry["limits"]["latency_ms@local"] <= LIMIT_MS
+    assert device.grades[:-1] == ["loop"] * (len(device.grades) - 1)
+    assert device.grades[-1] == "quick"
+
+
+def test_a_card_has_the_figures_of_its_network(config: RunConfig, put: Put) -> None:
+    put(ModelledDevice())
+    result = synth(config)
+    for folder in (result.path / "finalists").iterdir():
+        card = json.loads((folder / "card.json").read_text())
+        figure = card["figures"]["latency_ms@local"]
+        assert figure["provenance"] == "measured"
+        expected = milliseconds((folder / "network.onnx").read_bytes())
+        assert figure["value"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_device_that_is_away_leaves_estimates_and_ends_in_the_same_family(
+    config: RunConfig, put: Put, tmp_path: Path
+) -> None:
+    put(ModelledDevice())
+    whole = synth(config)
+    device = put(ModelledDevice(away={1}))  # after the first cycle
+    cut = synth(replace(config, out=tmp_path / "cut"))
+    entry = journal(cut.path)[1]
+    assert [one["status"] for one in entry["measured"]] == ["device_lost"]
+    assert entry["figures"]["latency_ms@local"]["provenance"] == "calibrated estimate"
+    assert len(device.calls) > 2
+    assert max(finalists_ms(cut)) <= LIMIT_MS
+    assert finalists_ms(cut) == pytest.approx(finalists_ms(whole), rel=0.3)
+
+
+def test_a_device_that_is_slower_today_teaches_nothing_wrong(config: RunConfig, put: Put) -> None:
+    put(ModelledDevice(drift=(1.0, 1.5, 1.0, 0.8)))
+    result = synth(config)
+    assert max(finalists_ms(result)) <= LIMIT_MS
+
+
+def test_a_stopped_run_measures_nothing_twice_and_ends_with_the_same_bytes(
+    config: RunConfig, put: Put, tmp_path: Path
+) -> None:
+    whole_device = put(ModelledDevice())
+    whole = synth(config)
+
+    class Stops(Silent):
+        def cycle(self, entry: Any, of: int) -> None:
+            if entry["cycle"] == 1 and not stopped:
+                stopped.append(True)
+                raise KeyboardInterrupt
+
+    stopped: list[bool] = []
+    device = put(ModelledDevice())
+    path = tmp_path / "stopped"
+    with pytest.raises(Interrupted):
+        synth(replace(config, out=path), listener=Stops())
+    ended = resume(path)
+    assert sum(device.calls) == sum(whole_device.calls)
+    for one, other in zip(
+        sorted((ended.path / "finalists").iterdir()),
+        sorted((whole.path / "finalists").iterdir()),
+        strict=True,
+    ):
+        for file in ("graph.json", "weights.safetensors"):
+            assert (one / file).read_bytes() == (other / file).read_bytes()
+
+
+def test_a_learned_generator_draws_within_the_limit_without_its_device(
+    config: RunConfig, put: Put
+) -> None:
+    put(ModelledDevice())
+    result = synth(config)
+    family = generate(result.path, range(12))
+    assert {drawn.costs["latency_ms@local"] <= LIMIT_MS for drawn in family.drawn} == {True}
+
+
+def test_a_utility_may_weigh_a_device(config: RunConfig, put: Put) -> None:
+    put(ModelledDevice())
+    utility = "netscore + 10 * log10(throughput@local)"
+    result = synth(replace(config, requirements=("top1 >= 40%",), utility=utility))
+    card = json.loads(next((result.path / "finalists").glob("*/card.json")).read_text())
+    throughput = card["figures"]["throughput@local"]["value"]
+    expected = card["scores"]["netscore"] + 10 * math.log10(throughput)
+    assert card["scores"]["utility"] == pytest.approx(expected)
+
+
+def test_a_latency_that_no_network_has_is_refused_before_anything_is_trained(
+    config: RunConfig,
+) -> None:
+    with pytest.raises(UnreachableError, match=r'likely to have "latency_ms@local <= 1e-9".*95 %'):
+        synth(replace(config, requirements=("latency_ms@local <= 1e-9",)))
+    assert config.out is not None
+    assert not config.out.exists()
+
+
+def test_a_part_that_cannot_be_looked_into_has_no_estimate(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    weights = tiny.trained(tmp_path, tiny.odd)
+    odd = replace(config.prototype, network="tests.runs.tiny:odd", weights=weights)
+    with pytest.raises(ConfigError, match="cannot be estimated.*gensynth bench RUN"):
+        synth(replace(config, prototype=odd))
