@@ -12,7 +12,6 @@
       energy        what the power samples say                samples, integrate
       record        all of it as plain values; `kept`: what one that is read must have
       store         every measurement that was ever made here         tables
-    profiled      kernels by the vertices whose work they are
     estimate      what a network would take where it was not measured, a folder of its own
     latency       ONNX files in this process, for a run's own cards   timing
 

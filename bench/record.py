@@ -30,9 +30,9 @@ from gensynth.bench import correctness, energy, samples
 from gensynth.bench.compare import paired_ratio
 from gensynth.bench.correctness import LEAST_COSINE
 from gensynth.bench.energy import EnergyEstimate
+from gensynth.bench.estimate.profiled import PROFILE_BYTES, kernels_of
 from gensynth.bench.figures import decode_times, latency
 from gensynth.bench.integrate import Window
-from gensynth.bench.profiled import PROFILE_BYTES, kernels_of
 from gensynth.bench.quiet import disturbances
 from gensynth.bench.request import Request
 from gensynth.bench.samples import PAIR, Samples, Sensor

@@ -19,9 +19,9 @@ import numpy as np
 
 from gensynth.bench import control, subjects
 from gensynth.bench.dialogue import Agent, Measuring
+from gensynth.bench.estimate.profiled import to_keep
 from gensynth.bench.grades import find_grade
 from gensynth.bench.place import place
-from gensynth.bench.profiled import to_keep
 from gensynth.bench.quiet import DISTURBING, Usual
 from gensynth.bench.record import answering, flag, is_usable, power_mode
 from gensynth.bench.request import Request

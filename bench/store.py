@@ -123,16 +123,17 @@ class Store:
                 return
             device = record["device"]
             database.execute(
-                f"insert into jobs values ({_places(9)})",
+                f"insert into jobs values ({tables.places(9)})",
                 [
                     record["job_id"], key, record["started_utc"], device["alias"],
                     device["serial_hash"], record["request"]["grade"], record["status"],
                     record["provenance"], json.dumps(record, allow_nan=False),
                 ],
             )  # fmt: skip
-            for place, network in enumerate(_all_networks(record)):
+            for place, network in enumerate(tables.networks_of(record)):
                 database.execute(
-                    f"insert into networks values ({_places(20)})", _row(record, place, network)
+                    f"insert into networks values ({tables.places(20)})",
+                    tables.row_of(record, place, network),
                 )
             for sha256, content in raw.items():
                 database.execute(
@@ -178,7 +179,7 @@ class Store:
         """
         return self._rows(
             "select networks.*, jobs.started_utc from networks join jobs using (job_id) "
-            f"where {_CERTAIN} and status in ('ok', 'degraded') and {_without(UNTRUE)} "
+            f"where {_CERTAIN} and status in ('ok', 'degraded') and {tables.without(UNTRUE)} "
             "and (? is null or networks.device = ?) order by jobs.rowid, place",
             [*UNTRUE, device, device],
         )
@@ -196,7 +197,7 @@ class Store:
             "select networks.*, plans.kernels, kernels.kernel_ms from networks "
             "join jobs using (job_id) join kernels using (job_id, place) "
             "join plans on plans.sha256 = kernels.plan "
-            f"where {_CERTAIN} and jobs.status in ('ok', 'degraded') and {_without(UNTRUE)} "
+            f"where {_CERTAIN} and jobs.status in ('ok', 'degraded') and {tables.without(UNTRUE)} "
             "and networks.runtime = ? and networks.serial_hash is ? "
             "order by networks.rowid desc limit ?",
             [*UNTRUE, runtime, serial_hash, most],
@@ -212,7 +213,7 @@ class Store:
             "select networks.*, json_extract(record, "
             "'$.networks[' || networks.place || '].latency.ci95_ms') as ci95_ms "
             f"from networks join jobs using (job_id) where {_CERTAIN} "
-            f"and jobs.status in ('ok', 'degraded') and {_without(UNTRUE)} "
+            f"and jobs.status in ('ok', 'degraded') and {tables.without(UNTRUE)} "
             "and networks.onnx_sha256 = ? order by networks.rowid",
             [*UNTRUE, onnx_sha256],
         )
@@ -244,7 +245,7 @@ class Store:
                 "select job_id, json_extract(record, '$.reference_in_turns.p50_ms') from jobs "
                 "where json_extract(record, '$.reference_in_turns.key') = ? "
                 "and provenance = 'measured' and status in ('ok', 'degraded') "
-                f"and {_without(DISTURBING)} order by rowid desc limit {_REFERENCES}",
+                f"and {tables.without(DISTURBING)} order by rowid desc limit {_REFERENCES}",
                 [key, *DISTURBING],
             ).fetchall()
         return [(str(job), float(ms)) for job, ms in rows]
@@ -393,35 +394,3 @@ def _keep_private(path: Path) -> None:
             path.chmod(0o600)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _all_networks(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = list(record["networks"])
-    return found + [n["end_to_end"] for n in found if n["end_to_end"] is not None]
-
-
-def _row(record: Mapping[str, Any], place: int, network: Mapping[str, Any]) -> list[Any]:
-    device, request, energy = record["device"], record["request"], network["energy"] or {}
-    return [
-        record["job_id"], place, network["name"], network["onnx_sha256"],
-        network["structure_sha256"], device["alias"], device["serial_hash"],
-        record["runtime"]["path"], record["runtime"]["version"], network["precision"],
-        request["threads"], _json(device["power_mode"]), _json(record["clocks"]["during"]),
-        network["batch"], request["grade"], network["latency"]["scope"],
-        network["latency"]["p50_ms"], network["latency"]["mean_ms"],
-        energy.get("j_per_img"), energy.get("rail"),
-    ]  # fmt: skip
-
-
-def _json(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, sort_keys=True)
-
-
-def _without(flags: Sequence[str]) -> str:
-    """Return the condition that a record has none of some flags."""
-    one_of = f"value in ({_places(len(flags))})"
-    return f"not exists (select 1 from json_each(record, '$.flags') where {one_of})"
-
-
-def _places(count: int) -> str:
-    return ", ".join("?" * count)

@@ -7,9 +7,11 @@
 Triggers refuse every change and removal. What each table holds is said in `store`.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gensynth.errors import StoreError
 
@@ -103,3 +105,38 @@ def _guards(*tables: str) -> Iterator[str]:
                 f"create trigger {table}_{act} before {act} on {table} "
                 "begin select raise(abort, 'measurements are only appended'); end"
             )
+
+
+def networks_of(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the networks of a record, those measured from pixels to answer behind the others."""
+    found = list(record["networks"])
+    return found + [n["end_to_end"] for n in found if n["end_to_end"] is not None]
+
+
+def row_of(record: Mapping[str, Any], place: int, network: Mapping[str, Any]) -> list[Any]:
+    """Return a network's row of `networks`."""
+    device, request, energy = record["device"], record["request"], network["energy"] or {}
+    return [
+        record["job_id"], place, network["name"], network["onnx_sha256"],
+        network["structure_sha256"], device["alias"], device["serial_hash"],
+        record["runtime"]["path"], record["runtime"]["version"], network["precision"],
+        request["threads"], _json(device["power_mode"]), _json(record["clocks"]["during"]),
+        network["batch"], request["grade"], network["latency"]["scope"],
+        network["latency"]["p50_ms"], network["latency"]["mean_ms"],
+        energy.get("j_per_img"), energy.get("rail"),
+    ]  # fmt: skip
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, sort_keys=True)
+
+
+def without(flags: Sequence[str]) -> str:
+    """Return the condition that a record has none of some flags."""
+    one_of = f"value in ({places(len(flags))})"
+    return f"not exists (select 1 from json_each(record, '$.flags') where {one_of})"
+
+
+def places(count: int) -> str:
+    """Return so many places of values."""
+    return ", ".join("?" * count)

@@ -4,14 +4,14 @@ kernels      what a runtime makes of a network, and what each kernel must comput
   onnxruntime_plan   an ONNX file's on a processor, by rule         tensorrt_plan   TensorRT's
   fusion         its nodes once what belongs together is one       tensorrt_nodes   of what
   convolutions   which layout a convolution has, and its work
-profile      which kernel each entry of a runtime's own profile is
+profile      which kernel each entry of a runtime's own profile is    profiled    for a record
 sample       a network that was measured
   calibration    every one in the store, of one context
 estimator    milliseconds of networks from those that were measured, with intervals
   prior          the roofline of a machine            columns     many kernels as arrays
   regression     how kernels depart from it
   model          networks from kernels                conformal   intervals
-processor    ONNX Runtime on a processor, for a search          average_power  joules from it
+processor    ONNX Runtime on a processor, for a search
 tensorrt_board   a board with TensorRT, for a search
 table        an estimator as a cost model of a space
   pieces         what stands for a convolution        reach       which channels a vertex can have
