@@ -85,7 +85,7 @@ def test_a_device_that_is_not_registered_comes_with_the_command_that_adds_it(
 REFUSED = {
     "absent.onnx": "there is no absent.onnx",
     "notes.onnx": "notes.onnx is damaged or no ONNX file",
-    "net.onnx --grade fast": "unknown grade 'fast'; known are quick, standard, report",
+    "net.onnx --grade fast": "unknown grade 'fast'; known are loop, quick, standard, report",
     "net.onnx --precision fp61": "unknown precision 'fp61'; did you mean 'fp16'?",
     "net.onnx --power-modes 0": "this machine's processor has no power modes to set, got 0",
     "net.onnx --energy --grade quick": "grade quick takes no energy, whose windows are too long "
