@@ -90,5 +90,5 @@ def test_what_the_users_module_imports_later_is_found(own: str, tmp_path: Path) 
 
 def test_for_what_is_built_in_nothing_is_looked_for_here(own: str) -> None:
     before = list(sys.path)
-    import_object("gensynth.prototypes.resnet:resnet20", "prototype")
+    import_object("gensynth.graph.cost:cost", "prototype")
     assert sys.path == before
