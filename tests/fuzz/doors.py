@@ -306,7 +306,7 @@ def kept(place: Path) -> Try:
             (folder / full_distillation.ATTEMPT_FILE).write_bytes(of_json(random, record))
             one = full_distillation.read(run, job, "one")
             assert one is not None
-            _ = one.costs(job), one.observation()
+            _ = space.named_costs(one.points(job)), one.observation()
             return
         content = of_json(random, line)
         (place / "ledger.jsonl").write_bytes(content + random.choice((b"", b"\n", b"\n{")))
