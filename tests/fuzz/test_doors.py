@@ -17,7 +17,11 @@ EVERY = DOORS | ONNX_DOORS | AGENT_DOORS
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("door", EVERY)
-def test_altered_input_gives_one_of_our_errors_or_is_read(door: str, tmp_path: Path) -> None:
+def test_altered_input_gives_one_of_our_errors_or_is_read(
+    door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in ("CONFIG", "DATA", "CACHE"):  # what is damaged there is no other test's
+        monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / kind.lower()))
     attempt = EVERY[door](tmp_path)
     for number in range(20):
         with contextlib.suppress(GensynthError, Fault):
