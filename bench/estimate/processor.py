@@ -7,9 +7,10 @@ measured, with its spread, and time carries the rest.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto
@@ -18,6 +19,7 @@ from gensynth.bench.estimate.estimator import Estimator
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.onnxruntime_plan import plan
 from gensynth.bench.estimate.prior import PROCESSOR, Prior
+from gensynth.bench.estimate.profile import KernelTime, match
 from gensynth.bench.estimate.sample import Sample
 from gensynth.bench.estimate.table import tabulate
 from gensynth.goals.figure import Figure
@@ -110,6 +112,12 @@ class Processor:
     def kernels(self, model: ModelProto) -> tuple[Kernel, ...]:
         """Return what ONNX Runtime makes of a network."""
         return plan(model, self.block, self.batch)
+
+    def times(
+        self, kernels: Sequence[Kernel], profile: Sequence[Mapping[str, Any]]
+    ) -> tuple[float, ...] | None:
+        """Return each kernel's milliseconds by the runtime's profile; None if they do not fit."""
+        return match(kernels, [KernelTime.of(entry) for entry in profile], self.block)
 
     def learned(self, samples: Sequence[Sample], watts: Sequence[float | None]) -> "Processor":
         """Return what is known once these have been measured too."""

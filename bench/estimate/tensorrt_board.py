@@ -7,9 +7,10 @@ stands with one vertex that every network has.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto
@@ -55,6 +56,12 @@ class TensorRTBoard:
         """Return what TensorRT makes of a network."""
         return plan(model, self.setting.precision, self.batch)
 
+    def times(
+        self, kernels: Sequence[Kernel], profile: Sequence[Mapping[str, Any]]
+    ) -> tuple[float, ...] | None:
+        """Return None: TensorRT's layers are not matched with the plan's kernels."""
+        return None
+
     def learned(self, samples: Sequence[Sample], watts: Sequence[float | None]) -> "TensorRTBoard":
         """Return what is known once these have been measured too."""
         known = [
@@ -81,7 +88,7 @@ class TensorRTBoard:
         """
         graph = space.coupling.graph
         sites = {name: n for n, name in enumerate(space.sites.names[: space.sites.convs])}
-        whole = self._both(self.kernels(model)).sum(axis=0)
+        whole = self._whole(self.kernels(model))
         tables, known = [], {}
         covered = np.zeros(2)
         for number, name in enumerate(space.vertices):
@@ -130,14 +137,29 @@ class TensorRTBoard:
         timer = self.board.timer(kernels, self.setting)
         timing, power = self.board.timing.medians(), self.board.power.medians()
         ms = timer.busy_ms(timing)[0] + float(timer.launch_ms(timing)[0])
-        if not self.board.roofline.power:
-            return np.stack([ms, np.zeros(len(ms))], axis=1)
-        joule = (
-            power["static"] * self.board.static_factor(self.setting) * ms / 1e3
-            + power[f"joule_per_mac {self.setting.precision}"] * timer.macs
-            + power["joule_per_byte"] * timer.bytes_moved
-        )
+        joule = self._static_w() * ms / 1e3
+        if self.board.roofline.power:
+            joule = (
+                joule
+                + power[f"joule_per_mac {self.setting.precision}"] * timer.macs
+                + power["joule_per_byte"] * timer.bytes_moved
+            )
         return np.stack([ms, joule / self.batch], axis=1)
+
+    def _whole(self, kernels: Sequence[Kernel]) -> np.ndarray:
+        """Return (2,): what a network takes, the call included."""
+        each = self._both(kernels).sum(axis=0)
+        timer = self.board.timer(kernels, self.setting)
+        call_ms = float(timer.ms(self.board.timing.medians())[0]) - each[0]
+        found: np.ndarray = each + call_ms * np.array([1.0, self._static_w() / 1e3 / self.batch])
+        return found
+
+    def _static_w(self) -> float:
+        """Return the watts that are drawn all the time; 1 where no figures are known."""
+        if not self.board.roofline.power:
+            return 1.0
+        static = float(self.board.power.medians()["static"][0])
+        return static * self.board.static_factor(self.setting)
 
     def _chain(self, role: Role, substitute: str, pairs: Pairs) -> Iterator[list[Kernel]]:
         """Yield the kernels of every pair, one convolution of a chain after the other."""

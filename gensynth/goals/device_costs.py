@@ -64,10 +64,10 @@ def derived(values: Mapping[str, Numbers], batches: Mapping[str, int]) -> dict[s
     """Return costs with all metrics of devices that follow from them, under their keys.
 
     Args:
-        values: by key.
+        values: by key; what is there already stays as it is.
         batches: images of one run, by device.
     """
-    found = dict(values)
+    found: dict[str, Numbers] = {}
     for device, batch in batches.items():
         ms, joule = (values.get(metrics.key_of(m.name, device)) for m in (LATENCY, JOULES))
         if ms is not None:
@@ -76,4 +76,4 @@ def derived(values: Mapping[str, Numbers], batches: Mapping[str, int]) -> dict[s
             found[metrics.key_of(IMAGES_PER_JOULE.name, device)] = 1 / joule
         if ms is not None and joule is not None:
             found[metrics.key_of(POWER.name, device)] = 1000 * batch * joule / ms
-    return found
+    return {**found, **values}

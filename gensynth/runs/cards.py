@@ -14,6 +14,7 @@ from gensynth.bench.latency import certain_range
 from gensynth.environment import environment
 from gensynth.goals.card import CARD_FORMAT
 from gensynth.goals.certificate import Certificate, verdicts
+from gensynth.goals.device_costs import derived
 from gensynth.goals.exact import exact_costs
 from gensynth.goals.figure import Figure
 from gensynth.goals.score import Score, difference, in_percent
@@ -77,16 +78,19 @@ def card_of(
         entrant: the network.
         certificate: of its quality on the test split.
         latency: what was measured on this machine, or None.
-        figures: what is known of it on the run's devices, by key such as "joule_per_img@tx2".
+        figures: what was measured of it on the run's devices, by key such as
+            "joule_per_img@tx2"; what was not is estimated.
     """
     graph, origin, metric = entrant.network.graph, entrant.origin, certificate.score.metric
     costs = exact_costs(graph)
-    known: dict[str, Known] = dict(figures or {})
-    exactly: dict[str, Known] = {k: _point(figure) for k, figure in (figures or {}).items()}
+    figures = {**job.hardware.estimated(graph), **(figures or {})}
+    known: dict[str, Known] = dict(figures)
+    exactly: dict[str, Known] = {k: _point(figure) for k, figure in figures.items()}
     if latency is not None:
-        if (certain := certain_range(latency)) is not None:
-            known[TIMED] = certain
-        exactly[TIMED] = (latency["p50_ms"],) * 2
+        if TIMED not in figures or is_estimate(figures[TIMED]):  # else the bench has decided
+            if (certain := certain_range(latency)) is not None:
+                known[TIMED] = certain
+            exactly[TIMED] = (latency["p50_ms"],) * 2
         latency = {key: value for key, value in latency.items() if key != "rounds_ms"}
     point = {metric: (certificate.score.value,) * 2}
     certified = verdicts(certificate, job.requirements, costs, known)
@@ -121,7 +125,7 @@ def card_of(
             "provenance": "predicted before it was distilled; 95 % interval",
         },
         "scores": {
-            **_scores(job, metric, certificate.score.value, {**costs, **_values(figures)}),
+            **_scores(job, metric, certificate.score.value, {**costs, **_values(job, figures)}),
             "expression": job.utility.expression,
             "provenance": _weighed(job, known),
         },
@@ -135,7 +139,7 @@ def card_of(
             for requirement in job.requirements
         ],
         "latency": latency,
-        "figures": {key: figure.to_document() for key, figure in (figures or {}).items()},
+        "figures": {key: figure.to_document() for key, figure in figures.items()},
         "ratios": None,
     }
 
@@ -152,8 +156,9 @@ def _point(figure: Figure) -> Known:
     return figure if is_estimate(figure) else (figure.value,) * 2
 
 
-def _values(figures: Mapping[str, Figure] | None) -> dict[str, float]:
-    return {key: figure.value for key, figure in (figures or {}).items()}
+def _values(job: Job, figures: Mapping[str, Figure]) -> dict[str, float]:
+    values = {key: figure.value for key, figure in figures.items()}
+    return {key: float(value) for key, value in derived(values, job.hardware.batches).items()}
 
 
 def difference_of(network: Score, prototype: Score) -> dict[str, Any] | None:

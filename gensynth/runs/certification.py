@@ -30,6 +30,7 @@ from gensynth.runs import publish
 from gensynth.runs.cards import Entrant, card_of, ratios_of, setting_of
 from gensynth.runs.family import open_finished
 from gensynth.runs.folder import RunFolder
+from gensynth.runs.hardware.turns import recall
 from gensynth.runs.inputs import check_inputs, config_of, kept_weights
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
@@ -91,6 +92,7 @@ def certify(
                 objects=Objects(prototype, dataset),
             )  # fmt: skip
             check_inputs(root, job)
+            recall(run, job)
             _certify(run, job, path, before, listener, command)
         except KeyboardInterrupt as error:
             raise Interrupted("stopped; the same command goes on") from error

@@ -27,6 +27,7 @@ from gensynth.runs.cards import Entrant, Origin, card_of, setting_of
 from gensynth.runs.family import DRAWN_FILE, Drawn, Family, draw, has_files, open_finished
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.forms import SEARCH
+from gensynth.runs.hardware.turns import recall
 from gensynth.runs.inputs import check_inputs, config_of
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
@@ -75,6 +76,7 @@ def distil(
                 objects=Objects(prototype, dataset),
             )  # fmt: skip
             check_inputs(path, job)
+            recall(run, job)
             listener.phase("finalists")
             for drawn in family.drawn:
                 _train(run, job, drawn, listener)

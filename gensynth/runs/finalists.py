@@ -52,7 +52,6 @@ class Ranking:
         self.seeds = [int(seed) for seed in draws]
         self.points = generator.points(self.seeds)
         self._relative = job.space.relative(self.points)
-        self._refused: set[int] = set()
         self._competes = self._within_peak()
 
     def worth(self, inquisitor: Inquisitor) -> np.ndarray:
@@ -61,13 +60,12 @@ class Ranking:
         mean, sd = inquisitor.predict(self.points, FULL)
         utilities = objective.utilities(sigmoid(mean - CAUTION * sd), costs)
         worth: np.ndarray = utilities - self._penalty * objective.violation(mean, sd)
-        worth[list(self._refused)] = -math.inf
         return worth
 
     def refuse(self, place: int) -> None:
         """Leave a seed's network out, and others of its shape: a device has shown what it takes."""
         same = (self._relative == self._relative[place]).all(axis=1)
-        self._refused.update(np.flatnonzero(same).tolist())
+        self._competes = self._competes & ~same
 
     def known_worth(self, one: FullDistillation) -> float:
         """Return the worth of a network that is distilled already."""
@@ -86,10 +84,8 @@ class Ranking:
             distance = np.minimum(distance, np.abs(self._relative - other).mean(axis=1))
         distance[~self._competes] = 0
         unlike = distance >= LEAST_DISTANCE
-        unlike[list(self._refused)] = False
         if unlike.any():
             return int(np.where(unlike, worth, -math.inf).argmax())
-        distance[list(self._refused)] = 0.0
         farthest = int(distance.argmax())
         return farthest if distance[farthest] > 0 else None
 
@@ -148,11 +144,11 @@ def choose(
         if place is None or len(made) == TRIES_A_FINALIST * count:
             break
         candidate = ranking.candidate(place)
-        too_slow = before_distillation(run, job, candidate, state.weights, listener)
-        if too_slow and refused < REFUSED_A_FINALIST * count:
+        why_not = before_distillation(run, job, candidate, state.weights, listener)
+        if why_not is not None and refused < REFUSED_A_FINALIST * count:
             refused += 1
             ranking.refuse(place)
-            listener.note(f"seed {candidate.seed} is not distilled: it misses {too_slow[0]}")
+            listener.note(f"seed {candidate.seed} is not distilled: {why_not}")
             continue
         made.append(
             distil_once(

@@ -14,9 +14,11 @@ from gensynth.data.dataset import Dataset
 from gensynth.errors import PrototypeError
 from gensynth.goals.exact import check_peak
 from gensynth.goals.requirements import Requirement, cost_limits
+from gensynth.goals.utility import Utility
 from gensynth.network.compute import Compute
 from gensynth.progress import Listener
 from gensynth.prototypes import create, shipped
+from gensynth.runs.hardware.opening import open_hardware
 from gensynth.runs.objects import OBJECT
 from gensynth.runs.plan import step_of
 from gensynth.space.prototype import Prototype, load_weights, read_prototype
@@ -28,6 +30,7 @@ from gensynth.training.pretrain import train_prototype
 def prototype_of(
     config: RunConfig,
     requirements: tuple[Requirement, ...],
+    utility: Utility,
     dataset: Dataset,
     task: Task,
     compute: Compute,
@@ -39,7 +42,7 @@ def prototype_of(
     """Return the trained prototype, and the record of its training if that was done here.
 
     Args:
-        config, requirements, dataset, task, compute: of the run.
+        config, requirements, utility, dataset, task, compute: of the run.
         listener: hears of the training.
         kept: weights that a run folder keeps, in place of the run file's.
         training: as `gensynth.runs.prepare.prepare` is given it.
@@ -47,7 +50,8 @@ def prototype_of(
 
     Raises:
         PrototypeError: if there are no weights, they do not fit, or nothing can be changed.
-        UnreachableError: if no network of the space meets the limits on cost.
+        UnreachableError: if no network of the space meets the limits on cost, or is likely to
+            meet those on a device.
     """
     asked = config.prototype
 
@@ -59,6 +63,7 @@ def prototype_of(
         space = Space(prototype.coupling, step.channels, config.search.substitutes)
         space.check_reachable({k: float(v) for k, v in cost_limits(requirements).items()})
         check_peak(requirements, space)
+        open_hardware(config, requirements, utility, space).check_reachable()
         return prototype
 
     network = module or create(

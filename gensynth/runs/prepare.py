@@ -216,13 +216,21 @@ def prepare(
     sought = search_requirements(config, requirements, task, len(dataset.test), judged)
     compute = detect()
     prototype, record = prototype_of(
-        config, requirements, dataset, task, compute, listener, kept, training, objects.prototype
+        config,
+        requirements,
+        utility,
+        dataset,
+        task,
+        compute,
+        listener,
+        kept,
+        training,
+        objects.prototype,
     )
     is_trained = bool(record) or kept is not None or not config.prototype.train
     step = step_of(config, prototype.coupling)
     space = Space(prototype.coupling, step.channels, config.search.substitutes)
     hardware = open_hardware(config, requirements, utility, space)
-    hardware.check_reachable()
     _check_searchable(utility, task, hardware)
     for name in config.search.substitutes:
         if not space.sites.standing(name):

@@ -208,28 +208,20 @@ def time_all(
     return records, ratios
 
 
-def figures_of(
-    run: RunFolder,
-    job: Job,
-    found: list[Entrant],
-    chosen: list[FullDistillation],
-    listener: Listener,
+def measure_all(
+    run: RunFolder, job: Job, found: list[Entrant], listener: Listener
 ) -> dict[str, dict[str, Figure]]:
-    """Return what is known of networks on the run's devices, by name and the figure's key.
+    """Measure every network in turns at a grade that counts, on every device that can be asked.
 
-    All are measured in turns at a grade that counts, on every device that can be asked; what was
-    not is an estimate.
+    Returns:
+        What was measured, by the network's name and the figure's key.
     """
-    points = [job.space.whole(1)[0], *(one.point for one in chosen)]
-    known = {e.name: job.hardware.estimated(p) for e, p in zip(found, points, strict=True)}
     files = [run.path / entrant.source / ONNX_FILE for entrant in found]
-    if all(file.exists() for file in files):
-        listener.phase("devices")
-        contents = [file.read_bytes() for file in files]
-        measured = job.hardware.finally_measured(contents[0], contents[1:], listener)
-        for entrant, figures in zip(found, measured, strict=True):
-            known[entrant.name].update(figures)
-    return known
+    if not job.hardware.attached or not all(file.exists() for file in files):
+        return {}
+    prototype, *networks = [file.read_bytes() for file in files]
+    measured = job.hardware.finally_measured(prototype, networks, listener)
+    return {entrant.name: figures for entrant, figures in zip(found, measured, strict=True)}
 
 
 def write_all(

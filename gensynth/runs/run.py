@@ -216,7 +216,8 @@ def _go(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> None:
     figures: dict[str, dict[str, Figure]] = {}
     if job.hardware:
         with phases("devices"):
-            figures = publish.figures_of(run, job, found, chosen, listener)
+            listener.phase("devices")
+            figures = publish.measure_all(run, job, found, listener)
     with phases("cards"):
         command = read_document(ENVIRONMENT, run.path / ENVIRONMENT_FILE)["command"]
         publish.write_all(

@@ -5,16 +5,14 @@ that is slower today teaches nothing wrong. What was measured of a network goes 
 estimate of it.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from onnx import ModelProto
 
 from gensynth.bench.estimate.kernels import Kernel
-from gensynth.bench.estimate.profile import KernelTime, match
 from gensynth.bench.estimate.sample import Sample
 from gensynth.devices.run_device import RunDevice
 from gensynth.goals.device_costs import summed
@@ -36,6 +34,11 @@ class Estimates(Protocol):
 
     def kernels(self, model: ModelProto) -> tuple[Kernel, ...]:
         """Return what the device's runtime makes of a network."""
+
+    def times(
+        self, kernels: Sequence[Kernel], profile: Sequence[Mapping[str, Any]]
+    ) -> tuple[float, ...] | None:
+        """Return each kernel's milliseconds by a profile; None if it tells none of them."""
 
     def learned(self, samples: Sequence[Sample], watts: Sequence[float | None]) -> "Estimates":
         """Return what is known once these have been measured too."""
@@ -85,12 +88,7 @@ class Board:
         """The costs that a search sums for it, by the metric's name."""
         return summed(self.names)
 
-    @property
-    def measurements(self) -> int:
-        """Networks of this run that were measured there."""
-        return sum(bool(one.outcome.figures) for one in self.seen)
-
-    def with_seen(self, more: Sequence[Seen], block: int | None) -> Self:
+    def with_seen(self, more: Sequence[Seen]) -> Self:
         """Return it with further measurements; failed ones teach nothing but that they failed."""
         seen = (*self.seen, *more)
         usual = [one.outcome.beside_ms for one in seen if one.outcome.beside_ms is not None]
@@ -102,7 +100,7 @@ class Board:
                 continue
             now = one.outcome.beside_ms
             drift = 1.0 if now is None else float(np.median(usual)) / now
-            samples.append(_sample(one, latency, drift, block))
+            samples.append(self._sample(one, latency, drift))
             joule = one.outcome.figures.get(JOULES.name)
             batch = self.device.config.batch
             watts.append(None if joule is None else 1000 * batch * joule.value / latency.value)
@@ -137,10 +135,10 @@ class Board:
         ]
         return float(np.median(ratios)) if ratios else P99_RATIO
 
-    def margin(self, name: str, kernels: Sequence[Kernel]) -> float:
-        """Return the upper end of an estimate's 80 % interval over its value."""
+    def margin(self, name: str, kernels: Sequence[Kernel]) -> float | None:
+        """Return the upper end of an estimate's 80 % interval over its value; None without one."""
         figure = self.estimates.figures(kernels).get(name)
-        return math.inf if figure is None else figure.interval80[1] / figure.value
+        return None if figure is None else figure.interval80[1] / figure.value
 
     def table(self, space: Space, model: ModelProto) -> Tabulated:
         """Return the cost model of a space, brought to what was measured of whole networks.
@@ -159,18 +157,16 @@ class Board:
         bias = float(np.clip(np.median(times / sums), _LEAST_BIAS, _MOST_BIAS))
         return replace(table, tables=[entries * bias for entries in table.tables])
 
-
-def _sample(one: Seen, latency: Figure, drift: float, block: int | None) -> Sample:
-    times = None
-    if one.outcome.profile is not None:
-        times = match(one.kernels, [KernelTime.of(e) for e in one.outcome.profile], block)
-    low, high = latency.interval95
-    return Sample(
-        one.kernels,
-        latency.value * drift,
-        (low * drift, high * drift),
-        None if times is None else tuple(ms * drift for ms in times),
-    )
+    def _sample(self, one: Seen, latency: Figure, drift: float) -> Sample:
+        profile = one.outcome.profile
+        times = None if profile is None else self.first.times(one.kernels, profile)
+        low, high = latency.interval95
+        return Sample(
+            one.kernels,
+            latency.value * drift,
+            (low * drift, high * drift),
+            None if times is None else tuple(ms * drift for ms in times),
+        )
 
 
 def _scaled(figure: Figure, factor: float) -> Figure:

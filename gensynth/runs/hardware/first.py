@@ -20,15 +20,16 @@ def diverse(space: Space, seed: int, count: int = COUNT) -> Points:
     """Return networks of a space, the same for the same seed.
 
     Each has a common share of the widths, evenly spaced over the networks, and every group its own
-    departure from it; widths are brought to multiples of 1, 4, 8 or 16 in turn, as far as the
-    space's own step allows.
+    departure from it; widths are brought to multiples of 1, 4, 8 or 16 in turn, as far as a group
+    has four of them and the space's own step allows.
     """
     random = stream(seed, "first measured")
     shares = (random.permutation(count) + random.random(count)) / count  # one in each part
     widths = np.empty((count, len(space.sizes)), np.int64)
     for number, share in enumerate(shares):
         own = np.clip(share + 0.2 * random.standard_normal(len(space.sizes)), 0.05, 1.0)
-        step = max(_STEPS[number % len(_STEPS)], space.round_to)
+        most = np.maximum(space.sizes // 4, 1)
+        step = np.maximum(np.minimum(_STEPS[number % len(_STEPS)], most), space.round_to)
         aligned = np.maximum(1, np.rint(own * space.sizes / step)).astype(np.int64) * step
         widths[number] = np.clip(aligned, space.floors, space.sizes)
     kept = random.random((count, len(space.coupling.blocks))) >= _FEWER_BLOCKS

@@ -20,7 +20,6 @@ import onnx
 from gensynth.bench.grades import find_grade
 from gensynth.errors import UnreachableError
 from gensynth.export.onnx import to_onnx
-from gensynth.export.runtime import convolution_block
 from gensynth.goals import metrics
 from gensynth.goals.device_costs import limit_of
 from gensynth.goals.figure import Figure
@@ -94,7 +93,8 @@ class Hardware:
                 key, most = limit
                 kernels = self._kernels(requirement.device, self._prototype)
                 margin = board.margin(metrics.parts_of(key)[0], kernels)
-                found[key] = min(most / margin, found.get(key, np.inf))
+                if margin is not None:  # nothing can be held against what nothing is known of
+                    found[key] = min(most / margin, found.get(key, np.inf))
         return found
 
     def check_reachable(self) -> None:
@@ -133,18 +133,21 @@ class Hardware:
                 found[metrics.key_of(metric, name)] = figure
         return found
 
-    def estimated(self, point: Point) -> dict[str, Figure]:
+    def estimated(self, graph: Graph) -> dict[str, Figure]:
         """Return what is estimated of a network by key, whatever was measured of it."""
-        found = {}
+        if not self:
+            return {}
+        found, point = {}, self._exact.point(graph.selection)
         for name, board in self._boards.items():
             bare = replace(board, seen=())
             for metric, figure in bare.figures(point, self._kernels(name, point)).items():
                 found[metrics.key_of(metric, name)] = figure
         return found
 
-    def is_infeasible(self, point: Point) -> bool:
-        """Return whether some device was seen to be unable to run this network at all."""
-        return any(board.is_infeasible(point) for board in self._boards.values())
+    def unable(self, point: Point) -> str | None:
+        """Return a device that was seen to be unable to run this network at all; None without."""
+        seen = (name for name, board in self._boards.items() if board.is_infeasible(point))
+        return next(seen, None)
 
     def measure(
         self, prototype: bytes, points: Points, networks: Sequence[bytes], listener: Listener
@@ -208,7 +211,7 @@ class Hardware:
                     Seen(point, outcome_of(document), self._kernels(name, point))
                     for document, point in ((d, point_of(d, self._exact)) for d in own)
                 ]
-                self._boards[name] = board.with_seen(more, convolution_block())
+                self._boards[name] = board.with_seen(more)
                 self._space = None
 
     def _planned(self, name: str, point: Point) -> tuple[Any, ...]:

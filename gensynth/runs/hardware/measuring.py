@@ -8,7 +8,7 @@ again.
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from gensynth.goals.metrics import LATENCY
 from gensynth.goals.readings import of_record
 from gensynth.progress import SILENT, Listener
 
-OWN_FAULT = frozenset(["unsupported_op", "invalid_output", "oom", "build_failed"])
+OWN_FAULT = frozenset(["unsupported_op", "invalid_output", "oom"])
 """Outcomes that are the network's: it would fail again."""
 
 LOOP = "loop"
@@ -68,6 +68,8 @@ def measured(
 ) -> list[Outcome]:
     """Measure networks in turns with the prototype; return what came of each, it first.
 
+    Where one of them cannot run there, each is asked for by itself, so that no other is blamed.
+
     Args:
         device: one that can be asked.
         names: metrics that are asked of it; energy is measured where one needs it.
@@ -76,12 +78,28 @@ def measured(
         store: of the bench; None for the user's own.
         listener: hears why there are no figures.
     """
+    files = [prototype, *networks]
+    found = _asked(device, names, files, grade, store, listener)
+    if not found[0].is_infeasible:
+        return found
+    alone = [_asked(device, names, [file], grade, store, listener)[0] for file in files]
+    return [replace(one, beside_ms=None) for one in alone]
+
+
+def _asked(
+    device: RunDevice,
+    names: Sequence[str],
+    networks: Sequence[bytes],
+    grade: str,
+    store: Store | None,
+    listener: Listener,
+) -> list[Outcome]:
     assert device.device is not None, "a kind of board measures nothing"
     energy = any(metrics.find(name, name).needs_energy for name in names)
     wanted = dict.fromkeys([LATENCY.name, *names])
     with tempfile.TemporaryDirectory(prefix="gensynth-loop-") as folder:
         files = []
-        for number, content in enumerate([prototype, *networks]):
+        for number, content in enumerate(networks):
             files.append(Path(folder) / f"{number}.onnx")
             files[-1].write_bytes(content)
         try:

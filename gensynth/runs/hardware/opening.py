@@ -11,9 +11,6 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load, save
 
-from gensynth.bench.estimate.board import Setting
-from gensynth.bench.estimate.processor import Processor
-from gensynth.bench.estimate.tensorrt_board import TensorRTBoard
 from gensynth.config import RunConfig
 from gensynth.devices.run_device import RunDevice
 from gensynth.errors import ConfigError, RunError
@@ -42,9 +39,7 @@ def open_hardware(
         ConfigError: if nothing is known of a device's kind, or a network's parts cannot be told.
     """
     boards = []
-    for name, (device, names) in devices_of(config, requirements, utility).items():
-        if name not in config.devices and not names:
-            continue
+    for device, names in devices_of(config, requirements, utility).values():
         first = _estimates(device)
         boards.append(Board(device, names or (LATENCY.name,), first, first))
     opaque = [v.name for v in space.coupling.graph.vertices if v.op == "opaque"]
@@ -58,6 +53,11 @@ def open_hardware(
 
 
 def _estimates(device: RunDevice) -> Estimates:
+    # Here, since a run that asks nothing of a device does not wait for what these import.
+    from gensynth.bench.estimate.board import Setting
+    from gensynth.bench.estimate.processor import Processor
+    from gensynth.bench.estimate.tensorrt_board import TensorRTBoard
+
     config = device.config
     if device.profile.runtimes != ("onnxruntime",):
         setting = Setting(config.precision, config.power_mode)

@@ -54,23 +54,31 @@ def before_distillation(
     candidate: Candidate,
     weights: Mapping[str, Tensor],
     listener: Listener,
-) -> list[str]:
-    """Measure a network that may become a finalist; return the requirements that it misses.
+) -> str | None:
+    """Measure a network that may become a finalist; return why it cannot be one.
 
     What a network takes does not hang on its training, so one that is too slow is not trained.
     """
     if not job.hardware:
-        return []
+        return None
     documents = _measure(job, candidate.points, [candidate.graph], weights, listener)
     if documents:
         kept = kept_documents(run)
         run.write_bytes(MEASURED_FILE, json_bytes([*kept, *documents]))
     point = candidate.points[0]
-    if job.hardware.is_infeasible(point):
-        return ["it runs on every device"]
+    if (device := job.hardware.unable(point)) is not None:
+        return f"{device} cannot run it"
     on_devices = [r for r in job.requirements if r.of == "device"]
     verdicts = judge_all(on_devices, {}, {}, job.hardware.figures(point))
-    return [text for text, verdict in verdicts.items() if verdict is Verdict.VIOLATED]
+    missed = [text for text, verdict in verdicts.items() if verdict is Verdict.VIOLATED]
+    return f"it misses {missed[0]}" if missed else None
+
+
+def recall(run: RunFolder, job: Job) -> None:
+    """Let the devices of a finished run know what it measured."""
+    for entry in run.read_journal():
+        job.hardware.remember(entry.get("measured", ()))
+    job.hardware.remember(kept_documents(run))
 
 
 def kept_documents(run: RunFolder) -> Documents:

@@ -1,0 +1,89 @@
+"""A fault is blamed on the network that has it, and what was measured is read back as it was."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gensynth.config import DeviceConfig
+from gensynth.devices.run_device import run_device
+from gensynth.errors import DeviceFault
+from gensynth.goals.readings import of_interval
+from gensynth.progress import SILENT
+from gensynth.runs.hardware.documents import outcome_of, point_of, to_document
+from gensynth.runs.hardware.first import COUNT, diverse
+from gensynth.runs.hardware.measuring import Outcome, measured
+from gensynth.space.coupling import couple
+from gensynth.space.points import Point
+from gensynth.space.space import Space
+from gensynth.trace import trace
+from tests.runs import tiny
+
+
+@pytest.fixture(scope="module")
+def space() -> Space:
+    graph = trace(tiny.net(3, 1).eval(), torch.zeros(1, 1, 12, 12), name="tiny")
+    return Space(couple(graph), 1, ("separable",))
+
+
+def refuses(bad: bytes, status: str) -> Any:
+    """A bench that cannot run one file."""
+
+    def measure(files: Any, **_: Any) -> dict[str, Any]:
+        contents = [file.read_bytes() for file in files]
+        if bad in contents:
+            raise DeviceFault(status, "no")
+        latency = {"p50_ms": 2.0, "p50_ci95_ms": [1.9, 2.1]}
+        networks = [{"latency": latency, "energy": None} for _ in contents]
+        return {
+            "status": "ok", "provenance": "measured", "job_id": "j", "networks": networks
+        }  # fmt: skip
+
+    return measure
+
+
+@pytest.mark.parametrize("bad", [b"prototype", b"one", b"two"])
+def test_only_the_network_that_cannot_run_is_infeasible(
+    monkeypatch: pytest.MonkeyPatch, bad: bytes
+) -> None:
+    monkeypatch.setattr("gensynth.runs.hardware.measuring.measure", refuses(bad, "oom"))
+    files = [b"prototype", b"one", b"two"]
+    device = run_device("local", DeviceConfig())
+    found = measured(device, ["latency_ms"], files[0], files[1:], listener=SILENT)
+    assert [one.is_infeasible for one in found] == [file == bad for file in files]
+    assert [bool(one.figures) for one in found] == [file != bad for file in files]
+
+
+def test_a_device_that_is_away_makes_no_network_infeasible(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gensynth.runs.hardware.measuring.measure", refuses(b"a", "device_lost"))
+    found = measured(run_device("local", DeviceConfig()), ["latency_ms"], b"a", [b"b"])
+    assert [(one.status, one.is_infeasible) for one in found] == [("device_lost", False)] * 2
+
+
+def test_what_was_measured_is_read_back_as_it_was(space: Space) -> None:
+    point = Point((3, 5), (True,), (0,) * len(space.sites))
+    profile = [{"name": "a", "operator": "Conv", "inputs": [[1, 3]], "outputs": [[1]], "ms": 0.1}]
+    outcome = Outcome("ok", {"latency_ms": of_interval(2.0, (1.9, 2.2))}, 3.0, profile, "", "j")
+    document = to_document("tx2", point, outcome)
+    assert (point_of(document, space), outcome_of(document)) == (point, outcome)
+
+
+def test_a_network_of_another_prototype_is_refused(space: Space) -> None:
+    with pytest.raises(ValueError, match="none of this prototype's"):
+        point_of({"widths": [1], "kept_blocks": [], "substitutes": []}, space)
+
+
+def test_the_first_networks_are_spread_over_the_whole_space(space: Space) -> None:
+    points = diverse(space, seed=3)
+    assert (points.widths >= space.floors).all()
+    assert (points.widths <= space.sizes).all()
+    shares = np.sort((points.widths / space.sizes).mean(axis=1))
+    assert shares[0] < 0.35
+    assert shares[-1] > 0.75
+    assert len({points[index] for index in range(len(points))}) >= COUNT - 2
+    space.costs(points)  # every substitute is one that may stand there
+    again = diverse(space, seed=3)
+    assert [again[index] for index in range(COUNT)] == [points[index] for index in range(COUNT)]
