@@ -133,7 +133,7 @@ def _trained(
 ) -> dict[str, bytes]:
     last = run.latest_state()
     assert last is not None, "a finished run has a state"
-    weights = state_files.read(*last, job.prototype, job.space).weights
+    weights = state_files.read(*last, job.prototype, job.hardware.space).weights
     graph = read_graph(drawn.folder / GRAPH_FILE)
     network, score, seconds = full_distillation.distil(
         run, job, graph, weights, name=name, listener=listener

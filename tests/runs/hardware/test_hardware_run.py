@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from gensynth.config import RunConfig
 from gensynth.errors import ConfigError, Interrupted, UnreachableError
 from gensynth.progress import Silent
+from gensynth.runs.certification import certify
 from gensynth.runs.family import generate
+from gensynth.runs.family_training import distil
 from gensynth.runs.result import Result
 from gensynth.runs.run import resume, synth
 from tests.fakes.modelled_device import ModelledDevice, milliseconds
@@ -164,3 +167,34 @@ def test_a_part_that_cannot_be_looked_into_has_no_estimate(
     odd = replace(config.prototype, network="tests.runs.tiny:odd", weights=weights)
     with pytest.raises(ConfigError, match="cannot be estimated.*gensynth bench RUN"):
         synth(replace(config, prototype=odd))
+
+
+def test_networks_that_are_made_later_are_weighed_by_the_same_utility(
+    config: RunConfig, put: Put
+) -> None:
+    put(ModelledDevice())
+    result = synth(replace(config, utility="netscore - latency_ms@local - power_w@jetson-tx2"))
+    distil(result.path, [5])
+    card = json.loads((result.path / "generated" / "5" / "card.json").read_text())
+    figure = card["figures"]["latency_ms@local"]
+    assert figure["provenance"] == "calibrated estimate"
+    assert figure["measurements"] >= 12
+    folder = next((result.path / "finalists").iterdir())
+    weights = load_file(folder / "weights.safetensors")
+    save_file(
+        {key: 0.999 * value for key, value in weights.items()}, folder / "weights.safetensors"
+    )
+    certify(folder)
+    scores = json.loads((folder / "card.json").read_text())["scores"]
+    assert scores["utility"] < scores["netscore"]
+
+
+def test_a_latency_out_of_reach_is_refused_before_the_prototype_is_trained(
+    config: RunConfig,
+) -> None:
+    untrained = replace(config.prototype, weights=None, train=True)
+    impossible = replace(config, prototype=untrained, requirements=("latency_ms@local <= 1e-9",))
+    with pytest.raises(UnreachableError):
+        synth(impossible)
+    assert config.out is not None
+    assert not config.out.exists()
