@@ -78,8 +78,8 @@ class Detection:
             raise PrototypeError(
                 f"prototype '{graph.name}' must give for each scale, fine to coarse, a map of "
                 f"logits ({classes}, rows, columns) and then one of boxes (4 or 4 * bins, rows, "
-                f"columns), got outputs of shape {', '.join(map(str, shapes))}; outputs in "
-                "[prototype] names others of its vertices"
+                f"columns), got outputs of shape {', '.join(map(str, shapes))}; detectnet "
+                "and small_detector do, and outputs in [prototype] names other parts of one's own"
             )
 
     def loss(self, outputs: Outputs, targets: Any) -> Tensor:
