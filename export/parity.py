@@ -178,23 +178,21 @@ def exact_outputs(network: "torch.nn.Module", images: Sequence[Array]) -> list[A
     """
     import torch
 
+    from gensynth.network.outputs import as_list, joined
+
     double = copy.deepcopy(network).cpu().double().eval()
     try:
         with torch.no_grad():
             parts = [
-                _several(double(*[torch.from_numpy(array).double() for array in part]))
-                for part in _parts(images)
+                double(*[torch.from_numpy(array).double() for array in part])
+                for part in passes(images)
             ]
     except Exception:  # whatever a part of the user's raises  # noqa: BLE001
         return None
-    return [np.concatenate([x.double().numpy() for x in one]) for one in zip(*parts, strict=True)]
+    return [x.double().numpy() for x in as_list(joined(parts))]
 
 
-def _several(outputs: "torch.Tensor | Sequence[torch.Tensor]") -> "list[torch.Tensor]":
-    return list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]  # type: ignore[list-item]
-
-
-def _parts(images: Sequence[Array]) -> Iterator[list[Array]]:
+def passes(images: Sequence[Array]) -> Iterator[list[Array]]:
     """Yield the images by as many as go through a network at a time."""
     count = len(images[0])
     size = images_a_pass(images[0].shape[1:], A_PASS)
@@ -233,6 +231,8 @@ def check_network(
     """
     import torch
 
+    from gensynth.network.outputs import as_list, joined
+
     given = [images] if isinstance(images, torch.Tensor) else list(images)
     arrays = [x.float().cpu().numpy() for x in given]
     first = next(network.parameters(), torch.zeros(()))
@@ -240,19 +240,16 @@ def check_network(
     network.eval()
     try:
         with torch.no_grad():
-            outputs = [
-                _several(network(*[torch.from_numpy(x).to(first.device, first.dtype) for x in p]))
-                for p in _parts(arrays)
+            parts = [
+                network(*[torch.from_numpy(x).to(first.device, first.dtype) for x in part])
+                for part in passes(arrays)
             ]
     finally:
         for module in training:
             module.training = True
     return check(
         model,
-        [
-            np.concatenate([x.float().cpu().numpy() for x in one])
-            for one in zip(*outputs, strict=True)
-        ],
+        [x.float().cpu().numpy() for x in as_list(joined(parts))],
         arrays,
         tolerance=tolerance,
         exact=lambda: exact_outputs(network, arrays),

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 
 from gensynth.data.dataset import Split
-from gensynth.data.passes import images_a_pass
 from gensynth.export.half import is_half, rounded
-from gensynth.export.parity import A_PASS, run_session
+from gensynth.export.parity import passes, run_session
 from gensynth.export.runtime import Rounding, open_session
 from gensynth.goals.requirements import Requirement
 from gensynth.goals.score import Score
@@ -121,11 +120,7 @@ def compute(network: Network, read: np.ndarray) -> list[np.ndarray]:
     """Return the torch network's outputs for normalised images, (images, ...) each."""
     network.eval()
     with torch.no_grad():
-        size = images_a_pass(read.shape[1:], A_PASS)
-        parts = [
-            network(torch.from_numpy(read[start : start + size]))
-            for start in range(0, len(read), size)
-        ]
+        parts = [network(torch.from_numpy(part)) for (part,) in passes([read])]
     return [maps.float().numpy() for maps in as_list(joined(parts))]
 
 

@@ -1,6 +1,7 @@
 """What comes from outside (files, boards, other people's folders): how much of it, and its form.
 
     read_bytes     a file's bytes, if it is a plain file and not too large
+    is_file        whether there is a file of a name that came with them
     Form           the schema of a document: JSON or plain values in, checked values out
     within         refuse a number above a bound, with a line that names both
 
@@ -152,6 +153,14 @@ def named_path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise ValueError(f"this machine knows no home for {_shown(text)}") from error
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is such a file; what cannot be looked up, as a name too long, is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def within(found: int, at_most: int, what: str) -> None:

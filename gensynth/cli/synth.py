@@ -38,8 +38,8 @@ def synth(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="fashion-mnist, cifar10, camvid, module:factory, or a folder: of images by "
-            "class, or of images and masks.",
+            help="fashion-mnist, cifar10, camvid, module:factory, a folder of images by class "
+            "or of images and masks, or COCO's JSON of boxes.",
         ),
     ] = None,
     data_folder: Annotated[

@@ -60,7 +60,8 @@ def open_dataset(config: "DataConfig", kind: str = "classification") -> "Dataset
     has_masks = source not in BUILT_IN_DATA and root.is_dir() and kind == "segmentation"
     if not has_masks and (config.classes is not None or config.void is not None):
         raise ConfigError(
-            f"classes and void are of a folder of masks, got them with source '{source}' for {kind}"
+            "classes and void are of a folder of masks, classes of COCO's JSON too, got them with "
+            f"source '{source}' for {kind}"
         )
     if has_masks:
         from gensynth.data import masks
@@ -76,6 +77,11 @@ def open_dataset(config: "DataConfig", kind: str = "classification") -> "Dataset
             root, size=config.size, colour=config.colour, mean=config.mean, std=config.std
         )
     if source not in BUILT_IN_DATA and ":" not in source:
+        if root.suffix == ".json" and root.is_file():
+            raise ConfigError(
+                f"{root} is a file, and {kind} reads folders; if it holds boxes, set kind = "
+                '"detection" in [task], or --task detection'
+            )
         if "/" in source:
             raise DataError(f"no folder {root}; it must hold one folder of images a class")
         raise ConfigError(
@@ -96,6 +102,11 @@ def _with_boxes(root: Path, config: "DataConfig") -> "Dataset":
     if config.void is not None:
         raise ConfigError("void is of a folder of masks; boxes that are ignored have iscrowd")
     if parse27k.is_parse27k(root):
+        if config.folder is not None or config.classes is not None:
+            raise ConfigError(
+                f"folder and classes are of COCO's JSON; {root} holds Parse27k, whose frames lie "
+                "in it and whose one class is pedestrian"
+            )
         return parse27k.load(
             root, size=config.size, colour=config.colour, mean=config.mean, std=config.std
         )

@@ -33,7 +33,7 @@ from gensynth.data.folder import (
     require_room,
 )
 from gensynth.errors import ConfigError, DataError
-from gensynth.outside import Finite, Form, Natural, Positive, read_bytes
+from gensynth.outside import Finite, Form, Natural, Positive, is_file, read_bytes
 from gensynth.randomness import stream
 from gensynth.suggestion import did_you_mean
 
@@ -90,11 +90,6 @@ class Pictured:
     rows: np.ndarray
 
 
-def is_coco(path: Path) -> bool:
-    """Tell whether a path names boxes in COCO's form: a JSON file, or a folder of them."""
-    return path.suffix == ".json" or (path.is_dir() and bool(_files(path)))
-
-
 def load(
     path: Path,
     *,
@@ -104,7 +99,6 @@ def load(
     colour: str = "rgb",
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
-    augmentation: Augmentation | None = None,
 ) -> Dataset:
     """Read images and boxes.
 
@@ -116,8 +110,6 @@ def load(
         size: side of the square that images are brought to; None takes them as they are, all of
             one size.
         colour, mean, std: see `gensynth.data.folder`.
-        augmentation: of training images; by default a crop from images padded by a sixteenth of
-            the shorter side, and mirroring.
 
     Raises:
         ConfigError: if an option cannot be meant.
@@ -135,7 +127,7 @@ def load(
         raise DataError(f"{path} has no training images")
     return dataset_of(
         _cut(found, path), names, name=path.resolve().stem, source=f"boxes {path.resolve()}",
-        size=size, colour=colour, mean=mean, std=std, augmentation=augmentation,
+        size=size, colour=colour, mean=mean, std=std,
     )  # fmt: skip
 
 
@@ -145,13 +137,14 @@ def dataset_of(
     *,
     name: str,
     source: str,
-    size: int | None = None,
-    colour: str = "rgb",
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
-    augmentation: Augmentation | None = None,
+    size: int | None,
+    colour: str,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
 ) -> Dataset:
     """Read the pixels of images whose boxes are known, and make a data set of them.
+
+    Training crops from images padded by a sixteenth of the shorter side, and mirrors them.
 
     Raises:
         DataError: if a file is missing, damaged, or of another size than it should be.
@@ -172,7 +165,7 @@ def dataset_of(
         test=splits["test"],
         mean=computed_mean if mean is None else mean,
         std=computed_std if std is None else std,
-        augmentation=augmentation or Augmentation(pad=min(height, width) // 16, flip=True),
+        augmentation=Augmentation(pad=min(height, width) // 16, flip=True),
         source=f"{source}, colour order {colour}",
     )
 
@@ -286,14 +279,19 @@ def _corners(bbox: Sequence[float], image: _Image, which: str) -> tuple[float, f
     left, top, width, height = bbox
     right, bottom = left + width, top + height
     name, size = image["file_name"], (image["width"], image["height"])
-    if width <= 0 or height <= 0:
-        raise DataError(f"{which} in {name} must have an area, got {width:g} x {height:g} pixels")
     if min(left, top) < -BEYOND or right > size[0] + BEYOND or bottom > size[1] + BEYOND:
         raise DataError(
             f"{which} reaches from ({left:g}, {top:g}) to ({right:g}, {bottom:g}), beyond its "
             f"image {name} of {size[0]} x {size[1]} pixels"
         )
-    return max(0.0, left), max(0.0, top), min(size[0], right), min(size[1], bottom)
+    inside = max(0.0, left), max(0.0, top), min(size[0], right), min(size[1], bottom)
+    left, top, right, bottom = np.array(inside, np.float32).tolist()  # as they are kept
+    if left >= right or top >= bottom:
+        raise DataError(
+            f"{which} must have an area in {name} of {size[0]} x {size[1]} pixels, got "
+            f"{width:g} x {height:g} pixels at ({bbox[0]:g}, {bbox[1]:g})"
+        )
+    return left, top, right, bottom
 
 
 def _split(image: _Image, split: str, file: Path) -> str:
@@ -314,7 +312,7 @@ def _file(json: Path, name: str, split: str, folder: Path | None) -> Path:
     year = json.stem.removeprefix("instances_")
     for root in above:
         for part in ("", "images", split, year, f"images/{year}"):
-            if (root / part / name).is_file():
+            if is_file(root / part / name):
                 return root / part / name
     raise DataError(
         f"{json} names the image {name}, which is not in {above[0]}; name the folder of the "

@@ -25,7 +25,7 @@ from gensynth.data.folder import (
     visible,
 )
 from gensynth.errors import ConfigError, DataError
-from gensynth.outside import PIXELS, check_plain, read_bytes
+from gensynth.outside import PIXELS, check_plain, is_file, read_bytes
 from gensynth.suggestion import did_you_mean
 
 SPLITS = {"train": ("train",), "search": ("val", "search"), "test": ("test",)}
@@ -137,7 +137,7 @@ def _below(root: Path, text: str, file: Path, number: int) -> Path:
     parts = Path(text).parts
     for first in range(len(parts)):
         path = root.joinpath(*(part for part in parts[first:] if part != "/"))
-        if path.is_file():
+        if is_file(path):
             return path
     raise DataError(f"{file}, line {number}: no file {text} below {root}")
 

@@ -23,6 +23,7 @@ from gensynth.data.coco import Pictured, dataset_of
 from gensynth.data.dataset import Dataset
 from gensynth.data.folder import DAMAGED
 from gensynth.errors import DataError
+from gensynth.outside import is_file
 
 ANNOTATIONS = "annotations.sqlite3"
 SEQUENCES = {"train": (1, 4, 5), "search": (2, 7, 8), "test": (3, 6)}
@@ -70,7 +71,9 @@ def load(
         if not all(isinstance(corner, (int, float)) for corner in corners):
             raise DataError(f"{which} must have a box of four numbers, got {corners}")
         frame = root / "sequences" / str(directory) / str(name)
-        wide, high = sizes.setdefault(frame, _size(frame, which))
+        if frame not in sizes:
+            sizes[frame] = _size(frame, which)
+        wide, high = sizes[frame]
         left, top = max(0.0, corners[0]), max(0.0, corners[1])
         right, bottom = min(float(wide), corners[2]), min(float(high), corners[3])
         if right <= left or bottom <= top:
@@ -110,7 +113,7 @@ def _people(file: Path) -> list[tuple[Any, ...]]:
 
 
 def _size(frame: Path, which: str) -> tuple[int, int]:
-    if not frame.is_file():
+    if not is_file(frame):
         raise DataError(f"{which} is in {frame}, which is not there")
     try:
         with Image.open(frame) as opened:

@@ -207,7 +207,7 @@ def prepare(
     objects.check(config)
     task, trainer = objects.open_task(config), open_trainer(config.task)
     requirements, utility = goals_of(config, task.metric)
-    _check_measured(requirements, task)
+    _check_measured(config, requirements, task)
     check_substitutes(config.search.substitutes)
     dataset = (
         open_dataset(config.data, config.task.kind) if objects.dataset is None else objects.dataset
@@ -288,10 +288,15 @@ def _check_searchable(utility: Utility, task: Task, hardware: Hardware) -> None:
         )
 
 
-def _check_measured(requirements: tuple[Requirement, ...], task: Task) -> None:
+def _check_measured(config: RunConfig, requirements: tuple[Requirement, ...], task: Task) -> None:
     """Refuse a requirement on a quality of another task, or another metric of this one."""
     for requirement in requirements:
         if requirement.of == "task" and requirement.metric != task.metric:
+            if config.requirements == RunConfig().requirements:  # nobody has asked for these
+                raise ConfigError(
+                    f"a run that judges by {task.metric} needs requirements of its own, for "
+                    f'example --require "{task.metric} >= 85%" --require "macs <= 4M"'
+                )
             raise ConfigError(
                 f'"{requirement}" is on {requirement.metric}, and this run judges by '
                 f'{task.metric}; require for example "{task.metric} >= 85%", or set kind and '

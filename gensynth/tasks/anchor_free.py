@@ -141,7 +141,7 @@ class Scales:
         quality = torch.zeros_like(cells.logits)
         if rows.shape[1] == 0:
             boxes = cells.centres.new_zeros(*quality.shape[:2], 4)
-            return quality, boxes, torch.zeros(quality.shape[:2], dtype=torch.bool)
+            return quality, boxes, torch.zeros_like(quality[..., 0], dtype=torch.bool)
         inside = _inside(cells.centres, rows[..., :4])  # (batch, objects, cells)
         known = (rows[..., CLASS] >= 0) & (rows[..., IGNORED] == 0)
         ignored = (inside & ((rows[..., CLASS] >= 0) & (rows[..., IGNORED] > 0))[..., None]).any(1)

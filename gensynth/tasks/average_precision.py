@@ -152,8 +152,12 @@ def matches(evaluator: Any, images: int, classes: int) -> list[list[Matches]]:
     return found
 
 
-def _evaluated(true: Sequence[np.ndarray], found: Sequence[np.ndarray], classes: int) -> Any:
-    """Return COCO's evaluator after it has matched and accumulated."""
+def coco_tools() -> tuple[Any, Any]:
+    """Return pycocotools' COCO and COCOeval.
+
+    Raises:
+        ConfigError: if it is not installed.
+    """
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -162,6 +166,12 @@ def _evaluated(true: Sequence[np.ndarray], found: Sequence[np.ndarray], classes:
             "average precision is by pycocotools, which is not installed: "
             "pip install 'gensynth[detection]'"
         ) from error
+    return COCO, COCOeval
+
+
+def _evaluated(true: Sequence[np.ndarray], found: Sequence[np.ndarray], classes: int) -> Any:
+    """Return COCO's evaluator after it has matched and accumulated."""
+    index, evaluation = coco_tools()
     if not any((rows[:, IGNORED] == 0).any() for rows in true):
         raise ValueError("average precision needs an image with a box, got none")
     truth = [
@@ -179,12 +189,12 @@ def _evaluated(true: Sequence[np.ndarray], found: Sequence[np.ndarray], classes:
         of = {"images": [{"id": image} for image in range(len(true))], "categories": categories}
         pair = []
         for entries in (truth, detections):
-            coco = COCO()
+            coco = index()
             numbered = [{**entry, "id": number} for number, entry in enumerate(entries, start=1)]
             coco.dataset = {**of, "annotations": numbered}
             coco.createIndex()
             pair.append(coco)
-        evaluator = COCOeval(*pair, iouType="bbox")
+        evaluator = evaluation(*pair, iouType="bbox")
         evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, 1e10]], ["all"]
         evaluator.params.maxDets = [MOST]
         evaluator.evaluate()

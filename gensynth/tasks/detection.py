@@ -21,7 +21,7 @@ from gensynth.goals.score import Resampled
 from gensynth.graph.graph import Graph
 from gensynth.network.outputs import Outputs
 from gensynth.tasks.anchor_free import Scales
-from gensynth.tasks.average_precision import METRICS, MOST, measured
+from gensynth.tasks.average_precision import METRICS, MOST, coco_tools, measured
 from gensynth.tasks.boxes import detect
 from gensynth.tasks.detectnet import Grid, owners
 from gensynth.tasks.label_information import label_information
@@ -64,7 +64,12 @@ class Detection:
             raise ConfigError("class_weights in [task] are not for detection; leave them out")
 
     def check(self, graph: Graph, dataset: Dataset) -> None:
-        """Refuse maps that are no pairs of logits and boxes, and data without boxes."""
+        """Refuse maps that are no pairs of logits and boxes, and data without boxes.
+
+        Raises:
+            ConfigError: if what scores boxes is not installed: before hours of training, not after.
+        """
+        coco_tools()
         classes = len(dataset.classes)
         for split in (dataset.train, dataset.search, dataset.test):
             _check_rows(split, classes, dataset.name)
@@ -73,8 +78,8 @@ class Detection:
             raise PrototypeError(
                 f"prototype '{graph.name}' must give for each scale, fine to coarse, a map of "
                 f"logits ({classes}, rows, columns) and then one of boxes (4 or 4 * bins, rows, "
-                f"columns), got outputs of shape {', '.join(map(str, shapes))}; outputs in "
-                "[prototype] names others of its vertices"
+                f"columns), got outputs of shape {', '.join(map(str, shapes))}; detectnet "
+                "and small_detector do, and outputs in [prototype] names other parts of one's own"
             )
 
     def loss(self, outputs: Outputs, targets: Any) -> Tensor:

@@ -14,7 +14,7 @@ from gensynth.data import coco, open_dataset
 from gensynth.data.boxes import BoxTargets, own_rows, stacked
 from gensynth.data.dataset import Augmentation, Dataset, Split
 from gensynth.data.views import Moves, Views
-from gensynth.errors import DataError
+from gensynth.errors import ConfigError, DataError
 
 SIZES = {"a.png": (40, 24), "b.png": (40, 24), "c.png": (40, 24)}
 
@@ -82,6 +82,15 @@ def test_a_run_file_reads_a_json_file_or_a_folder_of_one_a_split(tmp_path: Path)
         assert getattr(one, split).sha256 == getattr(several, split).sha256
 
 
+def test_a_json_file_for_another_task_is_refused_with_the_task_that_it_may_be_for(
+    tmp_path: Path,
+) -> None:
+    file = written(tmp_path, document())
+    for kind in ("classification", "segmentation"):
+        with pytest.raises(ConfigError, match=f"is a file, and {kind} reads folders; .*detection"):
+            open_dataset(DataConfig(source=str(file)), kind)
+
+
 def test_images_of_no_split_are_cut_the_same_way_each_time(tmp_path: Path) -> None:
     sizes = {f"{n}.png": (16, 16) for n in range(20)}
     images = [{"id": n, "file_name": f"{n}.png", "width": 16, "height": 16} for n in range(20)]
@@ -126,7 +135,13 @@ def test_images_of_several_sizes_need_a_size(tmp_path: Path) -> None:
             r"box 1 reaches from \(35, 2\) to \(45, 7\), beyond its image a",
         ),
         ({"bbox": [-4, 2, 10, 5]}, "beyond its image a.png of 40 x 24"),
-        ({"bbox": [5, 2, 0, 5]}, "box 1 in a.png must have an area, got 0 x 5 pixels"),
+        (
+            {"bbox": [5, 2, 0, 5]},
+            r"box 1 must have an area in a.png of 40 x 24 pixels, got 0 x 5 pixels at \(5, 2\)",
+        ),
+        ({"bbox": [-0.5, 2, 0.25, 5]}, "must have an area in a.png"),
+        ({"bbox": [40.25, 2, 0.5, 5]}, "must have an area in a.png"),
+        ({"bbox": [5, 2, 1e-9, 5]}, "must have an area in a.png"),
         ({"bbox": [5, 2, -3, 5]}, "must have an area"),
         ({"bbox": [5, 2, 3]}, "is not COCO's JSON: annotations"),
         ({"category_id": 9}, r"box 1 is of category 9; the file has \[3, 7\]"),
@@ -155,6 +170,11 @@ def test_files_that_are_missing_damaged_or_of_another_size_are_named(tmp_path: P
         coco.load(file)
     (tmp_path / "c.png").unlink()
     with pytest.raises(DataError, match="names the image c.png, which is not in"):
+        coco.load(file)
+    content = document()
+    content["images"][0]["file_name"] = 300 * "a"
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="names the image a*, which is not in"):
         coco.load(file)
     file.write_text("{")
     with pytest.raises(DataError, match="boxes.json is not COCO's JSON"):

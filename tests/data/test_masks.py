@@ -101,6 +101,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "valannot" / "b.png").unlink()
     with pytest.raises(DataError, match=r"val/b.png has no mask; .*valannot must hold one named b"):
         load(tmp_path, classes=NAMES, void=11)
-    (listed(tmp_path, "") / "train.txt").write_text("train/a.png trainannot/none.png\n")
-    with pytest.raises(DataError, match=r"train.txt, line 1: no file trainannot/none.png below"):
-        load(tmp_path, classes=NAMES, void=11)
+    for name in ("none.png", 300 * "a"):  # the second is longer than any file's
+        (listed(tmp_path, "") / "train.txt").write_text(f"train/a.png trainannot/{name}\n")
+        with pytest.raises(DataError, match=rf"train.txt, line 1: no file trainannot/{name} below"):
+            load(tmp_path, classes=NAMES, void=11)

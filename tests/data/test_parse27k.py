@@ -9,7 +9,7 @@ from PIL import Image
 from gensynth.config import DataConfig
 from gensynth.data import open_dataset, parse27k
 from gensynth.data.boxes import own_rows
-from gensynth.errors import DataError
+from gensynth.errors import ConfigError, DataError
 
 TABLES = """
 CREATE TABLE Sequence (sequenceID INTEGER PRIMARY KEY, directory TEXT);
@@ -50,6 +50,14 @@ def test_sequences_are_split_as_the_authors_split_them(tmp_path: Path) -> None:
     assert first == [[1, 4, 5], [2, 7, 8], [3, 6]]
     assert own_rows(data.train.labels[0]).tolist() == [[4, 2, 12, 20, 0, 0]]
     assert data.classes == ("pedestrian",)
+
+
+def test_options_of_a_json_file_are_refused(tmp_path: Path) -> None:
+    made(tmp_path)
+    for given in ({"folder": tmp_path}, {"classes": ("pedestrian",)}):
+        config = DataConfig(source=str(tmp_path), **given)
+        with pytest.raises(ConfigError, match="are of COCO's JSON; .* holds Parse27k"):
+            open_dataset(config, "detection")
 
 
 def test_what_a_box_has_beyond_its_frame_is_cut_off_and_none_at_all_is_refused(

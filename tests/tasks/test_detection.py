@@ -1,6 +1,7 @@
 """What a detector is taught and asked, against closed forms and hand calculations."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -178,6 +179,15 @@ def test_information_of_a_value_that_shows_the_object_is_more_than_of_noise() ->
 def test_strata_are_the_largest_objects_class_and_background() -> None:
     split = Split("train", np.zeros((2, 1, 64, 64), np.uint8), ROWS.numpy())
     assert TASK.strata(split, np.array([0, 1])).tolist() == [1, 0]
+
+
+def test_a_missing_evaluator_is_told_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = trace(tiny_boxes.grid(2, 1).eval(), torch.zeros(1, 1, 32, 32), name="grid")
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    with pytest.raises(ConfigError, match=r"pip install 'gensynth\[detection\]'"):
+        TASK.check(graph, tiny_boxes.squares())
 
 
 def test_what_is_no_detector_of_these_data_is_refused() -> None:

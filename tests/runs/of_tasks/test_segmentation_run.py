@@ -139,3 +139,6 @@ def test_a_requirement_of_another_task_is_refused(weights: Path, tmp_path: Path)
         gensynth.synth(config(weights, tmp_path / "run", "top1 >= 80%"))
     with pytest.raises(ConfigError, match="is on miou, and this run judges by pixel_accuracy"):
         gensynth.synth(config(weights, tmp_path / "run", "miou >= 60%"))
+    quickstart = RunConfig().requirements
+    with pytest.raises(ConfigError, match="judges by pixel_accuracy needs requirements of its own"):
+        gensynth.synth(config(weights, tmp_path / "run", *quickstart))
