@@ -28,6 +28,7 @@ from onnx import (
     ModelProto,
     NodeProto,
     TensorProto,
+    TensorShapeProto,
     inliner,
     numpy_helper,
 )
@@ -170,19 +171,46 @@ def node_macs(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
     raise AssertionError("every node that multiplies is known")
 
 
+def of_sizes(model: ModelProto, shapes: Mapping[str, Shape]) -> ModelProto:
+    """Return a copy of a file whose inputs have these sizes, by name."""
+    fixed = ModelProto()
+    fixed.CopyFrom(model)
+    for value in fixed.graph.input:
+        if value.name in shapes:
+            value.type.tensor_type.shape.CopyFrom(
+                TensorShapeProto(
+                    dim=[TensorShapeProto.Dimension(dim_value=n) for n in shapes[value.name]]
+                )
+            )
+    return fixed
+
+
+def run_shapes(model: ModelProto, batch: int) -> dict[str, Shape]:
+    """Return the sizes of all values in a run of so many images.
+
+    Args:
+        model: the file.
+        batch: images, where the file leaves the first size of an input free.
+
+    Raises:
+        ExportError: if another size of an input is free, or ONNX cannot infer the rest.
+    """
+    shapes = {}
+    for value in model.graph.input:
+        sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        shapes[value.name] = (*(size or batch for size in sizes[:1]), *sizes[1:])
+        if 0 in shapes[value.name]:
+            raise ExportError(f"the size of '{value.name}' does not follow from the file")
+    return value_shapes(model, shapes)
+
+
 def value_shapes(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     """Return the sizes of all values that follow from the inputs' sizes.
 
     Raises:
         ExportError: if ONNX cannot infer them.
     """
-    fixed = ModelProto()
-    fixed.CopyFrom(model)
-    for value in fixed.graph.input:
-        if value.name in shapes:
-            dims = value.type.tensor_type.shape.dim
-            for dim, size in zip(dims, shapes[value.name], strict=False):
-                dim.dim_value = size
+    fixed = of_sizes(model, shapes)
     for value in fixed.graph.output:
         value.type.tensor_type.ClearField("shape")  # what it says may be of another batch
     del fixed.graph.value_info[:]

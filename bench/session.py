@@ -29,7 +29,6 @@ from gensynth.bench.store import Store
 from gensynth.devices import registry
 from gensynth.errors import ConfigError, StoreError
 from gensynth.progress import SILENT, Listener
-from gensynth.suggestion import did_you_mean
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -111,7 +110,7 @@ def measure(
         runtime=runtime,
         profile=profile,
     )
-    _check_names(request, shapes, inputs)
+    subjects.check_names(request.subjects, shapes, inputs)
     return answer(request, fresh=fresh, store=store, command=command, listener=listener)
 
 
@@ -199,14 +198,3 @@ def _paths(networks: Paths) -> list[Path]:
     if isinstance(networks, str | os.PathLike):
         return [Path(networks)]
     return [Path(network) for network in networks]
-
-
-def _check_names(request: Request, *given: Mapping[str, Any] | None) -> None:
-    """Refuse a shape or an array for an input that no file has."""
-    known = {name for subject in request.subjects for name in subject.feed}
-    for names in given:
-        for name in names or {}:
-            if name not in known:
-                raise ConfigError(
-                    f"no network has an input '{name}'; {did_you_mean(name, sorted(known))}"
-                )

@@ -23,7 +23,7 @@ from typing_extensions import TypedDict
 
 from gensynth.bench.feed import feed, normalise
 from gensynth.bench.observed import observed_shapes
-from gensynth.bench.onnx_cost import OnnxCost, count, multiplying_values
+from gensynth.bench.onnx_cost import OnnxCost, count, multiplying_values, of_sizes
 from gensynth.bench.structure import structure_sha256
 from gensynth.errors import ConfigError, ExportError, RunError
 from gensynth.export.manifest import MANIFEST, MEASURABLE, SAMPLES, read_images, read_manifest
@@ -32,6 +32,7 @@ from gensynth.goals.card import check_card
 from gensynth.graph.files import CARD_FILE, ONNX_FILE
 from gensynth.outside import ONNX_BYTES, FileName, Form, read_bytes
 from gensynth.run_files import FINALISTS, PROTOTYPE, RESULT_FILE, is_finished, is_run
+from gensynth.suggestion import did_you_mean
 
 T = TypeVar("T")
 
@@ -93,6 +94,11 @@ class Subject:
     def model(self) -> ModelProto:
         """The file, read."""
         return ModelProto.FromString(self.content)
+
+    @property
+    def sized(self) -> ModelProto:
+        """The file, its inputs of the sizes that it is fed."""
+        return of_sizes(self.model, {name: array.shape for name, array in self.feed.items()})
 
     @cached_property
     def structure(self) -> str:
@@ -194,6 +200,21 @@ def read(
         images = _samples(source.path.with_name(SAMPLES), source.manifest)
     fed = feed(source.name, model, batch=batch, shapes=shapes, inputs=inputs, images=images)
     return Subject(source.name, content, fed.arrays, fed.words, fed.batch, source.manifest)
+
+
+def check_names(subjects: Sequence[Subject], *given: Mapping[str, Any] | None) -> None:
+    """Refuse a shape or an array for an input that no file has.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    known = {name for subject in subjects for name in subject.feed}
+    for names in given:
+        for name in names or {}:
+            if name not in known:
+                raise ConfigError(
+                    f"no network has an input '{name}'; {did_you_mean(name, sorted(known))}"
+                )
 
 
 def _samples(file: Path, manifest: Mapping[str, Any]) -> np.ndarray:

@@ -13,7 +13,7 @@ A device is one that is registered, or the name of a kind of board, which needs 
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +25,7 @@ from gensynth.bench.estimate.board import Board, Setting
 from gensynth.bench.estimate.boards import ROOFLINES
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.roofline import unknown
-from gensynth.bench.subjects import Subject, find, read
+from gensynth.bench.subjects import Subject, check_names, find, read
 from gensynth.devices import registry
 from gensynth.devices.profiles import Profile, find_profile, is_profile
 from gensynth.errors import ConfigError, ExportError
@@ -87,6 +87,7 @@ def estimated(
     device: str,
     precision: str = "fp32",
     batch: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     power_mode: int | None = None,
 ) -> dict[str, Any]:
     """Return the record of what networks would take on a device.
@@ -96,10 +97,12 @@ def estimated(
         device: a registered device, or a kind of board.
         precision: "fp32", "fp16" or "int8".
         batch: images of one run; None for the file's own, or 1 where that is free.
+        shapes: of inputs whose sizes the files leave free, by name.
         power_mode: nvpmodel's number; None for the one that is assumed.
 
     Raises:
-        ConfigError: if nothing is known of the device, or it lacks what is asked for.
+        ConfigError: if nothing is known of the device, or it lacks what is asked for, or a size
+            is missing.
         ExportError: if a file cannot be read, or the size of a value does not follow from it.
     """
     place = find_place(device)
@@ -108,7 +111,8 @@ def estimated(
         place.profile.check_power_mode(power_mode)
     estimator = _estimator(place.profile)
     setting = Setting(precision, power_mode)
-    subjects = [read(source, batch=batch) for source in find(paths)]
+    subjects = [read(source, batch=batch, shapes=shapes) for source in find(paths)]
+    check_names(subjects, shapes)
     return {
         "schema": SCHEMA,
         "provenance": "estimate",
@@ -125,7 +129,7 @@ def estimated(
         },
         "networks": [_network(subject, estimator, setting) for subject in subjects],
         "assumptions": estimator.assumptions(setting),
-        "measure_with": _commands(paths, place, precision, batch, power_mode),
+        "measure_with": _commands(paths, place, precision, batch, shapes or {}, power_mode),
         "gensynth": gensynth.__version__,
     }
 
@@ -141,7 +145,7 @@ def _estimator(profile: Profile) -> Estimator:
 
 def _network(subject: Subject, estimator: Estimator, setting: Setting) -> dict[str, Any]:
     try:
-        kernels, figures = estimator.file(subject.model, subject.batch, setting)
+        kernels, figures = estimator.file(subject.sized, subject.batch, setting)
     except ExportError as error:
         raise ExportError(f"{subject.name}: {error}") from error
     return {
@@ -159,6 +163,7 @@ def _commands(
     place: Place,
     precision: str,
     batch: int | None,
+    shapes: Mapping[str, Sequence[int]],
     power_mode: int | None,
 ) -> list[str]:
     """Return what a person types once the board is there."""
@@ -168,6 +173,8 @@ def _commands(
         words += ["--precision", precision]
     if batch is not None:
         words += ["--batch", str(batch)]
+    for name, sizes in shapes.items():
+        words += ["--shape", f"{name}={','.join(map(str, sizes))}"]
     if power_mode is not None:
         words += ["--power-modes", str(power_mode)]
     if place.profile.no_energy is None and place.profile.rail is not None:

@@ -28,7 +28,8 @@ from gensynth.bench.estimate import convolutions
 from gensynth.bench.estimate.convolutions import BLOCKED, FLOAT, LAYOUTS, PLAIN
 from gensynth.bench.estimate.fusion import CHEAP, Fused, Node
 from gensynth.bench.estimate.kernels import Kernel
-from gensynth.bench.onnx_cost import value_shapes
+from gensynth.bench.onnx_cost import run_shapes
+from gensynth.errors import ExportError
 
 _POOLS = {"MaxPool", "AveragePool"}
 _GLOBAL_POOLS = {"GlobalAveragePool", "GlobalMaxPool"}
@@ -52,14 +53,7 @@ def plan(model: ModelProto, block: int | None, batch: int = 1) -> tuple[Kernel, 
     Raises:
         ExportError: if the size of a value does not follow from the file.
     """
-    fixed = {
-        value.name: tuple(
-            dim.dim_value or (batch if place == 0 else 0)
-            for place, dim in enumerate(value.type.tensor_type.shape.dim)
-        )
-        for value in model.graph.input
-    }
-    fused = Fused(model, value_shapes(model, fixed))
+    fused = Fused(model, run_shapes(model, batch))
     return tuple(_Layouts(fused, block).kernels())
 
 
@@ -286,7 +280,7 @@ class _Layouts:
         written = FLOAT * math.prod(output)
         read = FLOAT * sum(math.prod(self._shape(name)) for name in node.inputs)
         blocked = " blocked" if step.layout == BLOCKED else ""
-        if node.op == "Conv" and len(output) == 4:
+        if node.op == "Conv" and len(output) == len(node.weight) == 4:
             return conv_kernel(
                 node, step.layout, bool(step.add), self._shape(node.inputs[0]), output
             )
@@ -313,6 +307,8 @@ class _Layouts:
         return Kernel(kind, vertex, 0, moved, moved, _image(shape))
 
     def _shape(self, name: str) -> Shape:
+        if name not in self._shapes:
+            raise ExportError(f"the size of '{name}' does not follow from the file")
         return self._shapes[name]
 
 

@@ -62,7 +62,10 @@ def match(
     """
     entries: dict[Signature, deque[KernelTime]] = defaultdict(deque)
     for time in times:
-        entries[_of_time(time)].append(time)
+        try:
+            entries[_of_time(time)].append(time)
+        except (IndexError, ZeroDivisionError):  # shapes that no kernel of this operator has
+            return None
     found = []
     for kernel in kernels:
         same = entries.get(_of_kernel(kernel, block))

@@ -8,8 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import onnx
-
 from gensynth.bench.estimate.calibration import write_kernels
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.onnxruntime_plan import plan
@@ -69,10 +67,10 @@ def _matched(
     subject: Subject, entries: Sequence[Mapping[str, Any]]
 ) -> tuple[tuple[Kernel, ...], tuple[float, ...]] | None:
     times = [KernelTime.of(entry) for entry in entries]
-    model = onnx.load_from_string(subject.content)
+    model = subject.sized
     for block in BLOCKS:
         try:
-            kernels = plan(model, block, subject.batch)
+            kernels = plan(model, block)
         except ExportError:
             return None
         kernel_ms = match(kernels, times, block)
@@ -85,7 +83,6 @@ def _planned(subject: Subject) -> tuple[tuple[Kernel, ...], tuple[float, ...]] |
     from gensynth.export.runtime import convolution_block
 
     try:
-        model = onnx.load_from_string(subject.content)
-        return plan(model, convolution_block(), subject.batch), ()
+        return plan(subject.sized, convolution_block()), ()
     except ExportError:
         return None

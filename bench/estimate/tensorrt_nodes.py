@@ -12,7 +12,7 @@ from typing import Any
 
 from onnx import ModelProto, NodeProto, helper, inliner, numpy_helper
 
-from gensynth.bench.onnx_cost import value_shapes
+from gensynth.bench.onnx_cost import run_shapes
 from gensynth.errors import ExportError
 
 CONVOLUTIONS = {"Conv", "ConvTranspose"}
@@ -40,21 +40,14 @@ class Computed:
         uses: how often a value is read, the file's own outputs counted.
 
     Raises:
-        ExportError: if ONNX cannot infer the sizes.
+        ExportError: as `gensynth.bench.onnx_cost.run_shapes`.
     """
 
     def __init__(self, model: ModelProto, batch: int) -> None:
         if model.functions:
             model = inliner.inline_local_functions(model)
         self._graph = model.graph
-        fixed = {
-            value.name: tuple(
-                dim.dim_value or (batch if place == 0 else 0)
-                for place, dim in enumerate(value.type.tensor_type.shape.dim)
-            )
-            for value in self._graph.input
-        }
-        self.shapes = value_shapes(model, fixed)
+        self.shapes = run_shapes(model, batch)
         self.constants = {tensor.name for tensor in self._graph.initializer}
         self.constants |= {tensor.values.name for tensor in self._graph.sparse_initializer}
         self._alias: dict[str, str] = {}
@@ -78,10 +71,9 @@ class Computed:
         Raises:
             ExportError: if they do not follow from the file.
         """
-        known = self.shapes.get(value, self.shapes.get(self.name(value)))
-        if known is None:
+        if value not in self.shapes:
             raise ExportError(f"the size of '{value}' does not follow from the file")
-        return known
+        return self.shapes[value]
 
     def weights(self, node: NodeProto) -> int:
         """Return the elements of a node's constants."""

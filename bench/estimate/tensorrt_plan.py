@@ -292,7 +292,8 @@ class _Planner:
 
     def _sizes(self, node: NodeProto) -> dict[str, float]:
         sizes: dict[str, float] = {}
-        before, after = (self._file.shape(name) for name in (node.input[0], node.output[0]))
+        before = self._file.shape(node.input[0]) if node.input else ()
+        after = self._file.shape(node.output[0])
         if len(before) > 1:
             sizes["channels_read"] = before[1]
         if len(after) > 1:

@@ -106,7 +106,17 @@ def bench(
 ) -> None:
     """Measure networks in turns on a device: latency, joules, and their ratios."""
     if estimate:
-        _estimate(networks, device, precision, batch, power_modes, as_json=as_json)
+        measured_alone = {"--end-to-end": end_to_end, "--profile": profile, "--runtime": runtime}
+        _estimate(
+            networks,
+            device,
+            precision,
+            batch,
+            shape or [],
+            power_modes,
+            refused=[name for name, value in measured_alone.items() if value],
+            as_json=as_json,
+        )
         return
     may_be_used = True
     with reported():
@@ -153,20 +163,31 @@ def _estimate(
     device: str,
     precision: str,
     batch: int | None,
+    shape: list[str],
     power_modes: str | None,
     *,
+    refused: list[str],
     as_json: bool,
 ) -> None:
     are_known = True
     with reported():
         with uninterrupted():
             from gensynth.bench.estimate.answer import estimated, find_place
-            from gensynth.bench.request import parse_modes
+            from gensynth.bench.request import parse_modes, parse_shapes
+        from gensynth.errors import ConfigError
         from gensynth.render.estimates import estimates
 
+        if refused:
+            raise ConfigError(f"{refused[0]} is of measurements alone; leave it or --estimate out")
+        shapes = parse_shapes(shape)
         for mode in parse_modes(power_modes, find_place(device).profile):
             record = estimated(
-                networks, device=device, precision=precision, batch=batch, power_mode=mode
+                networks,
+                device=device,
+                precision=precision,
+                batch=batch,
+                shapes=shapes,
+                power_mode=mode,
             )
             _print(record, estimates, as_json=as_json)
             are_known = are_known and not any(one["unknown"] for one in record["networks"])

@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper, parser
 from torch.utils.flop_counter import FlopCounterMode
 
 from gensynth.bench.observed import observed_shapes
-from gensynth.bench.onnx_cost import OnnxCost, count, multiplying_values
+from gensynth.bench.onnx_cost import OnnxCost, count, multiplying_values, of_sizes, run_shapes
 from gensynth.bench.structure import structure_sha256
 from gensynth.export.onnx import to_onnx
 from gensynth.graph.cost import cost
@@ -429,3 +429,9 @@ def test_constants_written_as_lists_of_numbers_are_parameters() -> None:
         "{ b = Constant <value_floats = [1.0, 2.0, 3.0]> ()  y = Add (x, b) }"
     )
     assert count(model, {"x": (1, 3)}).params == 3
+
+
+def test_a_file_of_sizes_has_those_for_its_inputs() -> None:
+    text = '<ir_version: 8, opset_import: ["" : 13]> g (float[N,4,H,W] x) => (float[N,4,H,W] y)'
+    model = of_sizes(parser.parse_model(text + "{ y = Relu (x) }"), {"x": (2, 4, 6, 8)})
+    assert run_shapes(model, 1) == {"x": (2, 4, 6, 8), "y": (2, 4, 6, 8)}

@@ -86,6 +86,19 @@ def test_an_unknown_operator_is_named_and_is_no_success(tmp_path: Path) -> None:
     assert "~" not in done.stdout
 
 
+def test_free_sizes_are_said_for_an_estimate_and_for_the_measurement(tmp_path: Path) -> None:
+    model = parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 18]>'
+        "g (float[1,4,H,W] x) => (float[1,4,H,W] y) { y = Relu (x) }"
+    )
+    onnx.save(model, tmp_path / "net.onnx")
+    words = (tmp_path / "net.onnx", "--device", "jetson-tx2", "--estimate")
+    assert "say them: --shape x=1,4,?,?" in bench(*words).stderr
+    done = bench(*words, "--shape", "x=1,4,8,8")
+    assert done.exit_code == 0
+    assert f"gensynth bench {words[0]} --device tx2 --shape x=1,4,8,8 --energy" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -93,6 +106,8 @@ def test_an_unknown_operator_is_named_and_is_no_success(tmp_path: Path) -> None:
         ("--device nowhere", "no device and no kind of board is named 'nowhere'; known are jetson"),
         ("--device jetson-tx2 --precision int8", "no INT8 on Jetson TX2"),
         ("--device jetson-tx2 --power-mode 9", "Jetson TX2 has the power modes 0 MAXN"),
+        ("--device jetson-tx2 --shape z=1,3,8,8", "no network has an input 'z'"),
+        ("--device jetson-tx2 --end-to-end", "--end-to-end is of measurements alone"),
         ("--device jetson-tx2-nx", "no estimate for Jetson TX2 NX: no figures are known"),
         ("--device raspberry-pi-4", "no estimate for Raspberry Pi 4: what its ONNX Runtime"),
     ],

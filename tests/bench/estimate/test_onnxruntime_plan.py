@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -17,6 +18,7 @@ from gensynth.bench.estimate.onnxruntime_plan import plan
 from gensynth.bench.estimate.profile import KernelTime, match
 from gensynth.bench.onnx_cost import count
 from gensynth.devices.agent.runtimes.kernel_times import of_onnxruntime
+from gensynth.errors import ExportError
 from gensynth.export.onnx import to_onnx
 from gensynth.export.runtime import convolution_block, onnxruntime
 from gensynth.graph.graph import Graph
@@ -143,3 +145,32 @@ def test_kernels_without_vertices_of_their_own_stand_under_those_that_need_them(
     names = {kernel.vertex for kernel in plan(onnx.load_from_string(content), 16)}
     assert names <= {vertex.name for vertex in coupling_of("resnet20").graph.vertices}
     assert json.dumps(sorted(names)).count("conv") > 10
+
+
+def read(text: str) -> onnx.ModelProto:
+    return onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 13]>' + text)
+
+
+def test_a_size_that_does_not_follow_is_refused() -> None:
+    model = read("g (float[1,4,6,6] x) => (int64[N,M] y) { y = NonZero (x) }")
+    with pytest.raises(ExportError, match="size of 'y' does not follow from the file"):
+        plan(model, 16)
+
+
+def test_a_free_height_is_refused() -> None:
+    model = read("g (float[N,4,H,6] x) => (float[N,4,H,6] y) { y = Relu (x) }")
+    with pytest.raises(ExportError, match="size of 'x' does not follow from the file"):
+        plan(model, 16)
+
+
+def test_a_convolution_whose_weights_are_computed_is_a_kernel_like_any_other() -> None:
+    model = read("g (float[1,4,6,6] x, float[4,4,3,3] w) => (float[1,4,4,4] y) { y = Conv (x, w) }")
+    (kernel,) = plan(model, 16)
+    assert kernel.kind == "conv"
+    assert kernel.bytes_read == 4 * (4 * 36 + 4 * 4 * 9)
+
+
+@pytest.mark.parametrize("operator", ["Conv", "Gemm", "RandomNormal"])
+def test_an_entry_of_odd_shapes_is_no_kernel(operator: str) -> None:
+    kernels = plan(read("g (float[1,4,6,6] x) => (float[1,4,6,6] y) { y = Relu (x) }"), 16)
+    assert match(kernels, [KernelTime("n", operator, (), (), 1.0)], 16) is None

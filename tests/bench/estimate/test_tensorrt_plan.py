@@ -159,6 +159,28 @@ def test_a_size_that_does_not_follow_is_refused() -> None:
         plan(model(text), "fp32")
 
 
+def test_a_free_height_is_refused() -> None:
+    with pytest.raises(ExportError, match="size of 'x' does not follow"):
+        plan(model("g (float[N,4,H,6] x) => (float[N,4,H,6] y) { y = Relu (x) }"), "fp32")
+
+
+def test_a_view_of_unknown_size_does_not_have_the_size_of_what_it_shows() -> None:
+    text = (
+        "g (float[1,4,6,6] x, int64[3] s) => (float[1,4,6,6] y) { r = Reshape (x, s)"
+        " y = Transpose <perm = [0, 2, 1]> (r) }"
+    )
+    with pytest.raises(ExportError, match="size of 'r' does not follow"):
+        plan(model(text), "fp32")
+
+
+def test_a_node_without_inputs_is_named() -> None:
+    text = (
+        "g (float[1,4,6,6] x) => (float[1,4,6,6] y) {"
+        " n = RandomNormal <shape = [1, 4, 6, 6]> () y = Add (x, n) }"
+    )
+    assert kinds(text) == ["unknown: RandomNormal", "pointwise"]
+
+
 def test_a_batch_multiplies_the_work_and_not_the_weights() -> None:
     text = "g (float[N,4,6,6] x) => (float[N,4,6,6] y) <float[4,4,1,1] w> { y = Conv (x, w) }"
     one, four = plan(model(text), "fp32")[0], plan(model(text), "fp32", batch=4)[0]
