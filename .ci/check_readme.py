@@ -9,7 +9,11 @@ are not run. A block right after
 
     <!-- not run here: REASON -->
 
-is left out, and its reason is printed.
+is left out, and its reason is printed. One right after
+
+    <!-- may end with 1: REASON -->
+
+may do so.
 """
 
 import os
@@ -23,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BLOCK = re.compile(
-    r"(?:^<!-- not run here: (?P<reason>[^\n]+?) -->\n\n?)?"
+    r"(?:^<!-- (?P<word>not run here|may end with 1): (?P<reason>[^\n]+?) -->\n\n?)?"
     r"^```(?P<language>bash|python|toml)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -38,12 +42,14 @@ class Block:
         place: file and line, for messages.
         language: bash, python or toml.
         code: its lines.
-        reason: why it is not run here, or None.
+        word: "not run here", "may end with 1", or None.
+        reason: for the word, or None.
     """
 
     place: str
     language: str
     code: str
+    word: str | None
     reason: str | None
 
 
@@ -52,7 +58,8 @@ def blocks(path: Path) -> Iterator[Block]:
     text = path.read_text()
     for match in BLOCK.finditer(text):
         line = text.count("\n", 0, match.start("code"))
-        yield Block(f"{path}:{line}", match["language"], match["code"], match["reason"])
+        place = f"{path}:{line}"
+        yield Block(place, match["language"], match["code"], match["word"], match["reason"])
 
 
 def command(block: Block, folder: Path) -> list[str]:
@@ -76,7 +83,7 @@ def main(paths: list[str]) -> None:
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     with tempfile.TemporaryDirectory() as name:
         for block in found:
-            if block.reason:
+            if block.word == "not run here":
                 print(f"{block.place}: not run here: {block.reason}", flush=True)
                 continue
             start = time.perf_counter()
@@ -85,9 +92,11 @@ def main(paths: list[str]) -> None:
             )
             took_s = time.perf_counter() - start
             print(f"{block.place}: {block.language}, {took_s:.1f} s", flush=True)
-            if done.returncode:
+            if done.returncode == 1 and block.word == "may end with 1":
+                print(f"{block.place}: ended with 1: {block.reason}", flush=True)
+            elif done.returncode:
                 sys.exit(f"{block.place}: ended with {done.returncode}")
-    if not any(block.reason is None for block in found):
+    if all(block.word == "not run here" for block in found):
         sys.exit(f"no block to run in {' '.join(paths)}")
 
 
