@@ -34,6 +34,17 @@ def summed(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in (LATENCY.name, JOULES.name) if name in needed)
 
 
+def sum_of(key: str) -> str:
+    """Return the key of the sum that a metric follows from; its own where it is none of a device.
+
+    Example:
+        >>> sum_of("img_per_joule@tx2"), sum_of("macs")
+        ('joule_per_img@tx2', 'macs')
+    """
+    name, device = metrics.parts_of(key)
+    return metrics.key_of(SUMMED[name], device) if name in SUMMED and device else key
+
+
 def limit_of(requirement: Requirement, batch: int, p99_ratio: float) -> tuple[str, float] | None:
     """Return the sum that a requirement limits and the largest value it allows.
 

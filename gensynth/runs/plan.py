@@ -14,6 +14,7 @@ from gensynth.devices.run_device import RunDevice, known_names, run_device
 from gensynth.errors import ConfigError
 from gensynth.goals import metrics
 from gensynth.goals.certificate import certifiable
+from gensynth.goals.device_costs import sum_of
 from gensynth.goals.devices import asked_of_devices, check_known, placed
 from gensynth.goals.requirements import Requirement, cost_limits, parse_all, quality_limit
 from gensynth.goals.utility import Utility
@@ -172,7 +173,22 @@ def settings_of(
         search=search,
         warmup=round(search.warmup_images / search.images) if search.learn_weights else 0,
         seed=config.seed,
+        budgeted=_budgeted(requirements, utility, space),
     )
+
+
+def _budgeted(
+    requirements: tuple[Requirement, ...], utility: Utility, space: Space
+) -> tuple[str, ...]:
+    """Return the costs that are asked about: a family is made cheaper in these, in no others.
+
+    None where they are the exact ones, or none is asked about.
+    """
+    asked = {sum_of(key) for key in utility.needs} | set(cost_limits(requirements))
+    asked |= {sum_of(requirement.key) for requirement in requirements}
+    found = tuple(name for name in space.names if name in asked)
+    exact = tuple(n for n, is_exact in zip(space.names, space.exact, strict=True) if is_exact)
+    return () if found == exact else found
 
 
 def full_recipe(config: RunConfig, images: int) -> Recipe:

@@ -10,6 +10,7 @@ on after a kill cannot differ from never having stopped.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,7 +47,7 @@ LEARNED: Form[Learned] = Form(Learned)
 def dump(state: State) -> dict[str, bytes]:
     """Return the files of a state by name; the same state gives the same bytes."""
     generator = state.generator
-    anchor = Generator(generator.space, state.anchor, generator.limits)
+    anchor = replace(generator, theta=state.anchor)
     learned = {
         "inquisitor": state.inquisitor.to_document(),
         "price": state.penalty,

@@ -43,6 +43,7 @@ class Settings:
             first cycle.
         seed: of the run.
         free_budget: whether the family's cost may be learned, below the limits.
+        budgeted: names of the costs that this is the mean of, see `Generator`.
     """
 
     objective: Objective
@@ -52,6 +53,7 @@ class Settings:
     warmup: int = 0
     seed: int = 0
     free_budget: bool = True
+    budgeted: tuple[str, ...] = ()
 
     @property
     def reptile_rate(self) -> float:

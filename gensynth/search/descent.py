@@ -26,25 +26,30 @@ class Targets:
 
     Attributes:
         limits: (costs,) inclusive; inf where a cost is free.
-        log_cost: (networks,) the mean log of the exact costs relative to the prototype.
-        exact: (costs,) bool, which costs the mean is over.
+        log_cost: (networks,) the mean log of the budgeted costs relative to the prototype.
+        budgeted: (costs,) bool, which costs the mean is over.
     """
 
     limits: np.ndarray
     log_cost: np.ndarray
-    exact: np.ndarray
+    budgeted: np.ndarray
 
     def unmet(self, costs: np.ndarray, prototype: np.ndarray) -> np.ndarray:
         """Return which costs must still fall: (networks, costs), bool."""
-        mean = np.log(costs / prototype)[..., self.exact].mean(axis=-1)
+        mean = np.log(costs / prototype)[..., self.budgeted].mean(axis=-1)
         target = self.log_cost.reshape(-1, *[1] * (costs.ndim - 2))
-        return (costs > self.limits) | ((mean > target)[..., None] & self.exact)
+        return (costs > self.limits) | ((mean > target)[..., None] & self.budgeted)
 
     def excess(self, costs: np.ndarray, prototype: np.ndarray) -> np.ndarray:
         """Return by how much the worst cost must still fall: (networks,), a log ratio."""
         over_limit = (np.log(costs) - np.log(self.limits)).max(axis=1)
-        over_budget = np.log(costs / prototype)[:, self.exact].mean(axis=1) - self.log_cost
+        over_budget = np.log(costs / prototype)[:, self.budgeted].mean(axis=1) - self.log_cost
         return np.maximum(np.maximum(over_limit, over_budget), 0.0)
+
+    @property
+    def counting(self) -> np.ndarray:
+        """Which costs are worth saving: (costs,), bool."""
+        return np.isfinite(self.limits) | self.budgeted
 
 
 class Gains:
@@ -233,7 +238,8 @@ class Descent:
         fits = ~self.targets.unmet(space.costs(points)[:, None] + added, space.prototype).any(
             axis=2
         )
-        spent = np.maximum((added / space.prototype).sum(axis=2), 1e-12)
+        shares = (added / space.prototype)[:, :, self.targets.counting]
+        spent = np.maximum(shares.sum(axis=2), 1e-12)
         worth = np.where(fits & (gained > 0), gained / spent, -1.0)
         rows = np.flatnonzero(worth.max(axis=1, initial=-1.0) > 0)
         if len(rows) == 0:

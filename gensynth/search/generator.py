@@ -56,6 +56,7 @@ class Document(TypedDict):
     sharpness: Annotated[float, Field(ge=0, le=8)]
     curvature: Annotated[float, Field(ge=0, le=8)]
     budget: tuple[_Log, _Log]
+    budgeted: NotRequired[tuple[str, ...]]
     operators: NotRequired[tuple[str, ...]]
     operator: NotRequired[list[list[_Log]]]
     word: NotRequired[list[_Log]]
@@ -72,11 +73,14 @@ class Generator:
         space: the networks it can express.
         theta: its parameters.
         limits: largest allowed cost by name, see `Space.names`; costs not named are free.
+        budgeted: names of the costs that a seed's budget is the mean log of; none are the exact
+            ones.
     """
 
     space: Space
     theta: Theta
     limits: Mapping[str, float] = field(default_factory=dict)
+    budgeted: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.space.check_reachable(dict(self.limits))
@@ -130,6 +134,8 @@ class Generator:
             "curvature": theta.curvature,
             "budget": list(theta.budget),
         }
+        if self.budgeted:
+            document["budgeted"] = list(self.budgeted)
         if len(self.space.sites):
             document["operators"] = list(self.space.sites.substitutes)
             document["operator"] = theta.at_site.tolist()
@@ -151,7 +157,8 @@ class Generator:
         sites = space.sites
         if document.get("operators", ()) != sites.substitutes:
             raise ValueError("this generator was learned for other operators")
-        unknown = sorted(document["limits"].keys() - set(space.names))
+        budgeted = document.get("budgeted", ())
+        unknown = sorted({*document["limits"], *budgeted} - set(space.names))
         if unknown:
             raise ValueError(f"it limits the unknown cost {unknown[0]!r:.40}")
         groups, blocks = space.coupling.groups, len(space.coupling.blocks)
@@ -172,7 +179,7 @@ class Generator:
             at_site=_array(document, "operator", (len(sites), words)),
             everywhere=_array(document, "word", (words,)),
         )
-        return Generator(space, theta, document["limits"])
+        return Generator(space, theta, document["limits"], budgeted)
 
     def _targets(self, thetas: list[Theta], seeds: list[int]) -> "Targets":
         limits = self.space.limits_of(dict(self.limits))
@@ -180,10 +187,10 @@ class Generator:
             min(0.0, t.budget[0] + t.budget[1] * draw(t, s).budget)
             for t, s in zip(thetas, seeds, strict=True)
         ]
-        exact = self.space.exact
+        budgeted = self.space.named(self.budgeted)
         smallest = self.space.costs(self.space.smallest())[0]
-        floor = np.log(smallest / self.space.prototype)[exact].mean()
-        return Targets(limits, np.maximum(grid(np.array(shares)), floor + GRID), exact)
+        floor = np.log(smallest / self.space.prototype)[budgeted].mean()
+        return Targets(limits, np.maximum(grid(np.array(shares)), floor + GRID), budgeted)
 
 
 def _array(

@@ -58,7 +58,7 @@ def initialise(settings: Settings, evaluator: Evaluator, probe: Probe, space: Sp
         budget=_first_budget(settings, space),
         substitute_loss=substitute_loss,
     )
-    generator = Generator(space, theta, settings.limits)
+    generator = Generator(space, theta, settings.limits, settings.budgeted)
     weights = dict(evaluator.prototype.weights)
     state = State(0, generator, Inquisitor(space, importance), weights, FIRST_PENALTY, theta)
     for round_ in range(settings.warmup):
@@ -133,10 +133,11 @@ def _first_budget(settings: Settings, space: Space) -> tuple[float, float]:
     """Return mean and spread of the seeds' log cost at first: the limits', or a half without."""
     if not settings.free_budget:
         return 0.0, 0.0
-    limits = space.limits_of(settings.limits)[space.exact]
+    budgeted = space.named(settings.budgeted)
+    limits = space.limits_of(settings.limits)[budgeted]
     if not np.isfinite(limits).any():
         return float(np.log(0.5)), 0.1
-    return float(np.log(np.minimum(1.0, limits / space.prototype[space.exact])).mean()), 0.1
+    return float(np.log(np.minimum(1.0, limits / space.prototype[budgeted])).mean()), 0.1
 
 
 def _number(seed: int, purpose: str, index: int) -> int:

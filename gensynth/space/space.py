@@ -133,6 +133,10 @@ class Space:
         """Return (costs,) limits in the order of `names`; infinite where a cost is free."""
         return np.array([named.get(name, np.inf) for name in self.names])
 
+    def named(self, names: Sequence[str]) -> np.ndarray:
+        """Return (costs,) bool, which costs these are; the exact ones for no names."""
+        return np.array([name in names for name in self.names]) if names else self.exact
+
     def width_savings(self, points: Points, steps: np.ndarray) -> np.ndarray:
         """Return what narrowing each group saves, all else unchanged.
 

@@ -22,7 +22,8 @@ from gensynth.config import (
     TaskConfig,
 )
 from gensynth.errors import ConfigError, DataError, GensynthError, PrototypeError, UnreachableError
-from gensynth.goals.requirements import parse
+from gensynth.goals.requirements import parse, parse_all
+from gensynth.goals.utility import Utility
 from gensynth.graph.cost import cost
 from gensynth.network.compute import Compute
 from gensynth.probing import stimuli
@@ -35,6 +36,7 @@ from gensynth.runs.forecast import (
     point_at_limits,
     views_kept,
 )
+from gensynth.runs.plan import settings_of
 from gensynth.runs.prepare import Job, prepare
 from gensynth.runs.run import synth
 from gensynth.search.inquisitor import FULL
@@ -295,6 +297,26 @@ def test_the_quickstart_is_the_default_run_file() -> None:
     config = RunConfig()
     assert config.search.full_networks == 1
     assert not dataclasses.replace(config).prototype.train
+
+
+@pytest.mark.parametrize(
+    ("requirements", "utility", "budgeted"),
+    [
+        (["top1 >= 87%", "macs <= 4M"], "netscore", ()),  # which are all exact ones
+        (["top1 >= 87%"], "top1", ()),  # nothing is asked
+        (["macs <= 4M"], "top1", ("macs",)),
+        (["size_mib <= 1"], "top1", ("params",)),
+        (["top1 >= 87%"], "-log10(macs)", ("macs",)),
+    ],
+)
+def test_a_family_is_made_cheaper_in_what_is_asked_about(
+    job: Job, requirements: list[str], utility: str, budgeted: tuple[str, ...]
+) -> None:
+    asked = parse_all(requirements)
+    settings = settings_of(
+        job.config, asked, Utility(utility), "top1", job.space, len(job.dataset.train), {}
+    )
+    assert settings.budgeted == budgeted
 
 
 def test_weights_and_training_exclude_each_other() -> None:

@@ -1,5 +1,7 @@
 """The descent on costs of hardware, which are staircases."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -50,3 +52,16 @@ def test_steps_down_to_whole_blocks_keep_more_within_a_limit(
     found = gained(space, share)
     monkeypatch.setattr(descent, "BLOCKS", ())
     assert found > 1.05 * gained(space, share)
+
+
+def test_a_family_is_made_cheaper_in_what_its_budget_is_of_and_in_nothing_else() -> None:
+    space, theta = timed(8), theta_of(space_of("resnet8"), budget=(math.log(0.4), 0.0))
+    share = {}
+    for budgeted in (("us",), ("macs",)):
+        generator = Generator(space, theta, budgeted=budgeted)
+        points = Generator.from_json(generator.to_json(), space).points(range(20))
+        costs = space.costs(points) / space.prototype
+        share[budgeted[0]] = dict(zip(space.names, costs.T, strict=True))
+        assert (share[budgeted[0]][budgeted[0]] <= 0.4 + 1e-6).all()
+    assert share["us"]["us"].mean() < share["macs"]["us"].mean()
+    assert share["us"]["macs"].mean() > share["macs"]["macs"].mean()
