@@ -158,7 +158,10 @@ def test_an_unknown_option_names_the_nearest(gensynth: Command) -> None:
     assert "--cycles" in err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)],
+)
 def test_a_signal_ends_with_its_exit_code_and_the_way_on(
     toys: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -120,6 +120,7 @@ def test_a_full_disk_leaves_the_last_good_state_and_a_way_on(gensynth: Command, 
     assert len(journal) >= 2
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_the_state_before_it(
     toys: Path, tmp_path: Path
 ) -> None:

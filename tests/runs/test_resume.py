@@ -29,14 +29,14 @@ from tests.runs.stopping import Stop, ledger, networks, timeless
 @pytest.mark.parametrize(
     ("stop", "done"),
     [
-        (Stop(phase="initialise"), "before the first cycle"),
         (Stop(progress="cycle-1"), "before the first cycle"),
         (Stop(cycle=1), "after cycle 1"),
-        (Stop(phase="finalists"), "after cycle 2"),
         (Stop(progress="network-1"), "after cycle 2"),
-        (Stop(phase="export"), "after cycle 2"),
+        pytest.param(Stop(phase="initialise"), "before the first cycle", marks=pytest.mark.slow),
+        pytest.param(Stop(phase="finalists"), "after cycle 2", marks=pytest.mark.slow),
+        pytest.param(Stop(phase="export"), "after cycle 2", marks=pytest.mark.slow),
     ],
-    ids=["initialise", "calibration", "cycle", "finalists", "network", "export"],
+    ids=["calibration", "cycle", "network", "initialise", "finalists", "export"],
 )
 def test_ctrl_c_says_how_to_go_on_and_the_end_is_the_same(
     finished: Result, weights: Path, tmp_path: Path, stop: Stop, done: str

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,22 @@ REQUIRED = ("top1 >= 40%", f"latency_ms@local <= {LIMIT_MS}")
 
 def journal(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (path / "journal.jsonl").read_text().splitlines()]
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run that a modelled device was there for all the time, and the device; only to be read."""
+
+    result: Result
+    device: ModelledDevice
+
+
+@pytest.fixture(scope="module")
+def whole(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    out, device = tmp_path_factory.mktemp("runs") / "run", ModelledDevice()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gensynth.runs.hardware.hardware.measured", device)
+        return Undisturbed(synth(tiny.config(weights, out, requirements=REQUIRED)), device)
 
 
 @pytest.fixture
@@ -56,10 +72,9 @@ Put = Callable[[ModelledDevice], ModelledDevice]
 
 
 def test_networks_are_as_fast_as_required_and_the_journal_says_what_steered(
-    config: RunConfig, put: Put
+    whole: Undisturbed,
 ) -> None:
-    device = put(ModelledDevice())
-    result = synth(config)
+    result, device = whole.result, whole.device
     prototype = milliseconds((result.path / "prototype" / "network.onnx").read_bytes())
     assert prototype > LIMIT_MS >= max(finalists_ms(result))
     first, *cycles = journal(result.path)
@@ -72,10 +87,8 @@ def test_networks_are_as_fast_as_required_and_the_journal_says_what_steered(
     assert device.grades[-1] == "quick"
 
 
-def test_a_card_has_the_figures_of_its_network(config: RunConfig, put: Put) -> None:
-    put(ModelledDevice())
-    result = synth(config)
-    for folder in (result.path / "finalists").iterdir():
+def test_a_card_has_the_figures_of_its_network(whole: Undisturbed) -> None:
+    for folder in (whole.result.path / "finalists").iterdir():
         card = json.loads((folder / "card.json").read_text())
         figure = card["figures"]["latency_ms@local"]
         assert figure["provenance"] == "measured"
@@ -84,20 +97,19 @@ def test_a_card_has_the_figures_of_its_network(config: RunConfig, put: Put) -> N
 
 
 def test_a_device_that_is_away_leaves_estimates_and_ends_in_the_same_family(
-    config: RunConfig, put: Put, tmp_path: Path
+    whole: Undisturbed, config: RunConfig, put: Put
 ) -> None:
-    put(ModelledDevice())
-    whole = synth(config)
     device = put(ModelledDevice(away={1}))  # after the first cycle
-    cut = synth(replace(config, out=tmp_path / "cut"))
+    cut = synth(config)
     entry = journal(cut.path)[1]
     assert [one["status"] for one in entry["measured"]] == ["device_lost"]
     assert entry["figures"]["latency_ms@local"]["provenance"] == "calibrated estimate"
     assert len(device.calls) > 2
     assert max(finalists_ms(cut)) <= LIMIT_MS
-    assert finalists_ms(cut) == pytest.approx(finalists_ms(whole), rel=0.3)
+    assert finalists_ms(cut) == pytest.approx(finalists_ms(whole.result), rel=0.3)
 
 
+@pytest.mark.slow
 def test_a_device_that_is_slower_today_teaches_nothing_wrong(config: RunConfig, put: Put) -> None:
     put(ModelledDevice(drift=(1.0, 1.5, 1.0, 0.8)))
     result = synth(config)
@@ -105,11 +117,8 @@ def test_a_device_that_is_slower_today_teaches_nothing_wrong(config: RunConfig, 
 
 
 def test_a_stopped_run_measures_nothing_twice_and_ends_with_the_same_bytes(
-    config: RunConfig, put: Put, tmp_path: Path
+    whole: Undisturbed, config: RunConfig, put: Put
 ) -> None:
-    whole_device = put(ModelledDevice())
-    whole = synth(config)
-
     class Stops(Silent):
         def cycle(self, entry: Any, of: int) -> None:
             if entry["cycle"] == 1 and not stopped:
@@ -118,26 +127,22 @@ def test_a_stopped_run_measures_nothing_twice_and_ends_with_the_same_bytes(
 
     stopped: list[bool] = []
     device = put(ModelledDevice())
-    path = tmp_path / "stopped"
+    assert config.out is not None
     with pytest.raises(Interrupted):
-        synth(replace(config, out=path), listener=Stops())
-    ended = resume(path)
-    assert sum(device.calls) == sum(whole_device.calls)
+        synth(config, listener=Stops())
+    ended = resume(config.out)
+    assert sum(device.calls) == sum(whole.device.calls)
     for one, other in zip(
         sorted((ended.path / "finalists").iterdir()),
-        sorted((whole.path / "finalists").iterdir()),
+        sorted((whole.result.path / "finalists").iterdir()),
         strict=True,
     ):
         for file in ("graph.json", "weights.safetensors"):
             assert (one / file).read_bytes() == (other / file).read_bytes()
 
 
-def test_a_learned_generator_draws_within_the_limit_without_its_device(
-    config: RunConfig, put: Put
-) -> None:
-    put(ModelledDevice())
-    result = synth(config)
-    family = generate(result.path, range(12))
+def test_a_learned_generator_draws_within_the_limit_without_its_device(whole: Undisturbed) -> None:
+    family = generate(whole.result.path, range(12))
     assert {drawn.costs["latency_ms@local"] <= LIMIT_MS for drawn in family.drawn} == {True}
 
 
