@@ -1,5 +1,6 @@
 """From what a run file says to what the search works with.
 
+requirements -> the task's metric      that they are on
 requirements, utility -> read           on the run's devices, which are looked up
 requirements -> search requirements    what networks of the search are to reach
 search -> WidthStep                    in which widths change
@@ -8,6 +9,7 @@ finalists -> Recipe                    of a finalist's full distillation
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gensynth.config import DeviceConfig, RunConfig
 from gensynth.devices.run_device import RunDevice, known_names, run_device
@@ -23,6 +25,7 @@ from gensynth.search.inquisitor import FULL
 from gensynth.space.coupling import Coupling
 from gensynth.space.space import Space
 from gensynth.space.width_step import WidthStep, width_step
+from gensynth.tasks import MEASURED
 from gensynth.tasks.task import Task
 from gensynth.training.fit import Recipe
 
@@ -47,6 +50,19 @@ def goals_of(
     """
     utility = Utility(config.utility, metric)
     return placed(parse_all(config.requirements), utility, tuple(config.devices))
+
+
+def with_metric(config: RunConfig) -> RunConfig:
+    """Return a run file whose task judges by what the requirements are on, if it names no metric.
+
+    Raises:
+        ConfigError: if the requirements cannot be read.
+    """
+    known = MEASURED.get(config.task.kind, ())
+    asked = {r.metric for r in parse_all(config.requirements)} & set(known)
+    if config.task.metric is not None or len(asked) != 1 or asked == {known[0]}:
+        return config
+    return replace(config, task=replace(config.task, metric=asked.pop()))
 
 
 def devices_of(
