@@ -269,7 +269,8 @@ class RunConfig:
     """A whole run.
 
     Attributes:
-        requirements: inequalities such as "top1 >= 87%" or "macs <= 50%", see `gensynth.goals.requirements`.
+        requirements: inequalities such as "top1 >= 87%" or "macs <= 50%", see
+            `gensynth.goals.requirements`.
         utility: "netscore", "information_density" or arithmetic over metrics, see
             `gensynth.goals.utility`.
         seed: of the run; all of its randomness follows from it.

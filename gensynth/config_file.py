@@ -10,12 +10,12 @@ the nearest known name.
 
 import dataclasses
 import json
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from gensynth.config import DeviceConfig, Place, RunConfig, located, located_source
@@ -38,7 +38,6 @@ _DEVICE, _DEVICES = "device", "devices"
 _TOP = tuple(
     f.name for f in dataclasses.fields(RunConfig) if f.name not in _TABLES and f.name != _DEVICES
 )
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _EXPECTED = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -85,16 +84,12 @@ def read(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
 
 def to_toml(config: RunConfig) -> str:
     """Return the run file that says all of this configuration; `read` gives it back."""
-    sections = [_assignments({name: getattr(config, name) for name in _TOP})]
-    for name in _TABLES:
-        table = getattr(config, name)
-        values = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
-        sections.append(f"[{name}]\n{_assignments(values)}")
-    for name, device in config.devices.items():
-        key = name if _BARE_KEY.fullmatch(name) else _toml_value(name)
-        values = {field.name: getattr(device, field.name) for field in dataclasses.fields(device)}
-        sections.append(f"[{_DEVICE}.{key}]\n{_assignments(values)}")
-    return "\n".join(sections)
+    said = _without_none(to_document(config))
+    # A table ends what stands before it: the keys of no table come first.
+    document = {name: said[name] for name in (*_TOP, *_TABLES) if name in said}
+    if config.devices:
+        document[_DEVICE] = said[_DEVICES]
+    return tomli_w.dumps(document)
 
 
 def to_document(config: RunConfig) -> dict[str, Any]:
@@ -273,17 +268,10 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _assignments(values: Mapping[str, Any]) -> str:
-    """Return the lines of one TOML table; a key without a value is left out."""
-    return "".join(f"{k} = {_toml_value(v)}\n" for k, v in values.items() if v is not None)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return f"[{', '.join(_toml_value(item) for item in value)}]"
-    if isinstance(value, str | Path):
-        # JSON's escapes are TOML's, but TOML wants DEL escaped too.
-        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)
+def _without_none(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document without the keys that have no value, which TOML cannot say."""
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in document.items()
+        if value is not None
+    }
