@@ -1,5 +1,6 @@
 """Reading a run file into `config`, and writing it back.
 
+    assigned   "search.cycles=24" -> what is laid over
     read       a TOML file and what the command line changes in it -> RunConfig
     to_toml    RunConfig -> the resolved file that a run folder keeps
     to_document    the same as JSON values
@@ -11,7 +12,7 @@ the nearest known name.
 import dataclasses
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,9 @@ def read(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
 
     Args:
         path: the TOML file; None starts from the defaults.
-        overrides: values by key ("seed") or by table and key ("search.cycles"). None means
-            that the option was not given. "devices" is a list of names: those devices in place of
-            the file's, with what its tables say of them.
+        overrides: values by key ("seed"), by table and key ("search.cycles") or of one device
+            ("device.tx2.precision"). None means that the option was not given. "devices" is a
+            list of names: those devices in place of the file's, with what its tables say of them.
 
     Raises:
         ConfigError: if the file cannot be read or is not TOML, a key or table is unknown, or
@@ -70,6 +71,9 @@ def read(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     if _DEVICES in given:
         tables = document.get(_DEVICES, {})
         document[_DEVICES] = {name: tables.get(name, {}) for name in given.pop(_DEVICES)}
+    for name, table in given.pop(_DEVICE, {}).items():
+        tables = document.setdefault(_DEVICES, {})
+        tables[name] = {**tables.get(name, {}), **table}
     try:
         merged = json.dumps(_plain(_laid_over(document, given)))
         return TypeAdapter(RunConfig).validate_json(merged)
@@ -152,10 +156,40 @@ def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Turn {"search.cycles": 3, "seed": 1} into {"search": {"cycles": 3}, "seed": 1}."""
     nested: dict[str, Any] = {}
     for key, value in overrides.items():
-        if value is not None:
-            table, dot, name = key.partition(".")
-            (nested.setdefault(table, {}) if dot else nested)[name if dot else key] = value
+        if value is None:
+            continue
+        *tables, name = key.split(".")
+        if len(tables) != 2 * (tables[:1] == [_DEVICE]) and len(tables) > 1:
+            raise ConfigError(f"unknown key '{key}'; write KEY, TABLE.KEY or {_DEVICE}.NAME.KEY")
+        place = nested
+        for table in tables:
+            place = place.setdefault(table, {})
+        place[name] = value
     return nested
+
+
+def assigned(texts: Iterable[str]) -> dict[str, Any]:
+    """Return overrides that are written as "search.cycles=24", values as in TOML or plain text.
+
+    Raises:
+        ConfigError: if one is no assignment.
+
+    Example:
+        >>> assigned(["search.cycles=24", "data.colour=bgr", "data.mean=[0.5]"])
+        {'search.cycles': 24, 'data.colour': 'bgr', 'data.mean': [0.5]}
+    """
+    given = {}
+    for text in texts:
+        key, sign, value = (part.strip() for part in text.partition("="))
+        if not sign or not all(key.split(".")):
+            raise ConfigError(
+                f"'{text}' sets nothing; write TABLE.KEY=VALUE, for example search.cycles=24"
+            )
+        try:
+            given[key] = tomllib.loads(f"value = {value}")["value"]
+        except (ValueError, RecursionError):  # not quoted, as a shell leaves it
+            given[key] = value
+    return given
 
 
 def _laid_over(document: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

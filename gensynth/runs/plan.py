@@ -6,10 +6,13 @@ requirements -> search requirements    what networks of the search are to reach
 search -> WidthStep                    in which widths change
 search, finalists -> Settings          of every cycle, with its short distillation
 finalists -> Recipe                    of a finalist's full distillation
+
+The first two need no torch, so that a name that nobody knows is refused at once.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gensynth.config import DeviceConfig, RunConfig
 from gensynth.devices.run_device import RunDevice, known_names, run_device
@@ -19,15 +22,15 @@ from gensynth.goals.certificate import certifiable
 from gensynth.goals.devices import asked_of_devices, check_known, placed
 from gensynth.goals.requirements import Requirement, cost_limits, parse_all, quality_limit
 from gensynth.goals.utility import Utility
-from gensynth.search.cycle import Settings
-from gensynth.search.evolution import Objective
-from gensynth.search.inquisitor import FULL
-from gensynth.space.coupling import Coupling
-from gensynth.space.space import Space
-from gensynth.space.width_step import WidthStep, width_step
 from gensynth.tasks import MEASURED
-from gensynth.tasks.task import Task
-from gensynth.training.fit import Recipe
+
+if TYPE_CHECKING:
+    from gensynth.search.cycle import Settings
+    from gensynth.space.coupling import Coupling
+    from gensynth.space.space import Space
+    from gensynth.space.width_step import WidthStep
+    from gensynth.tasks.task import Task
+    from gensynth.training.fit import Recipe
 
 COMPILED_FROM = 300_000
 """Images of a finalist's distillation from which compiling its network pays (20 to 40 s)."""
@@ -65,6 +68,22 @@ def with_metric(config: RunConfig) -> RunConfig:
     return replace(config, task=replace(config.task, metric=asked.pop()))
 
 
+def check_names(config: RunConfig) -> None:
+    """Refuse requirements, a utility and devices that hold a name which nobody knows.
+
+    A task of one's own may bring metrics with it, so of such a run nothing is said yet.
+
+    Raises:
+        ConfigError: naming the nearest that there is.
+    """
+    if ":" in config.task.kind:
+        return
+    config = with_metric(config)
+    known = MEASURED[config.task.kind]
+    requirements, utility = goals_of(config, config.task.metric or known[0])
+    devices_of(config, requirements, utility)
+
+
 def devices_of(
     config: RunConfig, requirements: Sequence[Requirement], utility: Utility
 ) -> dict[str, tuple[RunDevice, tuple[str, ...]]]:
@@ -90,7 +109,7 @@ def devices_of(
 def search_requirements(
     config: RunConfig,
     requirements: tuple[Requirement, ...],
-    task: Task,
+    task: "Task",
     test_images: int,
     judged: int,
 ) -> tuple[Requirement, ...]:
@@ -126,17 +145,20 @@ def search_requirements(
     return tuple(sought if one == required else one for one in requirements)
 
 
-def step_of(config: RunConfig, coupling: Coupling) -> WidthStep:
+def step_of(config: RunConfig, coupling: "Coupling") -> "WidthStep":
     """Return the step of widths: the run file's, or the one that suits this machine."""
+    from gensynth.space.width_step import width_step
+
     sizes = [group.size for group in coupling.groups]
     if config.search.round_to is not None:
         return width_step(sizes, block=None, asked=config.search.round_to)
     return suggested_step(sizes)
 
 
-def suggested_step(sizes: Sequence[int]) -> WidthStep:
+def suggested_step(sizes: Sequence[int]) -> "WidthStep":
     """Return the step of widths that suits this machine's runtime, for groups of these sizes."""
     from gensynth.export.runtime import convolution_block
+    from gensynth.space.width_step import width_step
 
     return width_step(sizes, block=convolution_block())
 
@@ -146,10 +168,10 @@ def settings_of(
     requirements: tuple[Requirement, ...],
     utility: Utility,
     metric: str,
-    space: Space,
+    space: "Space",
     images: int,
     batches: Mapping[str, int],
-) -> Settings:
+) -> "Settings":
     """Return what every cycle works with.
 
     Args:
@@ -161,6 +183,11 @@ def settings_of(
         images: of the training split.
         batches: images of one run, by device.
     """
+    from gensynth.search.cycle import Settings
+    from gensynth.search.evolution import Objective
+    from gensynth.search.inquisitor import FULL
+    from gensynth.training.fit import Recipe
+
     search, finalists = config.search, config.finalists
     required = quality_limit(requirements, metric)
     least = None
@@ -191,8 +218,10 @@ def settings_of(
     )
 
 
-def full_recipe(config: RunConfig, images: int) -> Recipe:
+def full_recipe(config: RunConfig, images: int) -> "Recipe":
     """Return how a finalist is distilled, from so many training images."""
+    from gensynth.training.fit import Recipe
+
     finalists = config.finalists
     return Recipe(
         compiled=finalists.epochs * images >= COMPILED_FROM,
