@@ -3,8 +3,8 @@
     python .ci/check_wheel.py dist/gensynth-0.1.0-py3-none-any.whl
     python .ci/check_wheel.py dist/gensynth-0.1.0.tar.gz
 
-The truth is what git lists under gensynth/, export/, bench/ and devices/; the last three must
-stand under gensynth/ in the archive, since the package links to them.
+The truth is what git lists under gensynth/, export/, bench/ and devices/; the last three stand
+under gensynth/ in a wheel, and beside it in an sdist as in a checkout.
 """
 
 import subprocess
@@ -42,7 +42,10 @@ def contents(archive: Path) -> dict[str, bytes]:
             for member in sdist:
                 file = sdist.extractfile(member) if member.isfile() else None
                 if file is not None:
-                    files[str(PurePosixPath(*PurePosixPath(member.name).parts[1:]))] = file.read()
+                    place = PurePosixPath(*PurePosixPath(member.name).parts[1:])
+                    if place.parts[0] in LINKED:
+                        place = "gensynth" / place
+                    files[str(place)] = file.read()
     return {name: content for name, content in files.items() if name.startswith("gensynth/")}
 
 

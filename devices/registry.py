@@ -9,8 +9,6 @@ said of it; what it really is, its agent says when asked (`gensynth.devices.chec
 
 import contextlib
 import dataclasses
-import fcntl
-import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any, NotRequired
 
 import platformdirs
+import tomli_w
 from pydantic import with_config
 from typing_extensions import TypedDict
 
@@ -248,18 +247,11 @@ def _device(path: Path, alias: str, table: Any) -> Device:
 
 
 def _write_devices(devices: Mapping[str, Device]) -> None:
-    lines = [_HEAD]
-    for alias in sorted(devices):
-        device = devices[alias]
-        lines.append(
-            f"\n[{alias}]\n"
-            f"destination = {json.dumps(device.destination)}\n"
-            f"profile = {json.dumps(device.profile)}\n"
-            f"python = {json.dumps(device.python)}\n"
-        )
-        said = {"serial": device.serial, "added_utc": device.added_utc}
-        lines += [f"{key} = {json.dumps(value)}\n" for key, value in said.items() if value]
-    _write(folder() / "devices.toml", lines)
+    tables = {}
+    for alias, device in sorted(devices.items()):
+        said = dataclasses.asdict(device)
+        tables[alias] = {key: said[key] for key in _Table.__annotations__ if said[key]}
+    _write(folder() / "devices.toml", [_HEAD, "\n", tomli_w.dumps(tables)])
 
 
 def _keys_but(alias: str) -> list[str]:
@@ -285,11 +277,15 @@ def _write(path: Path, lines: list[str]) -> None:
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
     """Let one process at a time change the registry."""
+    from filelock import FileLock  # here, since most commands only read
+
     try:
         folder().mkdir(parents=True, exist_ok=True)
-        lock = (folder() / "devices.lock").open("w")
+        lock = FileLock(folder() / "devices.lock")
+        lock.acquire()
     except OSError as error:
         raise DeviceError(f"cannot write in {folder()}: {error.strerror}") from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
         yield
+    finally:
+        lock.release()

@@ -37,7 +37,7 @@ From Python:
 Importing this package imports neither torch nor any of its own parts.
 """
 
-from gensynth.links import explain_lost_links
+from gensynth.links import stand_in_for_lost_links
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ __all__ = ["RunConfig", "certify", "generate", "load", "resume", "synth"]
 
 __version__ = "0.1.0"
 
-explain_lost_links(__path__[0])
+stand_in_for_lost_links(__path__[0])
 
 _HOMES = {
     "RunConfig": "gensynth.config",

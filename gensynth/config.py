@@ -144,8 +144,8 @@ class TaskConfig:
     Attributes:
         kind: "classification", one class an image; "segmentation", one a pixel; "detection",
             boxes with a class; or "module:MyTask" of one's own, see `gensynth.tasks.task`.
-        metric: by which networks are judged, of those that the task measures; None takes its
-            first: top1, pixel_accuracy or ap50.
+        metric: by which networks are judged, of those that the task measures; None takes the one
+            that is required, or its first: top1, pixel_accuracy or ap50.
         class_weights: weight of each class in the loss, in label order; None weighs all alike.
         train: "module:function" of one's own training function in place of ours.
     """
@@ -269,7 +269,8 @@ class RunConfig:
     """A whole run.
 
     Attributes:
-        requirements: inequalities such as "top1 >= 87%", see `gensynth.goals.requirements`.
+        requirements: inequalities such as "top1 >= 87%" or "macs <= 50%", see
+            `gensynth.goals.requirements`.
         utility: "netscore", "information_density" or arithmetic over metrics, see
             `gensynth.goals.utility`.
         seed: of the run; all of its randomness follows from it.

@@ -1,5 +1,6 @@
 """Reading a run file into `config`, and writing it back.
 
+    assigned   "search.cycles=24" -> what is laid over
     read       a TOML file and what the command line changes in it -> RunConfig
     to_toml    RunConfig -> the resolved file that a run folder keeps
     to_document    the same as JSON values
@@ -10,12 +11,12 @@ the nearest known name.
 
 import dataclasses
 import json
-import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from gensynth.config import DeviceConfig, Place, RunConfig, located, located_source
@@ -38,7 +39,6 @@ _DEVICE, _DEVICES = "device", "devices"
 _TOP = tuple(
     f.name for f in dataclasses.fields(RunConfig) if f.name not in _TABLES and f.name != _DEVICES
 )
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _EXPECTED = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -58,9 +58,9 @@ def read(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
 
     Args:
         path: the TOML file; None starts from the defaults.
-        overrides: values by key ("seed") or by table and key ("search.cycles"). None means
-            that the option was not given. "devices" is a list of names: those devices in place of
-            the file's, with what its tables say of them.
+        overrides: values by key ("seed"), by table and key ("search.cycles") or of one device
+            ("device.tx2.precision"). None means that the option was not given. "devices" is a
+            list of names: those devices in place of the file's, with what its tables say of them.
 
     Raises:
         ConfigError: if the file cannot be read or is not TOML, a key or table is unknown, or
@@ -71,6 +71,9 @@ def read(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     if _DEVICES in given:
         tables = document.get(_DEVICES, {})
         document[_DEVICES] = {name: tables.get(name, {}) for name in given.pop(_DEVICES)}
+    for name, table in given.pop(_DEVICE, {}).items():
+        tables = document.setdefault(_DEVICES, {})
+        tables[name] = {**tables.get(name, {}), **table}
     try:
         merged = json.dumps(_plain(_laid_over(document, given)))
         return TypeAdapter(RunConfig).validate_json(merged)
@@ -85,16 +88,12 @@ def read(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
 
 def to_toml(config: RunConfig) -> str:
     """Return the run file that says all of this configuration; `read` gives it back."""
-    sections = [_assignments({name: getattr(config, name) for name in _TOP})]
-    for name in _TABLES:
-        table = getattr(config, name)
-        values = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
-        sections.append(f"[{name}]\n{_assignments(values)}")
-    for name, device in config.devices.items():
-        key = name if _BARE_KEY.fullmatch(name) else _toml_value(name)
-        values = {field.name: getattr(device, field.name) for field in dataclasses.fields(device)}
-        sections.append(f"[{_DEVICE}.{key}]\n{_assignments(values)}")
-    return "\n".join(sections)
+    said = _without_none(to_document(config))
+    # A table ends what stands before it: the keys of no table come first.
+    document = {name: said[name] for name in (*_TOP, *_TABLES) if name in said}
+    if config.devices:
+        document[_DEVICE] = said[_DEVICES]
+    return tomli_w.dumps(document)
 
 
 def to_document(config: RunConfig) -> dict[str, Any]:
@@ -157,10 +156,40 @@ def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Turn {"search.cycles": 3, "seed": 1} into {"search": {"cycles": 3}, "seed": 1}."""
     nested: dict[str, Any] = {}
     for key, value in overrides.items():
-        if value is not None:
-            table, dot, name = key.partition(".")
-            (nested.setdefault(table, {}) if dot else nested)[name if dot else key] = value
+        if value is None:
+            continue
+        *tables, name = key.split(".")
+        if len(tables) != 2 * (tables[:1] == [_DEVICE]) and len(tables) > 1:
+            raise ConfigError(f"unknown key '{key}'; write KEY, TABLE.KEY or {_DEVICE}.NAME.KEY")
+        place = nested
+        for table in tables:
+            place = place.setdefault(table, {})
+        place[name] = value
     return nested
+
+
+def assigned(texts: Iterable[str]) -> dict[str, Any]:
+    """Return overrides that are written as "search.cycles=24", values as in TOML or plain text.
+
+    Raises:
+        ConfigError: if one is no assignment.
+
+    Example:
+        >>> assigned(["search.cycles=24", "data.colour=bgr", "data.mean=[0.5]"])
+        {'search.cycles': 24, 'data.colour': 'bgr', 'data.mean': [0.5]}
+    """
+    given = {}
+    for text in texts:
+        key, sign, value = (part.strip() for part in text.partition("="))
+        if not sign or not all(key.split(".")):
+            raise ConfigError(
+                f"'{text}' sets nothing; write TABLE.KEY=VALUE, for example search.cycles=24"
+            )
+        try:
+            given[key] = tomllib.loads(f"value = {value}")["value"]
+        except (ValueError, RecursionError):  # not quoted, as a shell leaves it
+            given[key] = value
+    return given
 
 
 def _laid_over(document: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -273,17 +302,10 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _assignments(values: Mapping[str, Any]) -> str:
-    """Return the lines of one TOML table; a key without a value is left out."""
-    return "".join(f"{k} = {_toml_value(v)}\n" for k, v in values.items() if v is not None)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return f"[{', '.join(_toml_value(item) for item in value)}]"
-    if isinstance(value, str | Path):
-        # JSON's escapes are TOML's, but TOML wants DEL escaped too.
-        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)
+def _without_none(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document without the keys that have no value, which TOML cannot say."""
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in document.items()
+        if value is not None
+    }

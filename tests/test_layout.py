@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import gensynth
-from gensynth.links import LINKED, Explainer
+from gensynth.links import LINKED, Finder
 from tests.places import ROOT, TESTS
 
 PACKAGE = ROOT / "gensynth"
@@ -92,7 +93,7 @@ def test_the_linked_folders_are_part_of_the_package(name: str) -> None:
 
 
 def test_nothing_needs_explaining_where_the_links_are() -> None:
-    assert not any(isinstance(finder, Explainer) for finder in sys.meta_path)
+    assert not any(isinstance(finder, Finder) for finder in sys.meta_path)
 
 
 def lose_wholly(link: Path) -> None:
@@ -151,12 +152,32 @@ except ModuleNotFoundError as error:
     assert (done.stdout, done.stderr) == ("No module named 'gensynth.absent'\n", "")
 
 
+def test_a_checkout_without_links_takes_the_folders_beside_it(tmp_path: Path) -> None:
+    package = tmp_path / "gensynth"
+    package.mkdir()
+    for module in ("__init__", "errors", "links"):
+        shutil.copy(PACKAGE / f"{module}.py", package)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export/__init__.py").touch()
+    (tmp_path / "export/inner.py").write_text("VALUE = 3\n")
+    lose_as_text(package / "export")
+    done = run("import gensynth.export.inner as i; print(i.VALUE, i.__name__)", "-S", cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("3 gensynth.export.inner\n", "")
+
+
+def test_every_package_of_the_wheel_is_named() -> None:
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = {name.removesuffix(".__init__") for name in MODULES if name.endswith(".__init__")}
+    assert sorted(setuptools["packages"]) == sorted(packages)
+
+
 def test_the_package_itself_imports_none_of_its_parts() -> None:
     tree = ast.parse(MODULES["gensynth.__init__"].read_text())
     at_import = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {name for _, name in imports(ast.Module(list[ast.stmt](at_import), []))}
     assert {name for name in names if name.startswith("gensynth")} == {
-        "gensynth.links.explain_lost_links"
+        "gensynth.links.stand_in_for_lost_links"
     }
 
 

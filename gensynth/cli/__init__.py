@@ -1,6 +1,8 @@
 """The command `gensynth`: a command parses, calls one function, and prints what it returns.
 
-app           the program, and its short commands
+program       what all commands have in common: -h, -q, -v, refusals as one line
+form          a result as the table, as JSON or as CSV
+app           the program's short commands
 synth         synth and its options
 certify       certify, one network
 bench         bench and its options

@@ -17,6 +17,7 @@ Whatever a command does, Python can do with one call, so what is needed for that
 the command: `--help` imports neither torch nor rich.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,9 @@ from gensynth.cli.bench import bench
 from gensynth.cli.certify import certify
 from gensynth.cli.devices import devices
 from gensynth.cli.exit_codes import judged, reported, uninterrupted
-from gensynth.cli.synth import synth
+from gensynth.cli.form import Form
+from gensynth.cli.program import SHORT_HELP, Csv, Json, Program, Quiet, Verbose
+from gensynth.cli.synth import show_result, synth
 from gensynth.errors import ConfigError
 from gensynth.render.visible import say
 
@@ -38,7 +41,8 @@ Trust = Annotated[
 app = typer.Typer(
     name="gensynth",
     help="Learn to generate small neural networks that meet a stated requirement.",
-    add_completion=False,
+    cls=Program,
+    context_settings=SHORT_HELP,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -78,17 +82,25 @@ def generate(
         str, typer.Option(metavar="SEEDS", help="FIRST:BEYOND such as 0:50, or some as 3,7,12.")
     ],
     distil: Annotated[
-        bool, typer.Option("--distil", help="Also distil and certify each; goes on if stopped.")
+        bool,
+        typer.Option(
+            "--distil", "--distill", help="Also distil and certify each; goes on if stopped."
+        ),
     ] = False,
     trust: Trust = False,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Draw more networks from a learned generator."""
     with reported():
         from gensynth.render.seeds import read_seeds
 
-        wanted = read_seeds(seeds)
+        form, wanted = Form(as_json, as_csv), read_seeds(seeds)
         with uninterrupted():
             from gensynth.runs import family, family_training
+        from gensynth.render.documents import drawn as rows
         from gensynth.render.family import family as table
         from gensynth.render.live import Live, console
 
@@ -98,20 +110,18 @@ def generate(
                 if distil
                 else family.generate(run, wanted, listener=live)
             )
-        console().print(table(drawn))
+        form.print(drawn, partial(rows, drawn), lambda _: table(drawn))
         judged(one.verdict for one in drawn.drawn)
 
 
 @app.command()
-def show(run: Run) -> None:
+def show(run: Run, as_json: Json = False, as_csv: Csv = False) -> None:
     """Print the table of a finished run."""
     with reported():
-        from gensynth.render.live import console
-        from gensynth.render.result import result
         from gensynth.runs.result import read_result
 
-        screen = console()
-        screen.print(result(read_result(run), screen.width))
+        form = Form(as_json, as_csv)
+        show_result(read_result(run), form)
 
 
 @app.command()
@@ -129,20 +139,19 @@ def inspect(
     classes: Annotated[
         int, typer.Option(metavar="N", help="Classes that a factory is asked for.", min=1)
     ] = 10,
+    as_json: Json = False,
 ) -> None:
     """Say what can be changed in a network, and what stays and why; no weights are needed."""
     with reported():
         from gensynth.render.inspection import inspection, read_shapes
 
         shapes = read_shapes(shape or ["3,32,32"])
-        from gensynth.render.live import console
         from gensynth.runs.plan import suggested_step
         from gensynth.space.inspection import inspect
 
         found = inspect(prototype, shapes, classes=classes)
         step = suggested_step([group.size for group in found.groups])
-        screen = console()
-        screen.print(inspection(found, step, screen.width))
+        Form(as_json).print(found, None, partial(inspection, found, step))
 
 
 @app.command()
@@ -161,7 +170,11 @@ def export(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(metavar="ALIAS", help="A registered device: files for what it is."),
+        typer.Option(
+            metavar="ALIAS",
+            help="A registered device: files for what it is.",
+            envvar="GENSYNTH_DEVICE",
+        ),
     ] = None,
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Only ONNX files, without a folder round each.")
@@ -175,19 +188,26 @@ def export(
         ),
     ] = False,
     precision: Annotated[
-        str, typer.Option(metavar="NAME", help="fp32, fp16 or int8, as far as the target has it.")
+        str, typer.Option(metavar="fp32|fp16|int8", help="As far as the target has it.")
     ] = "fp32",
     batch: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Images a run; fixed then.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="To hold a folder a network; else RUN/artefacts."),
+        typer.Option(
+            "-o", "--out", metavar="FOLDER", help="To hold a folder a network; else RUN/artefacts."
+        ),
     ] = None,
     trust: Trust = False,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Write a run's networks as files that a target reads, each compared with its network."""
     with reported():
+        form = Form(as_json, as_csv)
         if onnx and trt:
             raise ConfigError(
                 "--onnx asks for ONNX files alone and --trt for an engine beside them; leave out "
@@ -196,6 +216,7 @@ def export(
         with uninterrupted():
             from gensynth.runs import artefacts
         from gensynth.render.artefacts import artefacts as table
+        from gensynth.render.documents import artefacts as rows
         from gensynth.render.live import Live, console
 
         wanted = artefacts.order(target=target, device=device, precision=precision, batch=batch)
@@ -205,7 +226,8 @@ def export(
                 if onnx
                 else artefacts.export(path, wanted, trt=trt, out=out, trust=trust, listener=live)
             )
-        say(table(written, trt=trt))
+        found = rows(written)
+        form.print(found, lambda: found, lambda _: table(written, trt=trt))
 
 
 @app.command()
@@ -213,8 +235,13 @@ def verify(
     artefact: Annotated[Path, typer.Argument(metavar="ARTEFACT", help="A folder of export's.")],
     device: Annotated[
         str | None,
-        typer.Option(metavar="ALIAS", help="Run it on a registered device too, and compare."),
+        typer.Option(
+            metavar="ALIAS",
+            help="Run it on a registered device too, and compare.",
+            envvar="GENSYNTH_DEVICE",
+        ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Check an artefact's files, its ONNX file against its target, and that it computes right."""
     with reported():
@@ -223,9 +250,14 @@ def verify(
             from gensynth.export.verify import verify as check
         from gensynth.render.artefacts import verified, verified_on
 
-        say(verified(check(artefact)))
-        if device is not None:
-            say(verified_on(device, *verify_on(artefact, device)))
+        found = check(artefact)
+        if not as_json:
+            say(verified(found))
+        on_device = () if device is None else (device, *verify_on(artefact, device))
+        if as_json:
+            Form(json=True).print({"here": found, "on_device": on_device}, None, str)
+        elif on_device:
+            say(verified_on(*on_device))
 
 
 app.command()(certify)

@@ -15,6 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from gensynth.cli.exit_codes import reported, uninterrupted
+from gensynth.cli.form import Form
+from gensynth.cli.program import Csv, Quiet, Verbose
 from gensynth.render.visible import say
 
 
@@ -40,13 +42,13 @@ def bench(
     grade: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
+            metavar="quick|standard|report",
             help="quick (10 s a network), standard (2 min, 4 with energy) or report (10 min, 23 "
             "with energy); else quick, and standard with --energy.",
         ),
     ] = None,
     precision: Annotated[
-        str, typer.Option(metavar="NAME", help="fp32, fp16 or int8, as far as the device has it.")
+        str, typer.Option(metavar="fp32|fp16|int8", help="As far as the device has it.")
     ] = "fp32",
     batch: Annotated[
         int | None,
@@ -76,8 +78,8 @@ def bench(
     runtime: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="tensorrt, trtexec or onnxruntime must measure; else the first that works.",
+            metavar="tensorrt|trtexec|onnxruntime",
+            help="What must measure; else the first that works.",
         ),
     ] = None,
     profile: Annotated[
@@ -103,8 +105,13 @@ def bench(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print records, one a line, in place of the table.")
     ] = False,
+    as_csv: Csv = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Measure networks in turns on a device: latency, joules, and their ratios."""
+    with reported():
+        form = Form(as_json, as_csv)
     if estimate:
         measured_alone = {"--end-to-end": end_to_end, "--profile": profile, "--runtime": runtime}
         _estimate(
@@ -115,7 +122,7 @@ def bench(
             shape or [],
             power_modes,
             refused=[name for name, value in measured_alone.items() if value],
-            as_json=as_json,
+            form=form,
         )
         return
     may_be_used = True
@@ -151,7 +158,7 @@ def bench(
                     command=shlex.join(["gensynth", *sys.argv[1:]]),
                     listener=live,
                 )
-            _print(record, table, as_json=as_json)
+            _print(record, table, form)
             may_be_used = may_be_used and is_usable(record) and not (strict and record["flags"])
             may_be_used = may_be_used and record["not_kept"] is None
     if not may_be_used:
@@ -167,7 +174,7 @@ def _estimate(
     power_modes: str | None,
     *,
     refused: list[str],
-    as_json: bool,
+    form: Form,
 ) -> None:
     are_known = True
     with reported():
@@ -189,16 +196,19 @@ def _estimate(
                 shapes=shapes,
                 power_mode=mode,
             )
-            _print(record, estimates, as_json=as_json)
+            _print(record, estimates, form)
             are_known = are_known and not any(one["unknown"] for one in record["networks"])
     if not are_known:
         raise typer.Exit(code=1)
 
 
-def _print(
-    record: dict[str, Any], shown: Callable[[dict[str, Any], int], str], *, as_json: bool
-) -> None:
-    if as_json:
+def _print(record: dict[str, Any], shown: Callable[[dict[str, Any], int], str], form: Form) -> None:
+    if form.csv:
+        from gensynth.render.documents import measured, to_csv
+
+        say(to_csv(measured(record)))
+        return
+    if form.json:
         import json
 
         say(json.dumps(record, allow_nan=False))

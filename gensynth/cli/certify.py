@@ -2,12 +2,15 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gensynth.cli.exit_codes import judged, reported, uninterrupted
+from gensynth.cli.form import Form
+from gensynth.cli.program import Csv, Json, Quiet, Verbose
 
 
 def certify(
@@ -22,11 +25,17 @@ def certify(
     trust: Annotated[
         bool, typer.Option("--trust", help="Run Python that only the run's folder names.")
     ] = False,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Certify a network that was trained further; one more look at the run's test split."""
     with reported():
+        form = Form(as_json, as_csv)
         with uninterrupted():
             from gensynth.runs.certification import certify
+        from gensynth.render.documents import networks as rows
         from gensynth.render.live import Live, console
         from gensynth.render.result import networks
 
@@ -35,6 +44,6 @@ def certify(
             prototype, found = certify(
                 network, data=data, trust=trust, listener=live, command=command
             )
-        screen = console()
-        screen.print(networks(prototype, [found], screen.width))
+        both = [prototype, found]
+        form.print(both, partial(rows, both), partial(networks, prototype, [found]))
         judged([found.verdict])

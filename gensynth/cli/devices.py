@@ -1,10 +1,13 @@
 """The commands `gensynth devices add | list | check | remove`: machines to measure on."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from gensynth.cli.exit_codes import reported
+from gensynth.cli.form import Form
+from gensynth.cli.program import SHORT_HELP, Csv, Json, Quiet, Verbose
 from gensynth.errors import ConfigError
 from gensynth.render.visible import say
 
@@ -14,6 +17,7 @@ devices = typer.Typer(
     help="The machines that networks are measured on.",
     no_args_is_help=True,
     rich_markup_mode=None,
+    context_settings=SHORT_HELP,
 )
 
 
@@ -67,18 +71,25 @@ def add(
 
 
 @devices.command("list")
-def show() -> None:
+def show(as_json: Json = False, as_csv: Csv = False) -> None:
     """List the devices that can be named."""
     with reported():
         from gensynth.devices import registry
         from gensynth.render.devices import devices
+        from gensynth.render.documents import plain
 
-        say(devices(registry.all_devices()))
+        known = registry.all_devices()
+        Form(as_json, as_csv).print(known, lambda: plain(known), lambda _: devices(known))
 
 
 @devices.command()
 def check(
-    alias: Annotated[str, typer.Argument(metavar="NAME", help="A device.")] = "local",
+    alias: Annotated[
+        str, typer.Argument(metavar="NAME", help="A device.", envvar="GENSYNTH_DEVICE")
+    ] = "local",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Say what works on a device, and how to mend what does not."""
     with reported():
@@ -91,8 +102,7 @@ def check(
         with Live(console(stderr=True)) as live:
             live.phase("check")
             found = examine(device)
-        screen = console()
-        screen.print(checked(found, screen.width))
+        Form(as_json).print(found, None, partial(checked, found))
     if not found.can_measure:
         raise typer.Exit(code=1)
 

@@ -5,6 +5,7 @@ required of them are exit code 1. Ctrl-C is exit code 130, SIGTERM 143, both wit
 """
 
 import contextlib
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -55,6 +56,7 @@ def reported() -> Iterator[None]:
             say("stopped", err=True)
             raise typer.Exit(code=STOPPED + (terminated or [signal.SIGINT])[0]) from stop
         except GensynthError as error:
+            logging.getLogger("gensynth").debug("it came from here", exc_info=error)
             for line in str(error).split("\n"):
                 say(line if line.startswith(" ") else f"error: {line}", err=True)
             raise typer.Exit(code=2) from error

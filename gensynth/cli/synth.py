@@ -1,20 +1,25 @@
 """The command `gensynth synth`: start a run, plan it, go on with it."""
 
 import contextlib
+import os
 import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gensynth.cli.exit_codes import judged, reported, uninterrupted
+from gensynth.cli.form import Form
+from gensynth.cli.program import Csv, Json, Quiet, Verbose
 from gensynth.errors import ConfigError, UnreachableError
 
 if TYPE_CHECKING:
     from gensynth.config import RunConfig
+    from gensynth.runs.result import Result
 
 BESIDE_RESUME = ("requirements", "search.cycles", "finalists.count")
 """What may be asked of a run that has begun, see `gensynth.runs.changes`."""
@@ -52,16 +57,17 @@ def synth(
     task: Annotated[
         str | None,
         typer.Option(
-            metavar="KIND",
-            help="classification, segmentation, detection, or module:MyTask of your own.",
+            metavar="classification|segmentation|detection|module:MyTask",
+            help="What networks are trained to do.",
         ),
     ] = None,
     require: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TEXT",
-            help="Such as 'top1 >= 87%', 'macs <= 4M' or 'latency_ms@local <= 5ms'; once for "
-            "each. Together they take the place of the run file's. Stricter ones beside --resume.",
+            help="Such as 'top1 >= 87%', 'macs <= 4M', 'macs <= 50%' or 'latency_ms@local <= 5ms'; "
+            "once for each. Together they take the place of the run file's. Stricter ones beside "
+            "--resume.",
         ),
     ] = None,
     substitute: Annotated[
@@ -88,6 +94,7 @@ def synth(
             metavar="NAME",
             help="What networks are for: local, a registered device, or a kind of board; once for "
             "each. Together they take the place of the run file's.",
+            envvar="GENSYNTH_DEVICE",
         ),
     ] = None,
     cycles: Annotated[
@@ -104,8 +111,17 @@ def synth(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="All of the run's randomness follows from it.")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="TABLE.KEY=VALUE",
+            help="Any key of a run file, such as search.images=5000; once for each.",
+        ),
+    ] = None,
     out: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="The run folder; it must not exist.")
+        str | None,
+        typer.Option("-o", "--out", metavar="FOLDER", help="The run folder; it must not exist."),
     ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what can be reached, and how long it takes.")
@@ -117,9 +133,13 @@ def synth(
         bool,
         typer.Option("--trust", help="With --resume: run Python that only the run's folder names."),
     ] = False,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Learn a generator; distil, certify and export its networks."""
-    given = {
+    options = {
         "prototype.network": prototype,
         "prototype.weights": weights,
         "prototype.train": True if train_prototype else None,
@@ -137,34 +157,47 @@ def synth(
         "out": out,
     }
     with reported():
+        form = Form(as_json, as_csv)
         if resume is not None:
+            if os.environ.get("GENSYNTH_DEVICE"):  # of the user's other commands
+                options["devices"] = None
+            given = {**_assigned(settings), **options}
             _refuse_beside_resume(run_file, given, plan=plan)
-            _go_on(resume, given, trust=trust)
-        elif plan:
-            _plan(run_file, given)
+            _go_on(resume, given, form, trust=trust)
+            return
+        given = {**_assigned(settings), **_without_none(options)}
+        if plan:
+            _plan(run_file, given, form)
         else:
-            _synth(run_file, given)
+            _synth(run_file, given, form)
 
 
-def _synth(run_file: Path | None, given: Mapping[str, Any]) -> None:
+def _assigned(settings: list[str] | None) -> dict[str, Any]:
+    from gensynth.config_file import assigned
+
+    return assigned(settings or ())
+
+
+def _without_none(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _synth(run_file: Path | None, given: Mapping[str, Any], form: Form) -> None:
     with _blaming(run_file, given) as config:
         with uninterrupted():
             from gensynth.runs.run import synth
         from gensynth.render.live import Live, console
-        from gensynth.render.result import result
 
         with Live(console(stderr=True)) as live:
             done = synth(config, listener=live, command=shlex.join(["gensynth", *sys.argv[1:]]))
-    screen = console()
-    screen.print(result(done, screen.width))
+    show_result(done, form)
     judged(finalist.verdict for finalist in done.finalists)
 
 
-def _go_on(run: Path, given: Mapping[str, Any], *, trust: bool) -> None:
+def _go_on(run: Path, given: Mapping[str, Any], form: Form, *, trust: bool) -> None:
     with uninterrupted():
         from gensynth.runs.run import resume
     from gensynth.render.live import Live, console
-    from gensynth.render.result import result
 
     with Live(console(stderr=True)) as live:
         done = resume(
@@ -173,12 +206,19 @@ def _go_on(run: Path, given: Mapping[str, Any], *, trust: bool) -> None:
             listener=live,
             overrides={k: v for k, v in given.items() if k in BESIDE_RESUME},
         )
-    screen = console()
-    screen.print(result(done, screen.width))
+    show_result(done, form)
     judged(finalist.verdict for finalist in done.finalists)
 
 
-def _plan(run_file: Path | None, given: Mapping[str, Any]) -> None:
+def show_result(done: "Result", form: Form) -> None:
+    """Print a finished run: its table, or what a program reads."""
+    from gensynth.render.documents import networks
+    from gensynth.render.result import result
+
+    form.print(done, lambda: networks([done.prototype, *done.finalists]), partial(result, done))
+
+
+def _plan(run_file: Path | None, given: Mapping[str, Any], form: Form) -> None:
     with _blaming(run_file, given) as config:
         with uninterrupted():
             from gensynth.runs.prepare import prepare
@@ -187,8 +227,7 @@ def _plan(run_file: Path | None, given: Mapping[str, Any]) -> None:
 
         with Live(console(stderr=True)) as live:
             expected = prepare(config, listener=live).forecast()
-    screen = console()
-    screen.print(forecast(expected, screen.width))
+    form.print(expected, None, partial(forecast, expected))
 
 
 def _refuse_beside_resume(run_file: Path | None, given: Mapping[str, Any], *, plan: bool) -> None:
@@ -208,6 +247,9 @@ def _blaming(run_file: Path | None, given: Mapping[str, Any]) -> Iterator["RunCo
 
     config = read(run_file, given)
     try:
+        from gensynth.runs.plan import check_names
+
+        check_names(config)
         yield config
     except ConfigError as error:
         if run_file is None or _said_by_option(error, given):
@@ -218,7 +260,7 @@ def _blaming(run_file: Path | None, given: Mapping[str, Any]) -> Iterator["RunCo
 def _said_by_option(error: ConfigError, given: Mapping[str, Any]) -> bool:
     """Return whether an option, and not the run file, said what is wrong; messages quote it."""
     if isinstance(error, UnreachableError):
-        return given["requirements"] is not None
+        return given.get("requirements") is not None
     message = _bare(str(error))
     texts = [text for value in given.values() for text in _texts(value)]
     keys = [key for text in texts for key in re.findall(r"\w+@[\w-]+", text)]

@@ -2,7 +2,9 @@
 
 metrics         everything that can be asked of a network, by name
 score           what a task measured of a network, and how sure one may be of it
+recall          the smallest of the classes' recalls, as a score
 requirements    "top1 >= 89%", "macs <= 20M": readable inequalities; `units` of their numbers
+relative        "macs <= 50%", "top1 >= prototype - 1": the limits that they come to
 utility         U: NetScore, information density, or the user's own arithmetic
 devices         which devices a run asks of, and for what
 exact           what a graph costs exactly, and the limit on its peak of activations

@@ -55,6 +55,8 @@ _BY_OTHER_NAMES = {
     "energy": "joule_per_img", "energy_j": "joule_per_img", "j_per_img": "joule_per_img",
     "img_per_j": "img_per_joule",
     "power": "power_w", "p_mean_w": "power_w",
+    "accuracy": "top1", "acc": "top1", "acc1": "top1", "acc5": "top5", "recall": "smallest_recall",
+    "flops": "macs", "parameters": "params",
     "size": "size_mib", "memory": "peak_mib",
 }  # fmt: skip
 """What others call them, records among them."""
@@ -109,6 +111,10 @@ def names(of: str | None = None) -> tuple[str, ...]:
 
 
 TOP1 = register(Metric("top1", "top-1", "%", "higher", "task"))
+TOP5 = register(Metric("top5", "top-5", "%", "higher", "task"))
+SMALLEST_RECALL = register(
+    Metric("smallest_recall", "smallest recall of a class", "%", "higher", "task")
+)
 PIXEL_ACCURACY = register(Metric("pixel_accuracy", "pixel accuracy", "%", "higher", "task"))
 CLASS_ACCURACY = register(Metric("class_accuracy", "class accuracy", "%", "higher", "task"))
 MIOU = register(Metric("miou", "mIoU", "%", "higher", "task"))

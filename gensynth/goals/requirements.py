@@ -6,10 +6,13 @@
     latency_ms@tx2 <= 5ms    of a device; without a name, of the run's only one
     img_per_joule@tx2 >= 40/J
     netscore >= 100          a score of accuracy against cost
+    macs <= 50%              a share of the prototype's, as is params <= 1/4
+    top1 >= prototype - 1    points less than the prototype's
 
 Costs are bounded from above, qualities, rates and scores from below. Which metrics there are
 stands in `metrics`, what may stand behind a number in `units`, which device is meant in `devices`,
-what evidence says about a requirement in `verdicts`.
+what evidence says about a requirement in `verdicts`. What is asked relative to the prototype has no
+limit until `relative` has settled it; the limit then stands behind it, "macs <= 50% (6,172,838)".
 """
 
 import math
@@ -18,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
+from typing import Literal
 
 from gensynth.errors import ConfigError
 from gensynth.goals import metrics, units
@@ -27,8 +31,11 @@ EXAMPLES = "write for example 'top1 >= 89%', 'macs <= 20M' or 'latency_ms@local 
 _GRAMMAR = re.compile(
     r"\s*(?P<metric>[A-Za-z]\w*)(@(?P<device>[\w-]+))?"
     r"\s*(?P<comparison>>=|<=|>|<)"
-    r"\s*(?P<number>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?|[+-]?(?i:inf|infinity|nan))"
-    r"\s*(?P<unit>%|/?[A-Za-z\N{MICRO SIGN}\N{GREEK SMALL LETTER MU}]{1,4}|)\s*",
+    r"\s*((?P<part>\d{1,9})\s*/\s*(?P<whole>\d{1,9})"
+    r"|prototype(\s*(?P<points>[+-]\s*(\d+\.?\d*|\.\d+)))?"
+    r"|(?P<number>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?|[+-]?(?i:inf|infinity|nan))"
+    r"\s*(?P<unit>%|/?[A-Za-z\N{MICRO SIGN}\N{GREEK SMALL LETTER MU}]{1,4}|))"
+    r"\s*(\((?P<settled>[\d,.]+(e[+-]\d{1,3})?)( %)?\))?\s*",
     re.ASCII,
 )
 _DEVICE = re.compile(r"@[\w-]{1,64}", re.ASCII)
@@ -45,10 +52,13 @@ class Requirement:
     Attributes:
         metric: its name in `gensynth.goals.metrics`.
         comparison: ">=" or ">" where higher is better, "<=" or "<" for costs.
-        limit: in the metric's unit, such as percent or milliseconds.
+        limit: in the metric's unit, such as percent or milliseconds; of what is relative the
+            share of the prototype's cost, or the points above its score.
         text: as the user wrote it.
         device: whose figures decide; empty for what is counted or certified, and until
             `gensynth.goals.devices.placed` has said which one is meant.
+        relative: what of the prototype it is until `gensynth.goals.relative.settle` has said what
+            that comes to; empty for a limit.
     """
 
     metric: str
@@ -56,6 +66,7 @@ class Requirement:
     limit: float
     text: str
     device: str = ""
+    relative: Literal["", "share", "points"] = ""
 
     def __str__(self) -> str:
         return self.text
@@ -76,7 +87,10 @@ class Requirement:
         return replace(self, device=device, text=self.text.replace(self.metric, key, 1))
 
     def allows(self, value: float) -> bool:
-        """Return whether a value, known exactly, fulfils the inequality."""
+        """Return whether a value, known exactly, fulfils the inequality.
+
+        Of what is relative the value is so too: a share of the prototype's, or points above it.
+        """
         match self.comparison:
             case ">=":
                 return value >= self.limit
@@ -92,6 +106,8 @@ def parse(text: str) -> Requirement:
     """Read one requirement.
 
         METRIC[@DEVICE] (>=|>|<=|<) NUMBER[UNIT]
+        COST (<=|<) (NUMBER% | N/N) [(LIMIT)]
+        QUALITY (>=|>) prototype [(+|-) POINTS] [(LIMIT)]
 
     Prefixes of units are decimal: 20M is 20,000,000. Whether there is such a device is not asked.
 
@@ -124,12 +140,12 @@ def together(requirements: Iterable[Requirement]) -> tuple[Requirement, ...]:
     Raises:
         ConfigError: if no value can fulfil two of them, or one bounds a metric from the wrong side.
     """
-    kept: dict[tuple[str, str, str], Requirement] = {}
-    for requirement in requirements:
-        key = (requirement.metric, requirement.device, requirement.comparison[0])
-        kept[key] = _stricter(kept[key], requirement) if key in kept else requirement
-    for (metric, device, side), low in kept.items():
-        high = kept.get((metric, device, "<"))
+    kept: dict[tuple[str, str, str, str], Requirement] = {}
+    for one in requirements:
+        key = (one.metric, one.device, one.relative, one.comparison[0])
+        kept[key] = _stricter(kept[key], one) if key in kept else one
+    for (metric, device, relative, side), low in kept.items():
+        high = kept.get((metric, device, relative, "<"))
         if side == ">" and high and not (high.allows(low.limit) and low.allows(high.limit)):
             raise ConfigError(
                 f'"{low}" and "{high}" contradict each other: no {metric} fulfils both; '
@@ -141,7 +157,7 @@ def together(requirements: Iterable[Requirement]) -> tuple[Requirement, ...]:
 
 
 def cost_limits(requirements: Sequence[Requirement]) -> dict[str, int]:
-    """Return the largest allowed whole number of every counted cost that is limited.
+    """Return the largest allowed whole number of every counted cost that is limited by now.
 
     "params < 1k" gives {"params": 999}, and "params <= 1k" gives {"params": 1000}. A size is that
     of parameters, 4 bytes each: "size_mib <= 1" gives {"params": 262144}. The peak of activations
@@ -149,7 +165,7 @@ def cost_limits(requirements: Sequence[Requirement]) -> dict[str, int]:
     """
     limits: dict[str, int] = {}
     for requirement in requirements:
-        if requirement.metric not in _COUNTED:
+        if requirement.metric not in _COUNTED or requirement.relative:
             continue
         name, a_unit = _COUNTED[requirement.metric]
         limit = Fraction(requirement.limit) * a_unit
@@ -159,17 +175,19 @@ def cost_limits(requirements: Sequence[Requirement]) -> dict[str, int]:
 
 
 def quality_limit(requirements: Sequence[Requirement], metric: str) -> Requirement | None:
-    """Return the requirement on a task's metric, the strictest if there are several."""
+    """Return the limit on a task's metric, the strictest if there are several."""
     found: Requirement | None = None
     for requirement in requirements:
-        if requirement.metric == metric:
+        if requirement.metric == metric and not requirement.relative:
             found = requirement if found is None else _stricter(found, requirement)
     return found
 
 
 def is_as_strict(one: Requirement, other: Requirement) -> bool:
     """Return whether whatever fulfils `one` fulfils `other` too, both on one metric."""
-    if (one.key, one.comparison[0]) != (other.key, other.comparison[0]):
+    if any(
+        getattr(one, what) != getattr(other, what) for what in ("metric", "device", "relative")
+    ) or (one.comparison[0] != other.comparison[0]):
         return False
     stricter = _stricter(one, other)
     return (stricter.comparison, stricter.limit) == (one.comparison, one.limit)
@@ -184,6 +202,14 @@ def _read(text: str) -> Requirement:
         raise ConfigError(f'requirement "{text.strip()}" cannot be read; {EXAMPLES}')
     metric, device = metrics.find(match["metric"], text), match["device"] or ""
     _check_device(metric, device, text)
+    if (asked := _relative(metric, match, text)) is not None:
+        kind, amount = asked
+        if match["settled"] is None:
+            return Requirement(metric.name, match["comparison"], amount, text.strip(), "", kind)
+        settled = _settled(metric, match["settled"], text)
+        return Requirement(metric.name, match["comparison"], settled, text.strip())
+    if match["settled"] is not None:
+        raise ConfigError(f'requirement "{text.strip()}" cannot be read; {EXAMPLES}')
     limit = _limit(metric, match["number"], match["unit"], text)
     if metric.of == "task" and limit == 100 and match["comparison"] == ">":
         raise ConfigError(f'{_noun(metric)} cannot exceed 100 percent, got "{text}"')
@@ -199,6 +225,50 @@ def _check_device(metric: Metric, device: str, text: str) -> None:
         raise ConfigError(
             f"{metric.name} in \"{text}\" is the same on every device; drop '@{device}'"
         )
+
+
+def _relative(
+    metric: Metric, match: re.Match[str], text: str
+) -> tuple[Literal["share", "points"], float] | None:
+    """Return what of the prototype is asked, and how much of it; None for a limit."""
+    if match["part"] is None and match["number"] is None:
+        if metric.of != "task":
+            raise ConfigError(
+                f'{metric.name} in "{text}" is no quality that points are taken from; write for '
+                f"example 'top1 >= prototype - 1'{_share_of(metric)}"
+            )
+        return "points", float((match["points"] or "0").replace(" ", ""))
+    share = None
+    if match["part"] is not None:
+        whole = int(match["whole"])
+        share = Fraction(int(match["part"]), whole) if whole else Fraction(0)
+    elif match["unit"] == "%" and metric.of != "task" and metric.name != "information_density":
+        number = Decimal(match["number"])
+        finite = number.is_finite() and number < 10**9
+        share = Fraction(number) / 100 if finite else Fraction(0)
+    if share is None:
+        return None
+    if metric.of != "network":
+        shared = ", ".join(metrics.names("network"))
+        raise ConfigError(f'a share is of the prototype\'s {shared}, got "{text}"; {EXAMPLES}')
+    if share <= 0:
+        raise ConfigError(f'a share of the prototype\'s must be above zero, got "{text}"')
+    return "share", float(share)
+
+
+def _share_of(metric: Metric) -> str:
+    return f" or '{metric.name} <= 50%'" if metric.of == "network" else ""
+
+
+def _settled(metric: Metric, number: str, text: str) -> float:
+    """Return the limit that a relative requirement was found to come to."""
+    try:
+        limit = float(number.replace(",", ""))
+    except ValueError:
+        limit = 0.0
+    if not 0 < limit < math.inf or (metric.of == "task" and limit > 100):
+        raise ConfigError(f'"{text}" is settled by a number that is no limit: {number}')
+    return limit
 
 
 def _limit(metric: Metric, number: str, unit: str, text: str) -> float:
@@ -221,11 +291,6 @@ def _limit(metric: Metric, number: str, unit: str, text: str) -> float:
 
 def _factor(metric: Metric, number: str, unit: str, text: str) -> Fraction:
     """Return what the number of a limit is multiplied by to be in the metric's unit."""
-    if metric.unit == "" and unit == "%" and metric.of == "network":
-        raise ConfigError(
-            f'{metric.name} is a count and takes no percent, got {number}% in "{text}"; '
-            f"write for example '{metric.name} <= 20M'"
-        )
     known = () if metric.of == "score" else units.written_with(metric.unit)
     times = units.factor(metric.unit, unit) if known or not unit else None
     if times is None:

@@ -1,6 +1,7 @@
 """What a task measured of a network on a split: a quality, and how sure one may be of it.
 
     Proportion    images that are right, of how many; bounds by Wilson
+    SmallestRecall    the same of each class's images, the smallest, see `recall`
     Resampled     any value in [0, 1], its spread by a bootstrap over images
 
 Nothing outside this module and `gensynth.tasks` knows of what kind a score is: the rest asks for
@@ -17,6 +18,7 @@ from typing_extensions import TypedDict
 
 from gensynth.goals.intervals import normal_quantile, wilson
 from gensynth.goals.metrics import TOP1, names
+from gensynth.goals.recall import SmallestRecall
 from gensynth.outside import Form, Natural, Positive, Share
 
 
@@ -247,6 +249,19 @@ def _proportion(metric: str, document: Mapping[str, Any]) -> Proportion:
     return Proportion(metric, counts["correct"], counts["n"])
 
 
+class _Recalls(TypedDict):
+    correct_of_class: Annotated[list[Natural], Field(max_length=100_000)]
+    n_of_class: Annotated[list[Natural], Field(max_length=100_000)]
+
+
+_RECALLS: Form[_Recalls] = Form(_Recalls)
+
+
+def _recalls(metric: str, document: Mapping[str, Any]) -> SmallestRecall:
+    counts = _RECALLS.check({k: document.get(k) for k in ("correct_of_class", "n_of_class")})
+    return SmallestRecall(metric, tuple(counts["correct_of_class"]), tuple(counts["n_of_class"]))
+
+
 class _Spread(TypedDict):
     value: Share
     logit_sd: Annotated[float, Field(ge=0, le=100)]
@@ -271,6 +286,7 @@ def _resampled(metric: str, document: Mapping[str, Any]) -> Resampled:
 
 KINDS: dict[str, Callable[[str, Mapping[str, Any]], Score]] = {
     "correct": _proportion,
+    "correct_of_class": _recalls,
     "logit_sd": _resampled,
 }
 """How a score is read, by the key that only documents of its kind have."""

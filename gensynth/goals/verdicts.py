@@ -130,6 +130,8 @@ def _verdict(
     known: Mapping[str, Known],
 ) -> Verdict:
     evidence: Known | None
+    if requirement.relative:  # to a prototype of which it is not known
+        return Verdict.UNKNOWN
     match requirement.of:
         case "network":
             evidence = _cost(requirement.metric, costs)

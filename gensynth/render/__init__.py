@@ -12,10 +12,11 @@
     devices     the machines that networks are measured on
     forecast    what --plan says before any training
     inspection  what can be changed in a network, and what stays and why
+    documents   any of these for programs: JSON, and rows for CSV and data frames
     seeds       the other way round: 0:50 as a person writes it
     visible     control characters of others, written out
     live        the first of these while it happens, with bars in a terminal
 
-All but `live` return text and print nothing. A text fits `width` columns where its words
+All but `live` return text or rows and print nothing. A text fits `width` columns where its words
 let it, and is the same in a terminal and in a pipe.
 """

@@ -4,6 +4,9 @@ In a terminal the bar is redrawn in place and gone at the end. In a pipe or a fi
 are no bars and no control codes, and a line says when something trained is done.
 """
 
+import contextlib
+import logging
+import sys
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import IO, Any, Self
@@ -38,6 +41,9 @@ PHASES = {
 _THEME = Theme({"satisfied": "green", "violated": "red", "unknown": "yellow"})
 
 
+_LOGGER = logging.getLogger("gensynth")
+
+
 class Verdicts(RegexHighlighter):
     """Colours the three verdicts, in a terminal that has colours."""
 
@@ -55,8 +61,11 @@ def console(
         stderr: whether it writes to stderr; else to stdout.
         file: in place of both.
         terminal: whether that is a terminal; None finds out.
+
+    What goes to stderr is as quiet as the logger "gensynth" is told to be.
     """
     made = Console(
+        quiet=stderr and _LOGGER.level > logging.INFO,
         stderr=stderr,
         file=file,
         force_terminal=terminal,
@@ -89,7 +98,10 @@ class _Shown:
 
 
 class Live:
-    """A `Listener` that shows; a context manager, which clears the bars at the end."""
+    """A `Listener` that shows; a context manager, which clears the bars at the end.
+
+    Meanwhile what anybody prints goes to stderr: stdout is for results.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -104,10 +116,12 @@ class Live:
             console=console,
             transient=True,
             refresh_per_second=4,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal or console.quiet,
         )
+        self._elsewhere = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        self._elsewhere.enter_context(contextlib.redirect_stdout(sys.stderr))
         self._progress.start()
         return self
 
@@ -118,6 +132,7 @@ class Live:
         traceback: TracebackType | None,
     ) -> None:
         self._progress.stop()
+        self._elsewhere.close()
 
     def phase(self, name: str) -> None:
         """Say what begins, and show that it goes on."""

@@ -18,12 +18,13 @@ from typing import Any
 from gensynth.config import RunConfig
 from gensynth.config_file import read, to_document, to_toml
 from gensynth.errors import RunError
+from gensynth.goals.relative import settled_texts
 from gensynth.goals.requirements import is_as_strict
 from gensynth.progress import Listener
 from gensynth.run_files import FINALISTS, GENERATED, RESULT_FILE, RUN_FILE
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import forget_checkpoints
-from gensynth.runs.inputs import config_of, inputs_of, keep_config
+from gensynth.runs.inputs import config_of, inputs_of, keep_config, reference_of
 from gensynth.runs.plan import goals_of
 
 OPTIONS = {
@@ -54,6 +55,8 @@ def asked(run: RunFolder, overrides: Mapping[str, Any]) -> tuple[RunConfig, Chan
     if unknown:
         raise RunError(_refusal(run, f"{unknown[0]} cannot be given beside --resume"))
     config = config_of(run.path, given)
+    reference = reference_of(run.path)
+    config = replace(config, requirements=settled_texts(config.requirements, reference))
     known = inputs_of(run.path)
     # A run of an earlier version kept no copy of its run file.
     began = known.get("config") or to_document(read(run.path / RUN_FILE))

@@ -35,6 +35,7 @@ class Inputs(TypedDict):
     data: NotRequired[Data]
     weights_sha256: NotRequired[str]
     prototype: NotRequired[dict[str, Any]]
+    score: NotRequired[dict[str, Annotated[float, Field(ge=0, le=100)]]]
     judged: NotRequired[Natural]
 
 

@@ -3,6 +3,7 @@
     config        its run file, table by table
     data          of the data set: classes, normalisation, the splits' SHA-256
     prototype     name and graph; its weights by their SHA-256
+    score         of the prototype on the search split, in percent by metric
     judged        networks that the test split had judged when more was asked of the run
 
 The first is kept from the start, the others once the prototype is there.
@@ -20,7 +21,9 @@ from gensynth.atomic_files import file_sha256, json_bytes
 from gensynth.config import RunConfig
 from gensynth.config_file import read, to_document, to_toml
 from gensynth.errors import RunError
+from gensynth.goals.exact import exact_costs
 from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
+from gensynth.network.files import read_graph
 from gensynth.run_files import INPUTS_FILE, PROTOTYPE, RUN_FILE
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.forms import INPUTS
@@ -67,6 +70,17 @@ def kept_weights(run: Path) -> Path | None:
     return run / PROTOTYPE / WEIGHTS_FILE if "data" in inputs_of(run) else None
 
 
+def reference_of(run: Path) -> dict[str, float]:
+    """Return what relative requirements of a run are held against: costs and score by metric.
+
+    Empty before the prototype is there; without a score in a run of an earlier version.
+    """
+    known = inputs_of(run)
+    if "data" not in known:
+        return {}
+    return {**exact_costs(read_graph(run / PROTOTYPE / GRAPH_FILE)), **known.get("score", {})}
+
+
 def judged_before(run: Path) -> int:
     """Return how many networks the test split had judged when this was asked of a run."""
     return int(inputs_of(run).get("judged", 0))
@@ -93,6 +107,7 @@ def keep_inputs(run: RunFolder, job: Job) -> None:
     run.write_text(RUN_FILE, to_toml(config))
     inputs = {"config": to_document(config), "data": job.inputs["data"], "weights_sha256": digest}
     inputs["prototype"] = job.inputs["prototype"]
+    inputs["score"] = {job.task.metric: 100 * job.search_score.value}
     run.write_bytes(INPUTS_FILE, json_bytes(inputs))
 
 

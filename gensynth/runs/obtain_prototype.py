@@ -12,7 +12,8 @@ from torch import nn
 from gensynth.config import RunConfig
 from gensynth.data.dataset import Dataset
 from gensynth.errors import PrototypeError
-from gensynth.goals.exact import check_peak
+from gensynth.goals.exact import check_peak, exact_costs
+from gensynth.goals.relative import settle
 from gensynth.goals.requirements import Requirement, cost_limits
 from gensynth.goals.utility import Utility
 from gensynth.network.compute import Compute
@@ -61,9 +62,10 @@ def prototype_of(
         task.check(prototype.graph, dataset)
         step = step_of(config, prototype.coupling)
         space = Space(prototype.coupling, step.channels, config.search.substitutes)
-        space.check_reachable({k: float(v) for k, v in cost_limits(requirements).items()})
-        check_peak(requirements, space)
-        open_hardware(config, requirements, utility, space).check_reachable()
+        asked_of_it = settle(requirements, exact_costs(prototype.graph))
+        space.check_reachable({k: float(v) for k, v in cost_limits(asked_of_it).items()})
+        check_peak(asked_of_it, space)
+        open_hardware(config, asked_of_it, utility, space).check_reachable()
         return prototype
 
     network = module or create(

@@ -1,13 +1,18 @@
 """From what a run file says to what the search works with.
 
+requirements -> the task's metric      that they are on
 requirements, utility -> read           on the run's devices, which are looked up
 requirements -> search requirements    what networks of the search are to reach
 search -> WidthStep                    in which widths change
 search, finalists -> Settings          of every cycle, with its short distillation
 finalists -> Recipe                    of a finalist's full distillation
+
+The first two need no torch, so that a name that nobody knows is refused at once.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gensynth.config import DeviceConfig, RunConfig
 from gensynth.devices.run_device import RunDevice, known_names, run_device
@@ -18,14 +23,15 @@ from gensynth.goals.device_costs import sum_of
 from gensynth.goals.devices import asked_of_devices, check_known, placed
 from gensynth.goals.requirements import Requirement, cost_limits, parse_all, quality_limit
 from gensynth.goals.utility import Utility
-from gensynth.search.cycle import Settings
-from gensynth.search.evolution import Objective
-from gensynth.search.inquisitor import FULL
-from gensynth.space.coupling import Coupling
-from gensynth.space.space import Space
-from gensynth.space.width_step import WidthStep, width_step
-from gensynth.tasks.task import Task
-from gensynth.training.fit import Recipe
+from gensynth.tasks import MEASURED
+
+if TYPE_CHECKING:
+    from gensynth.search.cycle import Settings
+    from gensynth.space.coupling import Coupling
+    from gensynth.space.space import Space
+    from gensynth.space.width_step import WidthStep
+    from gensynth.tasks.task import Task
+    from gensynth.training.fit import Recipe
 
 COMPILED_FROM = 300_000
 """Images of a finalist's distillation from which compiling its network pays (20 to 40 s)."""
@@ -48,6 +54,35 @@ def goals_of(
     """
     utility = Utility(config.utility, metric)
     return placed(parse_all(config.requirements), utility, tuple(config.devices))
+
+
+def with_metric(config: RunConfig) -> RunConfig:
+    """Return a run file whose task judges by what the requirements are on, if it names no metric.
+
+    Raises:
+        ConfigError: if the requirements cannot be read.
+    """
+    known = MEASURED.get(config.task.kind, ())
+    asked = {r.metric for r in parse_all(config.requirements)} & set(known)
+    if config.task.metric is not None or len(asked) != 1 or asked == {known[0]}:
+        return config
+    return replace(config, task=replace(config.task, metric=asked.pop()))
+
+
+def check_names(config: RunConfig) -> None:
+    """Refuse requirements, a utility and devices that hold a name which nobody knows.
+
+    A task of one's own may bring metrics with it, so of such a run nothing is said yet.
+
+    Raises:
+        ConfigError: naming the nearest that there is.
+    """
+    if ":" in config.task.kind:
+        return
+    config = with_metric(config)
+    known = MEASURED[config.task.kind]
+    requirements, utility = goals_of(config, config.task.metric or known[0])
+    devices_of(config, requirements, utility)
 
 
 def devices_of(
@@ -75,7 +110,7 @@ def devices_of(
 def search_requirements(
     config: RunConfig,
     requirements: tuple[Requirement, ...],
-    task: Task,
+    task: "Task",
     test_images: int,
     judged: int,
 ) -> tuple[Requirement, ...]:
@@ -111,17 +146,20 @@ def search_requirements(
     return tuple(sought if one == required else one for one in requirements)
 
 
-def step_of(config: RunConfig, coupling: Coupling) -> WidthStep:
+def step_of(config: RunConfig, coupling: "Coupling") -> "WidthStep":
     """Return the step of widths: the run file's, or the one that suits this machine."""
+    from gensynth.space.width_step import width_step
+
     sizes = [group.size for group in coupling.groups]
     if config.search.round_to is not None:
         return width_step(sizes, block=None, asked=config.search.round_to)
     return suggested_step(sizes)
 
 
-def suggested_step(sizes: Sequence[int]) -> WidthStep:
+def suggested_step(sizes: Sequence[int]) -> "WidthStep":
     """Return the step of widths that suits this machine's runtime, for groups of these sizes."""
     from gensynth.export.runtime import convolution_block
+    from gensynth.space.width_step import width_step
 
     return width_step(sizes, block=convolution_block())
 
@@ -131,10 +169,10 @@ def settings_of(
     requirements: tuple[Requirement, ...],
     utility: Utility,
     metric: str,
-    space: Space,
+    space: "Space",
     images: int,
     batches: Mapping[str, int],
-) -> Settings:
+) -> "Settings":
     """Return what every cycle works with.
 
     Args:
@@ -146,6 +184,11 @@ def settings_of(
         images: of the training split.
         batches: images of one run, by device.
     """
+    from gensynth.search.cycle import Settings
+    from gensynth.search.evolution import Objective
+    from gensynth.search.inquisitor import FULL
+    from gensynth.training.fit import Recipe
+
     search, finalists = config.search, config.finalists
     required = quality_limit(requirements, metric)
     least = None
@@ -178,7 +221,7 @@ def settings_of(
 
 
 def _budgeted(
-    requirements: tuple[Requirement, ...], utility: Utility, space: Space
+    requirements: tuple[Requirement, ...], utility: Utility, space: "Space"
 ) -> tuple[str, ...]:
     """Return the costs that are asked about: a family is made cheaper in these, in no others.
 
@@ -191,8 +234,10 @@ def _budgeted(
     return () if found == exact else found
 
 
-def full_recipe(config: RunConfig, images: int) -> Recipe:
+def full_recipe(config: RunConfig, images: int) -> "Recipe":
     """Return how a finalist is distilled, from so many training images."""
+    from gensynth.training.fit import Recipe
+
     finalists = config.finalists
     return Recipe(
         compiled=finalists.epochs * images >= COMPILED_FROM,

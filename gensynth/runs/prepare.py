@@ -25,7 +25,8 @@ from gensynth.data.passes import images_a_pass
 from gensynth.data.views import Views, normaliser
 from gensynth.errors import ConfigError, DataError
 from gensynth.goals.device_costs import derived
-from gensynth.goals.exact import peak_limit, peak_range
+from gensynth.goals.exact import exact_costs, peak_limit, peak_range
+from gensynth.goals.relative import settle, settled_texts
 from gensynth.goals.requirements import Requirement, cost_limits, quality_limit
 from gensynth.goals.score import Score
 from gensynth.goals.utility import Utility
@@ -45,6 +46,7 @@ from gensynth.runs.plan import (
     search_requirements,
     settings_of,
     step_of,
+    with_metric,
 )
 from gensynth.search.cycle import Settings
 from gensynth.space.placement import check_substitutes
@@ -69,8 +71,10 @@ class Job:
     """A run that is ready to start.
 
     Attributes:
-        config: what was asked, with the step of widths that was chosen where none was asked.
-        requirements: read, the stricter of two on one metric.
+        config: what was asked, with the step of widths that was chosen where none was asked, and
+            the limits that relative requirements came to.
+        requirements: read, the stricter of two on one metric; relative to a prototype that is not
+            trained yet are those on its score alone.
         search_requirements: the same, the one on the task's metric with the limit that networks
             of the search are to reach.
         dataset, prototype, evaluator, space, probe, settings: what `synthesis` works with.
@@ -205,19 +209,21 @@ def prepare(
     listener.phase("prepare")
     references.search(config.modules)
     objects.check(config)
+    config = with_metric(config)
     task, trainer = objects.open_task(config), open_trainer(config.task)
-    requirements, utility = goals_of(config, task.metric)
-    _check_measured(config, requirements, task)
+    asked, utility = goals_of(config, task.metric)
+    _check_measured(config, asked, task)
     check_substitutes(config.search.substitutes)
     dataset = (
         open_dataset(config.data, config.task.kind) if objects.dataset is None else objects.dataset
     )
     _check_size(dataset, config)
-    sought = search_requirements(config, requirements, task, len(dataset.test), judged)
+    if not any(r.relative == "points" for r in asked):  # refuses what no training would help
+        search_requirements(config, asked, task, len(dataset.test), judged)
     compute = detect()
     prototype, record = prototype_of(
         config,
-        requirements,
+        asked,
         utility,
         dataset,
         task,
@@ -228,6 +234,8 @@ def prepare(
         objects.prototype,
     )
     is_trained = bool(record) or kept is not None or not config.prototype.train
+    reference = exact_costs(prototype.graph)
+    requirements = settle(asked, reference)
     step = step_of(config, prototype.coupling)
     space = Space(prototype.coupling, step.channels, config.search.substitutes)
     hardware = open_hardware(config, requirements, utility, space)
@@ -241,6 +249,10 @@ def prepare(
     evaluator = Evaluator(prototype, dataset, views, teacher, compute, task, trainer)
     evaluator.check_apart(prototype.network(), f"prototype '{config.prototype.network}'")
     search_score = evaluator.score(prototype.network(), dataset.search)
+    if is_trained:
+        reference[task.metric] = 100 * search_score.value
+        requirements = settle(requirements, reference)
+    sought = search_requirements(config, requirements, task, len(dataset.test), judged)
     required = quality_limit(sought, task.metric)
     reached_pct = 100 * search_score.value
     if required is not None and is_trained and not required.allows(reached_pct):
@@ -249,7 +261,11 @@ def prepare(
             f'"{required}" asks of networks that learn from it'
         )
     return Job(
-        config=replace(config, search=replace(config.search, round_to=step.channels)),
+        config=replace(
+            config,
+            requirements=settled_texts(config.requirements, reference),
+            search=replace(config.search, round_to=step.channels),
+        ),
         requirements=requirements,
         search_requirements=sought,
         dataset=dataset,

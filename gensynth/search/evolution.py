@@ -13,9 +13,9 @@ widths of the seeds, `repeats` the share of seeds that give no network of their 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from statistics import NormalDist
 
 import numpy as np
+from scipy.special import ndtr
 
 from gensynth.goals.device_costs import derived
 from gensynth.goals.utility import Utility
@@ -79,8 +79,7 @@ class Objective:
             return np.zeros_like(mean)
         least = min(max(self.least_score, 1e-9), 1 - 1e-9)  # 0 and 1 have no logit
         limit = np.log(least / (1 - least))
-        cdf = np.vectorize(NormalDist().cdf, otypes=[float])
-        return np.asarray(cdf((limit - mean) / sd))
+        return np.asarray(ndtr((limit - mean) / sd))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@
 `open_task` reads the table [task] of a run file. Importing this package does not import torch.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gensynth.errors import ConfigError
@@ -22,6 +23,18 @@ from gensynth.goals import metrics
 if TYPE_CHECKING:
     from gensynth.config import TaskConfig
     from gensynth.tasks.task import Task
+
+
+MEASURED: Mapping[str, tuple[str, ...]] = {
+    "classification": (
+        metrics.TOP1.name,
+        metrics.TOP5.name,
+        metrics.SMALLEST_RECALL.name,
+    ),
+    "segmentation": (metrics.PIXEL_ACCURACY.name, metrics.CLASS_ACCURACY.name, metrics.MIOU.name),
+    "detection": (metrics.AP50.name, metrics.MAP.name),
+}
+"""What a built-in task can judge by; unasked it takes the first."""
 
 
 def open_task(config: "TaskConfig") -> "Task":

@@ -22,7 +22,6 @@ from gensynth.goals.metrics import AP50, MAP
 from gensynth.goals.score import Resampled
 from gensynth.randomness import stream
 
-METRICS = (AP50.name, MAP.name)
 RESAMPLES = 1_000
 MOST = 100
 """Detections of an image that count, the surest: COCO's number."""
@@ -87,7 +86,7 @@ def measured(
             out.
         found: (detections, 6) for each image, see `gensynth.tasks.boxes`.
         classes: how many there are.
-        metric: of `METRICS`; the other is told beside it.
+        metric: ap50 or map; the other is told beside it.
         resamples: draws of the bootstrap.
 
     Raises:

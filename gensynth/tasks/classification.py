@@ -1,4 +1,9 @@
-"""One class an image: cross-entropy, divergence of softmax distributions, top-1 accuracy."""
+"""One class an image: cross-entropy, divergence of softmax distributions, and three accuracies.
+
+top1               images whose class has the largest logit
+top5               images whose class is among the five largest
+smallest_recall    top1 of each class's own images, of the class where it is smallest
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +16,11 @@ from torch import Generator, Tensor
 from gensynth.data.dataset import Dataset, Split
 from gensynth.data.views import Labels, Targets
 from gensynth.errors import ConfigError, DataError, PrototypeError
-from gensynth.goals.metrics import TOP1
+from gensynth.goals.metrics import SMALLEST_RECALL, TOP5
+from gensynth.goals.recall import SmallestRecall
 from gensynth.goals.score import Proportion
 from gensynth.graph.graph import Graph
+from gensynth.tasks import MEASURED
 from gensynth.tasks.label_information import label_information
 from gensynth.tasks.task import Answer, chosen_metric
 
@@ -29,7 +36,7 @@ class Classification:
 
     Args:
         class_weights: weight of each class in the loss, in label order; None weighs all alike.
-        metric: top1 or None, which means it.
+        metric: top1, top5 or smallest_recall; None is top1.
     """
 
     program = "class"
@@ -37,8 +44,9 @@ class Classification:
     def __init__(
         self, class_weights: tuple[float, ...] | None = None, metric: str | None = None
     ) -> None:
-        self.metric = chosen_metric(metric, (TOP1.name,))
+        self.metric = chosen_metric(metric, MEASURED["classification"])
         self._class_weights = class_weights
+        self._test_counts: tuple[int, ...] = (1, 1)  # of the classes, until data are known
 
     def check(self, graph: Graph, dataset: Dataset) -> None:
         """Refuse what does not give one logit a class, and data of a single class."""
@@ -55,6 +63,12 @@ class Classification:
                 f"class_weights in [task] must have one weight for each of {classes} classes, got "
                 f"{len(self._class_weights)}"
             )
+        if self.metric == TOP5.name and classes <= 5:
+            raise ConfigError(
+                f"{dataset.name} has {classes} classes, so that five guesses are always right; "
+                "require top1"
+            )
+        self._test_counts = _counts(dataset.test.labels, classes)
         shapes = [graph[output].shape for output in graph.outputs]
         if shapes != [(classes,)]:
             raise PrototypeError(
@@ -86,16 +100,29 @@ class Classification:
             drawn = torch.multinomial(log_p.exp().cpu(), 1, generator=draws).to(outputs.device)
         return log_p.gather(1, drawn)[:, 0]
 
-    def evaluate(self, network: Answer, split: Split) -> Proportion:
-        """Return how many images get the class of their label."""
-        correct = 0
+    def evaluate(self, network: Answer, split: Split) -> Proportion | SmallestRecall:
+        """Return how many images get the class of their label, or have it among the first five."""
+        guesses = 5 if self.metric == TOP5.name else 1
+        right = []
         for images, labels in _batches(split):
-            found = network(images).argmax(dim=1).cpu().numpy()
-            correct += int((found == labels).sum())
-        return Proportion(self.metric, correct, len(split))
+            logits = network(images)
+            found = logits.topk(guesses).indices if guesses > 1 else logits.argmax(1, keepdim=True)
+            right.append((found.cpu().numpy() == labels[:, None]).any(axis=1))
+        hit = np.concatenate(right)
+        if self.metric == SMALLEST_RECALL.name:
+            classes = int(split.labels.max()) + 1
+            of_class = _counts(split.labels, classes)
+            return SmallestRecall(self.metric, _counts(split.labels[hit], classes), of_class)
+        return Proportion(self.metric, int(hit.sum()), len(split))
 
-    def anticipated(self, value: float, n: int) -> Proportion:
-        """Return so many of n images that are right."""
+    def anticipated(self, value: float, n: int) -> Proportion | SmallestRecall:
+        """Return so many of n images that are right; so many of each class where each counts."""
+        if self.metric == SMALLEST_RECALL.name:
+            scale = n / sum(self._test_counts)
+            counts = [round(scale * count) for count in self._test_counts]
+            counts[-1] += n - sum(counts)
+            right = tuple(round(value * count) for count in counts)
+            return SmallestRecall(self.metric, right, tuple(counts))
         return Proportion(self.metric, round(value * n), n)
 
     def targets(self, split: Split, device: str) -> Targets:
@@ -117,6 +144,10 @@ class Classification:
         """Return what a linear reader of the channels' means finds out about the label."""
         pooled = values.flatten(2).mean(2) if values.ndim > 2 else values
         return label_information(pooled, targets)
+
+
+def _counts(labels: np.ndarray, classes: int) -> tuple[int, ...]:
+    return tuple(int(count) for count in np.bincount(labels, minlength=classes))
 
 
 def _batches(split: Split) -> Iterator[tuple[Tensor, np.ndarray]]:

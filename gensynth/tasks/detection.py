@@ -20,8 +20,9 @@ from gensynth.errors import ConfigError, DataError, PrototypeError
 from gensynth.goals.score import Resampled
 from gensynth.graph.graph import Graph
 from gensynth.network.outputs import Outputs
+from gensynth.tasks import MEASURED
 from gensynth.tasks.anchor_free import Scales
-from gensynth.tasks.average_precision import METRICS, MOST, coco_tools, measured
+from gensynth.tasks.average_precision import MOST, coco_tools, measured
 from gensynth.tasks.boxes import detect
 from gensynth.tasks.detectnet import Grid, owners
 from gensynth.tasks.label_information import label_information
@@ -59,7 +60,7 @@ class Detection:
     def __init__(
         self, class_weights: tuple[float, ...] | None = None, metric: str | None = None
     ) -> None:
-        self.metric = chosen_metric(metric, METRICS)
+        self.metric = chosen_metric(metric, MEASURED["detection"])
         if class_weights is not None:
             raise ConfigError("class_weights in [task] are not for detection; leave them out")
 

@@ -18,7 +18,8 @@ from gensynth.data.views import Masks, Targets
 from gensynth.errors import ConfigError, DataError, PrototypeError
 from gensynth.goals.score import Resampled
 from gensynth.graph.graph import Graph
-from gensynth.tasks.confusion import MEASURES, confusion, measured
+from gensynth.tasks import MEASURED
+from gensynth.tasks.confusion import confusion, measured
 from gensynth.tasks.label_information import label_information
 from gensynth.tasks.pictures import side_by_side
 from gensynth.tasks.task import Answer, chosen_metric
@@ -59,7 +60,7 @@ class Segmentation:
         class_weights: tuple[float, ...] | None = None,
         metric: str | None = None,
     ) -> None:
-        self.metric = chosen_metric(metric, tuple(MEASURES))
+        self.metric = chosen_metric(metric, MEASURED["segmentation"])
         self._class_weights = class_weights
 
     def check(self, graph: Graph, dataset: Dataset) -> None:

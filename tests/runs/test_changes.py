@@ -59,6 +59,16 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(f.relative_to(folder)): f.read_bytes() for f in files}
 
 
+def test_a_share_of_the_prototypes_cost_is_held_against_what_was_asked(stopped: Path) -> None:
+    with RunFolder.open(stopped) as run:
+        # 9 (144 1 8 + 144 8 8 + 36 8 12) + 108 3 MACs: a third is less than 60k, and half is more.
+        config, changed = changes.asked(run, {"requirements": ["top1 >= 40%", "macs <= 1/3"]})
+        assert config.requirements[1] == "macs <= 1/3 (41,580)"
+        assert changed.keys() == {"requirements"}
+        with pytest.raises(RunError, match='"macs <= 60k" would be loosened'):
+            changes.asked(run, {"requirements": ["top1 >= 40%", "macs <= 50%"]})
+
+
 EDITS = [
     ("seed = 3", "seed = 4", "seed was 3 when {run} began, and is 4 now; "),
     ("probe_images = 60", "probe_images = 61", "search.probe_images was 60 when {run} began"),

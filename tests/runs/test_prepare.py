@@ -73,6 +73,25 @@ def test_a_limit_on_the_peak_of_activations_stands_in_the_forecast(job: Job) -> 
     assert expected.limits["peak_mib"] == 0.008
 
 
+def test_what_is_relative_is_settled_by_the_prototypes_graph_and_search_score(job: Job) -> None:
+    asked = ("macs <= 80%", "top1 >= prototype - 5")
+    found = prepare(dataclasses.replace(job.config, requirements=asked))
+    macs, correct = cost(job.prototype.graph).macs, job.search_score.to_document()["correct"]
+    macs_limit, top1_limit = (r.limit for r in found.requirements)
+    assert macs_limit == pytest.approx(0.8 * macs)
+    assert top1_limit == pytest.approx(100 * correct / 150 - 5, abs=1e-4)
+    assert found.settings.limits == {"macs": int(0.8 * macs)}
+    # As the run folder keeps it: read again, it is the same limit without a look at the prototype.
+    assert found.config.requirements == tuple(r.text for r in found.requirements)
+    assert [parse(text) for text in found.config.requirements] == list(found.requirements)
+
+
+def test_a_run_is_judged_by_the_quality_that_is_required(job: Job) -> None:
+    found = prepare(dataclasses.replace(job.config, requirements=("smallest_recall >= 20%",)))
+    assert found.config.task.metric == found.search_score.metric == "smallest_recall"
+    assert found.search_score.value <= job.search_score.value
+
+
 class Crash:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.system, ("touch executed",)

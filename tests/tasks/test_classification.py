@@ -88,3 +88,26 @@ def test_what_is_no_classifier_of_these_data_is_refused() -> None:
         Classification((1.0, 2.0)).check(graph, data(4))
     with pytest.raises(DataError, match="made has one class"):
         Classification().check(graph, data(1))
+
+
+def test_the_smallest_recall_and_the_first_five_are_counted_of_the_same_answers() -> None:
+    # Seven classes; the network answers a fixed order of them, whatever the image.
+    order = torch.tensor([6.0, 5, 4, 3, 2, 1, 0])
+    labels = np.array([0, 0, 4, 5, 6, 0], np.int64)
+    split = Split("test", np.zeros((6, 3, 8, 8), np.uint8), labels)
+
+    def answers(images: torch.Tensor) -> torch.Tensor:
+        logits = order.repeat(len(images), 1)
+        logits[1] = -logits[1]  # the second image of class 0 is taken for class 6
+        return logits
+
+    first_five = Classification(metric="top5").evaluate(answers, split)
+    assert first_five == Proportion("top5", 3, 6)  # 0, 4 and the last 0
+    smallest = Classification(metric="smallest_recall").evaluate(answers, split)
+    assert smallest.to_document() == {
+        "correct_of_class": [2, 0, 0, 0, 0, 0, 0], "n_of_class": [3, 0, 0, 0, 1, 1, 1],
+    }  # fmt: skip
+    assert smallest.value == 0
+    graph = trace(resnet8(classes=3).eval(), torch.zeros(1, 3, 8, 8), name="small")
+    with pytest.raises(ConfigError, match="five guesses are always right"):
+        Classification(metric="top5").check(graph, data(3))
