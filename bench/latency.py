@@ -25,6 +25,7 @@ from gensynth.bench.timing import Timings, time_interleaved
 from gensynth.devices.agent.board import others
 from gensynth.errors import DeviceError, ExportError
 from gensynth.export.runtime import InputSpec, Session, open_session, runtime_name
+from gensynth.outside import ONNX_BYTES, read_bytes
 from gensynth.randomness import stream
 
 SCHEMA = "gensynth.latency/1"
@@ -246,6 +247,6 @@ def _milliseconds(timing: Timings) -> tuple[tuple[float, ...], ...]:
 
 def _sha256(file: Path) -> str:
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return hashlib.sha256(read_bytes(file, ONNX_BYTES)).hexdigest()
     except OSError as error:
         raise ExportError(f"cannot read {file}: {error.strerror}") from error

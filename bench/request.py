@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from gensynth.devices.agent.wire.spec import LEASE_S, MAX_NETWORKS, MOST_RUNS
 from gensynth.devices.profiles import TENSORRT, Profile, find_profile
 from gensynth.devices.registry import Device
 from gensynth.errors import ConfigError
+from gensynth.outside import SAMPLES_BYTES, check_plain
 from gensynth.suggestion import did_you_mean
 
 RUNTIMES = {
@@ -292,10 +294,11 @@ def parse_inputs(texts: Sequence[str]) -> dict[str, np.ndarray]:
         if not name or not file:
             raise ConfigError(f"an input is NAME=FILE.npy, got {text!r}")
         try:
+            check_plain(Path(file), SAMPLES_BYTES)
             loaded = np.load(file, allow_pickle=False)
         except OSError as error:
             raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-        except (ValueError, EOFError) as error:
+        except (ValueError, EOFError, MemoryError) as error:  # the last of a size that it claims
             raise ConfigError(f"{file} is no array that numpy.save has written: {error}") from error
         if not isinstance(loaded, np.ndarray):
             raise ConfigError(f"{file} must hold one array, got {type(loaded).__name__}")

@@ -112,7 +112,8 @@ def _recurrent(node: NodeProto, values: Known, restrictions: str) -> Broken | No
     if _attribute(node, "direction", b"forward") != b"bidirectional":
         return None
     half = len(functions) // 2
-    if functions[:half] != functions[half:]:
+    names = [name.lower() for name in functions]  # ONNX takes them in either case
+    if names[:half] != names[half:]:
         return "its two directions have different activations", "use the same ones for both"
     return None
 
@@ -214,10 +215,11 @@ def _stored(position: int, what: str) -> Callable[[NodeProto, Known, str], Broke
 
 def _zero_point(node: NodeProto, values: Known, restrictions: str) -> Broken | None:
     name = node.input[2] if len(node.input) > 2 else ""
-    numbers = values.constant(name) if name else np.zeros(1)
+    # ONNX's own default is a zero of UINT8; TensorRT rounds to INT8 all the same.
+    numbers = values.constant(name) if name else np.zeros(1, np.uint8)
     if numbers is None or np.any(numbers):
         return "its zero point is not zero", "quantise symmetrically"
-    if name and numbers.dtype == np.uint8:
+    if (name or node.op_type == "QuantizeLinear") and numbers.dtype == np.uint8:
         return "its values are UINT8", "quantise symmetrically, to INT8"
     return None
 

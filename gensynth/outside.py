@@ -10,6 +10,7 @@ has to ask again. Pydantic finds what is wrong; the sentence about it is ours. W
 stands beside it.
 """
 
+import codecs
 import errno
 import json
 import os
@@ -33,6 +34,8 @@ WORK = 1 << 43
 """Multiply-accumulates and window elements of a network for one image: minutes on a processor."""
 PIXELS = 1 << 26
 """Of one picture: 67 million, 192 MiB as RGB."""
+
+BOM = codecs.BOM_UTF8
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Natural = Annotated[int, Field(ge=0, lt=1 << 63)]
@@ -78,13 +81,14 @@ class Form(Generic[T]):
         self._adapter: TypeAdapter[T] = TypeAdapter(schema)
 
     def read(self, content: bytes | str) -> T:
-        """Return what JSON text says.
+        """Return what JSON text says; a byte-order mark, with which Windows begins a file, is none.
 
         Raises:
             ValueError: if it is no JSON, deeper than 200, or of another form; one sentence.
         """
+        text = content.removeprefix(BOM) if isinstance(content, bytes) else content
         try:
-            return self._adapter.validate_json(content, strict=True)
+            return self._adapter.validate_json(text, strict=True)
         except ValidationError as error:
             raise ValueError(_sentence(error)) from error
 
@@ -131,13 +135,13 @@ def check_plain(path: Path, at_most: int = DOCUMENT_BYTES) -> None:
 
 
 def read_text(path: Path, at_most: int = DOCUMENT_BYTES) -> str:
-    """Return the text of a plain file in UTF-8.
+    """Return the text of a plain file in UTF-8, without the byte-order mark that it may begin with.
 
     Raises:
         OSError: as `read_bytes`.
         ValueError: if it is no UTF-8.
     """
-    return read_bytes(path, at_most).decode("utf-8")
+    return read_bytes(path, at_most).decode("utf-8-sig")
 
 
 def named_path(text: str) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typing_extensions import TypedDict
 
-from gensynth.outside import Finite, Form, Natural, named_path, read_bytes, within
+from gensynth.outside import Finite, Form, Natural, named_path, read_bytes, read_text, within
 
 
 class Known(TypedDict):
@@ -45,6 +45,13 @@ def test_values_that_were_read_elsewhere_are_held_against_the_same_form() -> Non
     assert KNOWN.check({"size": 3, "shares": (0.5,), "more": None})["shares"] == [0.5]
     with pytest.raises(ValueError, match="shares is missing"):
         KNOWN.check({"size": 3})
+
+
+def test_a_byte_order_mark_of_windows_is_no_part_of_a_document(tmp_path: Path) -> None:
+    content = b'\xef\xbb\xbf{"size": 3, "shares": []}'
+    assert KNOWN.read(content)["size"] == 3
+    (tmp_path / "text").write_bytes(b"\xef\xbb\xbftext")
+    assert read_text(tmp_path / "text") == "text"
 
 
 def test_only_plain_files_of_a_bounded_size_are_read(tmp_path: Path) -> None:

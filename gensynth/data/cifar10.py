@@ -14,6 +14,7 @@ import numpy as np
 
 from gensynth.data.dataset import Augmentation, Dataset, Split, hold_out
 from gensynth.errors import DataError
+from gensynth.outside import read_bytes
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
@@ -105,7 +106,10 @@ def _read(folder: Path, batches: dict[str, str]) -> tuple[np.ndarray, np.ndarray
                 f"{path} is missing; CIFAR-10 needs {', '.join((*TRAIN_MD5, *TEST_MD5))} "
                 "of the binary version in one folder"
             )
-        content = path.read_bytes()
+        try:
+            content = read_bytes(path)
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from error
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
             raise DataError(
                 f"{path} is not the official file: its MD5 must be {md5}, and it has "

@@ -38,8 +38,12 @@ SPLIT_FOLDERS = {"train": ("train",), "search": ("search", "val"), "test": ("tes
 SEARCH_SHARE = 0.1
 TEST_SHARE = 0.2
 LEFT_BY_DESKTOPS = {"thumbs.db", "desktop.ini"}
-# What pillow raises for bytes that are no whole picture; UnidentifiedImageError is an OSError.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+# What pillow raises for bytes that are no whole picture; UnidentifiedImageError is an OSError, and
+# a decoder that finds no sense in them may ask for memory without end.
+DAMAGED = (
+    OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 
 
 def load(

@@ -17,7 +17,7 @@ from gensynth.progress import Listener
 from gensynth.randomness import stream
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import FullDistillation, distil_once
-from gensynth.runs.hardware.turns import before_distillation, kept_documents
+from gensynth.runs.hardware.turns import before_distillation, recall_end
 from gensynth.runs.prepare import Job
 from gensynth.search.cycle import Candidate, State
 from gensynth.search.generator import Generator
@@ -128,7 +128,7 @@ def choose(
     taken: list[FullDistillation] = []
     made: list[FullDistillation] = []
     refused = 0
-    job.hardware.remember(kept_documents(run))
+    recall_end(run, job)
     while sum(a.accepted(job) for a in taken) < count:
         place = ranking.best(inquisitor, taken)
         promised = -math.inf if place is None else float(ranking.worth(inquisitor)[place])

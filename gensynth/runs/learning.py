@@ -18,7 +18,7 @@ from gensynth.run_files import PHASES_FILE
 from gensynth.runs import full_distillation, state_files
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import FullDistillation, distil_once
-from gensynth.runs.hardware.turns import after_cycle, before_cycles
+from gensynth.runs.hardware.turns import after_cycle, before_cycles, recall_cycles
 from gensynth.runs.prepare import Job
 from gensynth.runs.stopwatch import Phases
 from gensynth.search.cycle import Cycle, State
@@ -27,8 +27,7 @@ from gensynth.search.synthesis import initialise, synthesise
 
 def learn(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> State:
     """Run the cycles that are left; return the last state as the run folder has it."""
-    for entry in run.read_journal():
-        job.hardware.remember(entry.get("measured", ()))
+    recall_cycles(run, job)
     state = _last_state(run, job)
     if state is None:
         with phases("initialise"):
@@ -39,15 +38,15 @@ def learn(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> State
             settings = replace(job.settings, limits=job.limits())
             first = initialise(settings, job.evaluator, job.probe, job.hardware.space)
             seconds = {"initialise": round(time.perf_counter() - seen, 3)}
-            entry = {"phase": "initialise", "seconds": seconds}
+            entry: dict[str, Any] = {"phase": "initialise", "seconds": seconds}
             if job.hardware:
                 seconds["devices"] = round(seen - start, 3)
                 entry["measured"] = measured
             state = _keep(run, job, first, entry)
     listener.phase("cycles")
-    for entry in run.read_journal():
-        if entry["cycle"] > 0:
-            listener.cycle(entry, job.config.search.cycles)
+    for done in run.read_journal():
+        if done["cycle"] > 0:
+            listener.cycle(done, job.config.search.cycles)
 
     def keep(before: State, cycle: Cycle) -> State:
         entry, after = _entry(job, cycle), cycle.after

@@ -189,8 +189,7 @@ def time_all(
     Returns:
         (records, ratios prototype / network with their intervals), by name.
     """
-    files = {entrant.name: run.path / entrant.source / ONNX_FILE for entrant in found}
-    files = {name: file for name, file in files.items() if file.exists()}
+    files = _files(run, found)
     if not files:
         return {}, {}
     config = job.config.latency
@@ -213,15 +212,23 @@ def measure_all(
 ) -> dict[str, dict[str, Figure]]:
     """Measure every network in turns at a grade that counts, on every device that can be asked.
 
+    One without an ONNX file is left out.
+
     Returns:
         What was measured, by the network's name and the figure's key.
     """
-    files = [run.path / entrant.source / ONNX_FILE for entrant in found]
-    if not job.hardware.attached or not all(file.exists() for file in files):
+    files = _files(run, found)
+    if not job.hardware.attached or not files:
         return {}
-    prototype, *networks = [file.read_bytes() for file in files]
-    measured = job.hardware.finally_measured(prototype, networks, listener)
-    return {entrant.name: figures for entrant, figures in zip(found, measured, strict=True)}
+    contents = [file.read_bytes() for file in files.values()]
+    measured = job.hardware.finally_measured(contents, listener)
+    return dict(zip(files, measured, strict=True))
+
+
+def _files(run: RunFolder, found: list[Entrant]) -> dict[str, Path]:
+    """Return the ONNX files that there are, by the networks' names and in their order."""
+    files = {entrant.name: run.path / entrant.source / ONNX_FILE for entrant in found}
+    return {name: file for name, file in files.items() if file.exists()}
 
 
 def write_all(

@@ -270,7 +270,7 @@ def _ratios(document: Mapping[str, Any] | None) -> Ratios | None:
     )
 
 
-def read_document(form: Form[Any], path: Path) -> dict[str, Any]:
+def read_document(form: Form[Any], path: Path) -> Any:
     """Return a document, with what its form does not list, once it has that form.
 
     Raises:
@@ -279,7 +279,7 @@ def read_document(form: Form[Any], path: Path) -> dict[str, Any]:
     try:
         content = read_bytes(path)
         form.read(content)
-        document: dict[str, Any] = json.loads(content)
+        document = json.loads(content)
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -16,6 +16,7 @@ from gensynth.errors import PrototypeError
 from gensynth.graph.graph import Graph
 from gensynth.network import ties
 from gensynth.network.module import Network, build, opaque_modules
+from gensynth.outside import WEIGHTS_BYTES, check_plain
 from gensynth.space.coupling import Coupling, couple
 from gensynth.trace import trace
 
@@ -90,10 +91,11 @@ def load_weights(module: nn.Module, path: Path, *, name: str) -> None:
             "folder; name the file in it"
         )
     try:
+        check_plain(path, WEIGHTS_BYTES)
         tensors = load_file(path)
     except FileNotFoundError as error:
         raise PrototypeError(f"no weights file {path} for prototype '{name}'") from error
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, KeyError) as error:  # KeyError: a type torch has not
         raise PrototypeError(
             f"{path} is not a safetensors file ({error}); a pickled checkpoint could run code "
             "when read, so it is refused: save its state dict with safetensors.torch.save_file"

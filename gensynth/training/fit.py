@@ -10,10 +10,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from safetensors.torch import load_file, save
 from torch import nn
+from typing_extensions import TypedDict
 
 from gensynth import atomic_files
 from gensynth.data.views import Views
@@ -21,8 +24,20 @@ from gensynth.errors import DataError, RunError
 from gensynth.network import ties
 from gensynth.network.compute import Compute
 from gensynth.network.outputs import Outputs, as_float, as_list
+from gensynth.outside import WEIGHTS_BYTES, Form, Natural, check_plain
 from gensynth.randomness import stream
 from gensynth.tasks.task import Task
+
+
+class _Progress(TypedDict):
+    """What a checkpoint says beside its tensors; the second is JSON."""
+
+    step: Annotated[str, Field(pattern=r"^\d{1,18}$")]
+    calls: str
+
+
+_PROGRESS: Form[_Progress] = Form(_Progress)
+_CALLS: Form[dict[str, int]] = Form(dict[str, Natural])
 
 
 @dataclass(frozen=True)
@@ -228,24 +243,42 @@ def _keep(path: Path, network: nn.Module, optimizer: torch.optim.SGD, step: int)
 
 
 def _resume(path: Path, network: nn.Module, optimizer: torch.optim.SGD) -> int:
+    """Put a network and its optimiser where a checkpoint left them; return the step.
+
+    Raises:
+        RunError: if it is damaged, or another network's.
+    """
     if not path.exists():
         return 0
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, framework="pt") as file:
-        step = int(file.metadata()["step"])
-        calls = json.loads(file.metadata()["calls"])
-    tensors = load_file(path)
-    kept = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-    network.load_state_dict(ties.named(network, kept))
-    for name, count in calls.items():  # of norms that average over all calls alike
-        network.get_submodule(name).calls = count
-    for index, parameter in enumerate(_parameters(optimizer)):
-        if f"momentum.{index}" not in tensors:
-            continue
-        momentum = torch.empty_like(parameter)  # keeps channels last
-        momentum.copy_(tensors[f"momentum.{index}"])
-        optimizer.state[parameter]["momentum_buffer"] = momentum
+    try:
+        check_plain(path, WEIGHTS_BYTES)
+        with safe_open(path, framework="pt") as file:
+            progress = _PROGRESS.check(file.metadata() or {})
+        step, calls = int(progress["step"]), _CALLS.read(progress["calls"])
+        tensors = load_file(path)
+        own = {
+            k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")
+        }
+        network.load_state_dict(ties.named(network, own))
+        for name, count in calls.items():  # of norms that average over all calls alike
+            norm: Any = network.get_submodule(name)
+            norm.calls = count
+        for index, parameter in enumerate(_parameters(optimizer)):
+            if f"momentum.{index}" not in tensors:
+                continue
+            momentum = torch.empty_like(parameter)  # keeps channels last
+            momentum.copy_(tensors[f"momentum.{index}"])
+            optimizer.state[parameter]["momentum_buffer"] = momentum
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+    except (SafetensorError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        # torch says of another network's tensors and modules with the last two.
+        raise RunError(
+            f"the checkpoint {path} is damaged, or another network's; remove it to train from the "
+            f"beginning: {error}"
+        ) from error
     return step
 
 

@@ -1,6 +1,8 @@
 """What is asked of a device: refused here if it cannot be meant, else what the agent takes."""
 
 import hashlib
+import io
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,6 +126,15 @@ def test_shapes_as_a_person_writes_them() -> None:
             parse_shapes([text])
 
 
+def claims_petabytes() -> bytes:
+    """The head of an array that no memory holds."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": "<f8", "fortran_order": False, "shape": (1 << 47,)}
+    )
+    return head.getvalue()
+
+
 def test_inputs_as_a_person_writes_them(tmp_path: Path) -> None:
     file = tmp_path / "x.npy"
     np.save(file, np.arange(3))
@@ -132,8 +143,13 @@ def test_inputs_as_a_person_writes_them(tmp_path: Path) -> None:
         parse_inputs(["x"])
     with pytest.raises(ConfigError, match="cannot read absent.npy: No such file"):
         parse_inputs(["x=absent.npy"])
-    file.write_bytes(b"\x80\x04not an array")
-    with pytest.raises(ConfigError, match="no array that numpy.save has written"):
+    for content in (b"\x80\x04not an array", claims_petabytes()):
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match="no array that numpy.save has written"):
+            parse_inputs([f"x={file}"])
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(ConfigError, match="cannot read .*x.npy: it must be a plain file"):
         parse_inputs([f"x={file}"])
 
 

@@ -41,10 +41,11 @@ def main() -> None:
         for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
             os.environ[f"XDG_{kind}_HOME"] = str(Path(home) / kind.lower())
         from tests.fuzz.agent_doors import DOORS as AGENT_DOORS
+        from tests.fuzz.data_doors import DOORS as DATA_DOORS
         from tests.fuzz.doors import DOORS
         from tests.fuzz.onnx_doors import DOORS as ONNX_DOORS
 
-        doors = DOORS | ONNX_DOORS | AGENT_DOORS
+        doors = DOORS | DATA_DOORS | ONNX_DOORS | AGENT_DOORS
         unknown = set(asked.door or ()) - doors.keys()
         if unknown:
             parser.error(f"no door {', '.join(sorted(unknown))}; there are {', '.join(doors)}")

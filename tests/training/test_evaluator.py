@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from gensynth.data.views import Views
+from gensynth.errors import RunError
 from gensynth.graph.graph import Graph, Selection
 from gensynth.network.compute import Compute
 from gensynth.network.module import Network, build
@@ -395,6 +397,12 @@ def test_a_head_that_nothing_returns_survives_a_checkpoint(tmp_path: Path) -> No
     fit(first, views, recipe, Compute(), TASK, checkpoint=checkpoint)
     fit(second, views, recipe, Compute(), TASK, checkpoint=checkpoint)
     assert bits(first) == bits(second)
+    whole, tensors = checkpoint.read_bytes(), load_file(checkpoint)
+    del tensors["network.fc.bias"]
+    for content in (whole[:-1], save(tensors), save(tensors, {"step": "3", "calls": "{}"})):
+        checkpoint.write_bytes(content)
+        with pytest.raises(RunError, match="training.safetensors is damaged.*; remove it"):
+            fit(TwoHeads(), views, recipe, Compute(), TASK, checkpoint=checkpoint)
 
 
 def test_a_recipe_without_an_image_is_refused() -> None:

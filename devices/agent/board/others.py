@@ -7,7 +7,7 @@ still hold what ran a minute ago, such as the job before.
 
 import os
 import time
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from gensynth.devices.agent.wire import sysfs
 
@@ -15,6 +15,7 @@ from gensynth.devices.agent.wire import sysfs
 _IDLE = (3, 4)
 _STEAL = 7
 _COLUMNS = 8
+_DEEPEST = 100  # control groups within each other
 
 
 class Use(NamedTuple):
@@ -86,27 +87,49 @@ def _of_all(root: str) -> Tuple[Optional[float], Optional[float]]:
 
 
 def processors(root: str) -> Optional[float]:
-    """Return how many processors this process may use at once, a container's share included.
+    """Return how many processors this process may use at once, its control groups' shares included.
 
     A share may be a fraction; None where the system does not tell.
     """
     count: Optional[float] = os.cpu_count()
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
-    shares = [share for share in (_share_of_2(root), _share_of_1(root)) if share is not None]
-    known = [count] if count is not None else []
-    return min(known + shares) if known or shares else None
+    limits = [_share_of_2(root, group) for group in _groups(root, "")]
+    limits += [_share_of_1(root, group) for group in _groups(root, "cpu")]
+    known = [limit for limit in [count] + limits if limit is not None]
+    return min(known) if known else None
 
 
-def _share_of_2(root: str) -> Optional[float]:
-    """Return the limit of the control group, version 2: "max 100000" or "150000 100000"."""
-    words = (sysfs.text(root, "/sys/fs/cgroup/cpu.max") or "").split()
+def _groups(root: str, controller: str) -> List[str]:
+    """Return this process's control group and all above it, whose limits it has as well.
+
+    A container sees its own as the root, or is named as the machine sees it; then its name leads
+    nowhere, and the root counts.
+
+    Args:
+        root: the folder that holds `proc`.
+        controller: of version 1; that of version 2 has no name.
+    """
+    found = ["/"]
+    for line in (sysfs.text(root, "/proc/self/cgroup") or "").split("\n"):
+        _, _, named = line.partition(":")
+        controllers, _, group = named.partition(":")
+        if controller in controllers.split(","):
+            while group.startswith("/") and group != "/" and len(found) < _DEEPEST:
+                found.append(group + "/")
+                group = os.path.dirname(group)
+    return found
+
+
+def _share_of_2(root: str, group: str) -> Optional[float]:
+    """Return the limit of a control group, version 2: "max 100000" or "150000 100000"."""
+    words = (sysfs.text(root, "/sys/fs/cgroup" + group + "cpu.max") or "").split()
     if len(words) != 2 or not (words[0].isdigit() and words[1].isdigit()):
         return None
     return int(words[0]) / max(1, int(words[1]))
 
 
-def _share_of_1(root: str) -> Optional[float]:
-    quota = sysfs.number(root, "/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-    period = sysfs.number(root, "/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+def _share_of_1(root: str, group: str) -> Optional[float]:
+    quota = sysfs.number(root, "/sys/fs/cgroup/cpu" + group + "cpu.cfs_quota_us")
+    period = sysfs.number(root, "/sys/fs/cgroup/cpu" + group + "cpu.cfs_period_us")
     return quota / period if quota and period and quota > 0 else None

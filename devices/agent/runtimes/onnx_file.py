@@ -28,7 +28,7 @@ DTYPES = {
     16: "bfloat16",
 }
 _HALF = 10
-_CONSTANT_VALUE = 5  # AttributeProto.t
+_CONSTANT_VALUE, _INTEGER_VALUE = 5, 3  # AttributeProto.t and i
 _EXTERNAL = 1  # TensorProto.DataLocation
 _QUANTISING = frozenset(["QuantizeLinear", "DequantizeLinear"])
 
@@ -169,7 +169,8 @@ def _graph(graph: memoryview) -> OnnxFile:
     operations = []
     for node in _messages(graph, 1):
         made = [_plain(name) for name in _messages(node, 2)]
-        operations.append(Operation(_text(node, 4), [_plain(n) for n in _messages(node, 1)], made))
+        read = [_plain(name) for name in _messages(node, 1)]
+        operations.append(Operation(_text(node, 4), read, made, _cast_to(node)))
         for attribute in _messages(node, 5) if _text(node, 4) == "Constant" else ():
             for value in _messages(attribute, _CONSTANT_VALUE):
                 constants.update((name, _weight(value)) for name in made)
@@ -180,6 +181,14 @@ def _graph(graph: memoryview) -> OnnxFile:
         precision_of(operations, constants, half_inputs),
         any(node.operator in _QUANTISING for node in nodes),
     )
+
+
+def _cast_to(node: memoryview) -> Optional[int]:
+    """Return the type that a Cast gives."""
+    if _text(node, 4) != "Cast":
+        return None
+    given = (_number(one, _INTEGER_VALUE) for one in _messages(node, 5) if _text(one, 1) == "to")
+    return next(given, None)
 
 
 def _weight(tensor: memoryview) -> Weight:

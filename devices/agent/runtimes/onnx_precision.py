@@ -5,7 +5,8 @@ product counts as
 
     int8    if it is one of integers, or if both factors come from a DequantizeLinear: runtimes
             fuse these; with its weights alone quantised it computes in floating point
-    fp16    if its weights are of half precision
+    fp16    if its weights are of half precision where it takes them: what is only stored so, and
+            cast to more, is computed in more
     fp32    else
 
 each by the elements of its weights.
@@ -31,11 +32,12 @@ _PASSING = frozenset(
 
 
 class Operation(NamedTuple):
-    """One operator, by the names of its values."""
+    """One operator, by the names of its values; of a Cast the number of the type that it gives."""
 
     operator: str
     inputs: Sequence[str]
     outputs: Sequence[str]
+    to: Optional[int] = None
 
 
 class Weight(NamedTuple):
@@ -96,6 +98,7 @@ def _kind(
 def _source(name: str, makers: Dict[str, Operation], weights: Dict[str, Weight]) -> _Source:
     """Follow a value back through what does not compute."""
     dequantised = False
+    kind: Optional[int] = None
     seen: List[str] = []
     while name not in weights and name in makers and name not in seen:
         seen.append(name)
@@ -103,5 +106,9 @@ def _source(name: str, makers: Dict[str, Operation], weights: Dict[str, Weight])
         if maker.operator not in _PASSING or not maker.inputs:
             break
         dequantised = dequantised or maker.operator == _DEQUANTISING
+        kind = maker.to if kind is None else kind  # the last one decides
         name = maker.inputs[0]
-    return _Source(weights.get(name), dequantised)
+    weight = weights.get(name)
+    if weight is not None and kind is not None:
+        weight = weight._replace(kind=kind)
+    return _Source(weight, dequantised)

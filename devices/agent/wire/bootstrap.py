@@ -7,6 +7,7 @@ so it stands alone. It answers with MARKER and a word in a line: `need` until it
 
 import hashlib
 import os
+import shutil
 import sys
 import time
 from typing import IO
@@ -65,7 +66,15 @@ def become_agent(stream: IO[bytes], sha256: str, size: int) -> None:
     os.environ["GENSYNTH_AGENT_HOME"] = home
     # Out of the working folder: LD_LIBRARY_PATH often has an empty entry, which is that folder.
     os.chdir("/")
-    os.execv(sys.executable, [sys.executable, "-E", "-s", "-S", path, "serve"])
+    python = _own_python()
+    os.execv(python, [python, "-E", "-s", "-S", path, "serve"])
+
+
+def _own_python() -> str:
+    """Return this Python, for which two variables name another from 3.11 on, -E or not."""
+    named = [os.environ.pop(name, None) for name in ("PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")]
+    called = getattr(sys, "orig_argv", [""])[0]
+    return (any(named) and shutil.which(called)) or sys.executable
 
 
 def _say(word: str) -> None:

@@ -6,8 +6,9 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from gensynth.goals.readings import FigureDocument, read_figure
-from gensynth.outside import Form, Natural, Positive
+from gensynth.outside import Finite, Form, Natural, Positive
 from gensynth.runs.hardware.measuring import Outcome
+from gensynth.search.inquisitor import read_point
 from gensynth.space.points import Point
 from gensynth.space.space import Space
 
@@ -19,7 +20,7 @@ class KernelDocument(TypedDict):
     operator: str
     inputs: list[list[Natural]]
     outputs: list[list[Natural]]
-    ms: float
+    ms: Finite
 
 
 class MeasuredDocument(TypedDict):
@@ -31,13 +32,14 @@ class MeasuredDocument(TypedDict):
     substitutes: list[Natural]
     status: str
     figures: dict[str, FigureDocument]
-    beside_ms: float | None
+    beside_ms: Finite | None
     message: str
     job: str
     profile: NotRequired[list[KernelDocument]]
 
 
 FORM: Form[MeasuredDocument] = Form(MeasuredDocument)
+ALL: Form[list[MeasuredDocument]] = Form(list[MeasuredDocument])
 
 
 def to_document(device: str, point: Point, outcome: Outcome) -> dict[str, Any]:
@@ -81,13 +83,4 @@ def point_of(document: Mapping[str, Any], space: Space) -> Point:
     Raises:
         ValueError: if it is none of the space.
     """
-    point = Point(
-        tuple(document["widths"]), tuple(document["kept_blocks"]), tuple(document["substitutes"])
-    )
-    if (len(point.widths), len(point.kept_blocks), len(point.substitutes)) != (
-        len(space.sizes),
-        len(space.coupling.blocks),
-        len(space.sites),
-    ):
-        raise ValueError("what was measured is none of this prototype's networks")
-    return point
+    return read_point(space, document["widths"], document["kept_blocks"], document["substitutes"])

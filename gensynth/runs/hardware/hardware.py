@@ -27,7 +27,7 @@ from gensynth.goals.requirements import Requirement
 from gensynth.graph.graph import Graph
 from gensynth.progress import Listener
 from gensynth.runs.hardware.board import Board, Seen
-from gensynth.runs.hardware.documents import outcome_of, point_of, to_document
+from gensynth.runs.hardware.documents import ALL, outcome_of, point_of, to_document
 from gensynth.runs.hardware.measuring import measured
 from gensynth.space.points import Point, Points
 from gensynth.space.space import Space
@@ -186,24 +186,30 @@ class Hardware:
         return documents
 
     def finally_measured(
-        self, prototype: bytes, networks: Sequence[bytes], listener: Listener
+        self, networks: Sequence[bytes], listener: Listener
     ) -> list[dict[str, Figure]]:
-        """Measure what is handed over, at a grade that counts; by key, the prototype first."""
-        found: list[dict[str, Figure]] = [{} for _ in range(1 + len(networks))]
+        """Measure what is handed over, at a grade that counts; by key, in the order given."""
+        first, *others = networks
+        found: list[dict[str, Figure]] = [{} for _ in networks]
         for name, board in self._boards.items():
             if board.device.device is None:
                 continue
             energy = any(metrics.find(one, one).needs_energy for one in board.names)
             grade = find_grade(board.device.config.grade, energy=energy).name
             outcomes = measured(
-                board.device, board.names, prototype, networks, grade=grade, listener=listener
+                board.device, board.names, first, others, grade=grade, listener=listener
             )
             for figures, outcome in zip(found, outcomes, strict=True):
                 figures.update({metrics.key_of(one, name): f for one, f in outcome.figures.items()})
         return found
 
     def remember(self, documents: Sequence[Mapping[str, Any]]) -> None:
-        """Learn from what a journal says was measured."""
+        """Learn from what a journal says was measured.
+
+        Raises:
+            ValueError: if that is damaged, or of another prototype.
+        """
+        ALL.check(list(documents))
         for name, board in self._boards.items():
             own = [document for document in documents if document["device"] == name]
             if own:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from gensynth.config import RunConfig
@@ -93,10 +94,21 @@ def tables_of(path: Path, space: Space) -> Space:
         names = bytes(arrays.pop("names")).decode().split("\n")
         sites = arrays.pop("sites")
         tables = [arrays[str(number)] for number in range(len(space.vertices))]
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError, SafetensorError) as error:
         raise RunError(f"the device costs in {file} are damaged: {error}") from error
-    reads = [table.ndim == 4 and table.shape[-1] == len(names) for table in tables]
-    if len(sites) != len(tables) or not all(reads):
+    layout = space.layout
+    read = space.sizes @ layout.reads + layout.read_fixed
+    written = space.sizes @ layout.writes + layout.written_fixed
+    fit = [
+        table.ndim == 4
+        and len(table) in (1, 1 + len(space.sites.substitutes))
+        and table.shape[1] > r
+        and table.shape[2] > w
+        and table.shape[3] == len(names)
+        and np.isfinite(table).all()
+        for table, r, w in zip(tables, read, written, strict=True)
+    ]
+    if sites.shape != (len(tables),) or max(sites, default=-1) >= len(space.sites) or not all(fit):
         raise RunError(f"the device costs in {file} belong to another prototype")
     return space.with_models(Tabulated(tuple(names), tables, sites))
 

@@ -3,7 +3,6 @@
 Never beside a training: each returns when the figures are there, and the seconds it took.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,15 +10,17 @@ import numpy as np
 from torch import Tensor
 
 from gensynth.atomic_files import json_bytes
-from gensynth.errors import ExportError
+from gensynth.errors import ExportError, RunError
 from gensynth.export.from_torch import from_network
 from gensynth.goals.verdicts import Verdict, judge_all
 from gensynth.graph.graph import Graph
 from gensynth.progress import Listener
 from gensynth.run_files import MEASURED_FILE
 from gensynth.runs.folder import RunFolder
+from gensynth.runs.hardware.documents import ALL
 from gensynth.runs.hardware.first import diverse
 from gensynth.runs.prepare import Job
+from gensynth.runs.result import read_document
 from gensynth.search.cycle import Candidate
 from gensynth.space.points import Points
 
@@ -63,7 +64,7 @@ def before_distillation(
         return None
     documents = _measure(job, candidate.points, [candidate.graph], weights, listener)
     if documents:
-        kept = kept_documents(run)
+        kept = _kept_documents(run)
         run.write_bytes(MEASURED_FILE, json_bytes([*kept, *documents]))
     point = candidate.points[0]
     if (device := job.hardware.unable(point)) is not None:
@@ -75,17 +76,36 @@ def before_distillation(
 
 
 def recall(run: RunFolder, job: Job) -> None:
-    """Let the devices of a finished run know what it measured."""
+    """Let the devices of a finished run know what it measured.
+
+    Raises:
+        RunError: if what is kept of that is damaged.
+    """
+    recall_cycles(run, job)
+    recall_end(run, job)
+
+
+def recall_cycles(run: RunFolder, job: Job) -> None:
+    """Let the devices of a run know what it measured up to its last cycle; see `recall`."""
     for entry in run.read_journal():
-        job.hardware.remember(entry.get("measured", ()))
-    job.hardware.remember(kept_documents(run))
+        _remember(job, entry.get("measured", []), f"cycle {entry['cycle']} of {run.path}'s journal")
 
 
-def kept_documents(run: RunFolder) -> Documents:
-    """Return what was measured after the last cycle."""
+def recall_end(run: RunFolder, job: Job) -> None:
+    """Let them know what it measured after its last cycle; see `recall`."""
+    _remember(job, _kept_documents(run), str(run.path / MEASURED_FILE))
+
+
+def _remember(job: Job, documents: Any, where: str) -> None:
+    try:
+        job.hardware.remember(documents)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"what was measured, in {where}, is damaged: {error}") from error
+
+
+def _kept_documents(run: RunFolder) -> Documents:
     file = run.path / MEASURED_FILE
-    found: Documents = json.loads(file.read_text()) if file.exists() else []
-    return found
+    return [*read_document(ALL, file)] if file.exists() else []
 
 
 def _measure(

@@ -60,3 +60,22 @@ def test_a_container_has_the_processors_of_its_share(tmp_path: Path) -> None:
     for name, number in (("quota", 75_000), ("period", 100_000)):
         (tmp_path / f"sys/fs/cgroup/cpu/cpu.cfs_{name}_us").write_text(f"{number}\n")
     assert processors(str(tmp_path)) == 0.75
+
+
+def test_the_share_of_a_control_group_above_is_a_limit_too(tmp_path: Path) -> None:
+    # As systemd-run --property CPUQuota=50% --slice gives it, by version 2 and then by 1.
+    allowed = len(os.sched_getaffinity(0))
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/a.slice/b.service/c.scope\n")
+    below = tmp_path / "sys/fs/cgroup/a.slice/b.service"
+    (below / "c.scope").mkdir(parents=True)
+    (below / "c.scope/cpu.max").write_text("max 100000\n")
+    assert processors(str(tmp_path)) == allowed
+    (below / "cpu.max").write_text("50000 100000\n")
+    assert processors(str(tmp_path)) == 0.5
+    (tmp_path / "proc/self/cgroup").write_text("9:memory:/a.slice\n4:cpu,cpuacct:/x/y\n0::/\n")
+    quota = tmp_path / "sys/fs/cgroup/cpu/x"
+    quota.mkdir(parents=True)
+    for name, number in (("quota", 75_000), ("period", 100_000)):
+        (quota / f"cpu.cfs_{name}_us").write_text(f"{number}\n")
+    assert processors(str(tmp_path)) == 0.75

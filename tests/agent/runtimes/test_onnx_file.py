@@ -38,7 +38,11 @@ def as_onnx_reads(model: onnx.ModelProto) -> OnnxFile:
             dtype = DTYPES.get(kind.elem_type, f"ONNX type {kind.elem_type}")
         inputs.append(Input(entry.name, dtype, sizes))
     nodes = [(node.name, node.op_type, tuple(node.output)) for node in graph.node]
-    operations = [Operation(node.op_type, node.input, node.output) for node in graph.node]
+    casts = [{a.name: a.i for a in n.attribute} if n.op_type == "Cast" else {} for n in graph.node]
+    operations = [
+        Operation(node.op_type, node.input, node.output, cast.get("to"))
+        for node, cast in zip(graph.node, casts, strict=True)
+    ]
     constants = {w.name: Weight(w.data_type, math.prod(w.dims)) for w in graph.initializer}
     for node in graph.node:
         for value in (
@@ -228,6 +232,15 @@ def test_products_of_integers_are_int8(operator: str, inputs: list[str]) -> None
 def test_a_weight_is_known_behind_what_does_not_compute() -> None:
     turned = [Operation("Transpose", ["h"], ["t"]), Operation("MatMul", ["x", "t"], ["y"])]
     assert precision_of(turned, {"h": Weight(HALF, 12)}, False) == "fp16"
+
+
+def test_weights_that_are_only_stored_in_half_precision_are_multiplied_in_more() -> None:
+    # What halves a file's size leaves the arithmetic as it was, and the reverse.
+    product = Operation("MatMul", ["x", "t"], ["y"])
+    stored = [Operation("Cast", ["h"], ["t"], FLOAT), product]
+    assert precision_of(stored, {"h": Weight(HALF, 12)}, False) == "fp32"
+    computed = [Operation("Cast", ["f"], ["t"], HALF), product]
+    assert precision_of(computed, {"f": Weight(FLOAT, 12)}, True) == "fp16"
 
 
 def given_(name: str = "x", dtype: str = "float32", shape: tuple[int, ...] = (1, 3, 8, 8)) -> Any:

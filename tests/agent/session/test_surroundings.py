@@ -59,6 +59,8 @@ def variables(traps: Path) -> dict[str, str]:
         "PYTHONWARNINGS": "error",
         "PYTHONINSPECT": "1",
         "PYTHONOPTIMIZE": "2",
+        "PYTHONEXECUTABLE": "/nowhere",
+        "__PYVENV_LAUNCHER__": "/nowhere",
     }
 
 

@@ -2,17 +2,24 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from gensynth.config import RunConfig
-from gensynth.errors import ConfigError, Interrupted, UnreachableError
+from gensynth.errors import ConfigError, ExportError, Interrupted, RunError, UnreachableError
+from gensynth.export import export_network
+from gensynth.export.parity import Parity
+from gensynth.network.module import Network
 from gensynth.progress import Silent
+from gensynth.run_files import DEVICE_COSTS_FILE
+from gensynth.runs import publish
 from gensynth.runs.certification import certify
 from gensynth.runs.family import generate
 from gensynth.runs.family_training import distil
@@ -87,10 +94,24 @@ def test_networks_are_as_fast_as_required_and_the_journal_says_what_steered(
     assert device.grades[-1] == "quick"
 
 
-def test_a_card_has_the_figures_of_its_network(whole: Undisturbed) -> None:
-    for folder in (whole.result.path / "finalists").iterdir():
+def test_a_card_has_the_figures_of_its_network_whatever_became_of_the_others(
+    config: RunConfig, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot_write_one(network: Network, images: torch.Tensor, path: Path) -> Parity:
+        if path.parent.name == "network-1":
+            raise ExportError("it has no ONNX file")
+        return export_network(network, images, path)
+
+    monkeypatch.setattr(publish, "export_network", cannot_write_one)
+    put(ModelledDevice())
+    result = synth(config)
+    (lost,) = [one for one in result.finalists if one.no_onnx_because is not None]
+    for folder in (result.path / "finalists").iterdir():
         card = json.loads((folder / "card.json").read_text())
         figure = card["figures"]["latency_ms@local"]
+        if folder == lost.folder:
+            assert figure["provenance"] != "measured"
+            continue
         assert figure["provenance"] == "measured"
         expected = milliseconds((folder / "network.onnx").read_bytes())
         assert figure["value"] == pytest.approx(expected, rel=1e-9)
@@ -141,9 +162,20 @@ def test_a_stopped_run_measures_nothing_twice_and_ends_with_the_same_bytes(
             assert (one / file).read_bytes() == (other / file).read_bytes()
 
 
-def test_a_learned_generator_draws_within_the_limit_without_its_device(whole: Undisturbed) -> None:
-    family = generate(whole.result.path, range(12))
+def test_a_learned_generator_draws_within_the_limit_without_its_device(
+    whole: Undisturbed, tmp_path: Path
+) -> None:
+    path = shutil.copytree(whole.result.path, tmp_path / "run")
+    family = generate(path, range(12))
     assert {drawn.costs["latency_ms@local"] <= LIMIT_MS for drawn in family.drawn} == {True}
+    costs = path / DEVICE_COSTS_FILE
+    content, tables = costs.read_bytes(), load_file(costs)
+    costs.write_bytes(content[:-1])
+    with pytest.raises(RunError, match="device costs in .* are damaged"):
+        generate(path, range(12, 14))
+    save_file({**tables, "0": tables["0"][:, :-1].clone()}, costs)
+    with pytest.raises(RunError, match="device costs in .* belong to another prototype"):
+        generate(path, range(12, 14))
 
 
 def test_a_utility_may_weigh_a_device(config: RunConfig, put: Put) -> None:

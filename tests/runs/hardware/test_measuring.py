@@ -1,5 +1,8 @@
 """A fault is blamed on the network that has it, and what was measured is read back as it was."""
 
+import os
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,12 +11,15 @@ import torch
 
 from gensynth.config import DeviceConfig
 from gensynth.devices.run_device import run_device
-from gensynth.errors import DeviceFault
+from gensynth.errors import DeviceFault, RunError
 from gensynth.goals.readings import of_interval
 from gensynth.progress import SILENT
+from gensynth.runs.folder import RunFolder
 from gensynth.runs.hardware.documents import outcome_of, point_of, to_document
 from gensynth.runs.hardware.first import COUNT, diverse
+from gensynth.runs.hardware.hardware import Hardware
 from gensynth.runs.hardware.measuring import Outcome, measured
+from gensynth.runs.hardware.turns import recall_end
 from gensynth.space.coupling import couple
 from gensynth.space.points import Point
 from gensynth.space.space import Space
@@ -72,8 +78,21 @@ def test_what_was_measured_is_read_back_as_it_was(space: Space) -> None:
 
 
 def test_a_network_of_another_prototype_is_refused(space: Space) -> None:
-    with pytest.raises(ValueError, match="none of this prototype's"):
-        point_of({"widths": [1], "kept_blocks": [], "substitutes": []}, space)
+    for widths in ([1], [0, 5], [3, 999]):  # of too few groups, too narrow and too wide
+        document = {"widths": widths, "kept_blocks": [True], "substitutes": [0] * len(space.sites)}
+        with pytest.raises(ValueError, match="none of this prototype's"):
+            point_of(document, space)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"device": "tx2"}', '[{"device": "tx2"}]', None])
+def test_damaged_measurements_of_a_run_are_refused(
+    space: Space, tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "measured.json"
+    os.mkfifo(file) if content is None else file.write_text(content)
+    run, job = RunFolder(tmp_path, None), SimpleNamespace(hardware=Hardware((), space, ()))
+    with pytest.raises(RunError, match="measured.json"):
+        recall_end(run, job)  # type: ignore[arg-type]
 
 
 def test_the_first_networks_are_spread_over_the_whole_space(space: Space) -> None:
