@@ -5,7 +5,8 @@ A device that is lost in the middle is asked again under the same job's id, whic
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from gensynth.bench.place import local_runtimes
 from gensynth.bench.record import make
 from gensynth.bench.request import Request
 from gensynth.devices.agent.board import board
-from gensynth.devices.client import connect
+from gensynth.devices.client import Connection, connect
 from gensynth.devices.registry import Device
 from gensynth.environment import environment
 from gensynth.errors import DeviceFault
@@ -24,6 +25,7 @@ PAUSES_S = (2.0, 5.0)
 """Before a device that was lost is asked for the same job again."""
 
 Made = tuple[dict[str, Any], dict[str, bytes]]
+Opener = Callable[[Device], AbstractContextManager[Connection]]
 
 
 class Measuring(Protocol):
@@ -41,10 +43,12 @@ class Agent:
 
     Args:
         command: to stand in records.
+        opened: a session with a device; None opens one for each question.
     """
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, opened: Opener | None = None) -> None:
         self._command = command
+        self._opened = opened or connect
 
     def look(self, device: Device, listener: Listener) -> Mapping[str, Any]:
         """Return the facts of a device as they are now, with "runtimes".
@@ -56,7 +60,7 @@ class Agent:
             root = os.environ.get("GENSYNTH_AGENT_ROOT") or "/"
             return {**board.facts(root), "runtimes": local_runtimes()}
         listener.phase("reach")
-        with connect(device) as connection:
+        with self._opened(device) as connection:
             return connection.facts()
 
     def measure(self, request: Request, listener: Listener) -> Made:
@@ -77,7 +81,7 @@ class Agent:
         for pause_s in (*PAUSES_S, None):
             try:
                 listener.phase("reach")
-                with connect(request.device) as connection:
+                with self._opened(request.device) as connection:
                     reached = True
                     listener.phase("load")
                     result = connection.run(spec, blobs, _Told(listener))

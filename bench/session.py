@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gensynth.bench import control, subjects
-from gensynth.bench.dialogue import Agent, Measuring
+from gensynth.bench.dialogue import Agent, Measuring, Opener
 from gensynth.bench.estimate.profiled import to_keep
 from gensynth.bench.grades import find_grade
 from gensynth.bench.place import place
@@ -53,6 +53,7 @@ def measure(
     store: Store | None = None,
     command: str | None = None,
     listener: Listener = SILENT,
+    opened: Opener | None = None,
 ) -> dict[str, Any]:
     """Measure networks in turns on a device and return the record.
 
@@ -77,6 +78,8 @@ def measure(
         store: where measurements are kept; None for the user's own.
         command: to stand in the record; None for that of this process.
         listener: hears of the progress.
+        opened: a session with the device (`gensynth.devices.sessions`); None opens one for each
+            question.
 
     Returns:
         A record (`gensynth.bench.record`). "from_store" is in it, and true, when it answers an
@@ -111,7 +114,8 @@ def measure(
         profile=profile,
     )
     subjects.check_names(request.subjects, shapes, inputs)
-    return answer(request, fresh=fresh, store=store, command=command, listener=listener)
+    agent = Agent(command or shlex.join(sys.orig_argv), opened)
+    return answer(request, fresh=fresh, store=store, listener=listener, device=agent)
 
 
 def answer(
@@ -119,7 +123,6 @@ def answer(
     *,
     fresh: bool = False,
     store: Store | None = None,
-    command: str | None = None,
     listener: Listener = SILENT,
     device: Measuring | None = None,
 ) -> dict[str, Any]:
@@ -129,7 +132,7 @@ def answer(
         device: what is looked at and measures; None for the agent of the request's device.
     """
     kept = Store() if store is None else store
-    agent = Agent(command or shlex.join(sys.orig_argv)) if device is None else device
+    agent = Agent(shlex.join(sys.orig_argv)) if device is None else device
     facts = agent.look(request.device, listener)
     where = place(request, facts)
     key = request.key(where)

@@ -116,6 +116,22 @@ class Connection:
         """Return the board's facts as they are now."""
         return self._ask({"type": "facts"})["facts"]
 
+    def beat(self) -> None:
+        """Let the agent hear that its host is there, between two jobs.
+
+        Raises:
+            DeviceFault: if the way there has ended.
+        """
+        self._send({"type": "beat"})
+
+    def check_alive(self) -> None:
+        """See that the agent still answers.
+
+        Raises:
+            DeviceFault: if it does not.
+        """
+        self._ask({"type": "have", "sha256s": []})
+
     def check(self) -> dict[str, Any]:
         """Return what works on the board, and why the rest does not; may take a minute."""
         header, _ = self._request({"type": "check"}, SURVEY_S)

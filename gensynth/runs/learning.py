@@ -62,9 +62,12 @@ def learn(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> State
             }
         if job.hardware:
             start = time.perf_counter()
-            entry["measured"] = after_cycle(job, cycle.chosen, after.weights, listener)
-            entry["seconds"] |= {"devices": round(time.perf_counter() - start, 3)}
+            entry["measured"], chose_s = after_cycle(job, cycle.chosen, after, listener)
+            seen = time.perf_counter()
             entry |= _on_devices(job, cycle)
+            told_s = chose_s + time.perf_counter() - seen
+            seconds = {"devices": seen - start - chose_s, "estimate": told_s}
+            entry["seconds"] |= {phase: round(s, 3) for phase, s in seconds.items()}
         kept = _keep(run, job, after, entry)
         run.write_bytes(PHASES_FILE, json_bytes(phases.lap()))
         listener.cycle({"cycle": cycle.number, **entry}, job.config.search.cycles)
@@ -97,11 +100,15 @@ def _entry(job: Job, cycle: Cycle) -> dict[str, Any]:
 
 
 def _on_devices(job: Job, cycle: Cycle) -> dict[str, Any]:
-    """Return what is known of a cycle's network on devices, and what its requirements say now."""
+    """Return what is known of a cycle's network on devices, and what its requirements say now.
+
+    The tables and limits of the next cycle are made here.
+    """
     low, _, high = cycle.promised
     figures = job.hardware.figures(cycle.chosen.points[0])
     quality = {cycle.score.metric: (low, high)}
     verdicts = judge_all(job.requirements, quality, cycle.costs, figures)
+    job.hardware.tabulate()
     return {
         "figures": {key: figure.to_document() for key, figure in figures.items()},
         "limits": job.limits(),

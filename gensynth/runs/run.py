@@ -12,7 +12,7 @@ it ends with the same networks.
 
 import re
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -183,7 +183,8 @@ def _create(config: RunConfig, data: str, command: str | None) -> RunFolder:
 
 def _watched(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> Result:
     try:
-        _go(run, job, phases, listener)
+        with closing(job.hardware):
+            _go(run, job, phases, listener)
     except KeyboardInterrupt as error:
         raise _interrupted(run, phases) from error
     return read_result(run.path)

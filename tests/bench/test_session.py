@@ -18,6 +18,7 @@ import pytest
 from onnx import TensorProto
 
 from gensynth.bench import control, grades, measure, reference
+from gensynth.bench.dialogue import Agent
 from gensynth.bench.grades import Grade, Warmup, Windows
 from gensynth.bench.record import is_usable
 from gensynth.bench.request import Request
@@ -76,7 +77,7 @@ def test_networks_are_measured_in_turns_and_the_larger_is_slower(
     tmp_path: Path, store: Store
 ) -> None:
     files = [convolution(tmp_path / f"{w}.onnx", width=w, size=w) for w in (8, 96)]
-    record = answer(request(*files), store=store, command="a command")
+    record = answer(request(*files), store=store, device=Agent("a command"))
     small, large = record["networks"]
     assert record["status"] == "ok"
     assert is_usable(record)

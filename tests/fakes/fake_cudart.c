@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum { SUCCESS = 0, INVALID_VALUE = 1, MEMORY_ALLOCATION = 2, ILLEGAL_ADDRESS = 700,
-       SET_ON_ACTIVE_PROCESS = 36, NO_DEVICE = 100, LAUNCH_FAILURE = 719, SLOTS = 64 };
+       SET_ON_ACTIVE_PROCESS = 36, NO_DEVICE = 100, LAUNCH_FAILURE = 719, SLOTS = 256 };
 
 struct block { char *at; size_t size; int host; };
 

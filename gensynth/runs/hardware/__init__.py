@@ -7,4 +7,5 @@ documents    what was measured as JSON values of the journal
 opening      from a run file to its devices; their costs as files
 turns        when they are measured
 first        the diverse networks that are measured before the first cycle
+worth        which of a generator's networks are worth measuring after a cycle
 """

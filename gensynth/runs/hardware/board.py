@@ -5,6 +5,7 @@ that is slower today teaches nothing wrong. What was measured of a network goes 
 estimate of it.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
@@ -120,6 +121,16 @@ class Board:
             if one.point == point:
                 found.update(one.outcome.figures)
         return {name: figure for name, figure in found.items() if name in {*self.names, *self.sums}}
+
+    def is_known(self, point: Point) -> bool:
+        """Return whether measuring this network would tell nothing new."""
+        own = [one.outcome for one in self.seen if one.point == point]
+        return any(outcome.figures or outcome.is_infeasible for outcome in own)
+
+    def owed(self, attempts: int) -> list[Point]:
+        """Return networks without figures for no fault of theirs, tried less often than this."""
+        tried = Counter(one.point for one in self.seen)
+        return [point for point in tried if tried[point] < attempts and not self.is_known(point)]
 
     def is_infeasible(self, point: Point) -> bool:
         """Return whether this network was seen to be one that can never run there."""

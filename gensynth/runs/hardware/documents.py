@@ -5,6 +5,7 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
+from gensynth.goals.figure import Figure
 from gensynth.goals.readings import FigureDocument, read_figure
 from gensynth.outside import Finite, Form, Natural, Positive
 from gensynth.runs.hardware.measuring import Outcome
@@ -35,6 +36,8 @@ class MeasuredDocument(TypedDict):
     beside_ms: Finite | None
     message: str
     job: str
+    why: NotRequired[str]
+    estimated: NotRequired[dict[str, FigureDocument]]
     profile: NotRequired[list[KernelDocument]]
 
 
@@ -42,14 +45,28 @@ FORM: Form[MeasuredDocument] = Form(MeasuredDocument)
 ALL: Form[list[MeasuredDocument]] = Form(list[MeasuredDocument])
 
 
-def to_document(device: str, point: Point, outcome: Outcome) -> dict[str, Any]:
-    """Return what came of a measurement as JSON values."""
+def to_document(
+    device: str,
+    point: Point,
+    outcome: Outcome,
+    why: str = "",
+    estimated: Mapping[str, Figure] | None = None,
+) -> dict[str, Any]:
+    """Return what came of a measurement as JSON values.
+
+    Args:
+        device, point, outcome: what was measured, and where.
+        why: this network.
+        estimated: what was said of it until then.
+    """
     document: dict[str, Any] = {
         "device": device,
         "widths": list(point.widths),
         "kept_blocks": list(point.kept_blocks),
         "substitutes": list(point.substitutes),
+        "why": why,
         "status": outcome.status,
+        "estimated": {name: figure.to_document() for name, figure in (estimated or {}).items()},
         "figures": {name: figure.to_document() for name, figure in outcome.figures.items()},
         "beside_ms": outcome.beside_ms,
         "message": outcome.message,

@@ -9,6 +9,7 @@ What was measured stands in the run's journal, with the entry of the cycle that 
 after, so a run that is gone on with knows what it knew and counts nothing twice.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -18,6 +19,7 @@ import numpy as np
 import onnx
 
 from gensynth.bench.grades import find_grade
+from gensynth.devices.sessions import Sessions
 from gensynth.errors import UnreachableError
 from gensynth.export.onnx import to_onnx
 from gensynth.goals import metrics
@@ -31,6 +33,14 @@ from gensynth.runs.hardware.documents import ALL, outcome_of, point_of, to_docum
 from gensynth.runs.hardware.measuring import measured
 from gensynth.space.points import Point, Points
 from gensynth.space.space import Space
+
+AT_ONCE = 4
+"""Networks of one job: what disturbs it costs no more than these."""
+
+ATTEMPTS = 3
+"""How often a network is measured anew where the device, and not the network, was at fault."""
+
+_Z80 = 1.2816
 
 
 class Hardware:
@@ -52,9 +62,14 @@ class Hardware:
         self._space: Space | None = None
         self._model = _model(space, self._prototype) if boards else onnx.ModelProto()
         self._kernels = lru_cache(maxsize=4096)(self._planned)
+        self._sessions = Sessions()
 
     def __bool__(self) -> bool:
         return bool(self._boards)
+
+    def close(self) -> None:
+        """End the sessions with the devices; a later measurement opens them anew."""
+        self._sessions.close()
 
     @property
     def boards(self) -> tuple[Board, ...]:
@@ -74,27 +89,38 @@ class Hardware:
     @property
     def space(self) -> Space:
         """The prototype's space with the costs of all devices, as they are estimated now."""
+        return self.tabulate()
+
+    def tabulate(self) -> Space:
+        """Return `space`, made anew if something was learned since."""
         if self._space is None:
             self._space = self._exact.with_models(
                 *(board.table(self._exact, self._model) for board in self._boards.values())
             )
         return self._space
 
-    def limits(self) -> dict[str, float]:
-        """Return the largest allowed estimate by cost: a limit less the estimate's own doubt.
-
-        A network within it keeps the requirement at the upper end of its 80 % interval.
-        """
+    def asked(self) -> dict[str, float]:
+        """Return the largest cost that the requirements allow of a device, by cost."""
         found: dict[str, float] = {}
         for requirement in self._requirements:
             board = self._boards[requirement.device]
             limit = limit_of(requirement, board.device.config.batch, board.p99_ratio)
             if limit is not None:
                 key, most = limit
-                kernels = self._kernels(requirement.device, self._prototype)
-                margin = board.margin(metrics.parts_of(key)[0], kernels)
-                if margin is not None:  # nothing can be held against what nothing is known of
-                    found[key] = min(most / margin, found.get(key, np.inf))
+                found[key] = min(most, found.get(key, np.inf))
+        return found
+
+    def limits(self) -> dict[str, float]:
+        """Return the largest allowed estimate by cost: a limit less the estimate's own doubt.
+
+        A network within it keeps the requirement at the upper end of its 80 % interval.
+        """
+        found = {}
+        for key, most in self.asked().items():
+            cost, name = metrics.parts_of(key)
+            margin = self._boards[name].margin(cost, self._kernels(name, self._prototype))
+            if margin is not None:  # nothing can be held against what nothing is known of
+                found[key] = most / margin
         return found
 
     def check_reachable(self) -> None:
@@ -150,40 +176,77 @@ class Hardware:
         return next(seen, None)
 
     def measure(
-        self, prototype: bytes, points: Points, networks: Sequence[bytes], listener: Listener
+        self,
+        prototype: bytes,
+        points: Points,
+        networks: Sequence[bytes],
+        why: Sequence[str],
+        listener: Listener,
     ) -> list[dict[str, Any]]:
-        """Measure networks on every device that can be asked, and learn from it.
+        """Measure networks on every device that can be asked, a few at a time, and learn from it.
 
         Args:
             prototype: its ONNX file.
             points: the networks.
             networks: their ONNX files.
+            why: each of them.
             listener: hears of faults.
 
         Returns:
-            What came of it, for the journal.
+            What came of it, beside what was estimated until then, for the journal.
         """
         documents = []
         for name, board in self._boards.items():
             if board.device.device is None:
                 continue
-            new = [
-                place
-                for place in range(len(points))
-                if not any(s.point == points[place] and s.outcome.figures for s in board.seen)
-            ]
-            if not new:
-                continue
-            outcomes = measured(
-                board.device, board.names, prototype, [networks[place] for place in new],
-                listener=listener,
-            )  # fmt: skip
-            documents += [
-                to_document(name, points[place], outcome)
-                for place, outcome in zip(new, outcomes[1:], strict=True)
-            ]
+            new = [n for n in range(len(points)) if not board.is_known(points[n])]
+            for start in range(0, len(new), AT_ONCE):
+                places = new[start : start + AT_ONCE]
+                outcomes = measured(
+                    board.device, board.names, prototype, [networks[place] for place in places],
+                    opened=self._sessions, listener=listener,
+                )  # fmt: skip
+                documents += [
+                    to_document(
+                        name, points[place], outcome, why[place],
+                        board.estimates.figures(self._kernels(name, points[place])),
+                    )
+                    for place, outcome in zip(places, outcomes[1:], strict=True)
+                ]  # fmt: skip
         self.remember(documents)
         return documents
+
+    def owed(self) -> list[Point]:
+        """Return networks that a device could not measure when it was asked, each once.
+
+        It was away, busy or throttled then; after `ATTEMPTS` it is not asked again.
+        """
+        found = [
+            point
+            for board in self._boards.values()
+            if board.device.device is not None
+            for point in board.owed(ATTEMPTS)
+        ]
+        return list(dict.fromkeys(found))
+
+    def is_known(self, point: Point) -> bool:
+        """Return whether measuring this network would tell nothing new on any device."""
+        asked = [board for board in self._boards.values() if board.device.device is not None]
+        return all(board.is_known(point) for board in asked)
+
+    def spreads(self) -> dict[str, float]:
+        """Return how unsure estimates are by the cost of a device that can be asked.
+
+        A standard deviation of ln(true / estimated), from the prototype's 80 % interval.
+        """
+        found = {}
+        for name, board in self._boards.items():
+            if board.device.device is not None:
+                for cost in board.sums:
+                    margin = board.margin(cost, self._kernels(name, self._prototype))
+                    if margin is not None:
+                        found[metrics.key_of(cost, name)] = math.log(margin) / _Z80
+        return found
 
     def finally_measured(
         self, networks: Sequence[bytes], listener: Listener
@@ -197,8 +260,9 @@ class Hardware:
             energy = any(metrics.find(one, one).needs_energy for one in board.names)
             grade = find_grade(board.device.config.grade, energy=energy).name
             outcomes = measured(
-                board.device, board.names, first, others, grade=grade, listener=listener
-            )
+                board.device, board.names, first, others,
+                grade=grade, opened=self._sessions, listener=listener,
+            )  # fmt: skip
             for figures, outcome in zip(found, outcomes, strict=True):
                 figures.update({metrics.key_of(one, name): f for one, f in outcome.figures.items()})
         return found

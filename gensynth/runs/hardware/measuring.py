@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gensynth.bench.dialogue import Opener
 from gensynth.bench.session import measure
 from gensynth.bench.store import Store
 from gensynth.devices.agent.wire.status import USABLE
@@ -64,6 +65,7 @@ def measured(
     *,
     grade: str = LOOP,
     store: Store | None = None,
+    opened: Opener | None = None,
     listener: Listener = SILENT,
 ) -> list[Outcome]:
     """Measure networks in turns with the prototype; return what came of each, it first.
@@ -76,13 +78,18 @@ def measured(
         prototype, networks: ONNX files.
         grade: of the bench.
         store: of the bench; None for the user's own.
+        opened: a session with the device; None opens one for each question.
         listener: hears why there are no figures.
     """
     files = [prototype, *networks]
-    found = _asked(device, names, files, grade, store, listener)
+
+    def asked(files: Sequence[bytes]) -> list[Outcome]:
+        return _asked(device, names, files, grade, store, opened, listener)
+
+    found = asked(files)
     if not found[0].is_infeasible:
         return found
-    alone = [_asked(device, names, [file], grade, store, listener)[0] for file in files]
+    alone = [asked([file])[0] for file in files]
     return [replace(one, beside_ms=None) for one in alone]
 
 
@@ -92,6 +99,7 @@ def _asked(
     networks: Sequence[bytes],
     grade: str,
     store: Store | None,
+    opened: Opener | None,
     listener: Listener,
 ) -> list[Outcome]:
     assert device.device is not None, "a kind of board measures nothing"
@@ -107,6 +115,7 @@ def _asked(
                 files, device=device.device.alias, grade=grade, precision=device.config.precision,
                 batch=device.config.batch, threads=device.config.threads, energy=energy,
                 power_mode=device.config.power_mode, store=store, profile=grade == LOOP,
+                opened=opened,
             )  # fmt: skip
         except (DeviceFault, StoreError) as error:
             status = error.status if isinstance(error, DeviceFault) else "device_lost"

@@ -3,6 +3,7 @@
 Never beside a training: each returns when the figures are there, and the seconds it took.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,16 +16,25 @@ from gensynth.export.from_torch import from_network
 from gensynth.goals.verdicts import Verdict, judge_all
 from gensynth.graph.graph import Graph
 from gensynth.progress import Listener
+from gensynth.randomness import stream
 from gensynth.run_files import MEASURED_FILE
 from gensynth.runs.folder import RunFolder
+from gensynth.runs.hardware import worth
 from gensynth.runs.hardware.documents import ALL
 from gensynth.runs.hardware.first import diverse
+from gensynth.runs.hardware.hardware import AT_ONCE
 from gensynth.runs.prepare import Job
 from gensynth.runs.result import read_document
-from gensynth.search.cycle import Candidate
-from gensynth.space.points import Points
+from gensynth.search.cycle import Candidate, State
+from gensynth.space.points import Point, Points
 
 Documents = list[dict[str, Any]]
+
+POOL = 64
+"""Networks of a generator among which those to measure are chosen."""
+
+MORE = 2
+"""Networks that are measured after a cycle beside its own, because it is worth it."""
 
 
 def before_cycles(job: Job, listener: Listener) -> Documents:
@@ -34,19 +44,56 @@ def before_cycles(job: Job, listener: Listener) -> Documents:
         return []
     listener.phase("devices")
     points = diverse(job.space, job.settings.seed)
-    ranking = [np.arange(size) for size in job.space.sizes]
-    graphs = [
-        job.space.coupling.apply(job.space.selection(points, index, ranking))
-        for index in range(len(points))
-    ]
-    return _measure(job, points, graphs, job.prototype.weights, listener)
+    why = ["first"] * len(points)
+    return _measure(job, points, _graphs(job, points), why, job.prototype.weights, listener)
 
 
 def after_cycle(
-    job: Job, chosen: Candidate, weights: Mapping[str, Tensor], listener: Listener
-) -> Documents:
-    """Measure a cycle's network."""
-    return _measure(job, chosen.points, [chosen.graph], weights, listener)
+    job: Job, chosen: Candidate, state: State, listener: Listener
+) -> tuple[Documents, float]:
+    """Measure a cycle's network, what could not be measured before, and what is worth most.
+
+    Args:
+        job: the run.
+        chosen: the cycle's network.
+        state: after the cycle.
+        listener: hears of faults.
+
+    Returns:
+        (for the journal, seconds that it took to choose).
+    """
+    if not job.hardware.attached:
+        return [], 0.0
+    start = time.perf_counter()
+    point = chosen.points[0]
+    owed = [one for one in job.hardware.owed() if one != point][:AT_ONCE]
+    worthy = [one for one in _worthy(job, state) if one not in (point, *owed)][:MORE]
+    others = [*owed, *worthy]
+    points, graphs = chosen.points, [chosen.graph]
+    if others:
+        more = job.space.points(others)
+        points, graphs = job.space.points([point, *others]), [*graphs, *_graphs(job, more)]
+    why = ["cycle", *["again"] * len(owed), *["worth"] * len(worthy)]
+    spent_s = time.perf_counter() - start
+    return _measure(job, points, graphs, why, state.weights, listener), spent_s
+
+
+def _worthy(job: Job, state: State) -> list[Point]:
+    """Return some of the generator's networks, those whose measurement is worth most first."""
+    hardware = job.hardware
+    draws = stream(job.settings.seed, "measure", state.cycle).integers(0, 2**31, POOL)
+    points = state.generator.points([int(seed) for seed in draws])
+    ranked = worth.order(job.settings, state, points, hardware.spreads(), hardware.asked())
+    found = dict.fromkeys(points[place] for place in ranked)
+    return [point for point in found if not hardware.is_known(point)]
+
+
+def _graphs(job: Job, points: Points) -> list[Graph]:
+    ranking = [np.arange(size) for size in job.space.sizes]
+    return [
+        job.space.coupling.apply(job.space.selection(points, index, ranking))
+        for index in range(len(points))
+    ]
 
 
 def before_distillation(
@@ -62,7 +109,8 @@ def before_distillation(
     """
     if not job.hardware:
         return None
-    documents = _measure(job, candidate.points, [candidate.graph], weights, listener)
+    why = ["finalist"]
+    documents = _measure(job, candidate.points, [candidate.graph], why, weights, listener)
     if documents:
         kept = _kept_documents(run)
         run.write_bytes(MEASURED_FILE, json_bytes([*kept, *documents]))
@@ -112,6 +160,7 @@ def _measure(
     job: Job,
     points: Points,
     graphs: list[Graph],
+    why: list[str],
     weights: Mapping[str, Tensor],
     listener: Listener,
 ) -> Documents:
@@ -123,4 +172,4 @@ def _measure(
     except ExportError as error:
         listener.note(f"not measured: {error}")
         return []
-    return job.hardware.measure(prototype, points, files, listener)
+    return job.hardware.measure(prototype, points, files, why, listener)

@@ -86,7 +86,12 @@ def test_networks_are_as_fast_as_required_and_the_journal_says_what_steered(
     assert prototype > LIMIT_MS >= max(finalists_ms(result))
     first, *cycles = journal(result.path)
     assert len(first["measured"]) == 12
+    for one in first["measured"]:
+        figure = one["estimated"]["latency_ms"]
+        assert figure["provenance"] == "estimate"
+        assert figure["measurements"] == 0
     for entry in cycles:
+        assert {one["why"] for one in entry["measured"]} <= {"cycle", "worth"}
         figure = entry["figures"]["latency_ms@local"]
         assert figure["provenance"] == "measured"
         assert entry["limits"]["latency_ms@local"] <= LIMIT_MS
@@ -120,12 +125,15 @@ def test_a_card_has_the_figures_of_its_network_whatever_became_of_the_others(
 def test_a_device_that_is_away_leaves_estimates_and_ends_in_the_same_family(
     whole: Undisturbed, config: RunConfig, put: Put
 ) -> None:
-    device = put(ModelledDevice(away={1}))  # after the first cycle
+    put(ModelledDevice(away={1, 3}))  # in the dozen, and after the first cycle
     cut = synth(config)
-    entry = journal(cut.path)[1]
-    assert [one["status"] for one in entry["measured"]] == ["device_lost"]
+    first, entry, last = journal(cut.path)
+    lost = [one["status"] == "device_lost" for one in first["measured"]]
+    assert lost == [False] * 4 + [True] * 4 + [False] * 4
+    assert entry["measured"][0]["status"] == "device_lost"
     assert entry["figures"]["latency_ms@local"]["provenance"] == "calibrated estimate"
-    assert len(device.calls) > 2
+    again = [one for one in last["measured"] if one["why"] == "again"]
+    assert {one["status"] for one in again} == {"ok"}  # what is owed is asked for once more
     assert max(finalists_ms(cut)) <= LIMIT_MS
     assert finalists_ms(cut) == pytest.approx(finalists_ms(whole.result), rel=0.3)
 

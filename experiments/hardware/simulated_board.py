@@ -1,0 +1,254 @@
+"""A search under milliseconds and images per joule of a board that a program plays.
+
+    python -m experiments.hardware.simulated_board run undisturbed   (some fifteen minutes each)
+    python -m experiments.hardware.simulated_board run faults        5 % of networks have a fault
+    python -m experiments.hardware.simulated_board run unplugged     the cable is out for two cycles
+    python -m experiments.hardware.simulated_board run killed        kill -9, then gone on with
+    python -m experiments.hardware.simulated_board report            (from results/*.json)
+
+Nothing here was measured on a board: ssh, the agent, its jobs and the sensor's driver files are the
+real ones, and below them a program waits and draws power by a formula
+(`tests/fakes/modelled_tensorrt.py`). All figures are marked simulated. What is shown is the loop:
+that a search whose estimates are wrong at first ends in networks that meet both requirements, since
+it measures, corrects and steers, and that faults do not change where it ends.
+
+The prototype and the images are the quickstart's; the run is shorter. Energy windows are shorter
+than a board's, since this sensor takes snapshots and heats nothing.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gensynth.bench import grades
+from gensynth.bench.grades import Warmup, Windows, find_grade
+from gensynth.config import (
+    DeviceConfig,
+    FinalistsConfig,
+    LatencyConfig,
+    RunConfig,
+    SearchConfig,
+)
+from gensynth.progress import Silent
+from gensynth.runs.result import read_result
+from gensynth.runs.run import resume, synth
+from tests.fakes.modelled_tx2 import ALIAS, modelled_tx2
+from tests.fakes.relay import Relay
+
+RESULTS = Path(__file__).parent / "results"
+ARMS = ("undisturbed", "faults", "unplugged", "killed")
+LIMIT_MS, LEAST_IMAGES_PER_JOULE, BATCH, CYCLES = 1.5, 1600.0, 16, 8
+REQUIREMENTS = (
+    "top1 >= 82%",
+    f"latency_ms@{ALIAS} <= {LIMIT_MS}ms",
+    f"img_per_joule@{ALIAS} >= {LEAST_IMAGES_PER_JOULE:g}",
+)
+_WINDOWS = Windows(idle_s=0.5, settle_s=0.3, windows=3, window_s=1.0)
+_SHORT = {
+    "loop": replace(find_grade("loop"), energy=_WINDOWS),
+    "standard": replace(
+        find_grade("standard"), warmup=Warmup(1.0, 0.5, 5.0, 8.0), rounds=8, round_s=0.5,
+        energy=replace(_WINDOWS, windows=6),
+    ),
+}  # fmt: skip
+
+
+def config(out: Path) -> RunConfig:
+    """Return the run."""
+    return RunConfig(
+        requirements=REQUIREMENTS,
+        utility=f"netscore + 10*log10(img_per_joule@{ALIAS})",
+        seed=1,
+        out=out,
+        devices={ALIAS: DeviceConfig(precision="fp16", batch=BATCH)},
+        search=SearchConfig(cycles=CYCLES, warmup_images=4000, images=1500, round_to=4),
+        finalists=FinalistsConfig(count=2, epochs=4),
+        latency=LatencyConfig(repeats=20),
+    )
+
+
+class Told(Silent):
+    """Writes down what is said; with a cable, it is out from the second to the fourth cycle."""
+
+    def __init__(self, relay: Relay | None = None) -> None:
+        self._relay = relay
+
+    def cycle(self, entry: Mapping[str, Any], of: int) -> None:
+        """Say so, and pull the cable or plug it back."""
+        sys.stderr.write(f"cycle {entry['cycle']} of {of}\n")
+        if self._relay is not None and entry["cycle"] == 2:
+            self._relay.unplug()
+        if self._relay is not None and entry["cycle"] == 4:
+            self._relay.plug_in()
+
+    def note(self, text: str) -> None:
+        """Write it down."""
+        sys.stderr.write(f"{text}\n")
+
+
+def run(arm: str) -> dict[str, Any]:
+    """Run one arm and return its record."""
+    grades._BY_NAME |= _SHORT
+    with tempfile.TemporaryDirectory(prefix="simulated-") as folder:
+        out = Path(folder) / "run"
+        faults = 0.05 if arm == "faults" else 0.0
+        start = time.perf_counter()
+        with modelled_tx2(Path(folder) / "board", faults) as board:
+            if arm == "killed":
+                _killed(out)
+                resume(out, listener=Told())
+            else:
+                synth(config(out), listener=Told(board.relay if arm == "unplugged" else None))
+            seconds = time.perf_counter() - start
+            kept = {
+                "connections": board.relay.connections,
+                "jobs": len(board.journal("begun")),
+                "befallen": dict(Counter(board.befallen)),
+                "leftovers": board.leftovers(),
+            }
+        shutil.copytree(out, Path("/tmp") / f"simulated-{os.getuid()}-{arm}", dirs_exist_ok=True)
+        return {"arm": arm, "seconds": round(seconds), **kept, **record_of(out)}
+
+
+def _killed(out: Path) -> None:
+    """Begin the run in a process of its own, and end that with kill -9 while it measures."""
+    command = [sys.executable, "-m", "experiments.hardware.simulated_board", "begin", str(out)]
+    process = subprocess.Popen(command)
+    journal = out / "journal.jsonl"
+    while not (journal.exists() and len(journal.read_text().splitlines()) > 3):
+        time.sleep(0.1)
+        assert process.poll() is None
+    killer = threading.Timer(12.0, process.send_signal, [signal.SIGKILL])  # within a cycle
+    killer.start()
+    process.wait()
+
+
+def record_of(path: Path) -> dict[str, Any]:
+    """Return what a run's journal and cards say."""
+    result = read_result(path)
+    journal = [json.loads(line) for line in (path / "journal.jsonl").read_text().splitlines()]
+    measured = [one for entry in journal for one in entry.get("measured", ())]
+    after = path / "measured.json"
+    measured += json.loads(after.read_text()) if after.exists() else []
+    shapes = Counter((*one["widths"], *one["kept_blocks"]) for one in measured if one["figures"])
+    return {
+        "requirements": list(REQUIREMENTS),
+        "prototype": _card(path / "prototype"),
+        "finalists": [_card(folder) for folder in sorted((path / "finalists").iterdir())],
+        "statuses": dict(Counter(one["status"] for one in measured)),
+        "why": dict(Counter(one["why"] for one in measured)),
+        "measured_twice": sum(count > 1 for count in shapes.values()),
+        "cycles": [
+            {
+                "cycle": entry["cycle"],
+                "limits": {k: v for k, v in entry.get("limits", {}).items() if "@" in k},
+                "figures": entry.get("figures"),
+                "measured": [
+                    {
+                        "why": one["why"], "status": one["status"],
+                        "estimated": {n: f["value"] for n, f in one["estimated"].items()},
+                        "figures": {n: f["value"] for n, f in one["figures"].items()},
+                    }
+                    for one in entry.get("measured", ())
+                ],
+                "seconds": entry["seconds"],
+            }
+            for entry in journal
+        ],
+        "seconds_of": result.seconds,
+    }  # fmt: skip
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    card = json.loads((folder / "card.json").read_text())
+    return {name: card.get(name) for name in ("name", "figures", "macs", "verdicts", "verdict")}
+
+
+def report() -> str:
+    """Return the table of all records."""
+    required = ", ".join(f"`{one}`" for one in REQUIREMENTS)
+    lines = f"""# A search against a simulated Jetson TX2
+
+Simulated throughout: a program plays the board (`tests/fakes/modelled_tensorrt.py`). Required:
+{required}, FP16, batch {BATCH}; {CYCLES} cycles from the quickstart's prototype.
+
+| arm | finalists: ms | images per joule | both met | measured, failed | faults | logins | twice |
+|---|---|---|---|---|---|---|---|
+""".splitlines()
+    found = [(arm, RESULTS / f"simulated_board-{arm}.json") for arm in ARMS]
+    kept = {arm: json.loads(path.read_text()) for arm, path in found if path.exists()}
+    for arm, record in kept.items():
+        ms, rate = (
+            [one["figures"][f"{name}@{ALIAS}"]["value"] for one in record["finalists"]]
+            for name in ("latency_ms", "img_per_joule")
+        )
+        met = all(a <= LIMIT_MS for a in ms) and all(b >= LEAST_IMAGES_PER_JOULE for b in rate)
+        statuses = Counter(record["statuses"])
+        good = statuses["ok"] + statuses["degraded"]
+        lines.append(
+            f"| {arm} | {', '.join(f'{one:.2f}' for one in ms)} | "
+            f"{', '.join(f'{one:.0f}' for one in rate)} | {'yes' if met else 'no'} | "
+            f"{good}, {statuses.total() - good} | "
+            f"{', '.join(f'{n} {what}' for what, n in record['befallen'].items()) or '-'} | "
+            f"{record['connections']} | {record['measured_twice']} |"
+        )
+    if "undisturbed" in kept:
+        lines += """
+## How the estimate is corrected (undisturbed)
+
+Limit: what the estimate of a network may be at most, so that its upper end is within 1.5 ms.
+
+| after cycle | networks | measured / estimated before, ms | the same, joules | limit, ms |
+|---|---|---|---|---|
+""".splitlines()
+        for entry in kept["undisturbed"]["cycles"]:
+            off = {
+                name: [
+                    one["figures"][name] / one["estimated"][name]
+                    for one in entry["measured"]
+                    if name in one["figures"]
+                ]
+                for name in ("latency_ms", "joule_per_img")
+            }
+            limit = entry["limits"].get(f"latency_ms@{ALIAS}")
+            cells = [f"{min(v):.2f} to {max(v):.2f}" if v else "-" for v in off.values()]
+            lines.append(
+                f"| {entry['cycle']} | {len(entry['measured'])} | {' | '.join(cells)} | "
+                f"{'-' if limit is None else f'{limit:.3f}'} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run an arm, or write the report."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run").add_argument("arm", choices=ARMS)
+    commands.add_parser("begin").add_argument("out", type=Path)
+    commands.add_parser("report")
+    asked = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    if asked.command == "run":
+        text = json.dumps(run(asked.arm), indent=1) + "\n"
+        (RESULTS / f"simulated_board-{asked.arm}.json").write_text(text)
+    elif asked.command == "begin":
+        grades._BY_NAME |= _SHORT
+        synth(config(asked.out), listener=Told())
+    else:
+        (RESULTS / "simulated_board.md").write_text(report())
+
+
+if __name__ == "__main__":
+    main()
