@@ -25,6 +25,7 @@ from gensynth.space.space import Space
 from gensynth.space.width_step import WidthStep, width_step
 from gensynth.tasks.task import Task
 from gensynth.training.fit import Recipe
+from gensynth.training.learning_rate import FIRST
 
 COMPILED_FROM = 300_000
 """Images of a finalist's distillation from which compiling its network pays (20 to 40 s)."""
@@ -165,13 +166,14 @@ def settings_of(
         recipe=Recipe(
             epochs=search.images / images,
             batch=min(SHORT_BATCH, finalists.batch),
-            peak_lr=search.peak_lr,
+            peak_lr=search.peak_lr or FIRST,
             temperature=finalists.temperature,
             hard_weight=finalists.hard_weight,
         ),
         search=search,
         warmup=round(search.warmup_images / search.images) if search.learn_weights else 0,
         seed=config.seed,
+        finds_rate=None in (search.peak_lr, finalists.peak_lr) and config.task.train is None,
     )
 
 
@@ -182,7 +184,7 @@ def full_recipe(config: RunConfig, images: int) -> Recipe:
         compiled=finalists.epochs * images >= COMPILED_FROM,
         epochs=finalists.epochs,
         batch=finalists.batch,
-        peak_lr=finalists.peak_lr,
+        peak_lr=finalists.peak_lr or FIRST,
         temperature=finalists.temperature,
         hard_weight=finalists.hard_weight,
     )

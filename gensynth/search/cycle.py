@@ -43,6 +43,7 @@ class Settings:
             first cycle.
         seed: of the run.
         free_budget: whether the family's cost may be learned, below the limits.
+        finds_rate: whether a learning rate is to be found that suits the networks.
     """
 
     objective: Objective
@@ -52,6 +53,7 @@ class Settings:
     warmup: int = 0
     seed: int = 0
     free_budget: bool = True
+    finds_rate: bool = False
 
     @property
     def reptile_rate(self) -> float:

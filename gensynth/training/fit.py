@@ -6,23 +6,20 @@ Budgets are images, never seconds, so the result does not depend on how fast the
 """
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
 from torch import nn
 
-from gensynth import atomic_files
 from gensynth.data.views import Views
-from gensynth.errors import DataError, RunError
-from gensynth.network import ties
+from gensynth.errors import DataError
 from gensynth.network.compute import Compute
 from gensynth.network.outputs import Outputs, as_float, as_list
 from gensynth.randomness import stream
 from gensynth.tasks.task import Task
+from gensynth.training.checkpoint import keep, resume
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,9 @@ class Recipe:
         rise = max(1.0, self.warmup * steps)
         return self.peak_lr * min((step + 1) / rise, (steps - step) / max(1.0, steps - rise))
 
+
+LAST = 0.25
+"""Share of a training's steps from which the loss that it ends at is taken."""
 
 ROOM_BYTES = 2 * 2**30
 """That a teacher's answers may fill: those of 50 epochs of CIFAR-10, or of one of CamVid."""
@@ -131,8 +131,8 @@ def fit(
     first_epoch: int = 0,
     checkpoint: Path | None = None,
     progress: Callable[[float, float], None] | None = None,
-) -> None:
-    """Train a network in place.
+) -> float | None:
+    """Train a network in place; return the loss that it ends at.
 
     Without a teacher the loss is the task's loss with the targets. With one it is
 
@@ -153,6 +153,10 @@ def fit(
             training goes on from it, to the same end as without the interruption.
         progress: called with (share of steps done, mean loss of the last 50 steps or fewer).
 
+    Returns:
+        the loss with the targets, mean over the last quarter of the steps: of images that are new
+        to the network, if there is one epoch. None if a checkpoint held all of them.
+
     Raises:
         RunError: if the checkpoint cannot be written; the last one is as it was.
     """
@@ -165,10 +169,11 @@ def fit(
             f"batches of {recipe.batch}"
         )
     steps = max(1, round(recipe.epochs * steps_an_epoch))
-    step = _resume(checkpoint, network, optimizer) if checkpoint else 0
+    step = resume(checkpoint, network, optimizer) if checkpoint else 0
     forward = compute.compiled(network) if recipe.compiled else network
     network.train()
     losses: list[float] = []
+    last: list[torch.Tensor] = []
     while step < steps:
         passed = step // steps_an_epoch
         epoch = first_epoch + passed
@@ -179,6 +184,8 @@ def fit(
                 with compute.precision():
                     outputs = as_float(forward(batch.images))
                 hard = task.loss(outputs, batch.targets)
+                if step >= (1 - LAST) * steps:
+                    last.append(hard.detach())
                 if teacher is None:
                     loss = hard
                 else:
@@ -194,8 +201,9 @@ def fit(
                     losses = [*losses[-49:], loss.item()]
                     progress(step / steps, sum(losses) / len(losses))
         if checkpoint is not None:
-            _keep(checkpoint, network, optimizer, step)
+            keep(checkpoint, network, optimizer, step)
     network.eval()
+    return float(torch.stack(last).mean()) if last else None
 
 
 @contextlib.contextmanager
@@ -205,49 +213,3 @@ def _dropout_of(seed: int, epoch: int) -> Iterator[None]:
     with torch.random.fork_rng(devices):
         torch.manual_seed(int(stream(seed, "dropout", epoch).integers(2**62)))
         yield
-
-
-def _keep(path: Path, network: nn.Module, optimizer: torch.optim.SGD, step: int) -> None:
-    state = ties.once(network.state_dict())
-    tensors = {f"network.{k}": v.contiguous() for k, v in state.items()}
-    calls = {
-        k: m.calls for k, m in network.named_modules() if type(getattr(m, "calls", None)) is int
-    }
-    for index, parameter in enumerate(_parameters(optimizer)):
-        if parameter in optimizer.state:  # not a part that nothing returns
-            momentum = optimizer.state[parameter]["momentum_buffer"]
-            tensors[f"momentum.{index}"] = momentum.contiguous()
-    progress = {"step": str(step), "calls": json.dumps(calls)}
-    try:
-        atomic_files.write_bytes(path, save(tensors, metadata=progress))
-    except OSError as error:
-        raise RunError(
-            f"the checkpoint {path} could not be written, {atomic_files.reason(error)}; what was "
-            "kept before it is whole: make room and go on with --resume"
-        ) from error
-
-
-def _resume(path: Path, network: nn.Module, optimizer: torch.optim.SGD) -> int:
-    if not path.exists():
-        return 0
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        step = int(file.metadata()["step"])
-        calls = json.loads(file.metadata()["calls"])
-    tensors = load_file(path)
-    kept = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-    network.load_state_dict(ties.named(network, kept))
-    for name, count in calls.items():  # of norms that average over all calls alike
-        network.get_submodule(name).calls = count
-    for index, parameter in enumerate(_parameters(optimizer)):
-        if f"momentum.{index}" not in tensors:
-            continue
-        momentum = torch.empty_like(parameter)  # keeps channels last
-        momentum.copy_(tensors[f"momentum.{index}"])
-        optimizer.state[parameter]["momentum_buffer"] = momentum
-    return step
-
-
-def _parameters(optimizer: torch.optim.SGD) -> list[torch.Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"]]
