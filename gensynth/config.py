@@ -165,7 +165,8 @@ class SearchConfig:
         warmup_images: images of the sandwich training before the first cycle, after which
             slices of the prototype's weights work as networks.
         images: training images of the short distillation within a cycle.
-        peak_lr: largest learning rate of the short distillation.
+        peak_lr: largest learning rate of the short distillation; None finds one before the
+            warm-up, from 0.1 downward, see `gensynth.training.learning_rate`.
         full_networks: of the first so many cycles, the network is also distilled as a finalist
             is, which teaches how far the short distillation falls short of it.
         probe_images: images whose responses are observed.
@@ -188,7 +189,7 @@ class SearchConfig:
     cycles: Positive = 12
     warmup_images: Natural = 6_000
     images: Positive = 2_500
-    peak_lr: Above0 = 0.1
+    peak_lr: Above0 | None = None
     full_networks: Natural = 1
     probe_images: Positive = 512
     candidates: Positive = 256
@@ -212,7 +213,7 @@ class FinalistsConfig:
             value, or what a "certificate" of it asks of the test split, which is more. None is
             the certificate, if the test split is large enough to give one.
         epochs: passes over the training images, each.
-        peak_lr: largest learning rate.
+        peak_lr: largest learning rate; None is the one that is found before the warm-up.
         batch: images a step.
         temperature: softening of the prototype's and the network's answers.
         hard_weight: share of the loss with the labels beside the prototype's answers, in
@@ -222,7 +223,7 @@ class FinalistsConfig:
     count: Positive = 3
     aim: Literal["point", "certificate"] | None = None
     epochs: Above0 = 12
-    peak_lr: Above0 = 0.1
+    peak_lr: Above0 | None = None
     batch: Positive = 128
     temperature: Above0 = 4.0
     hard_weight: Share = 0.1

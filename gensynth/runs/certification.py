@@ -32,6 +32,7 @@ from gensynth.runs.family import open_finished
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.hardware.turns import recall
 from gensynth.runs.inputs import check_inputs, config_of, kept_weights
+from gensynth.runs.learning import with_found_rate
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
 from gensynth.runs.result import Finalist, read_finalist
@@ -93,6 +94,7 @@ def certify(
             )  # fmt: skip
             check_inputs(root, job)
             recall(run, job)
+            job = with_found_rate(run, job)
             _certify(run, job, path, before, listener, command)
         except KeyboardInterrupt as error:
             raise Interrupted("stopped; the same command goes on") from error

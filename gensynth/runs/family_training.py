@@ -29,6 +29,7 @@ from gensynth.runs.folder import RunFolder
 from gensynth.runs.forms import SEARCH
 from gensynth.runs.hardware.turns import recall
 from gensynth.runs.inputs import check_inputs, config_of
+from gensynth.runs.learning import with_found_rate
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
 from gensynth.runs.publish import certificate_of, sharing_of
@@ -77,6 +78,7 @@ def distil(
             )  # fmt: skip
             check_inputs(path, job)
             recall(run, job)
+            job = with_found_rate(run, job)
             listener.phase("finalists")
             for drawn in family.drawn:
                 _train(run, job, drawn, listener)

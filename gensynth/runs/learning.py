@@ -22,7 +22,10 @@ from gensynth.runs.hardware.turns import after_cycle, before_cycles, recall_cycl
 from gensynth.runs.prepare import Job
 from gensynth.runs.stopwatch import Phases
 from gensynth.search.cycle import Cycle, State
-from gensynth.search.synthesis import initialise, synthesise
+from gensynth.search.synthesis import find_rate, first_state, synthesise, warm_up
+
+RATE = "learning_rate"
+"""Key of the journal's first line: the test of learning rates."""
 
 
 def learn(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> State:
@@ -32,17 +35,8 @@ def learn(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> State
     if state is None:
         with phases("initialise"):
             listener.phase("initialise")
-            start = time.perf_counter()
-            measured = before_cycles(job, listener)
-            seen = time.perf_counter()
-            settings = replace(job.settings, limits=job.limits())
-            first = initialise(settings, job.evaluator, job.probe, job.hardware.space)
-            seconds = {"initialise": round(time.perf_counter() - seen, 3)}
-            entry: dict[str, Any] = {"phase": "initialise", "seconds": seconds}
-            if job.hardware:
-                seconds["devices"] = round(seen - start, 3)
-                entry["measured"] = measured
-            state = _keep(run, job, first, entry)
+            state = _keep(run, job, *_begin(job, listener))
+    job = with_found_rate(run, job)
     listener.phase("cycles")
     for done in run.read_journal():
         if done["cycle"] > 0:
@@ -75,6 +69,35 @@ def learn(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> State
 
     with phases("cycles"):
         return synthesise(job.settings, job.evaluator, job.probe, state, keep=keep)
+
+
+def _begin(job: Job, listener: Listener) -> tuple[State, dict[str, Any]]:
+    """Return the state before the first cycle, and its line of the journal."""
+    start = time.perf_counter()
+    entry: dict[str, Any] = {"phase": "initialise"}
+    measured = before_cycles(job, listener)
+    seen = time.perf_counter()
+    settings = replace(job.settings, limits=job.limits())
+    state = first_state(settings, job.evaluator, job.probe, job.hardware.space)
+    if settings.finds_rate:
+        test = find_rate(settings, job.evaluator, state)
+        listener.note(test.told())
+        entry |= {RATE: test.to_document()}
+        settings = replace(settings, recipe=job.at_rate(test.chosen.rate).settings.recipe)
+    state = warm_up(settings, job.evaluator, state)
+    entry["seconds"] = {"initialise": round(time.perf_counter() - seen, 3)}
+    if job.hardware:
+        entry["seconds"]["devices"] = round(seen - start, 3)
+        entry["measured"] = measured
+    return state, entry
+
+
+def with_found_rate(run: RunFolder, job: Job) -> Job:
+    """Return the job at the learning rate that its run has found, if it has looked for one."""
+    for entry in run.read_journal():
+        if RATE in entry:
+            return job.at_rate(float(entry[RATE]["peak_lr"]))
+    return job
 
 
 def early(run: RunFolder, job: Job) -> list[FullDistillation]:

@@ -188,6 +188,7 @@ def settings_of(
     from gensynth.search.evolution import Objective
     from gensynth.search.inquisitor import FULL
     from gensynth.training.fit import Recipe
+    from gensynth.training.learning_rate import FIRST
 
     search, finalists = config.search, config.finalists
     required = quality_limit(requirements, metric)
@@ -209,7 +210,7 @@ def settings_of(
         recipe=Recipe(
             epochs=search.images / images,
             batch=min(SHORT_BATCH, finalists.batch),
-            peak_lr=search.peak_lr,
+            peak_lr=search.peak_lr or FIRST,
             temperature=finalists.temperature,
             hard_weight=finalists.hard_weight,
         ),
@@ -217,6 +218,7 @@ def settings_of(
         warmup=round(search.warmup_images / search.images) if search.learn_weights else 0,
         seed=config.seed,
         budgeted=_budgeted(requirements, utility, space),
+        finds_rate=None in (search.peak_lr, finalists.peak_lr) and config.task.train is None,
     )
 
 
@@ -237,13 +239,14 @@ def _budgeted(
 def full_recipe(config: RunConfig, images: int) -> "Recipe":
     """Return how a finalist is distilled, from so many training images."""
     from gensynth.training.fit import Recipe
+    from gensynth.training.learning_rate import FIRST
 
     finalists = config.finalists
     return Recipe(
         compiled=finalists.epochs * images >= COMPILED_FROM,
         epochs=finalists.epochs,
         batch=finalists.batch,
-        peak_lr=finalists.peak_lr,
+        peak_lr=finalists.peak_lr or FIRST,
         temperature=finalists.temperature,
         hard_weight=finalists.hard_weight,
     )

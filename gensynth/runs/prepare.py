@@ -107,6 +107,16 @@ class Job:
         """U."""
         return self.settings.objective.utility
 
+    def at_rate(self, peak_lr: float) -> "Job":
+        """Return the same with a learning rate that was found, where the run file gives none."""
+        job = self
+        if self.config.search.peak_lr is None:
+            recipe = replace(self.settings.recipe, peak_lr=peak_lr)
+            job = replace(job, settings=replace(self.settings, recipe=recipe))
+        if self.config.finalists.peak_lr is None:
+            job = replace(job, recipe=replace(self.recipe, peak_lr=peak_lr))
+        return job
+
     def limits(self) -> dict[str, float]:
         """Return the largest allowed cost by name: counted ones, and those of devices as of now."""
         return {**self.settings.limits, **self.hardware.limits()}

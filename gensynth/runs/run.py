@@ -41,7 +41,7 @@ from gensynth.runs import changes, finalists, inputs, publish, state_files
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.forms import ENVIRONMENT, PHASES
 from gensynth.runs.hardware.opening import keep_tables
-from gensynth.runs.learning import early, learn
+from gensynth.runs.learning import early, learn, with_found_rate
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
 from gensynth.runs.result import Result, read_document, read_result
@@ -196,6 +196,7 @@ def _go(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> None:
     if (run.path / TRAINING).exists():  # its result is kept now
         atomic_files.remove_folder(run.path / TRAINING)
     state = learn(run, job, phases, listener)
+    job = with_found_rate(run, job)
     with phases("finalists"):
         listener.phase("finalists")
         known = early(run, job)

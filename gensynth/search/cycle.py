@@ -44,6 +44,7 @@ class Settings:
         seed: of the run.
         free_budget: whether the family's cost may be learned, below the limits.
         budgeted: names of the costs that this is the mean of, see `Generator`.
+        finds_rate: whether a learning rate is to be found that suits the networks.
     """
 
     objective: Objective
@@ -54,6 +55,7 @@ class Settings:
     seed: int = 0
     free_budget: bool = True
     budgeted: tuple[str, ...] = ()
+    finds_rate: bool = False
 
     @property
     def reptile_rate(self) -> float:

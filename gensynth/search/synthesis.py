@@ -18,6 +18,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from gensynth.errors import ConfigError
+from gensynth.graph.graph import Graph
 from gensynth.probing.operator_probe import switching_nats
 from gensynth.probing.probe import Probe
 from gensynth.randomness import stream
@@ -30,6 +32,7 @@ from gensynth.search.inquisitor import SHORT, Inquisitor, Observation
 from gensynth.search.theta import initial_theta
 from gensynth.space.space import Space
 from gensynth.training.evaluator import Evaluator
+from gensynth.training.learning_rate import FIRST, RangeTest, is_learning, outcome, range_test
 
 DIRECTION_SCALE = 0.9
 """First spread of what a seed's directions add to a log-gain."""
@@ -40,6 +43,11 @@ FIRST_PENALTY = 20.0
 
 def initialise(settings: Settings, evaluator: Evaluator, probe: Probe, space: Space) -> State:
     """Return G_0, I_0 and W_0 from the prototype, the utility and the requirements."""
+    return warm_up(settings, evaluator, first_state(settings, evaluator, probe, space))
+
+
+def first_state(settings: Settings, evaluator: Evaluator, probe: Probe, space: Space) -> State:
+    """Return G_0 and I_0, and the prototype's weights as they are."""
     network = evaluator.prototype.network()
     evaluator.compute.place(network)
     seed = _number(settings.seed, "draws", 0)
@@ -60,14 +68,59 @@ def initialise(settings: Settings, evaluator: Evaluator, probe: Probe, space: Sp
     )
     generator = Generator(space, theta, settings.limits, settings.budgeted)
     weights = dict(evaluator.prototype.weights)
-    state = State(0, generator, Inquisitor(space, importance), weights, FIRST_PENALTY, theta)
+    return State(0, generator, Inquisitor(space, importance), weights, FIRST_PENALTY, theta)
+
+
+def find_rate(settings: Settings, evaluator: Evaluator, state: State) -> RangeTest:
+    """Return which learning rate suits the short distillation of G_0's first network.
+
+    Raises:
+        ConfigError: if it learns nothing at any.
+    """
+    graph = _of_warm_up(settings, state, 0)
+
+    def train(rate: float) -> float | None:
+        network = evaluator.inherit(graph, state.weights)
+        return evaluator.distil(network, replace(settings.recipe, peak_lr=rate))
+
+    test = range_test(train, FIRST, evaluator.guess)
+    if not test.learns:
+        raise ConfigError(
+            f"no learning rate teaches a network as small as is asked for: {test.told()}; give a "
+            f"cycle more images than {settings.search.images:,} (images in [search]), loosen the "
+            "limits on cost, or check that the prototype's weights are of this data set"
+        )
+    return test
+
+
+def warm_up(settings: Settings, evaluator: Evaluator, state: State) -> State:
+    """Return W_0: what short distillations of G_0's networks have taught the shared weights.
+
+    Raises:
+        ConfigError: if the last of them has learned nothing.
+    """
     for round_ in range(settings.warmup):
-        seed = _number(settings.seed, "warm-up", round_)
-        network = evaluator.inherit(generator.generate(seed), state.weights)
-        evaluator.distil(network, settings.recipe, first_epoch=round_)
+        network = evaluator.inherit(_of_warm_up(settings, state, round_), state.weights)
+        loss = evaluator.distil(network, settings.recipe, first_epoch=round_)
+        if round_ == settings.warmup - 1:
+            _check_learned(settings, evaluator, loss)
         absorbed = evaluator.absorb(state.weights, network, settings.reptile_rate)
         state = replace(state, weights=absorbed)
     return state
+
+
+def _of_warm_up(settings: Settings, state: State, round_: int) -> Graph:
+    return state.generator.generate(_number(settings.seed, "warm-up", round_))
+
+
+def _check_learned(settings: Settings, evaluator: Evaluator, loss: float | None) -> None:
+    """Refuse to go on where a short distillation ended no better than by guessing."""
+    if not is_learning(loss, evaluator.guess):
+        raise ConfigError(
+            f"a short distillation at learning rate {settings.recipe.peak_lr:g} "
+            f"{outcome(loss, evaluator.guess)}: networks learn nothing; lower peak_lr in [search], "
+            "or leave it out and one is found that suits"
+        )
 
 
 def synthesise(
@@ -107,7 +160,9 @@ def run_cycle(settings: Settings, evaluator: Evaluator, probe: Probe, state: Sta
     laps.lap("generate")
 
     network = evaluator.inherit(chosen.graph, state.weights)
-    evaluator.distil(network, settings.recipe, first_epoch=settings.first_epoch(state.cycle))
+    loss = evaluator.distil(network, settings.recipe, first_epoch=settings.first_epoch(state.cycle))
+    if state.cycle == settings.warmup == 0:
+        _check_learned(settings, evaluator, loss)
     laps.lap("train")
     score = evaluator.score(network, evaluator.dataset.search)
     laps.lap("evaluate")

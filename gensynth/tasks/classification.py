@@ -5,6 +5,7 @@ top5               images whose class is among the five largest
 smallest_recall    top1 of each class's own images, of the class where it is smallest
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,6 +84,10 @@ class Classification:
             return F.cross_entropy(outputs, targets)
         weight = torch.tensor(weights, dtype=torch.float32, device=outputs.device)
         return F.cross_entropy(outputs, targets, weight=weight)
+
+    def guess(self, dataset: Dataset) -> float:
+        """Return log of the number of classes; weights of classes leave it as it is."""
+        return math.log(len(dataset.classes))
 
     def divergence(self, outputs: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
         """Return KL(softmax(teacher / T) || softmax(outputs / T))."""

@@ -9,7 +9,8 @@
     strata, margins   images                      -> which of them make good stimuli
     information       a value and targets         -> nats that the one tells of the other
 
-A task may also have `draw`, pictures of answers for people (`Draws`), and `program`, which part of
+A task may also have `guess`, the loss of an answer that looks at nothing (`Guesses`), `draw`,
+pictures of answers for people (`Draws`), and `program`, which part of
 an artefact's examples says what a network answered (`gensynth.export.examples`), with `tells`, what
 that part must know of the network (`Tells`).
 
@@ -111,6 +112,14 @@ class Task(Protocol):
             values: (images, channels) or (images, channels, height, width).
             targets: of these images, collated.
         """
+
+
+@runtime_checkable
+class Guesses(Protocol):
+    """A task that knows the loss of guessing: a training that ends there has taught nothing."""
+
+    def guess(self, dataset: Dataset) -> float:
+        """Return the `loss` of who gives every answer the same probability."""
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ for a finalist, and in the experiments. Given the same graph, weights, recipe an
 result is the same, so a resumed run repeats nothing and changes nothing.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from gensynth.references import import_object
 from gensynth.space.prototype import Prototype
 from gensynth.space.substitutes import SUBSTITUTES
 from gensynth.tasks.classification import EVALUATED
-from gensynth.tasks.task import Answer, Task
+from gensynth.tasks.task import Answer, Guesses, Task
 from gensynth.training import fit
 from gensynth.training.fit import Recipe, Teacher
 from gensynth.training.substitute_weights import FITTED_IMAGES, fit_all
@@ -107,12 +108,17 @@ class Evaluator:
         first_epoch: int = 0,
         checkpoint: Path | None = None,
         progress: Callable[[float, float], None] | None = None,
-    ) -> None:
-        """Train a network in place with the prototype as its teacher."""
+    ) -> float | None:
+        """Train a network in place with the prototype as its teacher.
+
+        Returns:
+            the loss that it ends at, see `gensynth.training.fit.fit`; None where the trainer is the
+            user's own, which says nothing of it.
+        """
         if self.trainer is not None:
             self.trainer(network, self.views, recipe, self.teacher)
-            return
-        fit.fit(
+            return None
+        return fit.fit(
             network,
             self.views,
             recipe,
@@ -123,6 +129,11 @@ class Evaluator:
             checkpoint=checkpoint,
             progress=progress,
         )
+
+    @functools.cached_property
+    def guess(self) -> float | None:
+        """The loss of who guesses; None where the task does not know it."""
+        return self.task.guess(self.dataset) if isinstance(self.task, Guesses) else None
 
     def absorb(
         self, weights: Mapping[str, Tensor], network: Network, share: float

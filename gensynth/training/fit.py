@@ -6,38 +6,20 @@ Budgets are images, never seconds, so the result does not depend on how fast the
 """
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
 
 import torch
-from pydantic import Field
-from safetensors.torch import load_file, save
 from torch import nn
-from typing_extensions import TypedDict
 
-from gensynth import atomic_files
 from gensynth.data.views import Views
-from gensynth.errors import DataError, RunError
-from gensynth.network import ties
+from gensynth.errors import DataError
 from gensynth.network.compute import Compute
 from gensynth.network.outputs import Outputs, as_float, as_list
-from gensynth.outside import WEIGHTS_BYTES, Form, Natural, check_plain
 from gensynth.randomness import stream
 from gensynth.tasks.task import Task
-
-
-class _Progress(TypedDict):
-    """What a checkpoint says beside its tensors; the second is JSON."""
-
-    step: Annotated[str, Field(pattern=r"^\d{1,18}$")]
-    calls: str
-
-
-_PROGRESS: Form[_Progress] = Form(_Progress)
-_CALLS: Form[dict[str, int]] = Form(dict[str, Natural])
+from gensynth.training.checkpoint import keep, resume
 
 
 @dataclass(frozen=True)
@@ -78,6 +60,9 @@ class Recipe:
         rise = max(1.0, self.warmup * steps)
         return self.peak_lr * min((step + 1) / rise, (steps - step) / max(1.0, steps - rise))
 
+
+LAST = 0.25
+"""Share of a training's steps from which the loss that it ends at is taken."""
 
 ROOM_BYTES = 2 * 2**30
 """That a teacher's answers may fill: those of 50 epochs of CIFAR-10, or of one of CamVid."""
@@ -146,8 +131,8 @@ def fit(
     first_epoch: int = 0,
     checkpoint: Path | None = None,
     progress: Callable[[float, float], None] | None = None,
-) -> None:
-    """Train a network in place.
+) -> float | None:
+    """Train a network in place; return the loss that it ends at.
 
     Without a teacher the loss is the task's loss with the targets. With one it is
 
@@ -168,6 +153,10 @@ def fit(
             training goes on from it, to the same end as without the interruption.
         progress: called with (share of steps done, mean loss of the last 50 steps or fewer).
 
+    Returns:
+        the loss with the targets, mean over the last quarter of the steps: of images that are new
+        to the network, if there is one epoch. None if a checkpoint held all of them.
+
     Raises:
         RunError: if the checkpoint cannot be written; the last one is as it was.
     """
@@ -180,10 +169,11 @@ def fit(
             f"batches of {recipe.batch}"
         )
     steps = max(1, round(recipe.epochs * steps_an_epoch))
-    step = _resume(checkpoint, network, optimizer) if checkpoint else 0
+    step = resume(checkpoint, network, optimizer) if checkpoint else 0
     forward = compute.compiled(network) if recipe.compiled else network
     network.train()
     losses: list[float] = []
+    last: list[torch.Tensor] = []
     while step < steps:
         passed = step // steps_an_epoch
         epoch = first_epoch + passed
@@ -194,6 +184,8 @@ def fit(
                 with compute.precision():
                     outputs = as_float(forward(batch.images))
                 hard = task.loss(outputs, batch.targets)
+                if step >= (1 - LAST) * steps:
+                    last.append(hard.detach())
                 if teacher is None:
                     loss = hard
                 else:
@@ -209,8 +201,9 @@ def fit(
                     losses = [*losses[-49:], loss.item()]
                     progress(step / steps, sum(losses) / len(losses))
         if checkpoint is not None:
-            _keep(checkpoint, network, optimizer, step)
+            keep(checkpoint, network, optimizer, step)
     network.eval()
+    return float(torch.stack(last).mean()) if last else None
 
 
 @contextlib.contextmanager
@@ -220,67 +213,3 @@ def _dropout_of(seed: int, epoch: int) -> Iterator[None]:
     with torch.random.fork_rng(devices):
         torch.manual_seed(int(stream(seed, "dropout", epoch).integers(2**62)))
         yield
-
-
-def _keep(path: Path, network: nn.Module, optimizer: torch.optim.SGD, step: int) -> None:
-    state = ties.once(network.state_dict())
-    tensors = {f"network.{k}": v.contiguous() for k, v in state.items()}
-    calls = {
-        k: m.calls for k, m in network.named_modules() if type(getattr(m, "calls", None)) is int
-    }
-    for index, parameter in enumerate(_parameters(optimizer)):
-        if parameter in optimizer.state:  # not a part that nothing returns
-            momentum = optimizer.state[parameter]["momentum_buffer"]
-            tensors[f"momentum.{index}"] = momentum.contiguous()
-    progress = {"step": str(step), "calls": json.dumps(calls)}
-    try:
-        atomic_files.write_bytes(path, save(tensors, metadata=progress))
-    except OSError as error:
-        raise RunError(
-            f"the checkpoint {path} could not be written, {atomic_files.reason(error)}; what was "
-            "kept before it is whole: make room and go on with --resume"
-        ) from error
-
-
-def _resume(path: Path, network: nn.Module, optimizer: torch.optim.SGD) -> int:
-    """Put a network and its optimiser where a checkpoint left them; return the step.
-
-    Raises:
-        RunError: if it is damaged, or another network's.
-    """
-    if not path.exists():
-        return 0
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        check_plain(path, WEIGHTS_BYTES)
-        with safe_open(path, framework="pt") as file:
-            progress = _PROGRESS.check(file.metadata() or {})
-        step, calls = int(progress["step"]), _CALLS.read(progress["calls"])
-        tensors = load_file(path)
-        own = {
-            k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")
-        }
-        network.load_state_dict(ties.named(network, own))
-        for name, count in calls.items():  # of norms that average over all calls alike
-            norm: Any = network.get_submodule(name)
-            norm.calls = count
-        for index, parameter in enumerate(_parameters(optimizer)):
-            if f"momentum.{index}" not in tensors:
-                continue
-            momentum = torch.empty_like(parameter)  # keeps channels last
-            momentum.copy_(tensors[f"momentum.{index}"])
-            optimizer.state[parameter]["momentum_buffer"] = momentum
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from error
-    except (SafetensorError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        # torch says of another network's tensors and modules with the last two.
-        raise RunError(
-            f"the checkpoint {path} is damaged, or another network's; remove it to train from the "
-            f"beginning: {error}"
-        ) from error
-    return step
-
-
-def _parameters(optimizer: torch.optim.SGD) -> list[torch.Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"]]

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -23,16 +24,18 @@ from gensynth.data import fashion_mnist
 from gensynth.data.dataset import Dataset
 from gensynth.data.views import Views
 from gensynth.environment import environment
-from gensynth.errors import RunError
+from gensynth.errors import PrototypeError, RunError
 from gensynth.goals.score import in_percent
 from gensynth.network.compute import Compute, detect
 from gensynth.network.module import build, opaque_modules
 from gensynth.prototypes import create
 from gensynth.tasks.classification import Classification
-from gensynth.tasks.task import Task
+from gensynth.tasks.task import Guesses, Task
 from gensynth.trace import trace
+from gensynth.training.beginning import begin
 from gensynth.training.evaluator import score
 from gensynth.training.fit import Recipe, fit
+from gensynth.training.learning_rate import is_learning, outcome
 
 # The recipe of the prototype that ships; 30 passes over 6,000 images.
 QUICKSTART = Recipe(epochs=30, batch=128, peak_lr=0.2, weight_decay=1e-3)
@@ -66,7 +69,8 @@ def train_prototype(
         name: a built-in prototype or module:factory.
         dataset: whose train split teaches and whose search split measures.
         folder: where the two files go, made if absent.
-        recipe: how long and how to train; the one that suits the data set if None.
+        recipe: how long and how to train; if None one that suits the data set, at a learning rate
+            that suits the network, see `gensynth.training.learning_rate`.
         checkpoint: a file that takes the training's state after every epoch, and from which
             an interrupted training goes on; it stays.
         seed: of the first weights and of the views.
@@ -80,26 +84,34 @@ def train_prototype(
 
     Raises:
         RunError: if the files cannot be written.
+        PrototypeError: if the network learns nothing.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"there is no folder {folder} for the trained prototype: {error}") from error
     compute, task = compute or detect(), task or Classification()
-    recipe = recipe or RECIPES.get(dataset.name, LONG)
     channels = dataset.shape[0]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = create(name, classes=len(dataset.classes), channels=channels)
     # Trained as the rebuilt network, so that it is computed as its children will be.
     graph = trace(network.eval(), torch.zeros(1, *dataset.shape), name=name, outputs=outputs)
-    rebuilt = build(graph, network.state_dict(), opaque=opaque_modules(graph, network))
     resumed = checkpoint is not None and checkpoint.exists()
     start = time.perf_counter()
     targets = task.targets(dataset.train, compute.device)
     views = Views(dataset, dataset.train, seed, compute.device, targets)
-    fit(rebuilt, views, recipe, compute, task, checkpoint=checkpoint, progress=progress)
+    guess = task.guess(dataset) if isinstance(task, Guesses) else None
+    begun: dict[str, Any] = {}
+    if recipe is None:
+        recipe = RECIPES.get(dataset.name, LONG)
+        beginning = begin(graph, network, views, recipe, compute, task, guess)
+        network, recipe = beginning.network, beginning.recipe
+        begun = beginning.to_document()
+    rebuilt = build(graph, network.state_dict(), opaque=opaque_modules(graph, network))
+    loss = fit(rebuilt, views, recipe, compute, task, checkpoint=checkpoint, progress=progress)
     train_s = time.perf_counter() - start
+    _check_learned(name, loss, guess, recipe)
     reached = score(rebuilt, dataset, dataset.search, compute, task)
     trained = rebuilt.tensors()
     network.load_state_dict(trained, strict=False)  # but for num_batches_tracked
@@ -114,6 +126,7 @@ def train_prototype(
         "augmentation": asdict(dataset.augmentation),
         "seed": seed,
         "recipe": asdict(recipe),
+        **begun,
         "train_images": len(dataset.train),
         "train_s": None if resumed else round(train_s, 1),
         "search": {**in_percent(reached), "interval": "two-sided 95 %"},
@@ -129,6 +142,16 @@ def train_prototype(
     except OSError as error:
         raise RunError(f"the trained prototype could not be kept in {folder}: {error}") from error
     return network
+
+
+def _check_learned(name: str, loss: float | None, guess: float | None, recipe: Recipe) -> None:
+    """Refuse a prototype whose training ended no better than by guessing."""
+    if not is_learning(loss, guess):
+        raise PrototypeError(
+            f"prototype '{name}' has learned nothing: its training at learning rate "
+            f"{recipe.peak_lr:g} {outcome(loss, guess)}; give it norms or other "
+            "first weights, or train it yourself and name its --weights"
+        )
 
 
 if __name__ == "__main__":

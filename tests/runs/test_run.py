@@ -50,6 +50,16 @@ def test_a_finalists_figures_are_those_of_its_files(finished: Result) -> None:
         assert int((np.asarray(logits).argmax(1) == data.test.labels).sum()) == right
 
 
+def test_the_rate_that_was_found_is_in_the_journal_and_trained_the_finalists(
+    finished: Result,
+) -> None:
+    first = json.loads((finished.path / "journal.jsonl").read_text().splitlines()[0])
+    found = first["learning_rate"]
+    assert found["peak_lr"] in [trial["peak_lr"] for trial in found["trials"]]
+    card = json.loads((finished.finalists[0].folder / "card.json").read_text())
+    assert card["training"]["recipe"]["peak_lr"] == found["peak_lr"]
+
+
 def test_a_finalists_ratios_are_to_the_prototype(finished: Result) -> None:
     one, prototype = finished.finalists[0], finished.prototype
     assert one.ratios is not None

@@ -53,6 +53,7 @@ class StubEvaluator:
         self.prototype = SimpleNamespace(network=object, weights=WEIGHTS)
         self.compute = SimpleNamespace(place=lambda network: network)
         self.dataset = SimpleNamespace(train="train", search="search", test="test")
+        self.guess = 1.0
         self.scored: list[tuple[Built, Any]] = []
         self.trained: list[Built] = []
         self.absorbed: list[tuple[Mapping[str, Tensor], Built, float]] = []
@@ -60,9 +61,10 @@ class StubEvaluator:
     def inherit(self, graph: Graph, weights: Mapping[str, Tensor]) -> Built:
         return Built(graph, weights)
 
-    def distil(self, network: Built, recipe: Recipe, *, first_epoch: int = 0) -> None:
+    def distil(self, network: Built, recipe: Recipe, *, first_epoch: int = 0) -> float:
         network.epochs.append(first_epoch)
         self.trained.append(network)
+        return 0.5
 
     def score(self, network: Built, split: Any) -> Score:
         self.scored.append((network, split))

@@ -7,13 +7,23 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from gensynth.errors import ConfigError
 from gensynth.search.acquisition import shortlist, worth
 from gensynth.search.cycle import PENALTY_STEP, Cycle, Settings, State
 from gensynth.search.inquisitor import FULL, SHORT, Inquisitor, Observation
-from gensynth.search.synthesis import FIRST_PENALTY, initialise, run_cycle, synthesise
+from gensynth.search.synthesis import (
+    FIRST_PENALTY,
+    find_rate,
+    first_state,
+    initialise,
+    run_cycle,
+    synthesise,
+    warm_up,
+)
 from gensynth.search.theta import grid
+from gensynth.training.fit import Recipe
 from tests.search.planted import importance, learned, planted_logit, space
-from tests.search.stubs import WEIGHTS, StubEvaluator, StubProbe, settings_of, state_of
+from tests.search.stubs import WEIGHTS, Built, StubEvaluator, StubProbe, settings_of, state_of
 
 
 def run(
@@ -190,3 +200,40 @@ def test_a_penalty_moves_the_family_into_the_requirement() -> None:
     assert (family(first) < least).mean() > 0.6
     assert (family(last) < least).mean() < 0.3
     assert cycles[0].outlook.violation > cycles[-1].outlook.violation
+
+
+class Fragile(StubEvaluator):
+    """Whose networks are destroyed by a larger rate than they bear, and end at guessing then."""
+
+    def __init__(self, bearable: float) -> None:
+        super().__init__()
+        self.bearable = bearable
+
+    def distil(self, network: Built, recipe: Recipe, *, first_epoch: int = 0) -> float:
+        super().distil(network, recipe, first_epoch=first_epoch)
+        return 0.5 if recipe.peak_lr <= self.bearable else 1.0
+
+
+def test_the_rate_is_found_on_the_first_network_of_the_warm_up() -> None:
+    settings, evaluator = settings_of(), Fragile(bearable=0.01)
+    ours: Any = evaluator
+    theirs: Any = StubProbe()
+    state = first_state(settings, ours, theirs, space())
+    assert find_rate(settings, ours, state).chosen.rate == 0.01
+    tried = list(evaluator.trained)
+    warm_up(replace(settings, recipe=Recipe(epochs=1, peak_lr=0.01)), ours, state)
+    assert {one.graph.sha256 for one in tried} == {evaluator.absorbed[0][1].graph.sha256}
+
+
+def test_networks_that_learn_nothing_are_not_searched_with() -> None:
+    settings = settings_of()
+    evaluator: Any = Fragile(bearable=1e-9)
+    probe: Any = StubProbe()
+    state = first_state(settings, evaluator, probe, space())
+    with pytest.raises(ConfigError, match=r"no learning rate .* guessing loses 1\.00; give"):
+        find_rate(settings, evaluator, state)
+    with pytest.raises(ConfigError, match=r"rate 0\.2 ends at a loss of 1\.00.* lower peak_lr in"):
+        warm_up(settings, evaluator, state)
+    cold = replace(settings, warmup=0)
+    with pytest.raises(ConfigError, match="lower peak_lr"):
+        run_cycle(cold, evaluator, probe, warm_up(cold, evaluator, state))
