@@ -47,8 +47,9 @@ class Scores:
 
     def half_widths(self, distance: float) -> tuple[float, float]:
         """Return the half widths, in ln, of the intervals of 80 and 95 percent."""
-        near = self._half_width(0.8), self._half_width(0.95)
-        return near[0] * (1 + distance), near[1] * (1 + distance)
+        near80, near95 = self._half_width(0.8), self._half_width(0.95)
+        # Where only 80 percent have a rank, a single score may be wider than Student's 95.
+        return near80 * (1 + distance), max(near80, near95) * (1 + distance)
 
     def _half_width(self, probability: float) -> float:
         count = len(self.values)

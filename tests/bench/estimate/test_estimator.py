@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gensynth.bench.estimate.conformal import Scores
 from gensynth.bench.estimate.estimator import Estimator
@@ -144,3 +146,12 @@ def test_a_half_width_is_the_conformal_score_of_its_rank() -> None:
     scores = Scores.of([k / 100 for k in range(1, 40)], [0.0] * 39, spread=1.0)
     assert scores.half_widths(0) == pytest.approx((0.32, 0.38))
     assert scores.half_widths(1) == pytest.approx((0.64, 0.76))
+
+
+@given(st.lists(st.floats(-3, 3), max_size=40), st.floats(0.01, 1))
+def test_an_interval_of_95_percent_is_no_narrower_than_one_of_80(
+    errors: list[float], spread: float
+) -> None:
+    # Of 8 scores 80 percent have a rank, the largest, and 95 have none.
+    half80, half95 = Scores.of(errors, [0.0] * len(errors), spread).half_widths(0)
+    assert half80 <= half95
