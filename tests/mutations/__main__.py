@@ -154,18 +154,18 @@ def run(checkout: Path, tests: tuple[str, ...], log: Path) -> int:
     """Run tests in a fork of this process up to the first that fails; return pytest's exit code."""
     child = os.fork()
     if child == 0:
-        status = NO_PYTEST
+        code = NO_PYTEST
         try:
             os.setsid()
             os.chdir(checkout)
             with log.open("wb") as file:
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)
-            status = _tested(checkout, tests)
+            code = _tested(checkout, tests)
         except BaseException:  # noqa: BLE001  (nothing may leave this process but its exit code)
             traceback.print_exc()
         sys.stderr.flush()
-        os._exit(status)
+        os._exit(code)
     deadline_s = time.monotonic() + PATIENCE_S
     status = None
     while status is None and time.monotonic() < deadline_s:
