@@ -191,6 +191,19 @@ def measure(
     )
 
 
+def refusal(file: Path, *, batch: int = 1) -> str | None:
+    """Return why a file cannot be timed; None if it can.
+
+    Raises:
+        ExportError: as `measure`.
+    """
+    try:
+        _ready(open_session(file), batch)
+    except DeviceError as error:
+        return str(error)
+    return None
+
+
 def ratio(numerator: Latency, denominator: Latency) -> Ratio:
     """Return how many times slower one is than the other, from the rounds both were timed in.
 
