@@ -53,6 +53,7 @@ class Latency:
         warmup_runs: runs before the first round.
         steady: whether the warm-up reached a steady state; if not, the figures may drift.
         busy: whether others used the machine's processors meanwhile.
+        crowded: whether there were more threads than processors for them.
         session: what was timed in turns with it has the same.
         provenance: "measured": it is no estimate.
     """
@@ -67,6 +68,7 @@ class Latency:
     steady: bool
     session: str
     busy: bool = False
+    crowded: bool = False
     provenance: str = "measured"
 
     def __post_init__(self) -> None:
@@ -82,7 +84,10 @@ class Latency:
     def flags(self) -> tuple[str, ...]:
         """What a figure must not be read without, as the bench says it."""
         scatters = self.figures["cov_pct"] > QUIET.cov_pct
-        found = {"not_steady": not self.steady, "scatter": scatters, "busy": self.busy}
+        found = {
+            "not_steady": not self.steady, "scatter": scatters, "busy": self.busy,
+            "threads": self.crowded,
+        }  # fmt: skip
         return tuple(flag for flag, holds in found.items() if holds)
 
     def record(self) -> dict[str, Any]:
@@ -164,7 +169,9 @@ def measure(
     began = others.use("/")
     timings = time_interleaved(runs, rounds=rounds, runs=-(-repeats // rounds), warmup=warmup)
     used = others.between(began, others.use("/"))["processors"]
-    busy = used is not None and used > QUIET.load_of(others.processors("/"))
+    processors = others.processors("/")
+    busy = used is not None and used > QUIET.load_of(processors)
+    crowded = processors is not None and threads > processors
     session = uuid.uuid4().hex
     return tuple(
         Latency(
@@ -178,9 +185,23 @@ def measure(
             steady=timing.steady,
             session=session,
             busy=busy,
+            crowded=crowded,
         )
         for file, digest, timing in zip(files, digests, timings, strict=True)
     )
+
+
+def refusal(file: Path, *, batch: int = 1) -> str | None:
+    """Return why a file cannot be timed; None if it can.
+
+    Raises:
+        ExportError: as `measure`.
+    """
+    try:
+        _ready(open_session(file), batch)
+    except DeviceError as error:
+        return str(error)
+    return None
 
 
 def ratio(numerator: Latency, denominator: Latency) -> Ratio:

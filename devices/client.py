@@ -17,7 +17,7 @@ from gensynth.devices.agent.wire.frames import Frame
 from gensynth.devices.agent.wire.spec import MAX_SECONDS
 from gensynth.devices.agent.wire.status import Fault, fault_from
 from gensynth.devices.answers import ANSWERS, FAULT, HELLO, OUTCOME, TOLD
-from gensynth.devices.link import Link
+from gensynth.devices.link import START_S, Link
 from gensynth.devices.package import Agent
 from gensynth.devices.protocol import (
     ANSWER_S,
@@ -260,19 +260,24 @@ class Connection:
 
 @contextlib.contextmanager
 def connect(
-    device: Device, *, timeout_s: float = 10.0, agent: Agent | None = None
+    device: Device,
+    *,
+    timeout_s: float = 10.0,
+    start_s: float = START_S,
+    agent: Agent | None = None,
 ) -> Iterator[Connection]:
     """Start a device's agent and talk to it.
 
     Args:
-        timeout_s: for the connection until Python runs there.
+        timeout_s: for the connection.
+        start_s: from there until Python runs on the device.
         agent: instead of this version's own.
 
     Raises:
         DeviceFault: saying what to do.
     """
     agent = package.agent() if agent is None else agent
-    link = Link(device, agent, timeout_s=timeout_s)
+    link = Link(device, agent, timeout_s=timeout_s, start_s=start_s)
     try:
         yield Connection(link, device, agent)
     finally:

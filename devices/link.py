@@ -34,6 +34,9 @@ LOADER = (
 )
 # The agent needs the standard library alone, so it is spared what else is installed.
 _OPTIONS = ("-E", "-s", "-S", "-c")
+START_S = 60.0
+"""How long a shell and Python may take to start: seconds on a board whose memory card is slow."""
+
 _CLOSE_S = 3.0
 _MARGIN_S = 0.5  # ssh has its own limit, and its words are better than ours
 
@@ -46,15 +49,21 @@ class Link:
         pid: of the process on this machine.
     """
 
-    def __init__(self, device: Device, agent: Agent, *, timeout_s: float) -> None:
+    def __init__(
+        self, device: Device, agent: Agent, *, timeout_s: float, start_s: float = START_S
+    ) -> None:
         """Start the agent, giving it its file if need be.
+
+        Args:
+            timeout_s: for the connection, which ssh itself keeps.
+            start_s: until Python runs there, or has the agent's file.
 
         Raises:
             DeviceFault: `device_lost`, `auth_failed`, `host_key_changed`, `runtime_missing`,
                 `version_mismatch`, or `build_failed` if its disk is full.
         """
         self._device = device
-        self._timeout_s = timeout_s
+        self._patience_s = timeout_s + start_s
         self._process = _start(device, timeout_s)
         self.pid = self._process.pid
         pipes = (self._process.stdout, self._process.stdin, self._process.stderr)
@@ -125,7 +134,7 @@ class Link:
 
     def _answer(self) -> str:
         """Return the bootstrap's next line, past all that a shell printed before it."""
-        deadline_s = time.monotonic() + self._timeout_s + _MARGIN_S
+        deadline_s = time.monotonic() + self._patience_s + _MARGIN_S
         seen = b""
         while True:
             start = seen.find(bootstrap.MARKER)
@@ -141,7 +150,7 @@ class Link:
                 )
             if not self._is_readable(deadline_s - time.monotonic()):
                 said = f"; it printed {seen[-200:]!r}" if seen else ""
-                raise Fault("device_lost", f"no answer within {self._timeout_s:g} s{said}")
+                raise Fault("device_lost", f"no answer within {self._patience_s:g} s{said}")
             received = os.read(self.channel.source, CHUNK)
             if not received:
                 raise Fault("device_lost", "the connection ended before Python had started")

@@ -42,8 +42,9 @@ AT_THE_TOP = {"__init__", "__main__"}
 
 MOST_FILES, MOST_FILES_AT_THE_TOP = 28, 15
 
-# Beside the rooms of what they test: networks, stand-ins for devices and tools, ONNX files.
-TEST_ROOMS = {"agent", "networks", "fakes", "onnx_files", "fuzz"}
+# Beside the rooms of what they test: networks, stand-ins for devices and tools, ONNX files, and
+# what tries the code and the tests themselves.
+TEST_ROOMS = {"agent", "networks", "fakes", "onnx_files", "fuzz", "mutations"}
 TEST_FILES = sorted(TESTS.rglob("*.py"))
 
 

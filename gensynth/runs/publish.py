@@ -21,10 +21,10 @@ import torch
 from torch import nn
 
 from gensynth.atomic_files import file_sha256, json_bytes
-from gensynth.bench.latency import Latency, measure, ratio
+from gensynth.bench.latency import Latency, measure, ratio, refusal
 from gensynth.data.passes import images_a_pass
 from gensynth.data.views import normaliser
-from gensynth.errors import DeviceError, ExportError
+from gensynth.errors import ExportError
 from gensynth.export import export_network
 from gensynth.goals.card import hashes
 from gensynth.goals.certificate import Certificate, certify
@@ -183,21 +183,22 @@ def time_all(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float | None]]]:
     """Time all ONNX files in turns.
 
-    A network may not take the noise that networks are timed on. Then nothing is timed, and so it is
-    where there are no files.
+    A network that does not take the noise that networks are timed on, or has no file, is left out.
 
     Returns:
         (records, ratios prototype / network with their intervals), by name.
     """
     files = _files(run, found)
-    if not files:
+    refused = {name: why for name, file in files.items() if (why := refusal(file)) is not None}
+    if refused.keys() == files.keys():
+        if refused:
+            listener.note(f"no latency: {next(iter(refused.values()))}")
         return {}, {}
+    for name, why in refused.items():
+        listener.note(f"no latency of {name}: {why}")
+        del files[name]
     config = job.config.latency
-    try:
-        measured = measure(list(files.values()), repeats=config.repeats, threads=config.threads)
-    except DeviceError as error:
-        listener.note(f"no latency: {error}")
-        return {}, {}
+    measured = measure(list(files.values()), repeats=config.repeats, threads=config.threads)
     latencies = dict(zip(files, measured, strict=True))
     records = {name: {**one.record(), "network": name} for name, one in latencies.items()}
     prototype = latencies.pop(found[0].name, None)

@@ -156,6 +156,15 @@ def test_others_at_work_meanwhile_are_noticed(
     assert [measure([file], repeats=20)[0].busy for _ in range(3)] == [False, True, False]
 
 
+def test_more_threads_than_processors_are_a_flag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = convolution(tmp_path / "net.onnx")
+    monkeypatch.setattr(others, "processors", lambda _: 1.0)
+    found = [measure([file], repeats=1, warmup=COLD, threads=n)[0].flags for n in (1, 2)]
+    assert ["threads" in flags for flags in found] == [False, True]
+
+
 def test_the_record_is_json_and_keeps_every_run() -> None:
     measured = latency(rounds=[[3.0, 1.0, 2.0]])
     record = json.loads(json.dumps(measured.record(), allow_nan=False))

@@ -30,7 +30,10 @@ def connecting_s(board: Board) -> float:
 
 def refusal(device: Device, timeout_s: float = 60.0) -> DeviceFault:
     """Why a device cannot be reached."""
-    with pytest.raises(DeviceFault) as refused, connect(device, timeout_s=timeout_s):
+    with (
+        pytest.raises(DeviceFault) as refused,
+        connect(device, timeout_s=timeout_s, start_s=0.0),
+    ):
         pass
     return refused.value
 
@@ -232,6 +235,13 @@ def test_a_start_file_that_never_ends(board: Board) -> None:
     assert fault.status == "device_lost"
     assert "what is your name?" in fault.message
     assert time.monotonic() - start_s < limit_s + 10 * usual_s
+
+
+def test_a_shell_that_takes_its_time_after_the_connection(board: Board) -> None:
+    limit_s = 1.0 + connecting_s(board)
+    board.configure(**start_file(f"sleep {limit_s:.1f}\n", board.folder))
+    with connect(board.device, timeout_s=limit_s) as connection:
+        assert connection.hello["type"] == "hello"
 
 
 def test_a_shell_that_ends_at_once(board: Board) -> None:

@@ -96,6 +96,15 @@ def test_one_changed_byte_is_found(folder: Path, name: str) -> None:
         verify(folder)
 
 
+def test_a_file_that_is_not_the_manifests_is_not_computed(folder: Path) -> None:
+    model = onnx.load(folder / "network.onnx")
+    other_weight(model)
+    (folder / "network.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ExportError) as refused:
+        verify(folder)
+    assert len(str(refused.value).splitlines()) == 1  # that its outputs differ is not found out
+
+
 def test_a_wrong_hash_in_the_manifest_is_found(folder: Path) -> None:
     files = json.loads((folder / "manifest.json").read_text())["files"]
     alter(folder, files={**files, "sample.png": "0" * 64})

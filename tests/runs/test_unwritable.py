@@ -2,22 +2,31 @@
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from gensynth.bench import subjects
+from gensynth.config import LatencyConfig, RunConfig
 from gensynth.errors import ExportError, RunError
 from gensynth.export import export_network
 from gensynth.export.from_torch import from_network
 from gensynth.export.parity import Parity, check_network
+from gensynth.goals.score import Proportion
 from gensynth.network.module import Network
 from gensynth.render.result import result as show
 from gensynth.runs import publish
+from gensynth.runs.cards import Entrant
+from gensynth.runs.folder import RunFolder
 from gensynth.runs.result import read_result
 from gensynth.runs.run import resume, synth
+from tests.onnx_files.written import convolution, unary
 from tests.runs import tiny
 from tests.runs.stopping import Heard, ledger
+
+TOP1 = Proportion("top1", 1, 2)
 
 
 def fails_for(name_of_weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,6 +68,22 @@ def test_one_finalist_that_cannot_be_written_is_named_and_the_run_ends_with_the_
         subjects.find([result.path])
     assert str(kept.folder) in str(refused.value)
     assert str(lost.folder) + " " not in str(refused.value).partition("bench ")[2]
+
+
+def test_one_network_that_cannot_be_timed_leaves_the_others_their_latency(tmp_path: Path) -> None:
+    none: Any = None  # of the networks only the files are looked at
+    found = [Entrant(name, name, none, TOP1, None) for name in ("whole", "a", "b")]
+    for entrant in found:
+        (tmp_path / entrant.name).mkdir()
+        convolution(tmp_path / entrant.name / "network.onnx")
+    unary(tmp_path / "a" / "network.onnx", "Log", [1, 3, 4, 4])  # of noise, which is negative too
+    heard, job = Heard(), SimpleNamespace(config=RunConfig(latency=LatencyConfig(repeats=1)))
+    run = RunFolder(tmp_path, None)
+    records, ratios = publish.time_all(run, job, found, heard)  # type: ignore[arg-type]
+    assert (list(records), list(ratios)) == (["whole", "b"], ["b"])
+    (note,) = heard.notes
+    assert note.startswith("no latency of a: ")
+    assert "not finite" in note
 
 
 def test_a_run_that_stopped_there_ends_when_it_is_resumed(

@@ -22,7 +22,8 @@ _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 def claim(root: str) -> Optional[socket.socket]:
     """Return the board's name, to be kept open while it is used; None if somebody has it.
 
-    Where there are no such names (on a Mac) the socket has none.
+    Where there are no such names (on a Mac), or a sandbox forbids them, the socket has none; what
+    another user does there is then only seen in what is used of the processors.
 
     Args:
         root: the folder below which the board's files are; a made tree is a board of its own.
@@ -34,10 +35,9 @@ def claim(root: str) -> Optional[socket.socket]:
         found.bind(_name(root))
         found.listen(_WAITING)
     except OSError as error:
-        found.close()
-        if error.errno != errno.EADDRINUSE:
-            raise
-        return None
+        if error.errno == errno.EADDRINUSE:
+            found.close()
+            return None
     return found
 
 

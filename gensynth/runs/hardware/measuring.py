@@ -1,9 +1,9 @@
 """The bench, asked from within a run: some networks in turns with the prototype.
 
 Only figures that were measured as asked, or nearly so, come back. A board that is away, throttled
-or busy gives none, and the run goes on with estimates; what is the network's own fault (an
-operator that the runtime lacks, memory that it does not have) is told apart, since it would fail
-again.
+or busy gives none, and the run goes on with estimates; so it does where figures are to count and
+others used the board meanwhile. What is the network's own fault (an operator that the runtime
+lacks, memory that it does not have) is told apart, since it would fail again.
 """
 
 import tempfile
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gensynth.bench.dialogue import Opener
+from gensynth.bench.quiet import UNTRUE
 from gensynth.bench.session import measure
 from gensynth.bench.store import Store
 from gensynth.devices.agent.wire.status import USABLE
@@ -123,6 +124,14 @@ def _asked(
             return [Outcome(status, message=str(error))] * len(files)
     if record["status"] not in USABLE:
         listener.note(f"{device.name} gives no figures that count: {record['status']}")
+        return [Outcome(record["status"], job_id=record["job_id"])] * len(files)
+    untrue = [flag for flag in record["flags"] if flag in UNTRUE]
+    if untrue and grade != LOOP:  # in the loop a ratio to the prototype in the same turns counts
+        listener.note(
+            f"{device.name} was not quiet ({', '.join(untrue)}), so that what it took is no figure "
+            "of the networks; once it is, measure them with: gensynth bench RUN --device "
+            f"{device.name}"
+        )
         return [Outcome(record["status"], job_id=record["job_id"])] * len(files)
     beside = of_record(LATENCY, record["networks"][0], record["provenance"])
     found = []

@@ -1,6 +1,8 @@
 """Two users of one board do not measure at once, though each has a folder of their own."""
 
+import errno
 import getpass
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +34,19 @@ def test_another_board_is_another_name(tmp_path: Path) -> None:
     assert other is not None
     one.close()
     other.close()
+
+
+def test_a_sandbox_that_forbids_names_forbids_no_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Sandboxed(socket.socket):
+        def bind(self, address: object) -> None:
+            raise PermissionError(errno.EACCES, "denied by AppArmor")
+
+    monkeypatch.setattr("gensynth.devices.agent.session.claim.socket.socket", Sandboxed)
+    found = claim(str(tmp_path))
+    assert found is not None
+    found.close()
 
 
 def test_folders_of_two_users_are_one_board(tmp_path: Path) -> None:

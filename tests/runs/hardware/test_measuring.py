@@ -25,6 +25,7 @@ from gensynth.space.points import Point
 from gensynth.space.space import Space
 from gensynth.trace import trace
 from tests.runs import tiny
+from tests.runs.stopping import Heard
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def space() -> Space:
     return Space(couple(graph), 1, ("separable",))
 
 
-def refuses(bad: bytes, status: str) -> Any:
+def refuses(bad: bytes, status: str, *flags: str) -> Any:
     """A bench that cannot run one file."""
 
     def measure(files: Any, **_: Any) -> dict[str, Any]:
@@ -43,7 +44,8 @@ def refuses(bad: bytes, status: str) -> Any:
         latency = {"p50_ms": 2.0, "p50_ci95_ms": [1.9, 2.1]}
         networks = [{"latency": latency, "energy": None} for _ in contents]
         return {
-            "status": "ok", "provenance": "measured", "job_id": "j", "networks": networks
+            "status": "ok", "provenance": "measured", "job_id": "j", "networks": networks,
+            "flags": list(flags),
         }  # fmt: skip
 
     return measure
@@ -67,6 +69,20 @@ def test_a_device_that_is_away_makes_no_network_infeasible(
     monkeypatch.setattr("gensynth.runs.hardware.measuring.measure", refuses(b"a", "device_lost"))
     found = measured(run_device("local", DeviceConfig()), ["latency_ms"], b"a", [b"b"])
     assert [(one.status, one.is_infeasible) for one in found] == [("device_lost", False)] * 2
+
+
+def test_what_a_busy_device_takes_is_no_figure_that_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device, heard = run_device("local", DeviceConfig()), Heard()
+    for flag in ("busy", "threads", "scatter", "slow"):
+        busy = refuses(b"", "oom", "reference_left_out", flag)
+        monkeypatch.setattr("gensynth.runs.hardware.measuring.measure", busy)
+        for grade, counts in (("quick", False), ("loop", True)):
+            found = measured(device, ["latency_ms"], b"a", [b"b"], grade=grade, listener=heard)
+            assert [bool(one.figures) for one in found] == [counts] * 2
+        assert f"local was not quiet ({flag}), so that" in heard.notes[-1]
+    assert len(heard.notes) == 4
 
 
 def test_what_was_measured_is_read_back_as_it_was(space: Space) -> None:
