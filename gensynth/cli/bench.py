@@ -114,6 +114,7 @@ def bench(
             batch,
             shape or [],
             power_modes,
+            threads,
             refused=[name for name, value in measured_alone.items() if value],
             as_json=as_json,
         )
@@ -165,6 +166,7 @@ def _estimate(
     batch: int | None,
     shape: list[str],
     power_modes: str | None,
+    threads: int,
     *,
     refused: list[str],
     as_json: bool,
@@ -188,6 +190,7 @@ def _estimate(
                 batch=batch,
                 shapes=shapes,
                 power_mode=mode,
+                threads=threads,
             )
             _print(record, estimates, as_json=as_json)
             are_known = are_known and not any(one["unknown"] for one in record["networks"])

@@ -24,6 +24,8 @@ from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
 from gensynth.run_files import INPUTS_FILE, PROTOTYPE, RUN_FILE
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.forms import INPUTS
+from gensynth.runs.hardware import calibration
+from gensynth.runs.hardware.calibration import Calibration
 from gensynth.runs.objects import OBJECT
 from gensynth.runs.prepare import Job
 from gensynth.runs.result import read_document
@@ -67,6 +69,11 @@ def kept_weights(run: Path) -> Path | None:
     return run / PROTOTYPE / WEIGHTS_FILE if "data" in inputs_of(run) else None
 
 
+def kept_calibration(run: Path) -> Calibration | None:
+    """Return what a run knew of its devices at its start; None before it has begun to learn."""
+    return None if kept_weights(run) is None else calibration.read(run)
+
+
 def judged_before(run: Path) -> int:
     """Return how many networks the test split had judged when this was asked of a run."""
     return int(inputs_of(run).get("judged", 0))
@@ -87,6 +94,7 @@ def keep_inputs(run: RunFolder, job: Job) -> None:
         WEIGHTS_FILE: save({k: t.contiguous() for k, t in job.prototype.weights.items()}),
     }
     run.write_folder(PROTOTYPE, {**files, **job.training})
+    calibration.keep(run, job.calibration)
     digest = file_sha256(run.path / PROTOTYPE / WEIGHTS_FILE)
     # With the step of widths that this machine suggested: another one may suggest another.
     config = replace(job.config, out=run.path.resolve())

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from gensynth.bench.estimate.calibration import Known
+from gensynth.bench.estimate.kernels import Kernel
+from gensynth.bench.estimate.sample import Sample
 from gensynth.config import RunConfig
 from gensynth.errors import ConfigError, Interrupted, UnreachableError
 from gensynth.progress import Silent
@@ -22,11 +25,18 @@ from tests.fakes.modelled_device import ModelledDevice, milliseconds
 from tests.runs import tiny
 
 LIMIT_MS = 0.045
+KNOWN_OF = "gensynth.runs.hardware.calibration.known_of"
 REQUIRED = ("top1 >= 40%", f"latency_ms@local <= {LIMIT_MS}")
 
 
 def journal(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (path / "journal.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was measured before."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 @pytest.fixture
@@ -112,9 +122,13 @@ def test_a_device_that_is_slower_today_teaches_nothing_wrong(config: RunConfig, 
     assert max(finalists_ms(result)) <= LIMIT_MS
 
 
-def test_a_stopped_run_measures_nothing_twice_and_ends_with_the_same_bytes(
-    config: RunConfig, put: Put, tmp_path: Path
+def test_a_stopped_run_counts_nothing_twice_and_ends_with_the_same_bytes(
+    config: RunConfig, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kernel = Kernel("conv plain", "v", 10**6, 10**4, 10**4, {"read": 8, "written": 8})
+    before = [Sample((kernel,), ms, None, (ms,)) for ms in (0.04, 0.05)]
+    known = Known(tuple(before), (None, None))
+    monkeypatch.setattr(KNOWN_OF, lambda *_, **__: known)
     whole_device = put(ModelledDevice())
     whole = synth(config)
 
@@ -129,7 +143,10 @@ def test_a_stopped_run_measures_nothing_twice_and_ends_with_the_same_bytes(
     path = tmp_path / "stopped"
     with pytest.raises(Interrupted):
         synth(replace(config, out=path), listener=Stops())
+    monkeypatch.setattr(KNOWN_OF, lambda *_, **__: pytest.fail("the store has the run's own now"))
     ended = resume(path)
+    figure = journal(path)[0]["measured"][0]["estimated"]["latency_ms"]
+    assert (figure["provenance"], figure["measurements"]) == ("calibrated estimate", 2)
     assert sum(device.calls) == sum(whole_device.calls)
     for one, other in zip(
         sorted((ended.path / "finalists").iterdir()),
