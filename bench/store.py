@@ -184,8 +184,15 @@ class Store:
             [*UNTRUE, device, device],
         )
 
-    def planned(self, serial_hash: str | None, runtime: str, most: int) -> list[dict[str, Any]]:
+    def planned(
+        self, serial_hash: str | None, runtime: str | None, most: int
+    ) -> list[dict[str, Any]]:
         """Return the newest networks of a machine and runtime whose kernels are known.
+
+        Args:
+            serial_hash: of the machine.
+            runtime: None for any.
+            most: rows.
 
         Columns are those of `measured` and "kernels", "kernel_ms"; what may not be used is left
         out, as there.
@@ -198,9 +205,9 @@ class Store:
             "join jobs using (job_id) join kernels using (job_id, place) "
             "join plans on plans.sha256 = kernels.plan "
             f"where {_CERTAIN} and jobs.status in ('ok', 'degraded') and {tables.without(UNTRUE)} "
-            "and networks.runtime = ? and networks.serial_hash is ? "
+            "and networks.serial_hash is ? and (? is null or networks.runtime = ?) "
             "order by networks.rowid desc limit ?",
-            [*UNTRUE, runtime, serial_hash, most],
+            [*UNTRUE, serial_hash, runtime, runtime, most],
         )
 
     def of_file(self, onnx_sha256: str) -> list[dict[str, Any]]:

@@ -19,5 +19,6 @@ board        a kind of board that is not attached: latency and energy with inter
   boards       the kinds of which figures are known, with their sources
   roofline     how long kernels take        energy    what a run draws
   beliefs      quantities that are not known exactly, and what measurements teach of them
+calibrated   a device with what the store holds of it
 answer       files and a device in, a record of figures and assumptions out
 """

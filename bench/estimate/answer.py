@@ -23,11 +23,14 @@ from onnx import ModelProto
 import gensynth
 from gensynth.bench.estimate.board import Board, Setting
 from gensynth.bench.estimate.boards import ROOFLINES
+from gensynth.bench.estimate.calibrated import KNOWN_PROCESSORS, Calibrated
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.roofline import unknown
+from gensynth.bench.store import Store
 from gensynth.bench.subjects import Subject, check_names, find, read
 from gensynth.devices import registry
 from gensynth.devices.profiles import Profile, find_profile, is_profile
+from gensynth.devices.registry import Device
 from gensynth.errors import ConfigError, ExportError
 from gensynth.goals.figure import Figure
 from gensynth.suggestion import did_you_mean
@@ -42,12 +45,33 @@ class Estimator(Protocol):
         """Return the power mode that a setting means."""
 
     def file(
-        self, model: ModelProto, images: int, setting: Setting
+        self, model: ModelProto, images: int, setting: Setting, sha256: str
     ) -> tuple[tuple[Kernel, ...], dict[str, Figure]]:
         """Return the kernels of a file and its figures by metric."""
 
-    def assumptions(self, setting: Setting) -> list[str]:
+    def assumptions(self, setting: Setting, images: int) -> list[str]:
         """Return what the figures rest on, a sentence each."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of board of which nothing was measured here."""
+
+    board: Board
+
+    def mode(self, setting: Setting) -> int | None:
+        """Return the power mode that a setting means."""
+        return self.board.mode(setting)
+
+    def file(
+        self, model: ModelProto, images: int, setting: Setting, sha256: str
+    ) -> tuple[tuple[Kernel, ...], dict[str, Figure]]:
+        """Return the kernels of a file and its figures by metric."""
+        return self.board.file(model, images, setting)
+
+    def assumptions(self, setting: Setting, images: int) -> list[str]:
+        """Return what the figures rest on, a sentence each."""
+        return self.board.assumptions(setting)
 
 
 @dataclass(frozen=True)
@@ -57,12 +81,17 @@ class Place:
     Attributes:
         alias: as the user names it.
         profile: of its kind.
-        registered: whether there is such a device, or only such a kind.
+        device: that can be asked; None where there is only such a kind.
     """
 
     alias: str
     profile: Profile
-    registered: bool
+    device: Device | None
+
+    @property
+    def registered(self) -> bool:
+        """Whether there is such a device."""
+        return self.device is not None
 
 
 def find_place(device: str) -> Place:
@@ -73,9 +102,9 @@ def find_place(device: str) -> Place:
     """
     for registered in registry.all_devices():
         if registered.alias == device:
-            return Place(device, find_profile(registered.profile), registered=True)
+            return Place(device, find_profile(registered.profile), registered)
     if is_profile(device):
-        return Place(device, find_profile(device), registered=False)
+        return Place(device, find_profile(device), None)
     near = [name for name in ROOFLINES if device in name]
     hint = f"did you mean {' or '.join(near)}?" if near else did_you_mean(device, ROOFLINES)
     raise ConfigError(f"no device and no kind of board is named '{device}'; {hint}")
@@ -89,6 +118,8 @@ def estimated(
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     power_mode: int | None = None,
+    threads: int = 1,
+    store: Store | None = None,
 ) -> dict[str, Any]:
     """Return the record of what networks would take on a device.
 
@@ -99,6 +130,8 @@ def estimated(
         batch: images of one run; None for the file's own, or 1 where that is free.
         shapes: of inputs whose sizes the files leave free, by name.
         power_mode: nvpmodel's number; None for the one that is assumed.
+        threads: that one operator may use, where a processor computes.
+        store: whose measurements calibrate; None for the user's own.
 
     Raises:
         ConfigError: if nothing is known of the device, or it lacks what is asked for, or a size
@@ -109,7 +142,7 @@ def estimated(
     place.profile.check_precision(precision)
     if power_mode is not None:
         place.profile.check_power_mode(power_mode)
-    estimator = _estimator(place.profile)
+    estimator = _estimator(place, threads, store or Store())
     setting = Setting(precision, power_mode)
     subjects = [read(source, batch=batch, shapes=shapes) for source in find(paths)]
     check_names(subjects, shapes)
@@ -128,24 +161,35 @@ def estimated(
             "power_mode": estimator.mode(setting),
         },
         "networks": [_network(subject, estimator, setting) for subject in subjects],
-        "assumptions": estimator.assumptions(setting),
+        "assumptions": estimator.assumptions(setting, subjects[0].batch),
         "measure_with": _commands(paths, place, precision, batch, shapes or {}, power_mode),
         "gensynth": gensynth.__version__,
     }
 
 
-def _estimator(profile: Profile) -> Estimator:
-    """Return who knows of a kind of device.
+def _estimator(place: Place, threads: int, store: Store) -> Estimator:
+    """Return who knows of a device, or of a kind of board.
 
     Raises:
         ConfigError: if nobody does.
     """
-    return Board(profile)
+    if place.device is None:
+        return Kind(Board(place.profile))
+    found = Calibrated(place.device, place.profile, store, threads)
+    is_processor = place.profile.runtimes == ("onnxruntime",)
+    if not is_processor:
+        Board(place.profile)  # says so if nothing is known of it
+    elif place.profile.name not in KNOWN_PROCESSORS and not found.known(Setting(), 1).samples:
+        raise ConfigError(
+            f"no estimate for {place.alias}: its kernels are estimated from measurements alone; "
+            f"measure a few networks with: gensynth bench NET.onnx --profile --device {place.alias}"
+        )
+    return found
 
 
 def _network(subject: Subject, estimator: Estimator, setting: Setting) -> dict[str, Any]:
     try:
-        kernels, figures = estimator.file(subject.sized, subject.batch, setting)
+        kernels, figures = estimator.file(subject.sized, subject.batch, setting, subject.sha256)
     except ExportError as error:
         raise ExportError(f"{subject.name}: {error}") from error
     return {
@@ -154,7 +198,7 @@ def _network(subject: Subject, estimator: Estimator, setting: Setting) -> dict[s
         "macs": subject.cost.macs,
         "kernels": len(kernels),
         "figures": {metric: figure.to_document() for metric, figure in figures.items()},
-        "unknown": list(unknown(kernels)),
+        "unknown": list(unknown(kernels) or figures["latency_ms"].unknown),
     }
 
 

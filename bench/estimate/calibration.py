@@ -10,14 +10,17 @@ same ones, so that nothing has to be planned again.
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.sample import Sample
 from gensynth.bench.place import settings
 from gensynth.bench.store import Store
+from gensynth.devices.agent.board import board
+from gensynth.devices.registry import Device
 from gensynth.goals.figure import Figure
 
 MOST = 150
@@ -60,16 +63,75 @@ class Context:
         chosen = {**settings(clocks), "locked": clocks.get("locked")}
         return Context(**{**fields, "clocks": json.dumps(chosen, sort_keys=True)})
 
+    def is_asked(self, precision: str, threads: int, batch: int, power_mode: int | None) -> bool:
+        """Return whether a measurement with these settings would be in this context."""
+        mode = json.loads(self.power_mode or "null")
+        own = (self.precision, self.threads, self.batch)
+        return own == (precision, threads, batch) and (
+            power_mode is None or (mode or {}).get("id") == power_mode
+        )
+
     def variance_of(self, other: "Context") -> float | None:
         """Return the variance of what was measured in another context; None if it says nothing."""
         here, there = asdict(self), asdict(other)
         differs = {name for name in here if here[name] != there[name]}
         if differs & {"serial_hash", "runtime"}:
             return None
-        differs.discard("device")  # the machine is what counts, whatever it is called
+        if self.serial_hash is not None:
+            differs.discard("device")  # the machine is what counts, whatever it is called
+        elif "device" in differs:
+            return None
         if not differs:
             return 0.0
         return OTHER_VERSION if differs == {"runtime_version"} else OTHER_SETTING
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a store knows of a device as it is asked now.
+
+    Attributes:
+        samples: networks, those of the very context before others, the newest first.
+        watts: that each drew; None where it was not measured.
+        context: that they calibrate; None where there are none.
+    """
+
+    samples: tuple[Sample, ...] = ()
+    watts: tuple[float | None, ...] = ()
+    context: Context | None = None
+
+
+def known_of(
+    store: Store,
+    device: Device,
+    *,
+    precision: str,
+    threads: int,
+    batch: int,
+    power_mode: int | None = None,
+) -> Known:
+    """Return what calibrates estimates of a device with these settings, each file once.
+
+    The device is not asked: its state is taken to be that in which it measured last. Where it
+    was never measured with these settings, all that there is counts as of another context.
+
+    Raises:
+        StoreError: as `Store.keep`.
+    """
+    serial = machine_of(device)
+    rows = [
+        row
+        for row in store.planned(serial, None, MOST)
+        if serial is not None or row["device"] == device.alias
+    ]
+    contexts = [Context.of(row) for row in rows]
+    if not contexts:
+        return Known()
+    asked = [one for one in contexts if one.is_asked(precision, threads, batch, power_mode)]
+    never = replace(
+        contexts[0], precision=precision, threads=threads, batch=batch, power_mode=None, clocks=None
+    )
+    return _known(rows, asked[0] if asked else never)
 
 
 def samples_of(store: Store, context: Context) -> tuple[Sample, ...]:
@@ -78,16 +140,37 @@ def samples_of(store: Store, context: Context) -> tuple[Sample, ...]:
     Raises:
         StoreError: as `Store.keep`.
     """
-    found: list[Sample] = []
-    seen: set[tuple[str, bool]] = set()
-    for row in store.planned(context.serial_hash, context.runtime, MOST):
+    return _known(store.planned(context.serial_hash, context.runtime, MOST), context).samples
+
+
+def _known(rows: Sequence[Mapping[str, Any]], context: Context) -> Known:
+    found, seen = [], set()
+    for row in rows:
         variance = context.variance_of(Context.of(row))
         if variance is None or (row["onnx_sha256"], variance == 0) in seen:
             continue
         seen.add((row["onnx_sha256"], variance == 0))
-        times = None if row["kernel_ms"] is None else tuple(json.loads(row["kernel_ms"]))
-        found.append(Sample(read_kernels(row["kernels"]), row["p50_ms"], None, times, variance))
-    return tuple(sorted(found, key=lambda sample: sample.variance))
+        found.append((_sample(row, variance), _watts(row)))
+    found.sort(key=lambda one: one[0].variance)
+    return Known(tuple(one for one, _ in found), tuple(watts for _, watts in found), context)
+
+
+def machine_of(device: Device) -> str | None:
+    """Return the hash of a device's serial number; this machine's is looked up."""
+    if device.destination is not None:
+        return device.serial
+    found = board.facts(os.environ.get("GENSYNTH_AGENT_ROOT") or "/")["serial_hash"]
+    return None if found is None else str(found)
+
+
+def _sample(row: Mapping[str, Any], variance: float) -> Sample:
+    times = tuple(json.loads(row["kernel_ms"] or "[]")) or None
+    return Sample(read_kernels(row["kernels"]), row["p50_ms"], None, times, variance)
+
+
+def _watts(row: Mapping[str, Any]) -> float | None:
+    joule = row["j_per_img"]
+    return None if joule is None else 1e3 * float(row["batch"] * joule / row["mean_ms"])
 
 
 def measured(store: Store, context: Context, onnx_sha256: str) -> Figure | None:

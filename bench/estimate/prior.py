@@ -62,7 +62,7 @@ PROCESSOR = Roofline(
     launch_ms=1.5e-3,
     efficiencies={
         "conv": 0.6, "conv plain": 0.3, "conv 1x1": 0.5, "depthwise": 0.3, "depthwise plain": 0.05,
-        "grouped": 0.4, "grouped plain": 0.2, "gemm": 0.2, "reorder": 0.3,
+        "grouped": 0.4, "grouped plain": 0.2, "gemm": 0.2, "matmul": 0.2, "reorder": 0.3,
         **dict.fromkeys((
             "add", "sum", "mul", "relu", "clip", "leakyrelu", "sigmoid", "tanh", "hardsigmoid",
             "hardswish", "quickgelu", "gelu", "elu", "prelu", "concat", "split", "slice", "gather",

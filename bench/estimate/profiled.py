@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gensynth.bench.estimate import tensorrt_plan
 from gensynth.bench.estimate.calibration import write_kernels
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.onnxruntime_plan import plan
@@ -42,16 +43,16 @@ def kernels_of(
 def to_keep(request: Request, record: Mapping[str, Any]) -> dict[int, tuple[str, str | None]]:
     """Return what the store keeps of a record's kernels: by place, kernels and their times.
 
-    A network that was not profiled has kernels too where it ran on this machine, whose blocks are
-    known. What cannot be planned is left out.
+    A network that was not profiled has kernels too where TensorRT ran it, or this machine, whose
+    blocks are known. What cannot be planned is left out.
     """
-    if record["runtime"]["path"] != "onnxruntime":
-        return {}
     found = {}
     pairs = zip(request.subjects, record["networks"], strict=True)
     for place, (subject, network) in enumerate(pairs):
         profile = network.get("profile")
-        if profile is not None:
+        if record["runtime"]["path"] != "onnxruntime":
+            matched = _built(subject, request.precision)
+        elif profile is not None:
             matched = _matched(subject, profile)
         elif request.device.destination is None:
             matched = _planned(subject)
@@ -77,6 +78,14 @@ def _matched(
         if kernel_ms is not None:
             return kernels, kernel_ms
     return None
+
+
+def _built(subject: Subject, precision: str) -> tuple[tuple[Kernel, ...], tuple[float, ...]] | None:
+    """Return the kernels of TensorRT's plan; its profile is not matched with them."""
+    try:
+        return tensorrt_plan.plan(subject.sized, precision, subject.batch), ()
+    except ExportError:
+        return None
 
 
 def _planned(subject: Subject) -> tuple[tuple[Kernel, ...], tuple[float, ...]] | None:

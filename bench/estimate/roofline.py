@@ -18,10 +18,12 @@ and launch by factors of its own, which are as uncertain.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from gensynth.bench.estimate.beliefs import Belief, Quantities
+from gensynth.bench.estimate.columns import Columns
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.tensorrt_plan import UNKNOWN
 
@@ -148,7 +150,7 @@ class Timer:
     ) -> None:
         self.kernels = tuple(k for k in kernels if not k.kind.startswith(UNKNOWN))
         block, peak = roofline.block.get(precision, 1), roofline.peak(precision, clocks)
-        macs = np.array([k.macs * _padding(k, block) for k in self.kernels], float)
+        macs = np.array([k.macs * _padding(k.sizes, block) for k in self.kernels], float)
         self.macs, self.bytes_moved = macs, _bytes_moved(self.kernels)
         self._compute_ms = macs / peak * 1e3
         self._memory_ms = self.bytes_moved / roofline.bandwidth(clocks) * 1e3
@@ -201,9 +203,37 @@ class Timer:
         return math.hypot(kernels / float(self.ms(quantities)[0]), NETWORK_SPREAD)
 
 
+def columns_ms(
+    columns: Columns, roofline: Roofline, precision: str, clocks: Clocks, quantities: Quantities
+) -> np.ndarray | None:
+    """Return (kernels,) milliseconds of many kernels of one kind, their launches included.
+
+    It is what `Timer` says of each, at the first draw; None for a kind that nothing is known of.
+    """
+    if columns.kind.startswith(UNKNOWN):
+        return None
+    shares = {name: float(values[0]) for name, values in quantities.items()}
+    macs = columns.macs * _padding(columns.sizes, roofline.block.get(precision, 1))
+    kind = _class_of(columns.kind) or MULTIPLYING[0]
+    compute = macs / roofline.peak(precision, clocks) / shares[f"compute {kind}"]
+    memory = columns.moved / roofline.bandwidth(clocks) / shares["bandwidth"]
+    busy_ms: np.ndarray = 1e3 * np.maximum(compute, memory)
+    return busy_ms + roofline.slowdown(clocks) * shares["launch"]
+
+
+def padded_macs(columns: Columns, roofline: Roofline, precision: str) -> np.ndarray:
+    """Return (kernels,) multiply-accumulates, with those that only fill a block."""
+    macs: np.ndarray = columns.macs * _padding(columns.sizes, roofline.block.get(precision, 1))
+    return macs
+
+
 def class_of(kernel: Kernel) -> str | None:
     """Return which of `MULTIPLYING` a kernel is; None if it only moves."""
-    return _CLASSES.get(kernel.kind.removesuffix(" add"))
+    return _class_of(kernel.kind)
+
+
+def _class_of(kind: str) -> str | None:
+    return _CLASSES.get(kind.removesuffix(" add"))
 
 
 def unknown(kernels: Sequence[Kernel]) -> tuple[str, ...]:
@@ -216,14 +246,12 @@ def _bytes_moved(kernels: Sequence[Kernel]) -> np.ndarray:
     return np.array([k.bytes_read + k.bytes_written for k in kernels], float)
 
 
-def _padding(kernel: Kernel, block: int) -> float:
-    """Return how much of a kernel's work is done for channels that only fill a block."""
-    if kernel.sizes.get("groups", 1) > 1:
-        return 1.0
-    factor = 1.0
+def _padding(sizes: Mapping[str, Any], block: int) -> Any:
+    """Return how much of kernels' work is done for channels that only fill a block."""
+    factor: Any = 1.0
     for key in ("channels_read", "channels_written"):
-        channels = kernel.sizes.get(key)
+        channels = np.asarray(sizes.get(key, 0), float)
         # What has fewer channels than a block (an image) is read by kernels of its own.
-        if channels and channels >= block:
-            factor *= math.ceil(channels / block) * block / channels
-    return factor
+        filled = np.ceil(channels / block) * block / np.maximum(channels, 1)
+        factor = factor * np.where(channels >= block, filled, 1.0)
+    return np.where(np.asarray(sizes.get("groups", 1)) > 1, 1.0, factor)

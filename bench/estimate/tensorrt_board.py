@@ -1,9 +1,14 @@
 """Networks on a board with TensorRT: their figures, and tables for a search.
 
-A table's entry is the convolution that a vertex becomes, with all that is fused into it: its work
-at the medians of what is believed of the board, and its launch. What has no weights (pools,
-reformats, the call itself) costs a network of every width about what it costs the prototype, and
-stands with one vertex that every network has.
+    none measured   what is believed of the kind of board (`board`)
+    a few           the same, moved to where they explain the measurements
+    `LEAST` and on  milliseconds by factors of these, one a kind of kernel, with intervals from how
+                    far networks are from what the others say (`estimator`); joules are average
+                    power times these milliseconds
+
+A table's entry is the convolution that a vertex becomes, with all that is fused into it. What has
+no weights (pools, reformats, the call itself) costs a network of every width about what it costs
+the prototype, and stands with one vertex that every network has.
 """
 
 import math
@@ -16,10 +21,15 @@ import numpy as np
 from onnx import ModelProto
 
 from gensynth.bench.estimate.board import Board, Known, Setting
+from gensynth.bench.estimate.calibration import OTHER_VERSION
+from gensynth.bench.estimate.columns import Columns, by_kind
+from gensynth.bench.estimate.energy import OWN_SPREAD, joules
+from gensynth.bench.estimate.estimator import Estimator
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.pieces import Piece, pieces
+from gensynth.bench.estimate.processor import AveragePower
 from gensynth.bench.estimate.reach import Pairs, reachable
-from gensynth.bench.estimate.roofline import class_of
+from gensynth.bench.estimate.roofline import NETWORK_SPREAD, columns_ms, padded_macs
 from gensynth.bench.estimate.sample import Sample
 from gensynth.bench.estimate.table import Role
 from gensynth.bench.estimate.tensorrt_plan import WIDTH_BYTES, plan
@@ -27,6 +37,12 @@ from gensynth.devices.profiles import Profile
 from gensynth.goals.figure import Figure
 from gensynth.space.cost_model import Tabulated
 from gensynth.space.space import Space
+
+LEAST = 6
+"""Networks from which factors a kind of kernel are learned."""
+
+MOST = 60
+"""Networks that calibrate, the newest."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +54,26 @@ class TensorRTBoard:
         profile: its kind.
         setting: precision and power mode.
         batch: images of one run.
-        known: networks that were measured.
+        measured: networks, and the watts that each drew, if they were measured.
     """
 
     device: str
     profile: Profile
     setting: Setting
     batch: int = 1
-    known: tuple[Known, ...] = ()
+    measured: tuple[tuple[Sample, float | None], ...] = ()
 
     @cached_property
     def board(self) -> Board:
         """What is believed, given what was measured."""
-        return Board(self.profile, self.known)
+        known = [
+            Known(
+                sample.kernels, self.batch, self.setting, sample.latency_ms,
+                None if watts is None else watts * sample.latency_ms / 1000 / self.batch,
+            )
+            for sample, watts in self.measured
+        ]  # fmt: skip
+        return Board(self.profile, known)
 
     def kernels(self, model: ModelProto) -> tuple[Kernel, ...]:
         """Return what TensorRT makes of a network."""
@@ -63,20 +86,63 @@ class TensorRTBoard:
         return None
 
     def learned(self, samples: Sequence[Sample], watts: Sequence[float | None]) -> "TensorRTBoard":
-        """Return what is known once these have been measured too."""
-        known = [
-            Known(
-                sample.kernels, self.batch, self.setting, sample.latency_ms,
-                None if power is None else power * sample.latency_ms / 1000 / self.batch,
-            )
-            for sample, power in zip(samples, watts, strict=True)
-        ]  # fmt: skip
-        return replace(self, known=(*self.known, *known))
+        """Return what is known once these have been measured too.
+
+        Those of another precision, batch or mode say nothing here.
+        """
+        pairs = zip(samples, watts, strict=True)
+        more = [pair for pair in pairs if pair[0].variance <= OTHER_VERSION][:MOST]
+        return replace(self, measured=(*self.measured, *more))
+
+    @cached_property
+    def estimator(self) -> Estimator | None:
+        """Of milliseconds; None while too few networks were measured."""
+        if len(self.measured) < LEAST:
+            return None
+        return Estimator.fit(
+            [replace(sample, kernels=_alike(sample.kernels)) for sample, _ in self.measured], self
+        )
+
+    @property
+    def spread(self) -> float:
+        """Of ln(true / believed) of a network, see `Prior`."""
+        return NETWORK_SPREAD
+
+    def kernel_ms(self, columns: Columns) -> np.ndarray | None:
+        """Return (kernels,) what is believed that they take; None for an unknown kind."""
+        board = self.board
+        clocks, timing = board.clocks(self.setting), board.timing.medians()
+        return columns_ms(columns, board.roofline, self.setting.precision, clocks, timing)
 
     def figures(self, kernels: Sequence[Kernel]) -> dict[str, Figure]:
         """Return latency and, where the board's power is known, joules by the metric's name."""
-        found = self.board.estimate(kernels, self.batch, self.setting)
-        return {name: found[name] for name in ("latency_ms", "joule_per_img") if name in found}
+        if self.estimator is None:
+            found = self.board.estimate(kernels, self.batch, self.setting)
+            return {name: found[name] for name in ("latency_ms", "joule_per_img") if name in found}
+        latency = self.estimator.latency_ms(_alike(kernels))
+        if not self.board.roofline.power:
+            return {"latency_ms": latency}
+        power = AveragePower(self._watts(kernels, latency.value), *self._power)
+        return {"latency_ms": latency, "joule_per_img": power.joules(latency, self.batch)}
+
+    @cached_property
+    def _power(self) -> tuple[float, int]:
+        """How far measured watts are from those that are believed, and how many they are."""
+        off = [
+            math.log(watts / self._watts(sample.kernels, sample.latency_ms))
+            for sample, watts in self.measured
+            if watts is not None
+        ]
+        squares = sum(one**2 for one in off) + OWN_SPREAD**2
+        return math.sqrt(squares / (1 + len(off))), len(off)
+
+    def _watts(self, kernels: Sequence[Kernel], ms: float) -> float:
+        """Return the average power that is believed of a network that takes so long."""
+        timer = self.board.timer(kernels, self.setting)
+        static = self.board.static_factor(self.setting)
+        power = self.board.power.medians()
+        found = joules(timer, self.setting.precision, static, power, np.array([ms]))
+        return 1e3 * float(found[0]) / ms
 
     def table(self, space: Space, names: Sequence[str], model: ModelProto) -> Tabulated:
         """Return the costs of a space's vertices.
@@ -128,31 +194,38 @@ class TensorRTBoard:
     def _entries(self, role: Role, substitute: str, pairs: Pairs) -> np.ndarray:
         """Return (pairs, 2): milliseconds and joules an image of a vertex."""
         total = np.zeros((len(pairs.read), 2))
-        for kernels in self._chain(role, substitute, pairs):
-            total += self._both(kernels)
+        for columns in self._chain(role, substitute, pairs):
+            total += self._both(columns)
         return total
 
-    def _both(self, kernels: Sequence[Kernel]) -> np.ndarray:
+    def _both(self, columns: Columns) -> np.ndarray:
         """Return (kernels, 2): milliseconds and joules an image of each, its launch included."""
-        timer = self.board.timer(kernels, self.setting)
-        timing, power = self.board.timing.medians(), self.board.power.medians()
-        ms = timer.busy_ms(timing)[0] + float(timer.launch_ms(timing)[0])
+        told = self.kernel_ms if self.estimator is None else self.estimator.columns_ms
+        found = told(columns)
+        ms = np.zeros(len(columns)) if found is None else np.nan_to_num(found)
         joule = self._static_w() * ms / 1e3
         if self.board.roofline.power:
-            joule = (
-                joule
-                + power[f"joule_per_mac {self.setting.precision}"] * timer.macs
-                + power["joule_per_byte"] * timer.bytes_moved
+            power = self.board.power.medians()
+            per_mac, per_byte = (
+                float(power[name][0])
+                for name in (f"joule_per_mac {self.setting.precision}", "joule_per_byte")
             )
+            macs = padded_macs(columns, self.board.roofline, self.setting.precision)
+            joule = joule + per_mac * macs + per_byte * columns.moved
         return np.stack([ms, joule / self.batch], axis=1)
 
     def _whole(self, kernels: Sequence[Kernel]) -> np.ndarray:
         """Return (2,): what a network takes, the call included."""
-        each = self._both(kernels).sum(axis=0)
-        timer = self.board.timer(kernels, self.setting)
-        call_ms = float(timer.ms(self.board.timing.medians())[0]) - each[0]
-        found: np.ndarray = each + call_ms * np.array([1.0, self._static_w() / 1e3 / self.batch])
-        return found
+        found = np.zeros(2)
+        for columns, _ in by_kind(_alike(kernels)):
+            found += self._both(columns).sum(axis=0)
+        if self.estimator is None:
+            timer = self.board.timer(kernels, self.setting)
+            call_ms = float(timer.ms(self.board.timing.medians())[0]) - found[0]
+        else:
+            call_ms = self.estimator.offset_ms
+        whole: np.ndarray = found + call_ms * np.array([1.0, self._static_w() / 1e3 / self.batch])
+        return whole
 
     def _static_w(self) -> float:
         """Return the watts that are drawn all the time; 1 where no figures are known."""
@@ -161,30 +234,25 @@ class TensorRTBoard:
         static = float(self.board.power.medians()["static"][0])
         return static * self.board.static_factor(self.setting)
 
-    def _chain(self, role: Role, substitute: str, pairs: Pairs) -> Iterator[list[Kernel]]:
+    def _chain(self, role: Role, substitute: str, pairs: Pairs) -> Iterator[Columns]:
         """Yield the kernels of every pair, one convolution of a chain after the other."""
         bytes_each = WIDTH_BYTES[self.setting.precision]
         if role.op == "linear":
-            yield [
-                _kernel("gemm", int(r), int(w), 1, 1, 1, self.batch, bytes_each)
-                for r, w in zip(pairs.read, pairs.written, strict=True)
-            ]
+            yield _columns("gemm", pairs.read, pairs.written, 1, 1, 1, self.batch, bytes_each)
             return
         for piece in pieces(role.image, role.groups, substitute, pairs.read, pairs.written):
-            yield self._piece(piece, bytes_each)
+            image = piece.image
+            area, positions = math.prod(image.kernel), image.height * image.width
+            read, written = np.broadcast_arrays(piece.read, piece.written)
+            yield _columns(
+                _kind(piece), read, written, piece.groups, area, positions, self.batch,
+                bytes_each, image.source,
+            )  # fmt: skip
 
-    def _piece(self, piece: Piece, bytes_each: int) -> list[Kernel]:
-        image = piece.image
-        area, positions = math.prod(image.kernel), image.height * image.width
-        kind = _kind(piece)
-        read, written = np.broadcast_arrays(piece.read, piece.written)
-        groups = np.broadcast_to(piece.groups, read.shape)
-        return [
-            _kernel(
-                kind, int(r), int(w), int(g), area, positions, self.batch, bytes_each, image.source
-            )
-            for r, w, g in zip(read, written, groups, strict=True)
-        ]
+
+def _alike(kernels: Sequence[Kernel]) -> tuple[Kernel, ...]:
+    """Return kernels of which those with a fused sum are of the same kind as those without."""
+    return tuple(replace(kernel, kind=kernel.kind.removesuffix(" add")) for kernel in kernels)
 
 
 def _kind(piece: Piece) -> str:
@@ -195,29 +263,30 @@ def _kind(piece: Piece) -> str:
     return "conv 1x1" if piece.image.kernel == (1, 1) else "conv"
 
 
-def _kernel(
+def _columns(
     kind: str,
-    read: int,
-    written: int,
-    groups: int,
+    read: np.ndarray,
+    written: np.ndarray,
+    groups: Any,
     area: int,
     positions: int,
     batch: int,
     bytes_each: int,
     source: int | None = None,
-) -> Kernel:
+) -> Columns:
     weights = read * written * area // groups
     values = read * (source or positions) * batch
-    found = Kernel(
+    moved = (values + weights + written + written * positions * batch) * bytes_each
+    return Columns(
         kind,
-        "",
-        weights * positions * batch,
-        (values + weights + written) * bytes_each,
-        written * positions * batch * bytes_each,
-        {"channels_read": read, "channels_written": written},
+        (weights * positions * batch).astype(float),
+        moved.astype(float),
+        {
+            "channels_read": read,
+            "channels_written": written,
+            "groups": np.broadcast_to(groups, read.shape),
+        },
     )
-    assert class_of(found) is not None, kind
-    return found
 
 
 def _spread(pairs: Pairs, values: np.ndarray) -> np.ndarray:

@@ -121,6 +121,7 @@ def bench(
             batch,
             shape or [],
             power_modes,
+            threads,
             refused=[name for name, value in measured_alone.items() if value],
             form=form,
         )
@@ -172,6 +173,7 @@ def _estimate(
     batch: int | None,
     shape: list[str],
     power_modes: str | None,
+    threads: int,
     *,
     refused: list[str],
     form: Form,
@@ -195,6 +197,7 @@ def _estimate(
                 batch=batch,
                 shapes=shapes,
                 power_mode=mode,
+                threads=threads,
             )
             _print(record, estimates, form)
             are_known = are_known and not any(one["unknown"] for one in record["networks"])

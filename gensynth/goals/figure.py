@@ -9,7 +9,7 @@ a measurement: what counts is the probability that the limit is kept.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import NormalDist
 from typing import Any, Literal
@@ -83,6 +83,16 @@ class Figure:
             self.provenance,
             self.measurements,
             self.unknown,
+        )
+
+    def scaled(self, factor: float) -> "Figure":
+        """Return the figure of a positive multiple of the metric."""
+        (low80, high80), (low95, high95) = self.interval80, self.interval95
+        return replace(
+            self,
+            value=self.value * factor,
+            interval80=(low80 * factor, high80 * factor),
+            interval95=(low95 * factor, high95 * factor),
         )
 
     def to_document(self) -> dict[str, Any]:

@@ -50,6 +50,9 @@ def figure(document: Mapping[str, Any], unit: str, scale: float = 1.0) -> str:
         return f"unknown: nothing is known of {', '.join(document['unknown'])}"
     low, high = (scale * limit for limit in document["interval80"])
     number = document["measurements"]
+    if document["provenance"] == "measured":
+        value = digits(scale * document["value"])
+        return f"{value} {unit}, 80 %: {digits(low)} to {digits(high)}, measured"
     return (
         f"~{digits(scale * document['value'])} {unit}, 80 %: {digits(low)} to {digits(high)}, "
         f"{document['provenance']}, {number} measurement{'' if number == 1 else 's'}"

@@ -31,7 +31,7 @@ from gensynth.runs.cards import Entrant, card_of, ratios_of, setting_of
 from gensynth.runs.family import open_finished
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.hardware.turns import recall
-from gensynth.runs.inputs import check_inputs, config_of, kept_weights
+from gensynth.runs.inputs import check_inputs, config_of, kept_calibration, kept_weights
 from gensynth.runs.learning import with_found_rate
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
@@ -90,7 +90,7 @@ def certify(
             require(config, root, trust=trust, named=data)
             job = prepare(
                 config, listener=listener, kept=kept_weights(root),
-                objects=Objects(prototype, dataset),
+                objects=Objects(prototype, dataset), known=kept_calibration(root),
             )  # fmt: skip
             check_inputs(root, job)
             recall(run, job)

@@ -28,7 +28,7 @@ from gensynth.runs.family import DRAWN_FILE, Drawn, Family, draw, has_files, ope
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.forms import SEARCH
 from gensynth.runs.hardware.turns import recall
-from gensynth.runs.inputs import check_inputs, config_of
+from gensynth.runs.inputs import check_inputs, config_of, kept_calibration
 from gensynth.runs.learning import with_found_rate
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
@@ -74,7 +74,7 @@ def distil(
         try:
             job = prepare(
                 config, listener=listener, kept=kept,
-                objects=Objects(prototype, dataset),
+                objects=Objects(prototype, dataset), known=kept_calibration(path),
             )  # fmt: skip
             check_inputs(path, job)
             recall(run, job)

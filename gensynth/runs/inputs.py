@@ -27,6 +27,8 @@ from gensynth.network.files import read_graph
 from gensynth.run_files import INPUTS_FILE, PROTOTYPE, RUN_FILE
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.forms import INPUTS
+from gensynth.runs.hardware import calibration
+from gensynth.runs.hardware.calibration import Calibration
 from gensynth.runs.objects import OBJECT
 from gensynth.runs.prepare import Job
 from gensynth.runs.result import read_document
@@ -81,6 +83,11 @@ def reference_of(run: Path) -> dict[str, float]:
     return {**exact_costs(read_graph(run / PROTOTYPE / GRAPH_FILE)), **known.get("score", {})}
 
 
+def kept_calibration(run: Path) -> Calibration | None:
+    """Return what a run knew of its devices at its start; None before it has begun to learn."""
+    return None if kept_weights(run) is None else calibration.read(run)
+
+
 def judged_before(run: Path) -> int:
     """Return how many networks the test split had judged when this was asked of a run."""
     return int(inputs_of(run).get("judged", 0))
@@ -101,6 +108,7 @@ def keep_inputs(run: RunFolder, job: Job) -> None:
         WEIGHTS_FILE: save({k: t.contiguous() for k, t in job.prototype.weights.items()}),
     }
     run.write_folder(PROTOTYPE, {**files, **job.training})
+    calibration.keep(run, job.calibration)
     digest = file_sha256(run.path / PROTOTYPE / WEIGHTS_FILE)
     # With the step of widths that this machine suggested: another one may suggest another.
     config = replace(job.config, out=run.path.resolve())

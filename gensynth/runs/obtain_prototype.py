@@ -19,6 +19,7 @@ from gensynth.goals.utility import Utility
 from gensynth.network.compute import Compute
 from gensynth.progress import Listener
 from gensynth.prototypes import create, shipped
+from gensynth.runs.hardware.calibration import Calibration
 from gensynth.runs.hardware.opening import open_hardware
 from gensynth.runs.objects import OBJECT
 from gensynth.runs.plan import step_of
@@ -38,6 +39,7 @@ def prototype_of(
     listener: Listener,
     kept: Path | None,
     training: Callable[[str], Path] | None,
+    known: Calibration,
     module: nn.Module | None = None,
 ) -> tuple[Prototype, dict[str, bytes]]:
     """Return the trained prototype, and the record of its training if that was done here.
@@ -47,6 +49,7 @@ def prototype_of(
         listener: hears of the training.
         kept: weights that a run folder keeps, in place of the run file's.
         training: as `gensynth.runs.prepare.prepare` is given it.
+        known: what was measured on the run's devices before.
         module: the prototype itself, in place of the run file's name.
 
     Raises:
@@ -65,7 +68,7 @@ def prototype_of(
         asked_of_it = settle(requirements, exact_costs(prototype.graph))
         space.check_reachable({k: float(v) for k, v in cost_limits(asked_of_it).items()})
         check_peak(asked_of_it, space)
-        open_hardware(config, asked_of_it, utility, space).check_reachable()
+        open_hardware(config, asked_of_it, utility, space, known).check_reachable()
         return prototype
 
     network = module or create(

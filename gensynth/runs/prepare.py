@@ -36,8 +36,9 @@ from gensynth.probing import stimuli
 from gensynth.probing.probe import Probe
 from gensynth.progress import SILENT, Listener
 from gensynth.runs.forecast import Forecast, frozen_macs_share, pace, views_kept
+from gensynth.runs.hardware.calibration import Calibration
 from gensynth.runs.hardware.hardware import Hardware
-from gensynth.runs.hardware.opening import open_hardware
+from gensynth.runs.hardware.opening import calibration_of, open_hardware
 from gensynth.runs.objects import NOTHING, Objects
 from gensynth.runs.obtain_prototype import prototype_of
 from gensynth.runs.plan import (
@@ -84,6 +85,7 @@ class Job:
         training: the record of the prototype's training, if it was trained here.
         is_trained: False if an untrained prototype stands in for the one that is to be trained.
         hardware: the devices that something is asked of, which learn as the run goes on.
+        calibration: what was measured on them before it.
     """
 
     config: RunConfig
@@ -101,6 +103,7 @@ class Job:
     training: Mapping[str, bytes]
     is_trained: bool
     hardware: Hardware
+    calibration: Calibration
 
     @property
     def utility(self) -> Utility:
@@ -200,6 +203,7 @@ def prepare(
     training: Callable[[str], Path] | None = None,
     objects: Objects = NOTHING,
     judged: int = 0,
+    known: Calibration | None = None,
 ) -> Job:
     """Make a run ready.
 
@@ -212,6 +216,7 @@ def prepare(
             prototype stands in, which has the costs and the speed of the trained one.
         objects: a module and a data set in place of what the run file names.
         judged: networks that the test split has judged before the run's finalists.
+        known: what a run folder keeps of measurements before it; None asks the store.
 
     Raises:
         GensynthError: for whatever the user can put right; nothing is written or trained then.
@@ -231,6 +236,8 @@ def prepare(
     if not any(r.relative == "points" for r in asked):  # refuses what no training would help
         search_requirements(config, asked, task, len(dataset.test), judged)
     compute = detect()
+    if known is None:
+        known = calibration_of(config, requirements, utility)
     prototype, record = prototype_of(
         config,
         asked,
@@ -241,6 +248,7 @@ def prepare(
         listener,
         kept,
         training,
+        known,
         objects.prototype,
     )
     is_trained = bool(record) or kept is not None or not config.prototype.train
@@ -248,7 +256,7 @@ def prepare(
     requirements = settle(asked, reference)
     step = step_of(config, prototype.coupling)
     space = Space(prototype.coupling, step.channels, config.search.substitutes)
-    hardware = open_hardware(config, requirements, utility, space)
+    hardware = open_hardware(config, requirements, utility, space, known)
     _check_searchable(utility, task, hardware)
     for name in config.search.substitutes:
         if not space.sites.standing(name):
@@ -298,6 +306,7 @@ def prepare(
         training=record,
         is_trained=is_trained,
         hardware=hardware,
+        calibration=known,
     )
 
 

@@ -147,6 +147,7 @@ def resume(
                 job = prepare(
                     config, listener=listener, kept=inputs.kept_weights(path),
                     training=lambda _: path / TRAINING, objects=objects, judged=judged,
+                    known=inputs.kept_calibration(path),
                 )  # fmt: skip
         except KeyboardInterrupt as error:
             raise _interrupted(run, phases) from error

@@ -16,6 +16,7 @@ from onnx import ModelProto
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.sample import Sample
 from gensynth.devices.run_device import RunDevice
+from gensynth.goals import metrics
 from gensynth.goals.device_costs import summed
 from gensynth.goals.figure import Figure
 from gensynth.goals.metrics import JOULES, LATENCY, P99
@@ -115,8 +116,8 @@ class Board:
             if source in found:
                 found[name] = found[source].inverse()
         if "throughput" in found:
-            found["throughput"] = _scaled(found["throughput"], 1000.0 * self.device.config.batch)
-        found[P99.name] = _scaled(found[LATENCY.name], self.p99_ratio)
+            found["throughput"] = found["throughput"].scaled(1000.0 * self.device.config.batch)
+        found[P99.name] = found[LATENCY.name].scaled(self.p99_ratio)
         for one in self.seen:
             if one.point == point:
                 found.update(one.outcome.figures)
@@ -158,14 +159,16 @@ class Board:
         right, within a quarter.
         """
         table = self.estimates.table(space, self.sums, model)
-        timed = [one for one in self.seen if LATENCY.name in one.outcome.figures]
-        if not timed:
-            return table
         alone = space.with_models(table)
-        costs = alone.costs(space.points([one.point for one in timed]))
-        sums = costs[:, alone.names.index(table.names[0])]
-        times = np.array([one.outcome.figures[LATENCY.name].value for one in timed])
-        bias = float(np.clip(np.median(times / sums), _LEAST_BIAS, _MOST_BIAS))
+        bias = np.ones(len(table.names))
+        for column, key in enumerate(table.names):
+            name = metrics.parts_of(key)[0]
+            told = [one for one in self.seen if name in one.outcome.figures]
+            if told:
+                costs = alone.costs(space.points([one.point for one in told]))
+                sums = costs[:, alone.names.index(key)]
+                values = np.array([one.outcome.figures[name].value for one in told])
+                bias[column] = np.clip(np.median(values / sums), _LEAST_BIAS, _MOST_BIAS)
         return replace(table, tables=[entries * bias for entries in table.tables])
 
     def _sample(self, one: Seen, latency: Figure, drift: float) -> Sample:
@@ -178,11 +181,3 @@ class Board:
             (low * drift, high * drift),
             None if times is None else tuple(ms * drift for ms in times),
         )
-
-
-def _scaled(figure: Figure, factor: float) -> Figure:
-    low80, high80 = (end * factor for end in figure.interval80)
-    low95, high95 = (end * factor for end in figure.interval95)
-    return replace(
-        figure, value=figure.value * factor, interval80=(low80, high80), interval95=(low95, high95)
-    )

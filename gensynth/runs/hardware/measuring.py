@@ -20,6 +20,7 @@ from gensynth.devices.agent.wire.status import USABLE
 from gensynth.devices.run_device import RunDevice
 from gensynth.errors import DeviceFault, StoreError
 from gensynth.goals import metrics
+from gensynth.goals.device_costs import summed
 from gensynth.goals.figure import Figure
 from gensynth.goals.metrics import LATENCY
 from gensynth.goals.readings import of_record
@@ -105,7 +106,7 @@ def _asked(
 ) -> list[Outcome]:
     assert device.device is not None, "a kind of board measures nothing"
     energy = any(metrics.find(name, name).needs_energy for name in names)
-    wanted = dict.fromkeys([LATENCY.name, *names])
+    wanted = dict.fromkeys([*summed(names), *names])
     with tempfile.TemporaryDirectory(prefix="gensynth-loop-") as folder:
         files = []
         for number, content in enumerate(networks):

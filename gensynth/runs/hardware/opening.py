@@ -1,5 +1,6 @@
 """A run's devices, from what its run file asks of them.
 
+calibration_of   what the store knows of each of them
 open_hardware    requirements and utility -> the devices, with what is known of each before the run
 keep_tables      the device's costs as a generator sees them, into the run folder
 tables_of        and back: a generator draws the same networks with them for ever, on any machine
@@ -12,36 +13,59 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from gensynth.bench.estimate.calibration import Known
 from gensynth.config import RunConfig
 from gensynth.devices.run_device import RunDevice
 from gensynth.errors import ConfigError, RunError
-from gensynth.export.runtime import convolution_block
 from gensynth.goals.metrics import LATENCY
 from gensynth.goals.requirements import Requirement
 from gensynth.goals.utility import Utility
 from gensynth.outside import read_bytes
 from gensynth.run_files import DEVICE_COSTS_FILE
 from gensynth.runs.folder import RunFolder
+from gensynth.runs.hardware import calibration
 from gensynth.runs.hardware.board import Board, Estimates
+from gensynth.runs.hardware.calibration import Calibration
 from gensynth.runs.hardware.hardware import Hardware
 from gensynth.runs.plan import devices_of
 from gensynth.space.cost_model import Tabulated
 from gensynth.space.space import Space
 
-_THIS_MACHINE = ("local", "x86")
+
+def calibration_of(
+    config: RunConfig, requirements: Sequence[Requirement], utility: Utility
+) -> Calibration:
+    """Return what the user's store knows of a run's devices now.
+
+    Raises:
+        ConfigError: as `open_hardware`.
+        StoreError: if the store is damaged.
+    """
+    found = devices_of(config, requirements, utility).values()
+    return calibration.from_store(device for device, _ in found)
 
 
 def open_hardware(
-    config: RunConfig, requirements: Sequence[Requirement], utility: Utility, space: Space
+    config: RunConfig,
+    requirements: Sequence[Requirement],
+    utility: Utility,
+    space: Space,
+    known: Calibration,
 ) -> Hardware:
     """Return the devices of a run; empty where nothing is asked of any.
+
+    Args:
+        config, requirements, utility: of the run.
+        space: of its prototype.
+        known: what was measured on the devices before.
 
     Raises:
         ConfigError: if nothing is known of a device's kind, or a network's parts cannot be told.
     """
     boards = []
     for device, names in devices_of(config, requirements, utility).values():
-        first = _estimates(device)
+        before = known.get(device.name, Known())
+        first = _estimates(device).learned(before.samples, before.watts)
         boards.append(Board(device, names or (LATENCY.name,), first, first))
     opaque = [v.name for v in space.coupling.graph.vertices if v.op == "opaque"]
     if boards and opaque:
@@ -55,23 +79,13 @@ def open_hardware(
 
 def _estimates(device: RunDevice) -> Estimates:
     # Here, since a run that asks nothing of a device does not wait for what these import.
-    from gensynth.bench.estimate.board import Setting
-    from gensynth.bench.estimate.processor import Processor
-    from gensynth.bench.estimate.tensorrt_board import TensorRTBoard
+    from gensynth.bench.estimate.calibrated import estimates_of
 
     config = device.config
-    if device.profile.runtimes != ("onnxruntime",):
-        setting = Setting(config.precision, config.power_mode)
-        board = TensorRTBoard(device.name, device.profile, setting, config.batch)
-        board.board.clocks(setting)  # says so if nothing is known of the board or its mode
-        return board
-    if config.precision != "fp32":
-        raise ConfigError(
-            f"there are no estimates of {config.precision.upper()} on {device.name}; leave out "
-            f"precision, and measure with: gensynth bench RUN --precision {config.precision}"
-        )
-    block = convolution_block() if device.profile.name in _THIS_MACHINE else None
-    return Processor(device.name, block, config.batch)
+    return estimates_of(
+        device.name, device.profile, precision=config.precision, batch=config.batch,
+        power_mode=config.power_mode,
+    )  # fmt: skip
 
 
 def keep_tables(run: RunFolder, hardware: Hardware) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gensynth.bench.estimate.answer import estimated
 from gensynth.bench.estimate.calibration import (
     MOST,
     OTHER_SETTING,
@@ -20,12 +21,14 @@ from gensynth.bench.estimate.calibration import (
     write_kernels,
 )
 from gensynth.bench.estimate.kernels import Kernel
+from gensynth.bench.estimate.onnxruntime_plan import plan
 from gensynth.bench.grades import find_grade
 from gensynth.bench.record import make
 from gensynth.bench.request import Request
 from gensynth.bench.store import Store
 from gensynth.bench.subjects import find, read
 from gensynth.devices.registry import Device
+from gensynth.export.runtime import convolution_block
 from tests.fakes.agent_results import AgentResult
 from tests.onnx_files.written import convolution
 
@@ -96,6 +99,32 @@ def test_a_measured_file_has_its_own_figure_and_no_estimate(
     assert (figure.value, figure.provenance) == (1.5, "measured")
     assert measured(store, context, "b" * 64) is None
     assert measured(store, replace(context, threads=4), "a" * 64) is None
+
+
+def test_what_was_measured_calibrates_an_estimate_and_is_the_figure_of_its_own_file(
+    store: Store, record: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = record["device"]["serial_hash"]
+    monkeypatch.setattr("gensynth.bench.estimate.calibration.machine_of", lambda device: machine)
+    files = [convolution(tmp_path / f"{width}.onnx", width=width) for width in (8, 12)]
+    before = estimated(files, device="local", store=store)
+    figures = [one["figures"]["latency_ms"] for one in before["networks"]]
+    assert [figure["provenance"] for figure in figures] == ["estimate", "estimate"]
+    # The first takes ten times what is believed of it, and so the second is told to.
+    known = read(find([files[0]])[0])
+    document = json.loads(json.dumps(record))
+    document["networks"][0]["onnx_sha256"] = known.sha256
+    document["networks"][0]["latency"].update(p50_ms=10 * figures[0]["value"])
+    kernels = write_kernels(plan(known.sized, convolution_block()))
+    store.keep("one", document, {}, {0: (kernels, None)})
+    measured_one, other = (
+        one["figures"]["latency_ms"]
+        for one in estimated(files, device="local", store=store)["networks"]
+    )
+    assert measured_one["provenance"] == "measured"
+    assert measured_one["value"] == 10 * figures[0]["value"]
+    assert (other["provenance"], other["measurements"]) == ("calibrated estimate", 1)
+    assert other["value"] == pytest.approx(10 * figures[1]["value"], rel=0.3)
 
 
 @pytest.mark.slow

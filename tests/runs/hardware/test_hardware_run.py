@@ -13,6 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from gensynth.bench.estimate.calibration import Known
+from gensynth.bench.estimate.kernels import Kernel
+from gensynth.bench.estimate.sample import Sample
 from gensynth.config import RunConfig
 from gensynth.errors import ConfigError, ExportError, Interrupted, RunError, UnreachableError
 from gensynth.export import export_network
@@ -30,6 +33,7 @@ from tests.fakes.modelled_device import ModelledDevice, milliseconds
 from tests.runs import tiny
 
 LIMIT_MS = 0.045
+KNOWN_OF = "gensynth.runs.hardware.calibration.known_of"
 REQUIRED = ("top1 >= 40%", f"latency_ms@local <= {LIMIT_MS}")
 
 
@@ -50,7 +54,14 @@ def whole(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbe
     out, device = tmp_path_factory.mktemp("runs") / "run", ModelledDevice()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gensynth.runs.hardware.hardware.measured", device)
+        patch.setenv("XDG_DATA_HOME", str(out.parent / "data"))
         return Undisturbed(synth(tiny.config(weights, out, requirements=REQUIRED)), device)
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was measured before."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 @pytest.fixture
@@ -152,9 +163,16 @@ def test_a_device_that_is_slower_today_teaches_nothing_wrong(config: RunConfig, 
     assert max(finalists_ms(result)) <= LIMIT_MS
 
 
-def test_a_stopped_run_measures_nothing_twice_and_ends_with_the_same_bytes(
-    whole: Undisturbed, config: RunConfig, put: Put
+def test_a_stopped_run_counts_nothing_twice_and_ends_with_the_same_bytes(
+    config: RunConfig, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kernel = Kernel("conv plain", "v", 10**6, 10**4, 10**4, {"read": 8, "written": 8})
+    before = [Sample((kernel,), ms, None, (ms,)) for ms in (0.04, 0.05)]
+    known = Known(tuple(before), (None, None))
+    monkeypatch.setattr(KNOWN_OF, lambda *_, **__: known)
+    whole_device = put(ModelledDevice())
+    whole = synth(config)
+
     class Stops(Silent):
         def cycle(self, entry: Any, of: int) -> None:
             if entry["cycle"] == 1 and not stopped:
@@ -163,14 +181,17 @@ def test_a_stopped_run_measures_nothing_twice_and_ends_with_the_same_bytes(
 
     stopped: list[bool] = []
     device = put(ModelledDevice())
-    assert config.out is not None
+    path = tmp_path / "stopped"
     with pytest.raises(Interrupted):
-        synth(config, listener=Stops())
-    ended = resume(config.out)
-    assert sum(device.calls) == sum(whole.device.calls)
+        synth(replace(config, out=path), listener=Stops())
+    monkeypatch.setattr(KNOWN_OF, lambda *_, **__: pytest.fail("the store has the run's own now"))
+    ended = resume(path)
+    figure = journal(path)[0]["measured"][0]["estimated"]["latency_ms"]
+    assert (figure["provenance"], figure["measurements"]) == ("calibrated estimate", 2)
+    assert sum(device.calls) == sum(whole_device.calls)
     for one, other in zip(
         sorted((ended.path / "finalists").iterdir()),
-        sorted((whole.result.path / "finalists").iterdir()),
+        sorted((whole.path / "finalists").iterdir()),
         strict=True,
     ):
         for file in ("graph.json", "weights.safetensors"):
