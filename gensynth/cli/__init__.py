@@ -4,6 +4,7 @@ program       what all commands have in common: -h, -q, -v, refusals as one line
 form          a result as the table, as JSON or as CSV
 app           the program's short commands
 synth         synth and its options
+answers       val and predict
 certify       certify, one network
 bench         bench and its options
 devices       devices add, check, list, remove

@@ -6,6 +6,8 @@
     gensynth certify     one's own further training of a network, certified in its run
     gensynth export      files that a board reads
     gensynth verify      whether such files are whole and right
+    gensynth val         a classifier held against a folder of images
+    gensynth predict     what it takes single images for
     gensynth inspect     what can be changed in a network, and what stays and why
     gensynth bench       latency and joules of networks, in turns on a device
     gensynth devices     the machines that networks are measured on
@@ -24,6 +26,7 @@ from typing import Annotated
 import typer
 
 from gensynth import __version__
+from gensynth.cli.answers import predict, val
 from gensynth.cli.bench import bench
 from gensynth.cli.certify import certify
 from gensynth.cli.devices import devices
@@ -260,6 +263,8 @@ def verify(
             say(verified_on(*on_device))
 
 
+app.command()(val)
+app.command()(predict)
 app.command()(certify)
 app.command()(bench)
 app.add_typer(devices, name="devices")
