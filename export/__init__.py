@@ -7,7 +7,7 @@
     folding      what the file leaves out or puts together; `affine` is how
     constants    what a file computes from its own constants, computed once
     operators    each word of the vocabulary in ONNX's operators; `spatial` pools and resizes
-    metadata     what a file says of itself: classes, reading, requirements
+    metadata     how images are read, and what a file says of that and of itself
     writer       nodes, weights and names in the making
     runtime      ONNX Runtime on this processor
     decoding     a detector's maps as boxes, within its file
@@ -22,7 +22,6 @@
     precisions   a network's file in one of these, held against the network
     reading      an ONNX file's bytes as a model that can be asked
     manifest     what an artefact's own documents must say when they are read
-    pixels       how an image becomes what a network reads
     source       a network to export, and how much of the search split it gets right
     artefact     a network's folder for a target; `examples` are the programs in it
     engine       the engine that a board's agent builds from one, and what is known of it

@@ -33,9 +33,8 @@ from gensynth.export.examples import COLOURED, examples
 from gensynth.export.from_torch import from_network
 from gensynth.export.manifest import MANIFEST, packed
 from gensynth.export.manifest import SAMPLES as SAMPLES_FILE
-from gensynth.export.metadata import described
+from gensynth.export.metadata import Reading, described
 from gensynth.export.parity import Parity, exact_outputs
-from gensynth.export.pixels import Reading
 from gensynth.export.precisions import (
     builder_flags,
     compare,

@@ -1,4 +1,6 @@
-"""What an ONNX file says of itself, as Netron and ONNX Runtime show it.
+"""How images become what a network reads, and what an ONNX file says of that and of itself.
+
+Netron and ONNX Runtime show it:
 
     producer          gensynth and its version
     graph name        the network's own
@@ -19,13 +21,63 @@ The same facts give the same bytes: nothing of the time or the machine goes in.
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from onnx import ModelProto, helper, shape_inference
 
 from gensynth import __version__
 
+if TYPE_CHECKING:
+    from gensynth.export.manifest import Manifest
+
 KEYS = ("classes", "reads", "task", "requirements", "card_sha256", "weights_sha256")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an image becomes what the network reads: (image / 255 - mean) / std.
+
+    Attributes:
+        shape: (channels, height, width).
+        mean, std: one number a channel.
+        colour: "rgb", "bgr" or "grey".
+        classes: names, in the order of the logits.
+    """
+
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    colour: str
+    classes: tuple[str, ...]
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """(n, channels, height, width), uint8 -> the same shape, float32."""
+        mean, std = (np.array(v, np.float32)[:, None, None] for v in (self.mean, self.std))
+        values: np.ndarray = (images.astype(np.float32) / np.float32(255) - mean) / std
+        return values
+
+    @classmethod
+    def of(cls, manifest: "Manifest | Mapping[str, Any]") -> "Reading":
+        """Return the reading that a manifest tells."""
+        reads = manifest["reads"]
+        mean, std = tuple(reads["mean"]), tuple(reads["std"])
+        shape = (len(mean), reads["height"], reads["width"])
+        return cls(shape, mean, std, reads["colour"], tuple(manifest["classes"]))
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it as the manifest has it."""
+        channels, height, width = self.shape
+        return {
+            "formula": "(image / 255 - mean) / std, channels first",
+            "mode": "L" if channels == 1 else "RGB",
+            "colour": self.colour,
+            "height": height,
+            "width": width,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
 
 
 def described(content: bytes, *, name: str, facts: Mapping[str, Any]) -> bytes:

@@ -9,8 +9,8 @@ import torch
 
 from gensynth.data.dataset import Split
 from gensynth.export.half import is_half, rounded
+from gensynth.export.metadata import Reading
 from gensynth.export.parity import passes, run_session
-from gensynth.export.pixels import Reading
 from gensynth.export.runtime import Rounding, open_session
 from gensynth.goals.requirements import Requirement
 from gensynth.goals.score import Score

@@ -30,7 +30,7 @@ from gensynth.data.dataset import Dataset
 from gensynth.environment import environment
 from gensynth.errors import ExportError
 from gensynth.export.artefact import Artefact, make
-from gensynth.export.pixels import Reading
+from gensynth.export.metadata import Reading
 from gensynth.export.precisions import CALIBRATION_IMAGES
 from gensynth.export.runtime import open_session
 from gensynth.export.source import Source

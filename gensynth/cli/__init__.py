@@ -5,7 +5,7 @@ form          a result as the table, as JSON or as CSV
 app           the program's short commands
 synth         synth and its options
 answers       val and predict
-certify       certify, one network
+certify       certify and train, one network
 bench         bench and its options
 devices       devices add, check, list, remove
 exit_codes    what is wrong with the input as one line and exit code 2, a signal, a verdict

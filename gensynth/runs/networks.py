@@ -17,7 +17,7 @@ from gensynth.config import TaskConfig
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.errors import GensynthError, RunError
-from gensynth.export.pixels import Reading
+from gensynth.export.metadata import Reading
 from gensynth.export.precisions import CALIBRATION_IMAGES
 from gensynth.export.source import Source
 from gensynth.goals.card import read_card

@@ -26,7 +26,7 @@ from gensynth.data.passes import images_a_pass
 from gensynth.data.views import normaliser
 from gensynth.errors import DeviceError, ExportError
 from gensynth.export import export_network
-from gensynth.export.pixels import Reading
+from gensynth.export.metadata import Reading
 from gensynth.goals.card import hashes
 from gensynth.goals.certificate import Certificate, certify
 from gensynth.goals.figure import Figure

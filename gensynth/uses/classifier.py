@@ -19,8 +19,7 @@ from gensynth.config_file import read
 from gensynth.data.folder import picture
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.manifest import MANIFEST, WHOLE, read_manifest
-from gensynth.export.metadata import facts_of
-from gensynth.export.pixels import Reading
+from gensynth.export.metadata import Reading, facts_of
 from gensynth.export.reading import read_model
 from gensynth.export.runtime import Session, open_session
 from gensynth.goals.card import read_card

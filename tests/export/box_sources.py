@@ -5,7 +5,7 @@ import functools
 import torch
 
 from gensynth.data.views import Views
-from gensynth.export.pixels import Reading
+from gensynth.export.metadata import Reading
 from gensynth.export.source import Source
 from gensynth.goals.requirements import parse_all
 from gensynth.network.compute import Compute

@@ -2,7 +2,7 @@
 
 import torch
 
-from gensynth.export.pixels import Reading
+from gensynth.export.metadata import Reading
 from gensynth.export.source import Source
 from gensynth.goals.requirements import parse_all
 from gensynth.network.module import build
