@@ -7,6 +7,7 @@
     folding      what the file leaves out or puts together; `affine` is how
     constants    what a file computes from its own constants, computed once
     operators    each word of the vocabulary in ONNX's operators; `spatial` pools and resizes
+    metadata     how images are read, and what a file says of that and of itself
     writer       nodes, weights and names in the making
     runtime      ONNX Runtime on this processor
     decoding     a detector's maps as boxes, within its file
@@ -30,9 +31,9 @@ Nothing here measures time (`bench`) or trains. Writing a file does not import t
 comparing it with a torch network does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gensynth.atomic_files import reason, write_bytes
 from gensynth.errors import ExportError
@@ -54,6 +55,8 @@ def export_network(
     opset: int = 13,
     batch: int | None = None,
     tolerance: float = TOLERANCE,
+    name: str = "",
+    facts: Mapping[str, Any] | None = None,
 ) -> Parity:
     """Write a network as an ONNX file, if the file computes what the network computes.
 
@@ -68,14 +71,18 @@ def export_network(
         opset: as `to_onnx`.
         batch: as `to_onnx`.
         tolerance: as `gensynth.export.parity.check`.
+        name: of the network; its graph's own if it is empty.
+        facts: what the file says of itself, as `gensynth.export.metadata.described`.
 
     Raises:
         ExportError: if the network cannot be written as ONNX, the file's outputs are outside
             the tolerance, or the file cannot be stored.
     """
     from gensynth.export.from_torch import from_network
+    from gensynth.export.metadata import described
 
     model = from_network(network, opset=opset, batch=batch)
+    model = described(model, name=name or network.graph.name or "network", facts=facts or {})
     parity = check_network(model, network, images, tolerance=tolerance)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

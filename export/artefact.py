@@ -33,6 +33,7 @@ from gensynth.export.examples import COLOURED, examples
 from gensynth.export.from_torch import from_network
 from gensynth.export.manifest import MANIFEST, packed
 from gensynth.export.manifest import SAMPLES as SAMPLES_FILE
+from gensynth.export.metadata import Reading, described
 from gensynth.export.parity import Parity, exact_outputs
 from gensynth.export.precisions import (
     builder_flags,
@@ -43,16 +44,9 @@ from gensynth.export.precisions import (
 )
 from gensynth.export.rewrites import rewrites
 from gensynth.export.sensitivity import Mixed
-from gensynth.export.source import (
-    Accuracy,
-    Reading,
-    Source,
-    compute,
-    score_in_torch,
-    score_of_file,
-)
+from gensynth.export.source import Accuracy, Source, compute, score_in_torch, score_of_file
 from gensynth.export.targets import Target
-from gensynth.graph.files import GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
+from gensynth.graph.files import CARD_FILE, GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.randomness import stream
 from gensynth.tasks.pictures import colours
 from gensynth.tasks.task import Tells
@@ -128,6 +122,7 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         source, target, model, precision, images=images, outputs=outputs, before=before
     )
     model, mixed, kept = made.content, made.mixed, made.builder_fp32
+    model = described(model, name=source.name, facts=_facts(source))
     report = inspect(model, target)
     report.require()
     parity = compare(
@@ -193,6 +188,19 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         mixed=mixed,
         files=files,
     )
+
+
+def _facts(source: Source) -> dict[str, Any]:
+    card = source.files.get(CARD_FILE)
+    weights = source.files.get(WEIGHTS_FILE)
+    return {
+        "classes": list(source.reading.classes),
+        "reads": source.reading.to_document(),
+        "task": getattr(source.task, "program", None),
+        "requirements": [requirement.text for requirement in source.requirements],
+        "card_sha256": card and hashlib.sha256(card).hexdigest(),
+        "weights_sha256": weights and hashlib.sha256(weights).hexdigest(),
+    }
 
 
 def write(artefact: Artefact, folder: Path) -> None:

@@ -30,8 +30,8 @@ from gensynth.devices.registry import find
 from gensynth.errors import DeviceFault, ExportError
 from gensynth.export.artefact import Artefact
 from gensynth.export.manifest import MANIFEST, SAMPLES, WHOLE, samples_of
+from gensynth.export.metadata import Reading
 from gensynth.export.parity import Parity, compare_outputs
-from gensynth.export.source import Reading
 from gensynth.export.targets import find_target
 from gensynth.graph.files import ONNX_FILE
 from gensynth.outside import ONNX_BYTES, read_bytes

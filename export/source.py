@@ -9,6 +9,7 @@ import torch
 
 from gensynth.data.dataset import Split
 from gensynth.export.half import is_half, rounded
+from gensynth.export.metadata import Reading
 from gensynth.export.parity import passes, run_session
 from gensynth.export.runtime import Rounding, open_session
 from gensynth.goals.requirements import Requirement
@@ -16,51 +17,6 @@ from gensynth.goals.score import Score
 from gensynth.network.module import Network
 from gensynth.network.outputs import Outputs, as_list, joined
 from gensynth.tasks.task import Task
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How an image becomes what the network reads: (image / 255 - mean) / std.
-
-    Attributes:
-        shape: (channels, height, width).
-        mean, std: one number a channel.
-        colour: "rgb", "bgr" or "grey".
-        classes: names, in the order of the logits.
-    """
-
-    shape: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    colour: str
-    classes: tuple[str, ...]
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """(n, channels, height, width), uint8 -> the same shape, float32."""
-        mean, std = (np.array(v, np.float32)[:, None, None] for v in (self.mean, self.std))
-        values: np.ndarray = (images.astype(np.float32) / np.float32(255) - mean) / std
-        return values
-
-    @classmethod
-    def of(cls, manifest: Mapping[str, Any]) -> "Reading":
-        """Return the reading that a manifest tells."""
-        reads = manifest["reads"]
-        mean, std = tuple(reads["mean"]), tuple(reads["std"])
-        shape = (len(mean), reads["height"], reads["width"])
-        return cls(shape, mean, std, reads["colour"], tuple(manifest["classes"]))
-
-    def to_document(self) -> dict[str, Any]:
-        """Return it as the manifest has it."""
-        channels, height, width = self.shape
-        return {
-            "formula": "(image / 255 - mean) / std, channels first",
-            "mode": "L" if channels == 1 else "RGB",
-            "colour": self.colour,
-            "height": height,
-            "width": width,
-            "mean": list(self.mean),
-            "std": list(self.std),
-        }
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,10 @@ from gensynth.export.manifest import (
     read_manifest,
     read_samples,
 )
+from gensynth.export.metadata import Reading
 from gensynth.export.parity import Parity, exact_outputs
 from gensynth.export.precisions import compare
-from gensynth.export.source import Reading, compute
+from gensynth.export.source import compute
 from gensynth.export.targets import Target, find_target
 from gensynth.goals.card import differing
 from gensynth.goals.card_form import OWN

@@ -17,11 +17,12 @@
     run folder: journal, generator, networks and their cards         runs, render
        |
        +--> more networks from the same generator                    runs.family
+       +--> answers to other images                                  uses
 
 The rooms, the lower never importing the higher; each opens with a map of itself:
 
     graph < network < trace, prototypes < space, data < goals < tasks < training < probing < search
-      < export, bench, devices < runs < render < cli
+      < export, bench, devices < runs < uses < render < cli
 
 From Python:
 

@@ -184,6 +184,8 @@ class SearchConfig:
         substitutes: what may stand for a dense convolution, such as "separable" or
             "low_rank_2", see `gensynth.space.substitutes`, and resolutions of the input such as
             "resolution_3_4"; none leaves all as it is.
+        start: a finished run of the same prototype and images, whose generator, shared weights
+            and observations the search goes on from; None begins anew.
     """
 
     cycles: Positive = 12
@@ -201,6 +203,7 @@ class SearchConfig:
     risk: Share = 0.1
     learn_weights: bool = True
     substitutes: tuple[str, ...] = ()
+    start: Place | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -32,6 +32,7 @@ ROOMS = (
     ("search",),
     ("export", "bench", "devices"),
     ("runs",),
+    ("uses",),
     ("render",),
     ("cli",),
 )

@@ -111,8 +111,10 @@ class Calibrated:
         known = self.known(setting, images)
         own = sum(sample.variance == 0 for sample in known.samples)
         said = [
-            f"{own} networks measured here with these settings calibrate, and "
-            f"{len(known.samples) - own} with others or another version count for less",
+            (
+                f"{own} networks measured here with these settings calibrate, and "
+                f"{len(known.samples) - own} with others or another version count for less"
+            ),
         ]
         if known.context is not None:
             said.append(

@@ -30,9 +30,10 @@ from gensynth.data.dataset import Dataset
 from gensynth.environment import environment
 from gensynth.errors import ExportError
 from gensynth.export.artefact import Artefact, make
+from gensynth.export.metadata import Reading
 from gensynth.export.precisions import CALIBRATION_IMAGES
 from gensynth.export.runtime import open_session
-from gensynth.export.source import Reading, Source
+from gensynth.export.source import Source
 from gensynth.export.targets import find_target
 from gensynth.goals.requirements import parse_all
 from gensynth.goals.score import Score

@@ -25,7 +25,8 @@ from gensynth.export.acceptance import inspect
 from gensynth.export.artefact import make, write
 from gensynth.export.from_torch import from_network
 from gensynth.export.int8 import Quantizer
-from gensynth.export.source import Reading, Source
+from gensynth.export.metadata import Reading
+from gensynth.export.source import Source
 from gensynth.export.targets import find_target
 from gensynth.network.module import Network
 from gensynth.tasks.classification import Classification

@@ -4,7 +4,8 @@ program       what all commands have in common: -h, -q, -v, refusals as one line
 form          a result as the table, as JSON or as CSV
 app           the program's short commands
 synth         synth and its options
-certify       certify, one network
+answers       val and predict
+certify       certify and train, one network
 bench         bench and its options
 devices       devices add, check, list, remove
 exit_codes    what is wrong with the input as one line and exit code 2, a signal, a verdict

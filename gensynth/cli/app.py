@@ -3,9 +3,12 @@
     gensynth synth       learn a generator, certify and export its networks
     gensynth generate    more networks from a learned generator
     gensynth show        the table of a finished run
+    gensynth train       a network of a run distilled further, and certified
     gensynth certify     one's own further training of a network, certified in its run
     gensynth export      files that a board reads
     gensynth verify      whether such files are whole and right
+    gensynth val         a classifier held against a folder of images
+    gensynth predict     what it takes single images for
     gensynth inspect     what can be changed in a network, and what stays and why
     gensynth bench       latency and joules of networks, in turns on a device
     gensynth devices     the machines that networks are measured on
@@ -24,8 +27,9 @@ from typing import Annotated
 import typer
 
 from gensynth import __version__
+from gensynth.cli.answers import predict, val
 from gensynth.cli.bench import bench
-from gensynth.cli.certify import certify
+from gensynth.cli.certify import certify, train
 from gensynth.cli.devices import devices
 from gensynth.cli.exit_codes import judged, reported, uninterrupted
 from gensynth.cli.form import Form
@@ -80,7 +84,14 @@ def generate(
     run: Run,
     seeds: Annotated[
         str, typer.Option(metavar="SEEDS", help="FIRST:BEYOND such as 0:50, or some as 3,7,12.")
-    ],
+    ] = "0:8",
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Such as 'macs <= 8M', in place of the run's on the same metric; once for each.",
+        ),
+    ] = None,
     distil: Annotated[
         bool,
         typer.Option(
@@ -106,9 +117,11 @@ def generate(
 
         with Live(console(stderr=True)) as live:
             drawn = (
-                family_training.distil(run, wanted, trust=trust, listener=live)
+                family_training.distil(
+                    run, wanted, requirements=require or (), trust=trust, listener=live
+                )
                 if distil
-                else family.generate(run, wanted, listener=live)
+                else family.generate(run, wanted, requirements=require or (), listener=live)
             )
         form.print(drawn, partial(rows, drawn), lambda _: table(drawn))
         judged(one.verdict for one in drawn.drawn)
@@ -260,6 +273,9 @@ def verify(
             say(verified_on(*on_device))
 
 
+app.command()(val)
+app.command()(predict)
+app.command()(train)
 app.command()(certify)
 app.command()(bench)
 app.add_typer(devices, name="devices")

@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -129,9 +130,19 @@ def synth(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Begin another run from what a finished one has learned, with other requirements.",
+        ),
+    ] = None,
     trust: Annotated[
         bool,
-        typer.Option("--trust", help="With --resume: run Python that only the run's folder names."),
+        typer.Option(
+            "--trust", help="With --resume or --from: run Python that only the run's folder names."
+        ),
     ] = False,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -166,10 +177,12 @@ def synth(
             _go_on(resume, given, form, trust=trust)
             return
         given = {**_assigned(settings), **_without_none(options)}
+        if start is not None and run_file is not None:
+            raise ConfigError(f"--from takes the run file of {start}; leave out {run_file}")
         if plan:
-            _plan(run_file, given, form)
+            _plan(_Asked(run_file, given, start, trust), form)
         else:
-            _synth(run_file, given, form)
+            _synth(_Asked(run_file, given, start, trust), form)
 
 
 def _assigned(settings: list[str] | None) -> dict[str, Any]:
@@ -182,8 +195,28 @@ def _without_none(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value is not None}
 
 
-def _synth(run_file: Path | None, given: Mapping[str, Any], form: Form) -> None:
-    with _blaming(run_file, given) as config:
+@dataclass(frozen=True)
+class _Asked:
+    """What a run is to be: a run file or a run to begin from, and what the command lays over it."""
+
+    run_file: Path | None
+    given: Mapping[str, Any]
+    start: Path | None
+    trust: bool
+
+    def config(self) -> "RunConfig":
+        if self.start is not None:
+            with uninterrupted():
+                from gensynth.runs.inputs import begun_from
+
+            return begun_from(self.start, self.given, trust=self.trust)
+        from gensynth.config_file import read
+
+        return read(self.run_file, self.given)
+
+
+def _synth(asked: _Asked, form: Form) -> None:
+    with _blaming(asked) as config:
         with uninterrupted():
             from gensynth.runs.run import synth
         from gensynth.render.live import Live, console
@@ -218,8 +251,8 @@ def show_result(done: "Result", form: Form) -> None:
     form.print(done, lambda: networks([done.prototype, *done.finalists]), partial(result, done))
 
 
-def _plan(run_file: Path | None, given: Mapping[str, Any], form: Form) -> None:
-    with _blaming(run_file, given) as config:
+def _plan(asked: _Asked, form: Form) -> None:
+    with _blaming(asked) as config:
         with uninterrupted():
             from gensynth.runs.prepare import prepare
         from gensynth.render.forecast import forecast
@@ -241,18 +274,16 @@ def _refuse_beside_resume(run_file: Path | None, given: Mapping[str, Any], *, pl
 
 
 @contextlib.contextmanager
-def _blaming(run_file: Path | None, given: Mapping[str, Any]) -> Iterator["RunConfig"]:
+def _blaming(asked: _Asked) -> Iterator["RunConfig"]:
     """Read the configuration, and name its file where what it says cannot be meant."""
-    from gensynth.config_file import read
-
-    config = read(run_file, given)
+    config, run_file = asked.config(), asked.run_file
     try:
         from gensynth.runs.plan import check_names
 
         check_names(config)
         yield config
     except ConfigError as error:
-        if run_file is None or _said_by_option(error, given):
+        if run_file is None or _said_by_option(error, asked.given):
             raise
         raise type(error)(f"{run_file.name}: {error}") from error
 

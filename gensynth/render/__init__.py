@@ -4,6 +4,7 @@
     cycles      the running table of a synthesis, a row a cycle
     result      prototype and FermiNets side by side
     family      networks drawn from a learned generator, a row a seed
+    answers     what a classifier takes images for
     artefacts   what was exported, and shown of it
     bench       measurements, with their ratios and intervals
     estimates   what nobody measured, with intervals and assumptions

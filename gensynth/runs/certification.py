@@ -1,16 +1,20 @@
-"""One's own further training, certified in the run that the network came from.
+"""Further training, one's own or a run's, certified in the run that the network came from.
 
-    RUN/finalists/NAME      its weights replaced by further trained ones
+    RUN/finalists/NAME      its weights replaced by further trained ones, or `train` makes
+                            RUN/finalists/NAME-EPOCHS by more of the run's distillation
         -> search split     scored anew
         -> test split       through the run's ledger: one more network that it has judged
         -> network.onnx     written from what is there now, compared, timed beside the prototype
         -> card.json        for these files, last
 
-Nobody can tell here what a network was trained on: the card says that it was trained outside
-gensynth, and how many networks the test split has judged, who share its confidence.
+Nobody can tell here what a network was trained on outside gensynth: the card says that it was, and
+how many networks the test split has judged, who share its confidence.
 """
 
+import contextlib
 import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +22,29 @@ from torch import nn
 
 from gensynth.atomic_files import json_bytes
 from gensynth.data.dataset import Dataset
-from gensynth.errors import Interrupted, RunError
+from gensynth.errors import ConfigError, Interrupted, RunError
 from gensynth.goals.card import CARD_FORMAT, differing, hashes, read_card
 from gensynth.goals.card_form import OWN
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE
 from gensynth.network.files import load_network
 from gensynth.outside import read_bytes
 from gensynth.progress import SILENT, Listener
-from gensynth.run_files import PROTOTYPE, run_of
+from gensynth.run_files import FINALISTS, PROTOTYPE, run_of
 from gensynth.runs import publish
 from gensynth.runs.cards import Entrant, card_of, ratios_of, setting_of
 from gensynth.runs.family import open_finished
 from gensynth.runs.folder import RunFolder
+from gensynth.runs.full_distillation import (
+    CHECKPOINTS,
+    forget_checkpoint,
+    network_files,
+    steps_of,
+)
 from gensynth.runs.hardware.turns import recall
 from gensynth.runs.inputs import check_inputs, config_of, kept_calibration, kept_weights
 from gensynth.runs.learning import with_found_rate
 from gensynth.runs.objects import Objects
+from gensynth.runs.plan import COMPILED_FROM
 from gensynth.runs.prepare import Job, prepare
 from gensynth.runs.result import Finalist, read_finalist
 from gensynth.runs.trust import require
@@ -74,49 +85,137 @@ def certify(
             is not what the run began with; the test split is not touched then.
         GensynthError: for what is wrong with the files.
     """
+    root, before = _run_of_network(path), _old_card(path)
+    if before.get("format") == CARD_FORMAT and not differing(before, path):
+        return read_finalist(root / PROTOTYPE), read_finalist(path)
+    objects = Objects(prototype, dataset)
+    with _opened(root, data, objects, listener, trust=trust) as (run, job):
+        name = str(before.get("name") or path.name)
+        _certify(run, job, path, name, before, None, listener, command)
+    return read_finalist(root / PROTOTYPE), read_finalist(path)
+
+
+def train(
+    path: Path,
+    *,
+    epochs: float,
+    data: str | None = None,
+    prototype: nn.Module | None = None,
+    dataset: Dataset | None = None,
+    trust: bool = False,
+    listener: Listener = SILENT,
+    command: str | None = None,
+) -> tuple[Finalist, Finalist]:
+    """Distil a run's network further, and certify it beside the one that it came from.
+
+    The network in `path` stays as it is; the new one stands in RUN/finalists/NAME-EPOCHS. A stopped
+    training goes on by the same call.
+
+    Args:
+        path: of the folder, RUN/finalists/NAME.
+        epochs: passes over the training images, by the run's recipe from its largest rate on.
+        data, prototype, dataset, trust, listener, command: as `certify`.
+
+    Returns:
+        (the run's prototype, the new network).
+
+    Raises:
+        ConfigError: if the epochs are not above zero.
+        RunError: as `certify`.
+    """
+    if not epochs > 0:
+        raise ConfigError(f"epochs must be above zero, got {epochs:g}")
+    root, before = _run_of_network(path), _old_card(path)
+    name = f"{before.get('name') or path.name}-{epochs:g}"
+    made = root / FINALISTS / name
+    if (made / CARD_FILE).is_file():
+        return certify(
+            made, data=data, prototype=prototype, dataset=dataset, trust=trust,
+            listener=listener, command=command,
+        )  # fmt: skip
+    objects = Objects(prototype, dataset)
+    with _opened(root, data, objects, listener, trust=trust) as (run, job):
+        compiled = epochs * len(job.dataset.train) >= COMPILED_FROM
+        recipe = replace(job.recipe, epochs=epochs, compiled=compiled)
+        if not (made / WEIGHTS_FILE).is_file():
+            listener.phase("finalists")
+            network = load_network(path, opaque=job.prototype.opaque)
+            job.evaluator.compute.place(network)
+            checkpoint = run.path / CHECKPOINTS / f"{name}.safetensors"
+            checkpoint.parent.mkdir(exist_ok=True)
+            job.evaluator.distil(
+                network, recipe, checkpoint=checkpoint, progress=steps_of(listener, name)
+            )
+            run.write_folder(f"{FINALISTS}/{name}", network_files(network))
+            forget_checkpoint(run, name)
+        history = {
+            "what": f"{before.get('what', 'a network of this run')}, then {epochs:g} epochs more",
+            "training": {"recipe": asdict(recipe), "seed": job.config.seed},
+        }
+        _certify(run, job, made, name, before, history, listener, command)
+    return read_finalist(root / PROTOTYPE), read_finalist(made)
+
+
+def _run_of_network(path: Path) -> Path:
+    """Return the run that a network's folder belongs to."""
     root = run_of(path)
     if root is None or root == path or path.resolve().parent.parent != root.resolve():
         raise RunError(f"{path} is no network of a run; name one such as RUN/finalists/FermiNet-A")
     for name in (GRAPH_FILE, WEIGHTS_FILE):
         if not (path / name).is_file():
             raise RunError(f"no network in {path}: {name} is absent")
-    before = _old_card(path)
-    if before.get("format") == CARD_FORMAT and not differing(before, path):
-        return read_finalist(root / PROTOTYPE), read_finalist(path)
+    return root
+
+
+@contextlib.contextmanager
+def _opened(
+    root: Path, data: str | None, objects: Objects, listener: Listener, *, trust: bool
+) -> Iterator[tuple[RunFolder, Job]]:
+    """Open a finished run for one more network; what it began with is there as it was."""
     with open_finished(root) as run:
         try:
-            overrides = {"data.source": None if dataset is not None else data}
+            overrides = {"data.source": None if objects.dataset is not None else data}
             config = config_of(root, overrides)
             require(config, root, trust=trust, named=data)
             job = prepare(
-                config, listener=listener, kept=kept_weights(root),
-                objects=Objects(prototype, dataset), known=kept_calibration(root),
+                config, listener=listener, kept=kept_weights(root), objects=objects,
+                known=kept_calibration(root),
             )  # fmt: skip
             check_inputs(root, job)
             recall(run, job)
-            job = with_found_rate(run, job)
-            _certify(run, job, path, before, listener, command)
+            yield run, with_found_rate(run, job)
         except KeyboardInterrupt as error:
             raise Interrupted("stopped; the same command goes on") from error
-    return read_finalist(root / PROTOTYPE), read_finalist(path)
 
 
 def _certify(
     run: RunFolder,
     job: Job,
     path: Path,
+    name: str,
     before: dict[str, Any],
+    history: dict[str, Any] | None,
     listener: Listener,
     command: str | None,
 ) -> None:
-    """Score, certify, export and time one network; its card comes last."""
+    """Score, certify, export and time one network; its card comes last.
+
+    Args:
+        run, job: opened.
+        path: of the network's folder.
+        name: of the network.
+        before: the card of what it was before.
+        history: how it came to be; None if only its folder tells.
+        listener: hears of the progress.
+        command: for the card.
+    """
     listener.phase("certify")
     network = load_network(path, opaque=job.prototype.opaque)
     job.task.check(network.graph, job.dataset)
     job.evaluator.compute.place(network).eval()
     source = str(path.resolve().relative_to(run.path.resolve()))
     score = job.evaluator.score(network, job.dataset.search)
-    entrant = Entrant(str(before.get("name") or path.name), source, network, score, None)
+    entrant = Entrant(name, source, network, score, None)
     sharing = publish.sharing_of(run, job, [path])
     certificate = publish.certificate_of(run, job, network, path / WEIGHTS_FILE, sharing)
     listener.phase("export")
@@ -128,7 +227,7 @@ def _certify(
         job, command
     )
     card |= {key: before[key] for key in FROM_THE_RUN if key in before}
-    card |= _history(job, before, path, sharing)
+    card |= history or _history(job, before, path, sharing)
     card |= {
         "parity": exported.parity,
         "no_onnx_because": exported.why_not,

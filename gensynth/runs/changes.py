@@ -33,7 +33,9 @@ OPTIONS = {
     "finalists.count": "--finalists",
 }
 """What a run can honour after it has begun, and how it is said."""
-LOCATIONS = {"out", "modules", "data.source", "data.folder", "prototype.weights"}
+LOCATIONS = {
+    "out", "modules", "data.source", "data.folder", "prototype.weights", "search.start",
+}  # fmt: skip
 
 Changes = dict[str, tuple[Any, Any]]
 """(before, now) by table and key, such as "search.cycles"."""

@@ -2,17 +2,26 @@
 
 A seed's graph follows from generator.json and the prototype's graph alone, byte for byte.
 Each network stands in RUN/generated/SEED, and is not made twice. `family_training` trains them.
+
+Other requirements can be asked of a learned generator, as far as it has learned: it obeys any limit
+on a cost, and what is predicted of its networks rests on those that the run has trained. Below the
+least of them nothing is drawn. Networks under a limit of their own stand beside the others, in
+RUN/generated/macs-8000000-SEED.
 """
 
+import math
+import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gensynth.atomic_files import json_bytes
-from gensynth.errors import RunError
+from gensynth.config import RunConfig
+from gensynth.errors import ConfigError, RunError, UnreachableError
 from gensynth.goals import metrics
 from gensynth.goals.certificate import Certificate
-from gensynth.goals.requirements import Requirement
+from gensynth.goals.relative import settled_texts
+from gensynth.goals.requirements import Requirement, cost_limits, parse
 from gensynth.goals.score import Score
 from gensynth.goals.verdicts import Verdict, combine, judge_all
 from gensynth.graph.activations import peak_mib
@@ -30,7 +39,7 @@ from gensynth.run_files import (
 )
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.hardware.opening import tables_of
-from gensynth.runs.inputs import config_of
+from gensynth.runs.inputs import config_of, reference_of
 from gensynth.runs.plan import goals_of
 from gensynth.runs.state_files import LEARNED
 from gensynth.search.cycle import Interval
@@ -104,21 +113,30 @@ class Family:
     share_lower_bound: float | None = None
 
 
-def generate(path: Path, seeds: Iterable[int], *, listener: Listener = SILENT) -> Family:
+def generate(
+    path: str | Path,
+    seeds: Iterable[int],
+    *,
+    requirements: Iterable[str] = (),
+    listener: Listener = SILENT,
+) -> Family:
     """Draw networks from the generator of a finished run.
 
     Args:
         path: of the run folder.
         seeds: one network each; the same seed twice counts once.
+        requirements: in place of the run's on the same metrics, such as "macs <= 8M".
         listener: hears of the progress.
 
     Raises:
         RunError: if there is no finished run, another process works on it, or its generator
             is damaged.
         PrototypeError: if the kept prototype graph is damaged.
+        ConfigError: if a requirement cannot be read, is on a device, or is on another quality.
+        UnreachableError: if it is less than the run has learned of, with the way on.
     """
-    with open_finished(path) as run:
-        return draw(run, list(dict.fromkeys(seeds)), listener)
+    with open_finished(Path(path)) as run:
+        return draw(run, list(dict.fromkeys(seeds)), listener, asked_of(run.path, requirements))
 
 
 def open_generator(path: Path) -> tuple[Generator, Inquisitor]:
@@ -158,30 +176,92 @@ def open_finished(path: Path) -> RunFolder:
     return run
 
 
-def draw(run: RunFolder, seeds: list[int], listener: Listener) -> Family:
+def asked_of(path: Path, requirements: Iterable[str]) -> RunConfig:
+    """Return a run's configuration with other requirements in place of those on the same metrics.
+
+    Raises:
+        ConfigError: if one cannot be read, or is on a device.
+    """
+    config = config_of(path)
+    new = settled_texts(requirements, reference_of(path))
+    read = list(map(parse, new))
+    if on_device := next((one for one in read if one.of == "device"), None):
+        raise ConfigError(
+            f'"{on_device}" cannot be asked of a learned generator; search for it: gensynth synth '
+            f"--from {shlex.quote(str(path))} --require {shlex.quote(on_device.text)} --out FOLDER"
+        )
+    metrics_asked = {one.metric for one in read}
+    kept = [text for text in config.requirements if parse(text).metric not in metrics_asked]
+    return replace(config, requirements=(*kept, *new))
+
+
+def draw(
+    run: RunFolder, seeds: list[int], listener: Listener, config: RunConfig | None = None
+) -> Family:
     """Write the networks of some seeds into a finished run, and return them.
+
+    Args:
+        run: that is finished.
+        seeds: one network each.
+        listener: hears of the progress.
+        config: of the run, with what is asked of its networks now, see `asked_of`.
 
     Raises:
         RunError, PrototypeError: as `open_generator`.
+        UnreachableError: if less is asked than the run has learned of.
     """
     listener.phase("generate")
     if not seeds:
         return Family(run.path / GENERATED, (), 0, None)
     generator, inquisitor = open_generator(run.path)
-    config = config_of(run.path)
+    config = config or config_of(run.path)
     metric = open_task(config.task).metric
     requirements, _ = goals_of(config, metric)
+    tighter = _tighter(generator, cost_limits(requirements))
+    _check_learned(run.path, inquisitor, tighter)
+    generator = replace(generator, limits={**generator.limits, **tighter})
+    start = "".join(f"{name}-{limit:.0f}-" for name, limit in sorted(tighter.items()))
     points = generator.points(seeds)
     drawn, architectures = [], set()
     for index, seed in enumerate(seeds):
         graph = generator.graph(points, index, seed)
         architectures.add(architecture(graph.selection))
         drawn.append(
-            _drawn(run, seed, graph, points.take([index]), inquisitor, metric, requirements)
+            _drawn(
+                run,
+                f"{start}{seed}",
+                seed,
+                graph,
+                points.take([index]),
+                inquisitor,
+                metric,
+                requirements,
+            )
         )
         listener.progress("networks", (index + 1) / len(seeds), f"seed {seed}")
     distance = median_distance(generator, points) if len(seeds) > 1 else None
     return Family(run.path / GENERATED, tuple(drawn), len(architectures), distance)
+
+
+def _tighter(generator: Generator, limits: Mapping[str, int]) -> dict[str, float]:
+    """Return the limits that are below those which a generator obeys already."""
+    known = generator.limits
+    return {name: float(n) for name, n in limits.items() if n < known.get(name, math.inf)}
+
+
+def _check_learned(path: Path, inquisitor: Inquisitor, limits: Mapping[str, float]) -> None:
+    """Refuse limits below all networks that a run has trained: of such it can predict nothing."""
+    space = inquisitor.space
+    seen = space.points([observation.point for observation in inquisitor.observations])
+    costs = [space.named_costs(seen, index) for index in range(len(seen))]
+    for name, limit in limits.items():
+        least = min((one[name] for one in costs), default=math.inf)
+        if limit < least:
+            raise UnreachableError(
+                f"{name} <= {limit:,.0f} is less than this run has learned of, whose smallest "
+                f"network has {least:,.0f}; search from what it knows: gensynth synth --from "
+                f"{shlex.quote(str(path))} --require '{name} <= {limit:.0f}' --out FOLDER"
+            )
 
 
 def architecture(selection: Selection) -> object:
@@ -192,6 +272,7 @@ def architecture(selection: Selection) -> object:
 
 def _drawn(
     run: RunFolder,
+    name: str,
     seed: int,
     graph: Graph,
     point: Points,
@@ -205,7 +286,7 @@ def _drawn(
     exact = {**costs, metrics.PEAK.name: peak_mib(graph)}
     drawn = Drawn(
         seed=seed,
-        folder=run.path / GENERATED / str(seed),
+        folder=run.path / GENERATED / name,
         graph_sha256=graph.sha256,
         costs=costs,
         predicted=predicted,
@@ -220,7 +301,7 @@ def _drawn(
     }
     files = {GRAPH_FILE: graph.to_json().encode(), DRAWN_FILE: json_bytes(document)}
     if not has_files(drawn.folder, files):
-        run.write_folder(f"{GENERATED}/{seed}", files)
+        run.write_folder(f"{GENERATED}/{name}", files)
     return drawn
 
 

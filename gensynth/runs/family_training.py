@@ -24,11 +24,19 @@ from gensynth.progress import SILENT, Listener
 from gensynth.run_files import GENERATED, GENERATOR_FILE, PROTOTYPE
 from gensynth.runs import full_distillation, state_files
 from gensynth.runs.cards import Entrant, Origin, card_of, setting_of
-from gensynth.runs.family import DRAWN_FILE, Drawn, Family, draw, has_files, open_finished
+from gensynth.runs.family import (
+    DRAWN_FILE,
+    Drawn,
+    Family,
+    asked_of,
+    draw,
+    has_files,
+    open_finished,
+)
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.forms import SEARCH
 from gensynth.runs.hardware.turns import recall
-from gensynth.runs.inputs import check_inputs, config_of, kept_calibration
+from gensynth.runs.inputs import check_inputs, kept_calibration
 from gensynth.runs.learning import with_found_rate
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
@@ -43,6 +51,7 @@ def distil(
     path: Path,
     seeds: Iterable[int],
     *,
+    requirements: Iterable[str] = (),
     prototype: nn.Module | None = None,
     dataset: Dataset | None = None,
     trust: bool = False,
@@ -57,6 +66,7 @@ def distil(
         path: of the run folder.
         seeds: one network each; they share the confidence of their certificates with every
             network that the run's test split has judged before.
+        requirements: as `gensynth.runs.family.generate`.
         prototype, dataset: the objects that the run began with, if it did.
         trust: whether code may run that only the folder names (`gensynth.runs.trust`).
         listener: hears of the progress.
@@ -66,9 +76,9 @@ def distil(
         GensynthError: as `generate`, and if the data set is not what the run began with.
     """
     with open_finished(path) as run:
-        config = config_of(path)
+        config = asked_of(path, requirements)
         require(config, path, trust=trust)
-        family = draw(run, list(dict.fromkeys(seeds)), listener)
+        family = draw(run, list(dict.fromkeys(seeds)), listener, config)
         kept = path / PROTOTYPE / WEIGHTS_FILE
         done = 0
         try:
@@ -104,12 +114,12 @@ def distil(
 
 def _train(run: RunFolder, job: Job, drawn: Drawn, listener: Listener) -> None:
     """Distil one network and count on the search split, unless that is kept."""
-    name = f"seed-{drawn.seed}"
+    name = f"seed-{drawn.folder.name}"
     if not (drawn.folder / SEARCH_FILE).exists():
         twin = _trained_twin(drawn)
         files = _trained(run, job, drawn, name, listener) if twin is None else _taken_from(twin)
         files[DRAWN_FILE] = read_bytes(drawn.folder / DRAWN_FILE)
-        run.write_folder(f"{GENERATED}/{drawn.seed}", files)
+        run.write_folder(f"{GENERATED}/{drawn.folder.name}", files)
     full_distillation.forget_checkpoint(run, name)
 
 
@@ -126,7 +136,10 @@ def _taken_from(twin: Path) -> dict[str, bytes]:
         GRAPH_FILE: read_bytes(twin / GRAPH_FILE),
         WEIGHTS_FILE: read_bytes(twin / WEIGHTS_FILE, WEIGHTS_BYTES),
     }
-    search = {"trained_as_seed": int(twin.name), **read_document(SEARCH, twin / SEARCH_FILE)}
+    search = {
+        "trained_as_seed": int(twin.name.rpartition("-")[2]),
+        **read_document(SEARCH, twin / SEARCH_FILE),
+    }
     return {**files, SEARCH_FILE: json_bytes(search)}
 
 
@@ -163,7 +176,7 @@ def _certify(run: RunFolder, job: Job, drawn: Drawn, sharing: int) -> Drawn:
     network = load_network(drawn.folder, opaque=job.prototype.opaque)
     job.evaluator.compute.place(network)
     certificate = certificate_of(run, job, network, drawn.folder / WEIGHTS_FILE, sharing)
-    name, source = f"seed-{drawn.seed}", f"{GENERATED}/{drawn.seed}"
+    name, source = f"seed-{drawn.seed}", f"{GENERATED}/{drawn.folder.name}"
     generator = file_sha256(run.path / GENERATOR_FILE)
     origin = Origin(drawn.seed, generator, name, drawn.predicted)
     entrant = Entrant(f"seed {drawn.seed}", source, network, read_score(search), origin)

@@ -217,7 +217,7 @@ def distil(
     start = time.perf_counter()
     network = job.evaluator.inherit(graph, weights)
     job.evaluator.distil(
-        network, job.recipe, checkpoint=checkpoint, progress=_steps(listener, name)
+        network, job.recipe, checkpoint=checkpoint, progress=steps_of(listener, name)
     )
     trained = time.perf_counter()
     score = job.evaluator.score(network, job.dataset.search)
@@ -295,7 +295,7 @@ def distil_once(
     return kept
 
 
-def _steps(listener: Listener, name: str) -> Callable[[float, float], None]:
+def steps_of(listener: Listener, name: str) -> Callable[[float, float], None]:
     """Pass on a training's progress a hundred times, not at every step."""
     last = -1
 

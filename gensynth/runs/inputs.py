@@ -18,13 +18,13 @@ from safetensors.torch import save
 
 from gensynth import references
 from gensynth.atomic_files import file_sha256, json_bytes
-from gensynth.config import RunConfig
+from gensynth.config import RunConfig, located
 from gensynth.config_file import read, to_document, to_toml
 from gensynth.errors import RunError
 from gensynth.goals.exact import exact_costs
 from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
 from gensynth.network.files import read_graph
-from gensynth.run_files import INPUTS_FILE, PROTOTYPE, RUN_FILE
+from gensynth.run_files import INPUTS_FILE, PROTOTYPE, RUN_FILE, is_finished
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.forms import INPUTS
 from gensynth.runs.hardware import calibration
@@ -32,6 +32,7 @@ from gensynth.runs.hardware.calibration import Calibration
 from gensynth.runs.objects import OBJECT
 from gensynth.runs.prepare import Job
 from gensynth.runs.result import read_document
+from gensynth.runs.trust import require
 
 
 def config_of(run: Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
@@ -43,6 +44,28 @@ def config_of(run: Path, overrides: Mapping[str, Any] | None = None) -> RunConfi
     config = read(run / RUN_FILE, overrides)
     references.search(config.modules)
     return config
+
+
+def begun_from(run: Path, overrides: Mapping[str, Any], *, trust: bool = False) -> RunConfig:
+    """Return the configuration of a run that goes on from what a finished one has learned.
+
+    It is the finished run's own, with the prototype that it kept and without its folder; what is
+    asked of it anew is laid over.
+
+    Raises:
+        ConfigError: as `gensynth.config_file.read`.
+        RunError: if the run is not finished, or names code that is not trusted.
+    """
+    if not is_finished(run):
+        raise RunError(f"{run} is no finished run; go on with it by: gensynth synth --resume {run}")
+    require(config_of(run), run, trust=trust)
+    config = config_of(run, {k: v for k, v in overrides.items() if v is not None})
+    return replace(
+        config,
+        out=overrides.get("out") and located(overrides["out"]),
+        prototype=replace(config.prototype, train=False, weights=kept_weights(run.absolute())),
+        search=replace(config.search, start=run.absolute()),
+    )
 
 
 def with_modules(config: RunConfig) -> RunConfig:

@@ -1,27 +1,34 @@
 """The cycles of a run: what is not kept yet is done, and kept, one by one.
 
+first state from the prototype, or from what an earlier run of it has learned
 state       after every cycle, with its line of the journal
 attempts    a network of the first cycles that is also distilled as a finalist is
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from gensynth.atomic_files import json_bytes
+from gensynth.errors import RunError, UnreachableError
 from gensynth.goals import metrics
 from gensynth.goals.score import in_percent
 from gensynth.goals.verdicts import combine, judge_all
 from gensynth.graph.activations import peak_mib
+from gensynth.outside import read_text
 from gensynth.progress import Listener
-from gensynth.run_files import PHASES_FILE
+from gensynth.run_files import GENERATOR_FILE, PHASES_FILE, is_finished
 from gensynth.runs import full_distillation, state_files
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import FullDistillation, distil_once
 from gensynth.runs.hardware.turns import after_cycle, before_cycles, recall_cycles
+from gensynth.runs.inputs import inputs_of
 from gensynth.runs.prepare import Job
 from gensynth.runs.stopwatch import Phases
 from gensynth.search.cycle import Cycle, State
+from gensynth.search.generator import FORM
 from gensynth.search.synthesis import find_rate, first_state, synthesise, warm_up
 
 RATE = "learning_rate"
@@ -73,21 +80,28 @@ def learn(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> State
 
 def _begin(job: Job, listener: Listener) -> tuple[State, dict[str, Any]]:
     """Return the state before the first cycle, and its line of the journal."""
-    start = time.perf_counter()
+    begun = time.perf_counter()
     entry: dict[str, Any] = {"phase": "initialise"}
     measured = before_cycles(job, listener)
     seen = time.perf_counter()
     settings = replace(job.settings, limits=job.limits())
-    state = first_state(settings, job.evaluator, job.probe, job.hardware.space)
+    start = job.config.search.start
+    if start is None:
+        state = first_state(settings, job.evaluator, job.probe, job.hardware.space)
+    else:
+        state = learned_by(start, job)
     if settings.finds_rate:
-        test = find_rate(settings, job.evaluator, state)
-        listener.note(test.told())
-        entry |= {RATE: test.to_document()}
-        settings = replace(settings, recipe=job.at_rate(test.chosen.rate).settings.recipe)
-    state = warm_up(settings, job.evaluator, state)
+        entry |= _found_by(start)
+        if RATE not in entry:
+            test = find_rate(settings, job.evaluator, state)
+            listener.note(test.told())
+            entry |= {RATE: test.to_document()}
+        settings = replace(settings, recipe=job.at_rate(_rate(entry)).settings.recipe)
+    if start is None:
+        state = warm_up(settings, job.evaluator, state)
     entry["seconds"] = {"initialise": round(time.perf_counter() - seen, 3)}
     if job.hardware:
-        entry["seconds"]["devices"] = round(seen - start, 3)
+        entry["seconds"]["devices"] = round(seen - begun, 3)
         entry["measured"] = measured
     return state, entry
 
@@ -96,8 +110,48 @@ def with_found_rate(run: RunFolder, job: Job) -> Job:
     """Return the job at the learning rate that its run has found, if it has looked for one."""
     for entry in run.read_journal():
         if RATE in entry:
-            return job.at_rate(float(entry[RATE]["peak_lr"]))
+            return job.at_rate(_rate(entry))
     return job
+
+
+def _rate(entry: Mapping[str, Any]) -> float:
+    return float(entry[RATE]["peak_lr"])
+
+
+def _found_by(start: Path | None) -> dict[str, Any]:
+    """Return the test of learning rates that an earlier run has made; empty if it made none."""
+    if start is None:
+        return {}
+    journal = RunFolder.open(start, lock=False).read_journal()
+    return next(({RATE: entry[RATE]} for entry in journal if RATE in entry), {})
+
+
+def learned_by(path: Path, job: Job) -> State:
+    """Return what a finished run knows, as the state before the first cycle of another.
+
+    Raises:
+        RunError: if there is no finished run, or it is of another prototype, other images or
+            other widths and substitutes, whose observations would not be true here.
+    """
+    last = RunFolder.open(path, lock=False).latest_state()
+    known = inputs_of(path)
+    if last is None or not is_finished(path) or "data" not in known:
+        raise RunError(f"{path} is no finished run, so nothing can be begun from it")
+    for what in ("data", "prototype"):
+        changed = [k for k, v in known[what].items() if job.inputs[what].get(k) != v]
+        if set(changed) - {"name"}:
+            raise RunError(f"the {what} of {path} is not that of this run: {changed[0]} differs")
+    step = FORM.read(read_text(path / GENERATOR_FILE))["align"]
+    if step != job.step.channels:
+        raise RunError(
+            f"{path} has widths in steps of {step}, and this run in steps of "
+            f"{job.step.channels}; leave out round_to"
+        )
+    try:
+        state = state_files.read(*last, job.prototype, job.hardware.space)
+        return _now(job, replace(state, cycle=0))
+    except UnreachableError as error:
+        raise RunError(f"{path} cannot be begun from: {error}") from error
 
 
 def early(run: RunFolder, job: Job) -> list[FullDistillation]:

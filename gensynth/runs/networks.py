@@ -17,8 +17,9 @@ from gensynth.config import TaskConfig
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
 from gensynth.errors import GensynthError, RunError
+from gensynth.export.metadata import Reading
 from gensynth.export.precisions import CALIBRATION_IMAGES
-from gensynth.export.source import Reading, Source
+from gensynth.export.source import Source
 from gensynth.goals.card import read_card
 from gensynth.goals.requirements import parse_all
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE

@@ -237,7 +237,7 @@ def prepare(
         search_requirements(config, asked, task, len(dataset.test), judged)
     compute = detect()
     if known is None:
-        known = calibration_of(config, requirements, utility)
+        known = calibration_of(config, asked, utility)
     prototype, record = prototype_of(
         config,
         asked,

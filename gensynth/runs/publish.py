@@ -26,6 +26,7 @@ from gensynth.data.passes import images_a_pass
 from gensynth.data.views import normaliser
 from gensynth.errors import ExportError
 from gensynth.export import export_network
+from gensynth.export.metadata import Reading
 from gensynth.goals.card import hashes
 from gensynth.goals.certificate import Certificate, certify
 from gensynth.goals.figure import Figure
@@ -160,7 +161,10 @@ def export_all(
     for entrant in found:
         file = run.path / entrant.source / ONNX_FILE
         try:
-            parity = export_network(entrant.network, normalised, file)
+            facts = _facts(job, run.path / entrant.source / WEIGHTS_FILE)
+            parity = export_network(
+                entrant.network, normalised, file, name=entrant.name, facts=facts
+            )
         except ExportError as error:
             if isinstance(error.__cause__, OSError):
                 raise ExportError(f"{entrant.name}: {error}") from error
@@ -176,6 +180,21 @@ def export_all(
         for name, why_not in lost.items():
             listener.note(f"no ONNX file of {name}, so no latency either: {why_not}")
     return exported
+
+
+def _facts(job: Job, weights: Path) -> dict[str, Any]:
+    """Return what a network's ONNX file says of itself."""
+    data, colour = job.dataset, job.config.data.colour
+    shape = (data.shape[0], data.shape[1], data.shape[2])
+    read_as = "grey" if shape[0] == 1 else "bgr" if colour == "bgr" else "rgb"
+    reading = Reading(shape, tuple(data.mean), tuple(data.std), read_as, tuple(data.classes))
+    return {
+        "classes": list(data.classes),
+        "reads": reading.to_document(),
+        "task": getattr(job.task, "program", None),
+        "requirements": [requirement.text for requirement in job.requirements],
+        "weights_sha256": file_sha256(weights),
+    }
 
 
 def time_all(

@@ -220,3 +220,24 @@ def test_what_is_no_network_of_a_run_is_refused(gensynth: Command, run: Path, pl
     assert err == (
         f"error: {Path(place)} is no network of a run; name one such as RUN/finalists/FermiNet-A\n"
     )
+
+
+def test_train_distils_a_network_further_beside_it_and_certifies_it(
+    gensynth: Command, run: Path
+) -> None:
+    before = card(run / "finalists" / NAME)
+    content = sha256(run / "finalists" / NAME / "weights.safetensors")
+    code, out, err = gensynth("train", f"run/finalists/{NAME}", "--epochs", "2", "--csv")
+    assert code in (0, 1), err
+    assert [line.split(",")[0] for line in out.splitlines()] == ["name", "toy:Net", f"{NAME}-2"]
+    assert sha256(run / "finalists" / NAME / "weights.safetensors") == content
+    made = card(run / "finalists" / f"{NAME}-2")
+    assert made["costs"] == before["costs"]
+    assert made["sha256"]["weights.safetensors"] != content
+    assert made["what"] == f"{before['what']}, then 2 epochs more"
+    assert made["training"]["recipe"]["epochs"] == 2
+    # One more network that the test images have judged.
+    assert made["certificate"]["sharing"] == before["certificate"]["sharing"] + 1
+    results = [entry for entry in ledger(run) if entry["event"] == "result"]
+    assert gensynth("train", f"run/finalists/{NAME}", "--epochs", "2", "--csv")[1] == out
+    assert [entry for entry in ledger(run) if entry["event"] == "result"] == results

@@ -17,7 +17,13 @@ def nothing_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["export"], ["synth", "--resume"], ["generate", "--seeds", "0", "--distil"]]
+    "arguments",
+    [
+        ["export"],
+        ["synth", "--resume"],
+        ["synth", "--from"],
+        ["generate", "--seeds", "0", "--distil"],
+    ],
 )
 def test_a_strangers_run_runs_nothing(
     gensynth: Command, here: Path, finished: tuple[Path, str, str], arguments: list[str]

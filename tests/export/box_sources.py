@@ -5,7 +5,8 @@ import functools
 import torch
 
 from gensynth.data.views import Views
-from gensynth.export.source import Reading, Source
+from gensynth.export.metadata import Reading
+from gensynth.export.source import Source
 from gensynth.goals.requirements import parse_all
 from gensynth.network.compute import Compute
 from gensynth.network.module import build

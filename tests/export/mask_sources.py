@@ -2,7 +2,8 @@
 
 import torch
 
-from gensynth.export.source import Reading, Source
+from gensynth.export.metadata import Reading
+from gensynth.export.source import Source
 from gensynth.goals.requirements import parse_all
 from gensynth.network.module import build
 from gensynth.tasks.segmentation import Segmentation

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from gensynth.data.dataset import Split
-from gensynth.export.source import Reading, Source
+from gensynth.export.metadata import Reading
+from gensynth.export.source import Source
 from gensynth.network.module import build
 from gensynth.tasks.classification import Classification
 from tests.networks.single import small

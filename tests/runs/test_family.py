@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gensynth
-from gensynth.errors import Interrupted, RunError
+from gensynth.errors import ConfigError, Interrupted, RunError, UnreachableError
 from gensynth.goals.verdicts import Verdict
 from gensynth.graph.cost import cost
 from gensynth.graph.graph import Graph, Selection
@@ -47,6 +47,29 @@ def test_every_seed_gives_a_network_within_the_costs(family: Family) -> None:
         assert counted.macs <= 60_000
         assert drawn.verdicts["macs <= 60k"] is Verdict.SATISFIED
         assert graph.sha256 == drawn.graph_sha256
+
+
+def test_a_learned_generator_obeys_a_tighter_limit_as_far_as_it_has_learned(
+    finished: Result, family: Family
+) -> None:
+    lines = (finished.path / "journal.jsonl").read_text().splitlines()
+    trained = list(map(json.loads, lines))
+    least = min(entry["macs"] for entry in trained if entry["cycle"] > 0)
+    tight = generate(finished.path, SEEDS[:4], requirements=["macs <= 52k", "top1 >= 99%"])
+    for drawn in tight.drawn:
+        graph = Graph.from_json((drawn.folder / "graph.json").read_text())
+        assert cost(graph).macs == drawn.costs["macs"] <= 52_000
+        assert drawn.folder.name == f"macs-52000-{drawn.seed}"
+        assert list(drawn.verdicts) == ["macs <= 52k", "top1 >= 99%"]
+    # Those of the run's own limit stay as they were.
+    assert graphs(generate(finished.path, SEEDS)) == graphs(family)
+    with pytest.raises(UnreachableError) as refusal:
+        generate(finished.path, SEEDS, requirements=["macs <= 1/6"])
+    assert str(refusal.value).startswith("macs <= 20,790 is less than this run has learned of, ")
+    assert f"--from {finished.path} --require 'macs <= 20790' --out" in str(refusal.value)
+    assert least > 20_790
+    with pytest.raises(ConfigError, match="cannot be asked of a learned generator"):
+        generate(finished.path, SEEDS, requirements=["latency_ms@local <= 1"])
 
 
 def test_a_network_follows_from_generator_prototype_graph_and_seed(

@@ -32,13 +32,13 @@ TOP1 = Proportion("top1", 1, 2)
 def fails_for(name_of_weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the ONNX file of whichever network stands in that folder be another one's."""
 
-    def other(network: Network, images: torch.Tensor, path: Path) -> Parity:
+    def other(network: Network, images: torch.Tensor, path: Path, **said: Any) -> Parity:
         if path.parent.name == name_of_weights:
             with torch.no_grad():
                 wrong = copy.deepcopy(network)
                 wrong.state_dict()["head.bias"].add_(1.0)
             return check_network(from_network(wrong.eval()), network, images)
-        return export_network(network, images, path)
+        return export_network(network, images, path, **said)
 
     monkeypatch.setattr(publish, "export_network", other)
 

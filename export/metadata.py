@@ -1,0 +1,110 @@
+"""How images become what a network reads, and what an ONNX file says of that and of itself.
+
+Netron and ONNX Runtime show it:
+
+    producer          gensynth and its version
+    graph name        the network's own
+    value_info        the shape of every value within, as far as ONNX infers it
+    metadata          strings by key; whatever is no text is JSON:
+
+        classes           names, in the order of the outputs
+        reads             how an image becomes what the network reads, as in a manifest
+        task              "class", "mask" or "boxes": what the outputs are
+        requirements      as they were asked
+        card_sha256       of the card.json beside it, in an artefact
+        weights_sha256    of the weights.safetensors that it was written from
+
+    onnxruntime.InferenceSession(FILE).get_modelmeta().custom_metadata_map["classes"]
+
+The same facts give the same bytes: nothing of the time or the machine goes in.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import ModelProto, helper, shape_inference
+
+from gensynth import __version__
+
+if TYPE_CHECKING:
+    from gensynth.export.manifest import Manifest
+
+KEYS = ("classes", "reads", "task", "requirements", "card_sha256", "weights_sha256")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an image becomes what the network reads: (image / 255 - mean) / std.
+
+    Attributes:
+        shape: (channels, height, width).
+        mean, std: one number a channel.
+        colour: "rgb", "bgr" or "grey".
+        classes: names, in the order of the logits.
+    """
+
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    colour: str
+    classes: tuple[str, ...]
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """(n, channels, height, width), uint8 -> the same shape, float32."""
+        mean, std = (np.array(v, np.float32)[:, None, None] for v in (self.mean, self.std))
+        values: np.ndarray = (images.astype(np.float32) / np.float32(255) - mean) / std
+        return values
+
+    @classmethod
+    def of(cls, manifest: "Manifest | Mapping[str, Any]") -> "Reading":
+        """Return the reading that a manifest tells."""
+        reads = manifest["reads"]
+        mean, std = tuple(reads["mean"]), tuple(reads["std"])
+        shape = (len(mean), reads["height"], reads["width"])
+        return cls(shape, mean, std, reads["colour"], tuple(manifest["classes"]))
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it as the manifest has it."""
+        channels, height, width = self.shape
+        return {
+            "formula": "(image / 255 - mean) / std, channels first",
+            "mode": "L" if channels == 1 else "RGB",
+            "colour": self.colour,
+            "height": height,
+            "width": width,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+
+def described(content: bytes, *, name: str, facts: Mapping[str, Any]) -> bytes:
+    """Return an ONNX file that says what it is; what it computes is as before.
+
+    Args:
+        content: the file.
+        name: of the network.
+        facts: values by `KEYS`; what is None is left out.
+    """
+    model = ModelProto.FromString(content)
+    model.producer_name, model.producer_version = "gensynth", __version__
+    model.graph.name = name
+    said = {key: value for key, value in facts.items() if value is not None}
+    told = {k: v if isinstance(v, str) else json.dumps(v, sort_keys=True) for k, v in said.items()}
+    helper.set_model_props(model, dict(sorted(told.items())))
+    inferred = shape_inference.infer_shapes(model).graph.value_info
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(sorted(inferred, key=lambda value: value.name))
+    return model.SerializeToString(deterministic=True)
+
+
+def facts_of(told: Mapping[str, str]) -> dict[str, Any]:
+    """Return facts from the strings of a file's metadata; keys of others are left out.
+
+    Raises:
+        ValueError: if one that is no text is not JSON.
+    """
+    plain = ("task", "card_sha256", "weights_sha256")
+    return {key: told[key] if key in plain else json.loads(told[key]) for key in KEYS & told.keys()}

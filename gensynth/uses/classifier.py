@@ -1,0 +1,171 @@
+"""A classifier's ONNX file, ready to answer images as it was certified to.
+
+How images are read and what the classes are is taken from the first of these that says so:
+
+    what is given       for files of others
+    manifest.json       beside the file, in an artefact
+    the file's own metadata
+    card.json           beside the file, in a run's folder of a network
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from gensynth.config_file import read
+from gensynth.data.folder import picture
+from gensynth.errors import ConfigError, ExportError
+from gensynth.export.manifest import MANIFEST, WHOLE, read_manifest
+from gensynth.export.metadata import Reading, facts_of
+from gensynth.export.reading import read_model
+from gensynth.export.runtime import Session, open_session
+from gensynth.goals.card import read_card
+from gensynth.graph.files import CARD_FILE, ONNX_FILE
+from gensynth.outside import ONNX_BYTES, read_bytes
+from gensynth.run_files import RUN_FILE, run_of
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is said of a file that says nothing of itself.
+
+    Attributes:
+        classes: names, in the order of the outputs.
+        mean, std: of each channel of images scaled to [0, 1].
+        colour: "rgb", "bgr" or "grey".
+        size: side of the images where the file leaves it free.
+    """
+
+    classes: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    colour: str = "rgb"
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A file that answers images.
+
+    Attributes:
+        file: the ONNX file.
+        reading: how images are read, and the classes.
+        session: that computes.
+    """
+
+    file: Path
+    reading: Reading
+    session: Session
+
+    def __call__(self, files: Sequence[Path]) -> np.ndarray:
+        """Return the probabilities of all classes for some images: (images, classes), float32.
+
+        Raises:
+            DataError: if one is no whole image or has another size; it is named.
+        """
+        channels, height, width = self.reading.shape
+        colour = "grey" if channels == 1 else self.reading.colour
+        pictures = [picture(file, _side(height, width, file), colour) for file in files]
+        (spec,) = self.session.inputs
+        fixed = spec.shape[0] if isinstance(spec.shape[0], int) else None
+        at_once = fixed or max(1, len(pictures))
+        answers = []
+        for start in range(0, len(pictures), at_once):
+            some = np.stack(pictures[start : start + at_once])
+            short = at_once - len(some) if fixed else 0
+            read = self.reading(np.pad(some, [(0, short), (0, 0), (0, 0), (0, 0)]))
+            answers.append(self.session.run({spec.name: read})[0][: len(some)])
+        return _softmax(np.concatenate(answers))
+
+
+def open_classifier(path: Path, given: Given | None = None) -> Classifier:
+    """Open a classifier by its file, or by the folder of an artefact or of a run's network.
+
+    Args:
+        path: of it.
+        given: for what a file of others does not say.
+
+    Raises:
+        ExportError: if there is no such file, or it is damaged.
+        ConfigError: if it is no classifier, or nothing says how it reads images.
+    """
+    file = path / ONNX_FILE if path.is_dir() else path
+    if not file.is_file():
+        where = f"{path} has no {ONNX_FILE}" if path.is_dir() else f"no file {path}"
+        raise ExportError(f"{where}; name an ONNX file, an artefact or RUN/finalists/NAME")
+    content = read_bytes(file, ONNX_BYTES)
+    reading = _reading(file, content, given or Given())
+    session = open_session(content)
+    if len(session.inputs) != 1:
+        raise ConfigError(f"{file} has {len(session.inputs)} inputs; a classifier reads one image")
+    return Classifier(file, reading, session)
+
+
+def _reading(file: Path, content: bytes, given: Given) -> Reading:
+    folder = file.parent
+    if (folder / MANIFEST).is_file() and not given.mean:
+        return Reading.of(read_manifest(folder, WHOLE))
+    model = read_model(content)
+    shape = _shape(model)
+    try:
+        facts = facts_of({entry.key: entry.value for entry in model.metadata_props})
+    except ValueError as error:
+        raise ExportError(f"the metadata of {file} is damaged: {error}") from error
+    if facts.get("task") not in (None, "class"):
+        raise ConfigError(f"{file} gives a {facts['task']}, and only classes are read here")
+    if given.mean:
+        return _given(file, shape, given)
+    if "reads" in facts and "classes" in facts:
+        return Reading.of(facts)
+    if (folder / CARD_FILE).is_file() and file.name == ONNX_FILE:
+        return _of_card(folder)
+    return _given(file, shape, given)
+
+
+def _of_card(folder: Path) -> Reading:
+    """Return the reading of a network that was written before files said it themselves."""
+    data, run = read_card(folder)["data"], run_of(folder)
+    channels, height, width = data["shape"]
+    asked = "rgb" if run is None else read(run / RUN_FILE).data.colour
+    colour = "grey" if channels == 1 else "bgr" if asked == "bgr" else "rgb"
+    mean, std, classes = (tuple(data[key]) for key in ("mean", "std", "classes"))
+    return Reading((channels, height, width), mean, std, colour, classes)
+
+
+def _given(file: Path, shape: tuple[int | None, ...], given: Given) -> Reading:
+    if len(shape) != 4:
+        raise ConfigError(f"{file} reads {len(shape)} dimensions; a classifier reads images")
+    channels, height, width = (size or given.size for size in shape[1:])
+    if not given.mean or not given.std or channels is None or height is None or width is None:
+        raise ConfigError(
+            f"nothing says how {file} reads images; say it, for example --mean 0.485,0.456,0.406 "
+            "--std 0.229,0.224,0.225 --size 224"
+        )
+    if not len(given.mean) == len(given.std) == channels:
+        raise ConfigError(
+            f"mean and std must have {channels} values, as {file} reads {channels} channels, got "
+            f"{len(given.mean)} and {len(given.std)}"
+        )
+    colour = "grey" if channels == 1 else given.colour
+    return Reading((channels, height, width), given.mean, given.std, colour, given.classes)
+
+
+def _shape(model: onnx.ModelProto) -> tuple[int | None, ...]:
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    return tuple(size.dim_value or None for size in inputs[0].type.tensor_type.shape.dim)
+
+
+def _side(height: int, width: int, file: Path) -> int:
+    if height != width:
+        raise ConfigError(f"{file} would be read as {width} x {height}; only squares are cut here")
+    return height
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
+    return shares
