@@ -17,7 +17,6 @@ from typing import Any
 from torch import nn
 
 from gensynth.atomic_files import json_bytes
-from gensynth.data.dataset import Dataset
 from gensynth.errors import Interrupted, RunError
 from gensynth.goals.card import CARD_FORMAT, differing, hashes, read_card
 from gensynth.goals.card_form import OWN
@@ -49,7 +48,7 @@ def certify(
     *,
     data: str | None = None,
     prototype: nn.Module | None = None,
-    dataset: Dataset | None = None,
+    dataset: Any = None,
     trust: bool = False,
     listener: Listener = SILENT,
     command: str | None = None,
@@ -90,7 +89,7 @@ def certify(
             require(config, root, trust=trust, named=data)
             job = prepare(
                 config, listener=listener, kept=kept_weights(root),
-                objects=Objects(prototype, dataset),
+                objects=Objects.of(prototype, dataset),
             )  # fmt: skip
             check_inputs(root, job)
             recall(run, job)

@@ -23,7 +23,6 @@ from gensynth import atomic_files
 from gensynth.atomic_files import json_bytes
 from gensynth.config import RunConfig
 from gensynth.config_file import to_toml
-from gensynth.data.dataset import Dataset
 from gensynth.environment import environment
 from gensynth.errors import Interrupted
 from gensynth.goals.figure import Figure
@@ -56,7 +55,7 @@ def synth(
     config: RunConfig,
     *,
     prototype: nn.Module | None = None,
-    dataset: Dataset | None = None,
+    dataset: Any = None,
     task: Task | None = None,
     listener: Listener = SILENT,
     command: str | None = None,
@@ -67,7 +66,9 @@ def synth(
         config: the run file; `out` None takes the first free folder of runs/.
         prototype: a trained module, in place of the one that the run file names; it is not
             changed.
-        dataset: a data set, in place of the one that the run file names.
+        dataset: a data set, in place of the one that the run file names: one of ours, a
+            torch.utils.data.Dataset of (image, label), or such by split, {"train": ..., "val": ...,
+            "test": ...}, see `gensynth.data.torch_dataset`.
         task: likewise, see `gensynth.tasks.task`.
         listener: hears of the progress.
         command: what a person types to repeat it, for the record.
@@ -77,7 +78,7 @@ def synth(
         GensynthError: for what the user can put right, before a folder is made; for what
             the world does (a full disk) later, with the way on.
     """
-    objects = Objects(prototype, dataset, task)
+    objects = Objects.of(prototype, dataset, task)
     config = inputs.with_modules(objects.named(config))
     note(config)
     if config.out is not None:
@@ -108,7 +109,7 @@ def resume(
     path: Path,
     *,
     prototype: nn.Module | None = None,
-    dataset: Dataset | None = None,
+    dataset: Any = None,
     task: Task | None = None,
     trust: bool = False,
     listener: Listener = SILENT,
@@ -140,7 +141,7 @@ def resume(
         if (path / PHASES_FILE).exists():
             phases.add(read_document(PHASES, path / PHASES_FILE))
         require(config, path, trust=trust)
-        objects = Objects(prototype, dataset, task)
+        objects = Objects.of(prototype, dataset, task)
         judged = publish.judged_by(run) if changed else inputs.judged_before(path)
         try:
             with phases("prepare"):
