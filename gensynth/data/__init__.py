@@ -4,6 +4,7 @@
     images          an array where memory holds them, else decoded as they are asked for
     picture         one picture as numbers
     listing         what lies in a folder, and which split a name means
+    description     what a data set is, in sentences
     passes          how many images go through a network at a time
     views           what a network sees of them: augmented, normalised batches
     fashion_mnist   the subset that ships with gensynth

@@ -43,6 +43,7 @@ from gensynth.runs.hardware.opening import keep_tables
 from gensynth.runs.learning import early, learn, with_found_rate
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
+from gensynth.runs.reach import Reach
 from gensynth.runs.result import Result, read_document, read_result
 from gensynth.runs.stopwatch import Phases
 from gensynth.runs.trust import note, require
@@ -96,7 +97,10 @@ def synth(
 
         try:
             with phases("prepare"):
-                job = prepare(config, listener=listener, training=training, objects=objects)
+                job = prepare(
+                    config, listener=listener, training=training, objects=objects,
+                    tell=lambda reach: describe(reach, listener),
+                )  # fmt: skip
         except KeyboardInterrupt as error:
             if runs:
                 raise _interrupted(runs[0], phases) from error
@@ -155,6 +159,13 @@ def resume(
         if changed:
             changes.commit(run, config, changed, judged, listener)
         return _watched(run, job, phases, listener)
+
+
+def describe(reach: Reach, listener: Listener) -> None:
+    """Say what the data are before they are used, and whether a certificate can come of them."""
+    for line in [*reach.description, reach.certificate]:
+        if line:
+            listener.note(line)
 
 
 def free_folder(config: RunConfig, data: str) -> Path:
