@@ -20,6 +20,7 @@ from gensynth.errors import ConfigError, UnreachableError
 
 if TYPE_CHECKING:
     from gensynth.config import RunConfig
+    from gensynth.runs.reach import Reach
     from gensynth.runs.result import Result
 
 BESIDE_RESUME = ("requirements", "search.cycles", "finalists.count")
@@ -257,10 +258,18 @@ def _plan(asked: _Asked, form: Form) -> None:
             from gensynth.runs.prepare import prepare
         from gensynth.render.forecast import forecast
         from gensynth.render.live import Live, console
+        from gensynth.render.reach import reach
+
+        def tell(found: "Reach") -> None:  # before anything is measured
+            if not (form.json or form.csv):
+                screen = console()
+                screen.print(reach(found, screen.width) + "\n")
 
         with Live(console(stderr=True)) as live:
-            expected = prepare(config, listener=live).forecast()
-    form.print(expected, None, partial(forecast, expected))
+            job = prepare(config, listener=live, tell=tell)
+            expected = job.forecast()
+    whole = {"reach": job.reach, "forecast": expected}
+    form.print(whole, None, partial(forecast, expected))
 
 
 def _refuse_beside_resume(run_file: Path | None, given: Mapping[str, Any], *, plan: bool) -> None:

@@ -1,11 +1,18 @@
 """Labelled images: what a data set is, and the sources it can come from.
 
-    dataset         Split, Dataset: images in memory, cut into train, search and test
+    dataset         Split, Dataset: images cut into train, search and test
+    images          an array where memory holds them, else decoded as they are asked for
+    picture         one picture as numbers
+    listing         what lies in a folder, and which split a name means
+    description     what a data set is, in sentences
     passes          how many images go through a network at a time
     views           what a network sees of them: augmented, normalised batches
     fashion_mnist   the subset that ships with gensynth
     cifar10         the official binary files, from a folder or fetched once
+    labelled        listed pictures of a class each, cut and decoded
     folder          a folder of images by class
+    table           CSV of path and label
+    torch_dataset   data sets as PyTorch has them
     masks           a folder of images and masks
     camvid          the official folder of images and masks, given or fetched once
     coco            images and the boxes of objects, COCO's JSON
@@ -36,7 +43,7 @@ WITH_FILES = ("cifar10", "camvid")
 def open_dataset(config: "DataConfig", kind: str = "classification") -> "Dataset":
     """Return the data set that a run file's `[data]` table names.
 
-    `source` is a built-in name, an existing folder, or `module:factory`, tried in this
+    `source` is a built-in name, an existing folder or table, or `module:factory`, tried in this
     order. `mean` and `std` replace the normalisation of any source. `size` and `colour`
     say how the pictures of a folder are read; the other sources have their own, except
     that "bgr" turns the channels of any colour images round.
@@ -52,9 +59,15 @@ def open_dataset(config: "DataConfig", kind: str = "classification") -> "Dataset
         raise ConfigError(f"source: {error}") from error
     if kind == "detection" and source not in BUILT_IN_DATA and ":" not in source:
         return _with_boxes(root, config)
-    if config.folder is not None and source not in WITH_FILES:
+    is_table = False
+    if source not in BUILT_IN_DATA and ":" not in source and kind != "segmentation":
+        from gensynth.data import table
+
+        is_table = bool(table.tables_of(root))
+    if config.folder is not None and source not in WITH_FILES and not is_table:
         raise ConfigError(
-            f"folder says where {' or '.join(WITH_FILES)} lies, got it with source '{source}'; a "
+            f"folder says where {' or '.join(WITH_FILES)} lies, or the images of a table, got it "
+            f"with source '{source}'; a "
             "folder of one's own images is itself the source"
         )
     has_masks = source not in BUILT_IN_DATA and root.is_dir() and kind == "segmentation"
@@ -69,6 +82,11 @@ def open_dataset(config: "DataConfig", kind: str = "classification") -> "Dataset
         return masks.load(
             root, classes=config.classes, void=config.void, colour=config.colour,
             mean=config.mean, std=config.std,
+        )  # fmt: skip
+    if is_table:
+        return table.load(
+            root, folder=config.folder, size=config.size, colour=config.colour, mean=config.mean,
+            std=config.std,
         )  # fmt: skip
     if source not in BUILT_IN_DATA and root.is_dir():
         from gensynth.data import folder
@@ -86,7 +104,7 @@ def open_dataset(config: "DataConfig", kind: str = "classification") -> "Dataset
             raise DataError(f"no folder {root}; it must hold one folder of images a class")
         raise ConfigError(
             f"unknown data set '{source}'; {did_you_mean(source, BUILT_IN_DATA)}; your own is a "
-            "folder of images by class or module:factory"
+            "folder of images by class, a CSV of paths and labels, or module:factory"
         )
     dataset = _turned(_ready_made(source, config.folder), config.size, config.colour)
     return dataclasses.replace(

@@ -13,6 +13,7 @@ taught nor scored. With a `size`, images of any size are brought to a square of 
 resized, the rest black (`letterbox`); their boxes go with them.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,20 +25,15 @@ from typing_extensions import TypedDict
 
 from gensynth.data import boxes
 from gensynth.data.dataset import Augmentation, Dataset, Split
-from gensynth.data.folder import (
-    COLOURS,
-    SEARCH_SHARE,
-    TEST_SHARE,
-    moments,
-    picture,
-    require_room,
-)
+from gensynth.data.images import require_room, survey
+from gensynth.data.labelled import SEARCH_SHARE, TEST_SHARE
+from gensynth.data.listing import SPLITS, split_of, visible
+from gensynth.data.picture import COLOURS, picture
 from gensynth.errors import ConfigError, DataError
 from gensynth.outside import Finite, Form, Natural, Positive, is_file, read_bytes
 from gensynth.randomness import stream
 from gensynth.suggestion import did_you_mean
 
-SPLITS = {"train": ("train",), "search": ("val", "search"), "test": ("test",)}
 JSON_BYTES = 1 << 30
 """Of a JSON file; COCO's own of 118,287 images has 450 MiB."""
 BEYOND = 1.0
@@ -155,7 +151,7 @@ def dataset_of(
         read = [_read(one, size, colour, found["train"][0]) for one in found[split]]
         images, labels = [pixels for pixels, _ in read], [rows for _, rows in read]
         splits[split] = Split(split, np.stack(images), boxes.stacked(labels))
-    computed_mean, computed_std = moments(splits["train"].images)
+    computed_mean, computed_std = survey(splits["train"].images).moments()
     height, width = splits["train"].images.shape[2:]
     return Dataset(
         name=name,
@@ -198,14 +194,13 @@ def letterbox(image: np.ndarray, rows: np.ndarray, size: int) -> tuple[np.ndarra
 def _files(root: Path) -> dict[Path, str]:
     """Return the JSON files of a folder with their splits."""
     found = {}
-    for split, names in SPLITS.items():
-        for name in names:
-            plain = [root / f"{name}.json", root / "annotations" / f"{name}.json"]
-            cocos = sorted((root / "annotations").glob(f"instances_{name}*.json"))
-            for file in (*plain, *cocos):
-                if file.is_file():
-                    found[file] = split
-    return found
+    for folder in (root, root / "annotations"):
+        for file in visible(folder) if folder.is_dir() else ():
+            word = re.match(r"(?:instances_)?([A-Za-z]+)", file.stem)
+            split = None if word is None or file.suffix != ".json" else split_of(word[1])
+            if split is not None and file.is_file():
+                found[file] = split
+    return dict(sorted(found.items(), key=lambda pair: [*SPLITS].index(pair[1])))
 
 
 def _documents(path: Path) -> dict[Path, tuple[str, _Document]]:
@@ -297,9 +292,8 @@ def _corners(bbox: Sequence[float], image: _Image, which: str) -> tuple[float, f
 def _split(image: _Image, split: str, file: Path) -> str:
     if split or "split" not in image:
         return split or "train"
-    for name, words in SPLITS.items():
-        if image["split"] in words:
-            return name
+    if (found := split_of(image["split"])) is not None:
+        return found
     raise DataError(
         f"{file}, image {image['file_name']}: split must be train, val or test, got "
         f"'{image['split']}'"

@@ -1,16 +1,17 @@
-"""A data set in memory, images and what belongs to each, cut into train, search and test.
+"""A data set: images and what belongs to each, cut into train, search and test.
 
 *train* teaches; *search* decides which network is better, and no prototype of ours has
 seen it; *test* is touched once per finalist, at certification.
 """
 
 import functools
-import hashlib
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from gensynth.data.images import survey
 from gensynth.errors import DataError
 from gensynth.randomness import stream
 
@@ -21,15 +22,18 @@ class Split:
 
     Attributes:
         name: "train", "search" or "test".
-        images: (n, channels, height, width), uint8, RGB or grey.
+        images: (n, channels, height, width), uint8, RGB or grey; an array, or `Images` that are
+            decoded as they are asked for.
         labels: one entry an image, of the task's kind: (n,) int64 classes; (n, height, width)
             uint8 masks that hold a class, or the void, for every pixel; or (n, ...) float32
             numbers that the task knows the meaning of, such as `gensynth.data.boxes`.
+        files: where the first of them lie, for people.
     """
 
     name: str
-    images: np.ndarray
+    images: Any  # `Images`; most are arrays, and read as such
     labels: np.ndarray
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
@@ -61,8 +65,7 @@ class Split:
     @functools.cached_property
     def sha256(self) -> str:
         """The hash of shape, images and labels: what tells this split from every other."""
-        digest = hashlib.sha256(repr(self.images.shape).encode())
-        digest.update(self.images.tobytes())
+        digest = survey(self.images).sha256.copy()
         little_endian = self.labels.dtype.newbyteorder("<")
         digest.update(self.labels.astype(little_endian).tobytes())
         return digest.hexdigest()
@@ -95,6 +98,8 @@ class Dataset:
         void: what stands in a mask for pixels that are neither taught nor scored; None where
             every label is a class.
         source: where the bytes came from, for the record.
+        how: the splits came to be, for people.
+        left_out: what lay beside the images and was not read.
     """
 
     name: str
@@ -106,6 +111,8 @@ class Dataset:
     std: tuple[float, ...]
     augmentation: Augmentation = field(default_factory=Augmentation)
     source: str = ""
+    how: str = ""
+    left_out: tuple[str, ...] = ()
     void: int | None = None
 
     def __post_init__(self) -> None:
@@ -153,13 +160,23 @@ class Dataset:
 
 
 def hold_out(images: np.ndarray, labels: np.ndarray, count: int) -> tuple[Split, Split]:
-    """Cut `count` images off for search, the same share of every class.
+    """Cut `count` images off for search, the same share of every class: (train, search).
+
+    Raises:
+        DataError: as `held_out`.
+    """
+    held = held_out(labels, count)
+    return Split("train", images[~held], labels[~held]), Split("search", images[held], labels[held])
+
+
+def held_out(labels: np.ndarray, count: int) -> np.ndarray:
+    """Choose `count` images, the same share of every class.
 
     The draw is fixed (seed 0), so that every run, prototype and rival holds out the same
     images. Where classes do not divide evenly, the first classes give one image more.
 
     Returns:
-        (train, search), each in the original order.
+        (n,) bool.
 
     Raises:
         DataError: if a class would keep no training image.
@@ -177,4 +194,4 @@ def hold_out(images: np.ndarray, labels: np.ndarray, count: int) -> tuple[Split,
     for label, quota in zip(classes, quotas, strict=True):
         members = np.flatnonzero(labels == label)
         held[stream(0, "hold-out", int(label)).permutation(members)[:quota]] = True
-    return Split("train", images[~held], labels[~held]), Split("search", images[held], labels[held])
+    return held

@@ -15,20 +15,13 @@ import numpy as np
 from PIL import Image
 
 from gensynth.data.dataset import Augmentation, Dataset, Split
-from gensynth.data.folder import (
-    COLOURS,
-    DAMAGED,
-    PICTURE_BYTES,
-    moments,
-    picture,
-    require_room,
-    visible,
-)
+from gensynth.data.images import require_room, survey
+from gensynth.data.listing import SPLITS, by_split, visible
+from gensynth.data.picture import COLOURS, DAMAGED, PICTURE_BYTES, picture
 from gensynth.errors import ConfigError, DataError
 from gensynth.outside import PIXELS, check_plain, is_file, read_bytes
 from gensynth.suggestion import did_you_mean
 
-SPLITS = {"train": ("train",), "search": ("val", "search"), "test": ("test",)}
 MASKS = "annot"
 """What the name of a folder of masks ends in."""
 VOID = 255
@@ -65,7 +58,7 @@ def load(
     """
     if colour not in COLOURS:
         raise ConfigError(f"unknown colour order '{colour}'; {did_you_mean(colour, COLOURS)}")
-    pairs = {split: _pairs(root, names) for split, names in SPLITS.items()}
+    pairs = {split: _pairs(root, split) for split in SPLITS}
     masks = {split: [_mask(mask) for _, mask in found] for split, found in pairs.items()}
     numbers = _numbers(masks["train"], classes, void)
     splits = {}
@@ -79,7 +72,7 @@ def load(
             for mask, (_, file) in zip(masks[split], found, strict=True)
         ]
         splits[split] = Split(split, np.stack(images), np.stack(renumbered))
-    computed_mean, computed_std = moments(splits["train"].images)
+    computed_mean, computed_std = survey(splits["train"].images).moments()
     height, width = splits["train"].images.shape[2:]
     return Dataset(
         name=root.resolve().name,
@@ -95,16 +88,18 @@ def load(
     )
 
 
-def _pairs(root: Path, names: Sequence[str]) -> list[tuple[Path, Path]]:
+def _pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
     """Return the images and masks of one split."""
     if not root.is_dir():
         raise DataError(f"no folder {root}; it must hold images and masks, see --help")
-    for name in names:
-        if (root / f"{name}.txt").is_file():
-            return _listed(root, root / f"{name}.txt")
-        if (root / name).is_dir():
-            return _named_alike(root / name, root / f"{name}{MASKS}")
-    wanted = " or ".join(f"{name}.txt, or folders {name} and {name}{MASKS}" for name in names)
+    entries = visible(root)
+    lists = by_split((p for p in entries if p.is_file() and p.suffix == ".txt"), root)
+    folders = by_split((p for p in entries if p.is_dir()), root)
+    if split in lists:
+        return _listed(root, lists[split])
+    if split in folders:
+        return _named_alike(folders[split], root / f"{folders[split].name}{MASKS}")
+    wanted = " or ".join(f"{n}.txt, or folders {n} and {n}{MASKS}" for n in SPLITS[split][:2])
     raise DataError(f"{root} holds neither {wanted}")
 
 

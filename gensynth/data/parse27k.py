@@ -21,7 +21,7 @@ from PIL import Image
 
 from gensynth.data.coco import Pictured, dataset_of
 from gensynth.data.dataset import Dataset
-from gensynth.data.folder import DAMAGED
+from gensynth.data.picture import DAMAGED
 from gensynth.errors import DataError
 from gensynth.outside import is_file
 

@@ -6,7 +6,9 @@ differences of luck, a resumed training continues exactly, and the teacher's ans
 an epoch are computed once for all students.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -102,7 +104,7 @@ class Views:
         dataset: for its augmentation and normalisation.
         split: whose images.
         seed: of every draw.
-        device: where the images are kept.
+        device: where images that are in memory are kept.
         targets: what belongs to them; None for their classes.
     """
 
@@ -117,11 +119,10 @@ class Views:
         self.seed = seed
         self._augmentation: Augmentation = dataset.augmentation
         self._height, self._width = dataset.shape[1:]
-        pad = self._augmentation.pad
-        images = torch.from_numpy(np.ascontiguousarray(split.images)).to(device)
-        padded = F.pad(images, (pad, pad, pad, pad))
-        # (n, channels, 2 pad + 1, 2 pad + 1, height, width), a view without copies
-        self._crops = padded.unfold(2, self._height, 1).unfold(3, self._width, 1)
+        self._device = device
+        self._images: Any = split.images
+        if isinstance(split.images, np.ndarray):
+            self._images = torch.from_numpy(np.ascontiguousarray(split.images)).to(device)
         self._targets: Targets = Labels(split, device) if targets is None else targets
         self._count = len(split)
         self._normalise = normaliser(dataset, device)
@@ -143,17 +144,43 @@ class Views:
         offsets = torch.from_numpy(draws.integers(0, 2 * pad + 1, (2, count)))
         flips = torch.from_numpy(draws.random(count) < 0.5)
         batches = count // batch if limit is None else min(limit, count // batch)
-        for index in range(batches):
-            places = slice(index * batch, (index + 1) * batch)
+        slices = [slice(index * batch, (index + 1) * batch) for index in range(batches)]
+        for places, whole in zip(slices, self._taken([order[s] for s in slices]), strict=True):
             rows = order[places]
             tops, lefts = offsets[0, places], offsets[1, places]
-            images = self._crops[rows, :, tops, lefts]
+            images = self._cropped(whole, tops, lefts)
             mirrored = flips[places] & self._augmentation.flip
             if self._augmentation.flip:
                 where = mirrored.to(images.device)[:, None, None, None]
                 images = torch.where(where, images.flip(3), images)
             targets = self._targets(rows, Moves(pad, tops, lefts, mirrored))
             yield Batch(self._normalise(images), targets, places)
+
+    def _taken(self, batches: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Yield the images of batches of rows; the next are decoded while these are used."""
+        if isinstance(self._images, torch.Tensor):
+            yield from (self._images[rows] for rows in batches)
+            return
+        with ThreadPoolExecutor(1) as ahead:
+            waiting: deque[Future[np.ndarray]] = deque()
+            for number in range(len(batches) + 1):
+                if number < len(batches):
+                    rows = batches[number].numpy()
+                    waiting.append(ahead.submit(self._images.__getitem__, rows))
+                if number > 0:
+                    yield torch.from_numpy(waiting.popleft().result()).to(self._device)
+
+    def _cropped(
+        self, images: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor
+    ) -> torch.Tensor:
+        pad = self._augmentation.pad
+        if pad == 0:
+            return images
+        padded = F.pad(images, (pad, pad, pad, pad))
+        # (batch, channels, 2 pad + 1, 2 pad + 1, height, width), a view without copies
+        crops = padded.unfold(2, self._height, 1).unfold(3, self._width, 1)
+        each = torch.arange(len(images))
+        return crops[each, :, tops, lefts]
 
 
 class normaliser:  # noqa: N801 - used as a function

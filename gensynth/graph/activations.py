@@ -56,6 +56,11 @@ def peak_elements(graph: Graph) -> int:
     return peak
 
 
+def all_elements(graph: Graph) -> int:
+    """Return how many activations one image has in all vertices: what training keeps of it."""
+    return sum(_elements(vertex) for vertex in graph.vertices)
+
+
 def peak_mib(graph: Graph) -> float:
     """Return `peak_elements` in FP32, in MiB; exact, as it is a multiple of 2^-18."""
     return BYTES * peak_elements(graph) / 2**20

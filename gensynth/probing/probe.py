@@ -23,6 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gensynth.data.passes import images_in_memory
+from gensynth.graph.activations import peak_elements
 from gensynth.graph.graph import Graph
 from gensynth.network.module import Edge, Network
 from gensynth.network.outputs import Outputs, as_float, joined
@@ -93,6 +95,10 @@ class Probe:
             for g, group in enumerate(coupling.groups)
             for c, identifier in enumerate(group.channels)
         }
+
+    def __len__(self) -> int:
+        """How many stimuli."""
+        return len(self._images)
 
     def __call__(self, network: Network, seed: int) -> Responses:
         """Stimulate a network and return its responses.
@@ -251,7 +257,10 @@ class Probe:
         places = {v.inputs[0]: v.name for v in graph.vertices if v.op == "linear"}
         sums = [v.name for v in graph.vertices if v.op == "add" and graph.consumers[v.name]]
         places |= {name: graph.consumers[name][0] for name in sums}
-        values = network.observe(self._images, {(u, v) for u, v in places.items()})
+        edges = {(u, v) for u, v in places.items()}
+        at_once = images_in_memory(2 * peak_elements(graph), len(self._images))
+        parts = [network.observe(images, edges) for images in torch.split(self._images, at_once)]
+        values = {edge: torch.cat([part[edge] for part in parts]) for edge in edges}
         return {u: self._task.information(values[u, v], self._targets) for u, v in places.items()}
 
 

@@ -11,7 +11,8 @@
     profile     what each kernel of a network takes
     flags       what a measurement's flags mean
     devices     the machines that networks are measured on
-    forecast    what --plan says before any training
+    reach       what --plan says at once: the data, and what can be reached
+    forecast    what it says after a short measurement: how long it will take
     inspection  what can be changed in a network, and what stays and why
     documents   any of these for programs: JSON, and rows for CSV and data frames
     seeds       the other way round: 0:50 as a person writes it

@@ -21,7 +21,6 @@ from typing import Any
 from torch import nn
 
 from gensynth.atomic_files import json_bytes
-from gensynth.data.dataset import Dataset
 from gensynth.errors import ConfigError, Interrupted, RunError
 from gensynth.goals.card import CARD_FORMAT, differing, hashes, read_card
 from gensynth.goals.card_form import OWN
@@ -60,7 +59,7 @@ def certify(
     *,
     data: str | None = None,
     prototype: nn.Module | None = None,
-    dataset: Dataset | None = None,
+    dataset: Any = None,
     trust: bool = False,
     listener: Listener = SILENT,
     command: str | None = None,
@@ -101,7 +100,7 @@ def train(
     epochs: float,
     data: str | None = None,
     prototype: nn.Module | None = None,
-    dataset: Dataset | None = None,
+    dataset: Any = None,
     trust: bool = False,
     listener: Listener = SILENT,
     command: str | None = None,

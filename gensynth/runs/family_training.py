@@ -6,11 +6,11 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from gensynth.atomic_files import file_sha256, json_bytes
-from gensynth.data.dataset import Dataset
 from gensynth.errors import Interrupted, RunError
 from gensynth.goals.card import hashes, read_card
 from gensynth.goals.intervals import lower_bound
@@ -53,7 +53,7 @@ def distil(
     *,
     requirements: Iterable[str] = (),
     prototype: nn.Module | None = None,
-    dataset: Dataset | None = None,
+    dataset: Any = None,
     trust: bool = False,
     listener: Listener = SILENT,
 ) -> Family:
@@ -84,7 +84,7 @@ def distil(
         try:
             job = prepare(
                 config, listener=listener, kept=kept,
-                objects=Objects(prototype, dataset), known=kept_calibration(path),
+                objects=Objects.of(prototype, dataset), known=kept_calibration(path),
             )  # fmt: skip
             check_inputs(path, job)
             recall(run, job)

@@ -1,7 +1,7 @@
-"""What a run can reach and how long it will take, said before anything is trained.
+"""How long a run will take: a few steps are timed on this machine and multiplied.
 
-Ranges of cost are exact. Times are forecasts: a few steps of a network that meets the cost
-limits are timed on this machine and multiplied; nothing of them is kept.
+They are of a network that meets the cost limits, and nothing of them is kept. What the run can
+reach is said by `reach`, which takes no measurement.
 """
 
 import math
@@ -12,70 +12,68 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from gensynth.goals.figure import Figure
+from gensynth.data.passes import images_in_memory
 from gensynth.goals.score import Score
+from gensynth.graph.activations import all_elements
 from gensynth.network.module import Network
 from gensynth.probing.operator_probe import switching_nats
 from gensynth.probing.probe import Probe
 from gensynth.search.cycle import Settings
-from gensynth.space.coupling import Coupling
-from gensynth.space.inspection import inspection
 from gensynth.space.operator_choices import Sites
 from gensynth.space.points import Points
 from gensynth.space.space import Space
-from gensynth.space.width_step import WidthStep
 from gensynth.training.evaluator import Evaluator
 from gensynth.training.fit import ROOM_BYTES, Recipe, Teacher
+from gensynth.training.learning_rate import USUAL_TRIALS
 
 TIMED_STEPS = 6
+LEAST_TIMED = 4
+"""Images of a timed step: a norm needs several."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a run's time.
+
+    Attributes:
+        name: of it.
+        count: how often it is done.
+        each_s: seconds that it takes once, on this machine as it is now.
+    """
+
+    name: str
+    count: float
+    each_s: float
+
+    @property
+    def total_s(self) -> float:
+        """Seconds in all."""
+        return self.count * self.each_s
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What `gensynth synth --plan` says.
+    """How long a run will take, and what its prototype reaches.
 
     Attributes:
-        prototype, data: their names.
-        costs: of (the smallest network of the space, the prototype), by name.
-        limits: largest allowed cost by name.
-        figures: what is estimated of (the smallest network, the prototype) on devices, by key.
-        requirements: as written.
         search_score: of the prototype on the search split, measured; None for a prototype that
             is to be trained first.
         seen_search: whether the prototype was trained on these images.
-        frozen_macs_share: share of the prototype's MACs, in [0, 1], in vertices that no
-            generated network can change.
-        groups: (name, channels) of the coupled channels that can be narrowed.
-        step: channels that a width changes by.
-        blocks: names of the residual branches that can be removed.
-        substitutes: (substitute, places where it may stand), of those that the run allows.
-        cycles, finalists: how many.
-        initialise_s, cycle_s, finalist_s, total_s: forecasts, on this machine as it is now.
+        parts: of the time, which add up.
         views, kept_views: training images of a finalist, and of how many of them the prototype's
             answers fit in memory; those of the others are computed anew for every network.
     """
 
-    prototype: str
-    data: str
-    costs: dict[str, tuple[float, float]]
-    limits: dict[str, float]
-    figures: dict[str, tuple[Figure, Figure]]
-    requirements: tuple[str, ...]
     search_score: Score | None
     seen_search: bool
-    frozen_macs_share: float
-    groups: tuple[tuple[str, int], ...]
-    step: WidthStep
-    blocks: tuple[str, ...]
-    substitutes: tuple[tuple[str, int], ...]
-    cycles: int
-    finalists: int
-    initialise_s: float
-    cycle_s: float
-    finalist_s: float
-    total_s: float
+    parts: tuple[Part, ...]
     views: int
     kept_views: int
+
+    @property
+    def total_s(self) -> float:
+        """Seconds in all."""
+        return sum(part.total_s for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -88,6 +86,7 @@ class Pace:
         image_s: evaluating one image.
         probe_s: probing one network.
         switch_s: finding what every substitute that the run allows would lose.
+        answers_s: one network's answers to the stimuli, by which a shortlist is ranked.
     """
 
     step_s: float
@@ -95,8 +94,9 @@ class Pace:
     image_s: float
     probe_s: float
     switch_s: float
+    answers_s: float = 0.0
 
-    def seconds(
+    def parts(
         self,
         settings: Settings,
         recipe: Recipe,
@@ -104,8 +104,8 @@ class Pace:
         *,
         full_networks: int,
         count: int,
-    ) -> tuple[float, float, float, float]:
-        """Return forecasts of (initialisation, a cycle, a finalist, all), in seconds."""
+    ) -> tuple[Part, ...]:
+        """Return the parts of a run's time."""
         train, search, test = (
             len(evaluator.dataset.train), len(evaluator.dataset.search), len(evaluator.dataset.test)
         )  # fmt: skip
@@ -114,15 +114,21 @@ class Pace:
         full_steps = recipe.epochs * (train // recipe.batch)
         short = short_steps * self.step_s * batch_share
         fresh = short_steps * self.teach_s * batch_share if settings.reptile_rate else 0.0
-        initialise = self.probe_s + self.switch_s + settings.warmup * (short + fresh)
-        cycle = short + fresh + search * self.image_s + self.probe_s
-        finalist = full_steps * self.step_s + (search + test) * self.image_s
-        taught = full_steps * self.teach_s
-        networks = count + min(full_networks, settings.search.cycles)
+        shortlist = settings.search.shortlist * self.answers_s
+        cycle = short + fresh + search * self.image_s + self.probe_s + shortlist
+        full = full_steps * self.step_s + search * self.image_s
+        early = min(full_networks, settings.search.cycles)
         seen, kept = views_kept(evaluator, recipe)
-        again = 1 + (networks - 1) * (1 - kept / seen)  # every student sees the same views
-        total = initialise + settings.search.cycles * cycle + again * taught + networks * finalist
-        return initialise, cycle, finalist, total
+        again = 1 + (count + early - 1) * (1 - kept / seen)  # every student sees the same views
+        return (
+            Part("probe the prototype", 1, self.probe_s + self.switch_s),
+            *((Part("learning rate", USUAL_TRIALS, short),) if settings.finds_rate else ()),
+            Part("warm-up", settings.warmup, short + fresh),
+            Part("cycles", settings.search.cycles, cycle),
+            Part("distilled in cycles", early, full),
+            Part("finalists", count, full + test * self.image_s),
+            Part("prototype's answers", again, full_steps * self.teach_s),
+        )
 
 
 def views_kept(evaluator: Evaluator, recipe: Recipe) -> tuple[int, int]:
@@ -131,12 +137,6 @@ def views_kept(evaluator: Evaluator, recipe: Recipe) -> tuple[int, int]:
     answer_bytes = 4 * sum(math.prod(graph[output].shape) for output in graph.outputs)
     seen = max(1, round(recipe.epochs * (len(evaluator.dataset.train) // recipe.batch)))
     return seen * recipe.batch, min(seen * recipe.batch, ROOM_BYTES // answer_bytes)
-
-
-def frozen_macs_share(coupling: Coupling) -> float:
-    """Return the share of MACs in vertices that no group and no block touches."""
-    found = inspection(coupling)
-    return 1 - found.changeable_macs_share if found.cost.macs else 0.0
 
 
 def point_at_limits(space: Space, limits: dict[str, int]) -> Points:
@@ -161,27 +161,31 @@ def pace(
 ) -> Pace:
     """Time a few steps of a network at the limits, on this machine as it is now."""
     views = evaluator.views
+    # Of few images, where many do not fit in memory; a step takes as much longer as it has more.
+    kept = 2 * all_elements(evaluator.prototype.graph)
+    timed = min(recipe.batch, max(LEAST_TIMED, images_in_memory(kept, recipe.batch)), len(views))
+    more = recipe.batch / timed
     aside = replace(
         evaluator, teacher=Teacher(evaluator.prototype.network(), views, evaluator.compute)
     )
-    batches = list(views.epoch(0, recipe.batch, limit=TIMED_STEPS))
+    batches = list(views.epoch(0, timed, limit=TIMED_STEPS))
     teach_s = _timed(
         lambda: [aside.teacher.answers(0, batch.images, batch.places) for batch in batches]
     )
     network = _network(aside, space, limits)
-    epochs = len(batches) / max(1, len(views) // recipe.batch)
+    epochs = len(batches) / max(1, len(views) // timed)
     probe_s = _timed(lambda: probe(network, seed=0))
-    recipe = replace(recipe, epochs=epochs)
+    recipe = replace(recipe, epochs=epochs, batch=timed)
     aside.distil(network, recipe)  # pays for what is set up once
     step_s = _step_s(aside, network, recipe, len(batches))
     images = batches[0].images
     with torch.no_grad():
         network(images)
         image_s = _timed(lambda: network(images))
-    count = len(batches)
+    each_s = image_s / len(images)
     return Pace(
-        step_s, teach_s / count, image_s / len(images), probe_s,
-        _switching(evaluator, probe, space),
+        step_s * more, teach_s / len(batches) * more, each_s, probe_s,
+        _switching(evaluator, probe, space), len(probe) * each_s,
     )  # fmt: skip
 
 

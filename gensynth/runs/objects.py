@@ -5,11 +5,13 @@ make them again, so whoever goes on with it gives them again.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from torch import nn
 
 from gensynth.config import RunConfig
 from gensynth.data.dataset import Dataset
+from gensynth.data.torch_dataset import as_dataset
 from gensynth.errors import ConfigError
 from gensynth.tasks import checked, open_task
 from gensynth.tasks.task import Task
@@ -29,6 +31,15 @@ class Objects:
     prototype: nn.Module | None = None
     dataset: Dataset | None = None
     task: Task | None = None
+
+    @classmethod
+    def of(cls, prototype: nn.Module | None, dataset: Any, task: Task | None = None) -> Self:
+        """Return what was given, a data set as PyTorch has them made one of ours.
+
+        Raises:
+            DataError: if it cannot be read as one, see `gensynth.data.torch_dataset`.
+        """
+        return cls(prototype, None if dataset is None else as_dataset(dataset), task)
 
     def named(self, config: RunConfig) -> RunConfig:
         """Return the configuration that says where objects stand for names.

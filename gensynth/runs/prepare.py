@@ -21,21 +21,22 @@ from gensynth import references
 from gensynth.config import RunConfig
 from gensynth.data import open_dataset
 from gensynth.data.dataset import Dataset
-from gensynth.data.passes import images_a_pass
+from gensynth.data.passes import images_a_pass, images_in_memory
 from gensynth.data.views import Views, normaliser
 from gensynth.errors import ConfigError, DataError
 from gensynth.goals.device_costs import derived
-from gensynth.goals.exact import exact_costs, peak_limit, peak_range
+from gensynth.goals.exact import exact_costs
 from gensynth.goals.relative import settle, settled_texts
 from gensynth.goals.requirements import Requirement, cost_limits, quality_limit
 from gensynth.goals.score import Score
 from gensynth.goals.utility import Utility
+from gensynth.graph.activations import all_elements, peak_elements
 from gensynth.network.compute import detect
 from gensynth.network.outputs import as_float, each
 from gensynth.probing import stimuli
 from gensynth.probing.probe import Probe
 from gensynth.progress import SILENT, Listener
-from gensynth.runs.forecast import Forecast, frozen_macs_share, pace, views_kept
+from gensynth.runs.forecast import Forecast, pace, views_kept
 from gensynth.runs.hardware.calibration import Calibration
 from gensynth.runs.hardware.hardware import Hardware
 from gensynth.runs.hardware.opening import calibration_of, open_hardware
@@ -49,6 +50,7 @@ from gensynth.runs.plan import (
     step_of,
     with_metric,
 )
+from gensynth.runs.reach import Reach, reach_of
 from gensynth.search.cycle import Settings
 from gensynth.space.placement import check_substitutes
 from gensynth.space.points import Point
@@ -86,6 +88,7 @@ class Job:
         is_trained: False if an untrained prototype stands in for the one that is to be trained.
         hardware: the devices that something is asked of, which learn as the run goes on.
         calibration: what was measured on them before it.
+        reach: what can be reached, exactly.
     """
 
     config: RunConfig
@@ -104,6 +107,7 @@ class Job:
     is_trained: bool
     hardware: Hardware
     calibration: Calibration
+    reach: Reach
 
     @property
     def utility(self) -> Utility:
@@ -153,43 +157,20 @@ class Job:
         }
 
     def forecast(self) -> Forecast:
-        """Return what can be reached, and how long it will take here; times a few steps."""
-        config, space = self.config, self.space
+        """Return how long the run will take here; times a few steps."""
         limits = cost_limits(self.requirements)
-        peak = peak_limit(self.requirements)
-        measured = pace(self.evaluator, self.probe, space, limits, self.recipe)
-        initialise, cycle, finalist, total = measured.seconds(
-            self.settings,
-            self.recipe,
-            self.evaluator,
-            full_networks=config.search.full_networks,
-            count=config.finalists.count,
-        )
+        measured = pace(self.evaluator, self.probe, self.space, limits, self.recipe)
         views, kept = views_kept(self.evaluator, self.recipe)
-        smallest, whole = (space.named_costs(p) for p in (space.smallest(), space.whole(1)))
         return Forecast(
-            prototype=self.prototype.graph.name,
-            data=self.dataset.name,
-            costs={name: (smallest[name], whole[name]) for name in space.names}
-            | ({} if peak is None else {peak.metric: peak_range(space)}),
-            limits=limits | ({} if peak is None else {peak.metric: peak.limit}),
-            figures=self.hardware.reach(),
-            requirements=tuple(r.text for r in self.requirements),
             search_score=self.search_score if self.is_trained else None,
-            seen_search=config.prototype.seen_search,
-            frozen_macs_share=frozen_macs_share(self.prototype.coupling),
-            groups=tuple((g.name, g.size) for g in self.prototype.coupling.groups),
-            step=self.step,
-            blocks=tuple(b.name for b in self.prototype.coupling.blocks),
-            substitutes=tuple(
-                (name, len(space.sites.standing(name))) for name in config.search.substitutes
+            seen_search=self.config.prototype.seen_search,
+            parts=measured.parts(
+                self.settings,
+                self.recipe,
+                self.evaluator,
+                full_networks=self.config.search.full_networks,
+                count=self.config.finalists.count,
             ),
-            cycles=self.settings.search.cycles,
-            finalists=config.finalists.count,
-            initialise_s=initialise,
-            cycle_s=cycle,
-            finalist_s=finalist,
-            total_s=total,
             views=views,
             kept_views=kept,
         )
@@ -204,6 +185,7 @@ def prepare(
     objects: Objects = NOTHING,
     judged: int = 0,
     known: Calibration | None = None,
+    tell: Callable[[Reach], None] | None = None,
 ) -> Job:
     """Make a run ready.
 
@@ -217,6 +199,8 @@ def prepare(
         objects: a module and a data set in place of what the run file names.
         judged: networks that the test split has judged before the run's finalists.
         known: what a run folder keeps of measurements before it; None asks the store.
+        tell: called with what can be reached as soon as that is known, before the prototype is
+            scored and probed.
 
     Raises:
         GensynthError: for whatever the user can put right; nothing is written or trained then.
@@ -261,6 +245,9 @@ def prepare(
     for name in config.search.substitutes:
         if not space.sites.standing(name):
             listener.note(f"nothing of '{config.prototype.network}' can be {name}")
+    reach = reach_of(config, requirements, dataset, task, prototype, space, step, hardware, judged)
+    if tell is not None:
+        tell(reach)
     targets = task.targets(dataset.train, compute.device)
     views = Views(dataset, dataset.train, config.seed, compute.device, targets)
     teacher = Teacher(prototype.network(), views, compute)
@@ -307,6 +294,7 @@ def prepare(
         is_trained=is_trained,
         hardware=hardware,
         calibration=known,
+        reach=reach,
     )
 
 
@@ -360,6 +348,7 @@ def make_probe(evaluator: Evaluator, count: int, seed: int) -> Probe:
     device = evaluator.compute.device
     evaluator.compute.place(network).eval()
     at_once, margins = images_a_pass(evaluator.dataset.shape, LEAST_IMAGES), []
+    at_once = images_in_memory(2 * peak_elements(graph), at_once)
     with torch.no_grad():
         for part in np.array_split(pool, -(-len(pool) // at_once)):
             images = torch.from_numpy(train.images[part]).to(device)
@@ -369,4 +358,5 @@ def make_probe(evaluator: Evaluator, count: int, seed: int) -> Probe:
     images = normalise(torch.from_numpy(train.images[chosen]).to(device))
     targets = task.targets(train, device)(torch.from_numpy(chosen))
     batch = images_a_pass(evaluator.dataset.shape, PROBED_AT_ONCE)
+    batch = images_in_memory(2 * all_elements(graph), batch)
     return Probe(evaluator.prototype.coupling, images, targets, task, network, batch)

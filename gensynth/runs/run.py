@@ -23,7 +23,6 @@ from gensynth import atomic_files
 from gensynth.atomic_files import json_bytes
 from gensynth.config import RunConfig
 from gensynth.config_file import to_toml
-from gensynth.data.dataset import Dataset
 from gensynth.environment import environment
 from gensynth.errors import Interrupted
 from gensynth.goals.figure import Figure
@@ -44,6 +43,7 @@ from gensynth.runs.hardware.opening import keep_tables
 from gensynth.runs.learning import early, learn, with_found_rate
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
+from gensynth.runs.reach import Reach
 from gensynth.runs.result import Result, read_document, read_result
 from gensynth.runs.stopwatch import Phases
 from gensynth.runs.trust import note, require
@@ -56,7 +56,7 @@ def synth(
     config: RunConfig,
     *,
     prototype: nn.Module | None = None,
-    dataset: Dataset | None = None,
+    dataset: Any = None,
     task: Task | None = None,
     listener: Listener = SILENT,
     command: str | None = None,
@@ -67,7 +67,9 @@ def synth(
         config: the run file; `out` None takes the first free folder of runs/.
         prototype: a trained module, in place of the one that the run file names; it is not
             changed.
-        dataset: a data set, in place of the one that the run file names.
+        dataset: a data set, in place of the one that the run file names: one of ours, a
+            torch.utils.data.Dataset of (image, label), or such by split, {"train": ..., "val": ...,
+            "test": ...}, see `gensynth.data.torch_dataset`.
         task: likewise, see `gensynth.tasks.task`.
         listener: hears of the progress.
         command: what a person types to repeat it, for the record.
@@ -77,7 +79,7 @@ def synth(
         GensynthError: for what the user can put right, before a folder is made; for what
             the world does (a full disk) later, with the way on.
     """
-    objects = Objects(prototype, dataset, task)
+    objects = Objects.of(prototype, dataset, task)
     config = inputs.with_modules(objects.named(config))
     note(config)
     if config.out is not None:
@@ -95,7 +97,10 @@ def synth(
 
         try:
             with phases("prepare"):
-                job = prepare(config, listener=listener, training=training, objects=objects)
+                job = prepare(
+                    config, listener=listener, training=training, objects=objects,
+                    tell=lambda reach: describe(reach, listener),
+                )  # fmt: skip
         except KeyboardInterrupt as error:
             if runs:
                 raise _interrupted(runs[0], phases) from error
@@ -108,7 +113,7 @@ def resume(
     path: Path,
     *,
     prototype: nn.Module | None = None,
-    dataset: Dataset | None = None,
+    dataset: Any = None,
     task: Task | None = None,
     trust: bool = False,
     listener: Listener = SILENT,
@@ -140,7 +145,7 @@ def resume(
         if (path / PHASES_FILE).exists():
             phases.add(read_document(PHASES, path / PHASES_FILE))
         require(config, path, trust=trust)
-        objects = Objects(prototype, dataset, task)
+        objects = Objects.of(prototype, dataset, task)
         judged = publish.judged_by(run) if changed else inputs.judged_before(path)
         try:
             with phases("prepare"):
@@ -155,6 +160,13 @@ def resume(
         if changed:
             changes.commit(run, config, changed, judged, listener)
         return _watched(run, job, phases, listener)
+
+
+def describe(reach: Reach, listener: Listener) -> None:
+    """Say what the data are before they are used, and whether a certificate can come of them."""
+    for line in [*reach.description, reach.certificate]:
+        if line:
+            listener.note(line)
 
 
 def free_folder(config: RunConfig, data: str) -> Path:

@@ -37,6 +37,9 @@ from gensynth.training.learning_rate import FIRST, RangeTest, is_learning, outco
 DIRECTION_SCALE = 0.9
 """First spread of what a seed's directions add to a log-gain."""
 
+TELLING_STEPS = 16
+"""Of a short distillation; after fewer, a loss like that of guessing says nothing."""
+
 FIRST_PENALTY = 20.0
 """First mu of violating the requirement, in units of U a unit of probability."""
 
@@ -84,7 +87,7 @@ def find_rate(settings: Settings, evaluator: Evaluator, state: State) -> RangeTe
         return evaluator.distil(network, replace(settings.recipe, peak_lr=rate))
 
     test = range_test(train, FIRST, evaluator.guess)
-    if not test.learns:
+    if not test.learns and _tells(settings):
         raise ConfigError(
             f"no learning rate teaches a network as small as is asked for: {test.told()}; give a "
             f"cycle more images than {settings.search.images:,} (images in [search]), loosen the "
@@ -113,9 +116,14 @@ def _of_warm_up(settings: Settings, state: State, round_: int) -> Graph:
     return state.generator.generate(_number(settings.seed, "warm-up", round_))
 
 
+def _tells(settings: Settings) -> bool:
+    """Return whether a short distillation is long enough that a network must have learned."""
+    return settings.search.images >= TELLING_STEPS * settings.recipe.batch
+
+
 def _check_learned(settings: Settings, evaluator: Evaluator, loss: float | None) -> None:
     """Refuse to go on where a short distillation ended no better than by guessing."""
-    if not is_learning(loss, evaluator.guess):
+    if not is_learning(loss, evaluator.guess) and _tells(settings):
         raise ConfigError(
             f"a short distillation at learning rate {settings.recipe.peak_lr:g} "
             f"{outcome(loss, evaluator.guess)}: networks learn nothing; lower peak_lr in [search], "

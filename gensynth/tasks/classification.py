@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from gensynth.data.dataset import Dataset, Split
+from gensynth.data.passes import images_a_pass
 from gensynth.data.views import Labels, Targets
 from gensynth.errors import ConfigError, DataError, PrototypeError
 from gensynth.goals.metrics import SMALLEST_RECALL, TOP5
@@ -26,7 +27,7 @@ from gensynth.tasks.label_information import label_information
 from gensynth.tasks.task import Answer, chosen_metric
 
 EVALUATED = 500
-"""Images that are evaluated at a time."""
+"""Images that are evaluated at a time, if they are small."""
 
 
 class Classification:
@@ -156,6 +157,7 @@ def _counts(labels: np.ndarray, classes: int) -> tuple[int, ...]:
 
 
 def _batches(split: Split) -> Iterator[tuple[Tensor, np.ndarray]]:
-    for start in range(0, len(split), EVALUATED):
-        rows = slice(start, start + EVALUATED)
+    at_once = images_a_pass(split.images.shape[1:], EVALUATED)
+    for start in range(0, len(split), at_once):
+        rows = slice(start, start + at_once)
         yield torch.from_numpy(split.images[rows]), split.labels[rows]

@@ -184,7 +184,7 @@ def fit(
                 with compute.precision():
                     outputs = as_float(forward(batch.images))
                 hard = task.loss(outputs, batch.targets)
-                if step >= (1 - LAST) * steps:
+                if step >= min(steps - 1, (1 - LAST) * steps):
                     last.append(hard.detach())
                 if teacher is None:
                     loss = hard

@@ -21,6 +21,9 @@ FIRST = 0.1
 LADDER = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 """Rates, as shares of the first."""
 
+USUAL_TRIALS = 2
+"""Of a network that bears the first rate."""
+
 LEAST_GAIN = 0.1
 """Share of the loss of guessing by which a smaller rate must be better to be taken instead."""
 

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -212,9 +213,36 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: 
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
 
 
-def test_images_that_memory_cannot_hold_are_refused_with_both_figures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "sysconf", lambda name: 16)
-    with pytest.raises(DataError, match="GiB of memory, and this machine has 0.0; give a size"):
-        folder.load(plain(tmp_path))
+@pytest.mark.parametrize(
+    "names", [("training", "validation", "testing"), ("Train", "Valid", "TEST"), ("train", "dev")]
+)
+def test_splits_go_by_every_usual_name(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name, usual in zip(names, ("train", "val", "test"), strict=False):
+        cut(tmp_path)
+        (tmp_path / usual).rename(tmp_path / f"{name}.moved")
+        (tmp_path / f"{name}.moved").rename(tmp_path / name)
+    for usual in {"train", "val", "test"} - set(names):
+        shutil.rmtree(tmp_path / usual, ignore_errors=True)
+    dataset = folder.load(tmp_path)
+    given = len(names)
+    assert dataset.search.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert (len(dataset.train), len(dataset.test)) == ((6, 6) if given == 3 else (5, 1))
+    assert ("cut by a fixed draw" in dataset.how) == (given == 2)
+
+
+def test_a_validation_split_alone_is_refused(tmp_path: Path) -> None:
+    shutil.rmtree(cut(tmp_path) / "train")
+    with pytest.raises(DataError, match="holds val and test, and nothing to train on"):
+        folder.load(tmp_path)
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    (plain(tmp_path) / "cat").rename(tmp_path / "train")
+    assert folder.load(tmp_path).classes == ("dog", "train")
+
+
+def test_what_lies_beside_the_images_is_said(tmp_path: Path) -> None:
+    root = cut(tmp_path)
+    (root / "extra").mkdir()
+    (root / "test" / "notes.txt").write_text("mine")
+    assert folder.load(root).left_out == (str(root / "extra"), str(root / "test" / "notes.txt"))

@@ -92,7 +92,9 @@ def test_normalisation_for_another_number_of_channels_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["forgets", "number"])
 def test_what_does_not_make_a_dataset_is_refused(own: str, name: str) -> None:
-    with pytest.raises(DataError, match=r"must (be a function that returns|return) a gensynth"):
+    with pytest.raises(
+        DataError, match=r"must (be a function that returns a data|return a gensynth)"
+    ):
         open_dataset(DataConfig(source=f"{own}:{name}"))
 
 

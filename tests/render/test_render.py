@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gensynth.data.description import described
 from gensynth.errors import ConfigError
 from gensynth.goals.certificate import Certificate
 from gensynth.goals.figure import Figure
@@ -17,10 +18,13 @@ from gensynth.render.cycles import cycle_header, cycle_row
 from gensynth.render.family import family
 from gensynth.render.forecast import forecast
 from gensynth.render.live import Live, console
+from gensynth.render.reach import reach
 from gensynth.render.seeds import read_seeds
 from gensynth.runs.family import Drawn, Family
-from gensynth.runs.forecast import Forecast
+from gensynth.runs.forecast import Forecast, Part
+from gensynth.runs.reach import Reach
 from gensynth.space.width_step import WidthStep
+from tests.runs.tiny import bars
 
 YES, OPEN = Verdict.SATISFIED, Verdict.UNKNOWN
 
@@ -192,27 +196,32 @@ networks are in runs/q/generated/SEED"""
     )
 
 
-EXPECTED = Forecast(
-    prototype="resnet8", data="fashion-mnist-subset",
+REACH = Reach(
+    prototype="resnet8", data="bars", description=tuple(described(bars())),
+    certificate="180 test images are too few",
     costs={"macs": (120_000, 12_500_000), "params": (1_200, 78_042)},
     limits={"macs": 4_000_000}, figures={}, requirements=("top1 >= 87%", "macs <= 4M"),
-    search_score=Proportion("top1", 1326, 1500),
-    seen_search=True, frozen_macs_share=0.0042,
-    groups=tuple((f"stage{n}.0.conv1", 16) for n in range(6)),
+    frozen_macs_share=0.0042, groups=tuple((f"stage{n}.0.conv1", 16) for n in range(6)),
     step=WidthStep(8, "the run file says so"), blocks=("stage1.0", "stage2.0"),
-    substitutes=(("separable", 7), ("grouped_4", 1)), cycles=12, finalists=3,
-    initialise_s=20.4, cycle_s=4.21, finalist_s=35, total_s=175.9, views=7340, kept_views=7340,
+    substitutes=(("separable", 7), ("grouped_4", 1)), peak_lr=(None, None),
+    training_bytes=3 << 29,
 )  # fmt: skip
 
 
-def test_a_forecast_fits_eighty_columns() -> None:
-    text = forecast(EXPECTED, 80)
-    assert text == (
+def test_what_can_be_reached_fits_eighty_columns_and_begins_with_the_data() -> None:
+    assert reach(REACH, 80) == (
         """\
-resnet8 on fashion-mnist-subset: top-1 88.40 % of 1,500 search images, seen by
-  it in training
+bars: 12 x 12 grey images of 3 classes; made by a program
+train 288: upper 96, middle 96, lower 96
+search 150: upper 50, middle 50, lower 50
+test 180: upper 60, middle 60, lower 60
+pixels in [0, 1]: mean 0.35, standard deviation 0.25
+augmentation: crops of images padded by 1 pixels, half of them mirrored left to
+  right
 
+resnet8 on bars
 requirements: top1 >= 87%, macs <= 4M
+180 test images are too few
 
             smallest   required  prototype
 MACs           120 k  <= 4.00 M     12.5 M
@@ -224,12 +233,31 @@ widths change in steps of 8 channels: the run file says so
 2 blocks that can go whole: stage1.0, stage2.0
 substitutes: separable for 7 places, grouped_4 for 1 place
 frozen: 0.4 % of the prototype's MACs, in fixed parts
+learning rate: found before the warm-up, from 0.1 downward (peak_lr gives one)
+a training step keeps about 1.5 GiB of activations"""
+    )
+
+
+EXPECTED = Forecast(
+    search_score=Proportion("top1", 1326, 1500),
+    seen_search=True,
+    parts=(Part("warm-up", 2, 10.2), Part("cycles", 12, 4.25), Part("finalists", 3, 35)),
+    views=7340,
+    kept_views=7340,
+)
+
+
+def test_the_times_of_a_forecast_add_up() -> None:
+    # By hand: 2 * 10.2 + 12 * 4.25 + 3 * 35 = 20.4 + 51 + 105
+    assert forecast(EXPECTED, 80) == (
+        """\
+the prototype: top-1 88.40 % of 1,500 search images, seen by it in training
 
 time forecast from a short measurement on this machine
-initialise               20 s
-cycles      12 of       4.2 s
-finalists    3 of        35 s
-in all             2 min 56 s"""
+warm-up      2 x 10 s        20 s
+cycles     12 x 4.2 s        51 s
+finalists    3 x 35 s  1 min 45 s
+in all                 2 min 56 s"""
     )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import pickle
+import re
 import time
 from pathlib import Path
 
@@ -31,18 +32,20 @@ from gensynth.runs import forecast as forecasting
 from gensynth.runs.forecast import (
     TIMED_STEPS,
     Pace,
-    frozen_macs_share,
     pace,
     point_at_limits,
     views_kept,
 )
 from gensynth.runs.plan import settings_of
 from gensynth.runs.prepare import Job, prepare
+from gensynth.runs.reach import certificate_told, frozen_macs_share, reach_of
 from gensynth.runs.run import synth
 from gensynth.search.inquisitor import FULL
 from gensynth.space.coupling import couple
 from gensynth.space.space import Space
+from gensynth.tasks.classification import Classification
 from gensynth.trace import trace
+from gensynth.training.evaluator import Evaluator
 from tests.runs import tiny
 
 
@@ -67,7 +70,10 @@ def test_a_latency_without_a_device_is_of_this_machine_and_is_asked_of_it(job: J
 
 def test_a_limit_on_the_peak_of_activations_stands_in_the_forecast(job: Job) -> None:
     limit = parse("peak_mib <= 0.008")
-    expected = dataclasses.replace(job, requirements=(limit,)).forecast()
+    expected = reach_of(
+        job.config, (limit,), job.dataset, job.task, job.prototype, job.space, job.step,
+        job.hardware,
+    )  # fmt: skip
     # The block's convolution reads and writes 8 x 12 x 12: 9,216 bytes.
     assert expected.costs["peak_mib"][1] == 9_216 / 2**20
     assert expected.limits["peak_mib"] == 0.008
@@ -249,7 +255,7 @@ def test_what_no_group_touches_is_the_frozen_share() -> None:
 
 
 def test_the_forecast_gives_the_range_that_the_space_has(job: Job) -> None:
-    forecast = job.forecast()
+    forecast = job.reach
     whole = cost(job.prototype.graph)
     assert [forecast.costs[name][1] for name in ("macs", "params")] == [whole.macs, whole.params]
     smallest = job.space.coupling.apply(
@@ -259,7 +265,8 @@ def test_the_forecast_gives_the_range_that_the_space_has(job: Job) -> None:
     assert forecast.limits == {"macs": 60_000}
     assert forecast.frozen_macs_share == 0
     assert dict(forecast.groups) == {"stem": 8, "narrow": 12}  # inner is added to stem
-    assert 0 < forecast.cycle_s < forecast.total_s
+    times = job.forecast()
+    assert 0 < min(part.each_s for part in times.parts if part.count) < times.total_s
 
 
 def test_what_is_paid_once_a_network_is_no_part_of_a_forecast_step(
@@ -293,9 +300,9 @@ def test_answers_that_do_not_fit_in_memory_are_forecast_for_every_network(
     pace = Pace(step_s=0.0, teach_s=1.0, image_s=0.0, probe_s=0.0, switch_s=0.0)
     unmoved = dataclasses.replace(job.settings.search, reptile_rate=0.0)  # no teacher in cycles
     settings = dataclasses.replace(job.settings, warmup=0, search=unmoved)
-    total = pace.seconds(settings, recipe, job.evaluator, full_networks=0, count=3)[3]
+    parts = pace.parts(settings, recipe, job.evaluator, full_networks=0, count=3)
     steps = seen / recipe.batch
-    assert total == pytest.approx(steps * (1 + 2 * (1 - 10 / seen)))
+    assert sum(part.total_s for part in parts) == pytest.approx(steps * (1 + 2 * (1 - 10 / seen)))
 
 
 def test_a_forecast_leaves_nothing_that_the_run_would_find(job: Job) -> None:
@@ -341,3 +348,32 @@ def test_a_family_is_made_cheaper_in_what_is_asked_about(
 def test_weights_and_training_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="exclude each other"):
         PrototypeConfig(weights=Path("w.safetensors"), train=True)
+
+
+@pytest.mark.parametrize(
+    ("images", "text"),
+    [
+        # Wilson's bound by hand: n of n right show n / (n + 1.645^2), which is 90 % from
+        # 9 * 2.706 = 24.35 images on.
+        (24, "24 test images are too few .* always right; 25 would be enough"),
+        (25, '25 test images certify "top1 >= 90%" of one network that reach 100.00 % of them'),
+    ],
+)
+def test_a_plan_says_how_many_test_images_a_certificate_takes(images: int, text: str) -> None:
+    told = certificate_told(parse("top1 >= 90%"), images, Classification(), 1)
+    assert re.match(text, told)
+
+
+def test_the_plan_is_told_before_the_prototype_is_scored(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[object] = []
+
+    def scored(*_: object) -> None:
+        heard.append("scored")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Evaluator, "score", scored)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tiny.config(weights, None), tell=lambda found: heard.append(found.groups))
+    assert heard == [(("stem", 8), ("narrow", 12)), "scored"]

@@ -59,7 +59,7 @@ def test_an_interrupted_training_of_the_prototype_goes_on_to_the_same_run(
 
 
 def test_a_plan_trains_no_prototype(training: Callable[[Path], RunConfig], tmp_path: Path) -> None:
-    forecast = prepare(training(tmp_path / "run"), listener=Stop(progress="prototype")).forecast()
-    assert forecast.search_score is None
-    assert forecast.costs["macs"][0] < forecast.costs["macs"][1]
+    job = prepare(training(tmp_path / "run"), listener=Stop(progress="prototype"))
+    assert job.forecast().search_score is None
+    assert job.reach.costs["macs"][0] < job.reach.costs["macs"][1]
     assert not (tmp_path / "run").exists()

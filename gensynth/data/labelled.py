@@ -1,0 +1,161 @@
+"""A data set of pictures with a class each: listed, cut where splits are missing, then decoded.
+
+Where search or test has no pictures, it is cut from the training ones by a fixed draw: a fifth for
+test, a tenth of the rest for search, the same share of every class.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gensynth.data.dataset import Augmentation, Dataset, Split, held_out
+from gensynth.data.images import read_images, room_bytes, survey
+from gensynth.data.picture import picture
+from gensynth.errors import DataError
+
+SEARCH_SHARE = 0.1
+TEST_SHARE = 0.2
+FIRST_FILES = 3
+"""Of a split, by which a person sees that it is the right one."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The pictures of one split before they are decoded.
+
+    Attributes:
+        files: where they lie, or what else tells them.
+        labels: (n,) int64, their classes' numbers.
+    """
+
+    files: Sequence[Path | str]
+    labels: np.ndarray
+
+    def part(self, chosen: np.ndarray) -> "Listed":
+        """Return those that are chosen, (n,) bool, in the same order."""
+        files = [file for file, is_chosen in zip(self.files, chosen, strict=True) if is_chosen]
+        return Listed(files, self.labels[chosen])
+
+
+def dataset_of(
+    listed: Mapping[str, Listed],
+    classes: Sequence[str],
+    *,
+    name: str,
+    source: str,
+    size: int | None = None,
+    colour: str = "rgb",
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    augmentation: Augmentation | None = None,
+    left_out: Sequence[str] = (),
+) -> Dataset:
+    """Cut and decode listed pictures.
+
+    Args:
+        listed: by split; "train" must be there.
+        classes: names, in the order of the labels.
+        name, source: of the data set.
+        size, colour, mean, std, augmentation: see `gensynth.data.folder.load`.
+        left_out: what lay beside the pictures and was not read.
+
+    Raises:
+        DataError: if there are too few to be cut, or some are not whole images of one size.
+    """
+    splits, how = cut(listed)
+    first = splits["train"].files[0]
+    shape = picture(Path(first), size, colour).shape
+    wanted = None if size is not None else shape[1:]
+    large = threading.Lock()
+
+    def decoder(files: Sequence[Path | str]) -> Callable[[int], np.ndarray]:
+        def decode(place: int) -> np.ndarray:
+            image = picture(Path(files[place]), size, colour, wanted, large)
+            if image.shape != shape:
+                raise DataError(_other_size(files[place], first, image.shape[1:], shape[1:]))
+            return image
+
+        return decode
+
+    return assemble(
+        {split: (one, decoder(one.files)) for split, one in splits.items()},
+        classes, shape, name=name, source=source, how=how, mean=mean, std=std,
+        augmentation=augmentation, left_out=left_out,
+    )  # fmt: skip
+
+
+def assemble(
+    found: Mapping[str, tuple[Listed, Callable[[int], np.ndarray]]],
+    classes: Sequence[str],
+    shape: tuple[int, ...],
+    *,
+    name: str,
+    source: str,
+    how: str,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    augmentation: Augmentation | None,
+    left_out: Sequence[str] = (),
+    threads: int | None = None,
+) -> Dataset:
+    """Make a data set of three splits whose images are decoded by functions of their place.
+
+    All are decoded once here, so that a broken one is found before anything is trained; where
+    memory does not hold them, they are decoded again as they are needed.
+    """
+    room = room_bytes()
+    in_all = sum(len(listed.files) for listed, _ in found.values())
+    splits = {}
+    for split, (listed, decode) in found.items():
+        count = len(listed.files)
+        share = room if in_all * int(np.prod(shape)) <= room else room * count // in_all
+        images = read_images(count, decode, shape, share, threads)
+        files = tuple(str(file) for file in listed.files[:FIRST_FILES])
+        splits[split] = Split(split, images, listed.labels, files=files)
+    surveys = {split: survey(one.images) for split, one in splits.items()}
+    own_mean, own_std = surveys["train"].moments()
+    return Dataset(
+        name=name,
+        classes=tuple(classes),
+        train=splits["train"],
+        search=splits["search"],
+        test=splits["test"],
+        mean=own_mean if mean is None else mean,
+        std=own_std if std is None else std,
+        augmentation=augmentation or Augmentation(pad=min(shape[1:]) // 8, flip=True),
+        source=source,
+        how=how,
+        left_out=tuple(left_out),
+    )
+
+
+def cut(listed: Mapping[str, Listed]) -> tuple[dict[str, Listed], str]:
+    """Return all three splits, those that are missing cut from train, and how they came to be.
+
+    Raises:
+        DataError: if a class would keep no training image.
+    """
+    splits, train, made = dict(listed), listed["train"], []
+    for split, share in (("test", TEST_SHARE), ("search", SEARCH_SHARE)):
+        if split not in listed:
+            held = held_out(train.labels, max(1, round(share * len(train.labels))))
+            splits[split], train = train.part(held), train.part(~held)
+            made.append(f"{split} is {len(splits[split].labels):,} of the training images")
+    splits["train"] = train
+    given = [split for split in ("train", "search", "test") if split in listed]
+    how = f"{' and '.join(given)} as given"
+    if made:
+        how += "; " + ", ".join(made) + ", cut by a fixed draw, the same share of every class"
+    return splits, how
+
+
+def _other_size(
+    file: Path | str, first: Path | str, shape: tuple[int, ...], wanted: tuple[int, ...]
+) -> str:
+    return (
+        f"{file} has {shape[1]} x {shape[0]} pixels and {first} {wanted[1]} x {wanted[0]}; give a "
+        "size to bring all to one"
+    )
