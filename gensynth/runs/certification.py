@@ -87,7 +87,7 @@ def certify(
     root, before = _run_of_network(path), _old_card(path)
     if before.get("format") == CARD_FORMAT and not differing(before, path):
         return read_finalist(root / PROTOTYPE), read_finalist(path)
-    objects = Objects(prototype, dataset)
+    objects = Objects.of(prototype, dataset)
     with _opened(root, data, objects, listener, trust=trust) as (run, job):
         name = str(before.get("name") or path.name)
         _certify(run, job, path, name, before, None, listener, command)
@@ -132,7 +132,7 @@ def train(
             made, data=data, prototype=prototype, dataset=dataset, trust=trust,
             listener=listener, command=command,
         )  # fmt: skip
-    objects = Objects(prototype, dataset)
+    objects = Objects.of(prototype, dataset)
     with _opened(root, data, objects, listener, trust=trust) as (run, job):
         compiled = epochs * len(job.dataset.train) >= COMPILED_FROM
         recipe = replace(job.recipe, epochs=epochs, compiled=compiled)
