@@ -128,8 +128,8 @@ def _fit_networks(model: Model, samples: Sequence[Sample]) -> dict[str, Any]:
         towards = np.array([0.0, 1.0, 0.0])
         deviations = np.array([_OFFSET_MS, _SLOPE, _OFFSET_MS])
         # A call takes time of its own; what a profiler adds to each kernel goes off again.
-        least = np.array([0.0, 0.0, -np.inf])
-        offset, factor, each = _ridge(shares, weights, towards, deviations, least)
+        bounds = np.array([0.0, 0.0, -np.inf])
+        offset, factor, each = _ridge(shares, weights, towards, deviations, bounds)
         return {"factor": float(factor), "offset_ms": float(offset), "each_ms": float(each)}
     shares = np.column_stack([sums, counts]) / times[:, None]
     towards = np.append(np.full(len(kinds), common), 0.0)

@@ -78,7 +78,7 @@ def predict(
 
 
 def _given(mean: str | None, std: str | None, size: int | None, colour: str) -> "Given":
-    from gensynth.data.folder import COLOURS
+    from gensynth.data.picture import COLOURS
     from gensynth.suggestion import did_you_mean
     from gensynth.uses.classifier import Given
 

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from gensynth.config_file import read
-from gensynth.data.folder import picture
+from gensynth.data.picture import picture
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.manifest import MANIFEST, WHOLE, read_manifest
 from gensynth.export.metadata import Reading, facts_of

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gensynth.data.folder import visible
+from gensynth.data.listing import visible
 from gensynth.errors import DataError
 from gensynth.goals.intervals import wilson
 from gensynth.goals.score import Proportion
