@@ -1,7 +1,8 @@
 """The command: one fault after the other in a copy of the checkout; exit code 1 if one passed.
 
 Libraries are imported once, here; each fault is tried in a fork of this process, which takes the
-copy's own modules. A test that does not end, or that the system ends, has noticed as well.
+copy's own modules. Tests that the system ends, for want of memory say, have noticed as well; tests
+that do not end in time have not, since a machine may only be busy.
 """
 
 import argparse
@@ -35,6 +36,7 @@ LIBRARIES = (
 )  # fmt: skip
 NO_PYTEST = 99
 NOTICED, PASSED, NO_PLACE, BROKEN = "noticed", "passed", "no such place", "no test ran"
+NO_END = "did not end"
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def main() -> None:
     parser.add_argument("--open", action="store_true", help="only what is not noticed yet")
     parser.add_argument("--list", action="store_true", help="say which there are, and try none")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     faults = read()
     known = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
     chosen = [
@@ -147,11 +150,16 @@ def attempt(checkout: Path, fault: Fault, log: Path) -> str:
         status = run(checkout, fault.tests, log)
     finally:
         path.write_bytes(before)
-    return {0: PASSED, 4: BROKEN, 5: BROKEN, NO_PYTEST: BROKEN}.get(status, NOTICED)
+    told = {None: NO_END, 0: PASSED, 4: BROKEN, 5: BROKEN, NO_PYTEST: BROKEN}
+    return told.get(status, NOTICED)
 
 
-def run(checkout: Path, tests: tuple[str, ...], log: Path) -> int:
-    """Run tests in a fork of this process up to the first that fails; return pytest's exit code."""
+def run(checkout: Path, tests: tuple[str, ...], log: Path) -> int | None:
+    """Run tests in a fork of this process up to the first that fails.
+
+    Returns:
+        pytest's exit code, negative where the system ended it; None if it did not end in time.
+    """
     child = os.fork()
     if child == 0:
         code = NO_PYTEST
@@ -168,16 +176,18 @@ def run(checkout: Path, tests: tuple[str, ...], log: Path) -> int:
         os._exit(code)
     deadline_s = time.monotonic() + PATIENCE_S
     status = None
-    while status is None and time.monotonic() < deadline_s:
-        ended, found = os.waitpid(child, os.WNOHANG)
-        if ended:
-            status = os.waitstatus_to_exitcode(found)
-        else:
-            time.sleep(0.05)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
+    try:
+        while status is None and time.monotonic() < deadline_s:
+            ended, found = os.waitpid(child, os.WNOHANG)
+            if ended:
+                status = os.waitstatus_to_exitcode(found)
+            else:
+                time.sleep(0.05)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
     if status is None:
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os.waitpid(child, 0)
     return status
 
 
