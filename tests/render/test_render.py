@@ -217,7 +217,8 @@ search 150: upper 50, middle 50, lower 50
 test 180: upper 60, middle 60, lower 60
 pixels in [0, 1]: mean 0.35, standard deviation 0.25
 augmentation: crops of images padded by 1 pixels, half of them mirrored left to
-  right
+  right; augment in [data] chooses, and mirroring is wrong for digits, signs and
+  text
 
 resnet8 on bars
 requirements: top1 >= 87%, macs <= 4M
