@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gensynth.config import RunConfig
 from gensynth.data.dataset import Dataset
 from gensynth.data.description import described
+from gensynth.data.images import memory_bytes
 from gensynth.errors import ConfigError
 from gensynth.goals.certificate import certifiable
 from gensynth.goals.exact import peak_limit, peak_range
@@ -53,6 +54,7 @@ class Reach:
         substitutes: (substitute, places where it may stand), of those that the run allows.
         peak_lr: largest learning rate of cycles and finalists; None where one is to be found.
         training_bytes: what the activations of one training step of the prototype take, about.
+        memory_bytes: of this machine.
     """
 
     prototype: str
@@ -70,6 +72,7 @@ class Reach:
     substitutes: tuple[tuple[str, int], ...]
     peak_lr: tuple[float | None, float | None]
     training_bytes: int
+    memory_bytes: int
 
 
 def reach_of(
@@ -114,6 +117,7 @@ def reach_of(
         ),
         peak_lr=(config.search.peak_lr, config.finalists.peak_lr),
         training_bytes=training_bytes(prototype.graph, config.finalists.batch),
+        memory_bytes=memory_bytes(),
     )
 
 
