@@ -134,10 +134,7 @@ def certificate_told(required: Requirement | None, n: int, task: Task, sharing: 
 
     many = f"{sharing} networks" if sharing > 1 else "one network"
     if (sought := from_(n)) is not None:
-        return (
-            f'{n:,} test images certify "{required}" of {many} that reach {sought.limit:.2f} % of '
-            "them"
-        )
+        return f'{n:,} test images certify "{required}" of {many} from {sought.limit:.2f} % on'
     needed = _least(lambda images: from_(images) is not None, n)
     enough = "no number of images is enough" if needed is None else f"{needed:,} would be enough"
     return (
