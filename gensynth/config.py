@@ -107,6 +107,9 @@ class DataConfig:
         mean: of each channel of images scaled to [0, 1]; None is the data set's own.
         std: standard deviation of each channel, likewise.
         colour: "rgb", "bgr" or "grey": the channels that the prototype reads, in order.
+        augment: how training images are changed: "none", or one or more of "crop", "flip", a
+            policy such as "trivialaugment", and "module:function"; see `gensynth.data.augment`.
+            None is what suits the data set.
     """
 
     source: Annotated[str, AfterValidator(located_source)] = "fashion-mnist"
@@ -117,6 +120,12 @@ class DataConfig:
     mean: tuple[float, ...] | None = None
     std: tuple[Above0, ...] | None = None
     colour: Literal["rgb", "bgr", "grey"] = "rgb"
+    augment: str | tuple[str, ...] | None = None
+
+    @property
+    def augments(self) -> tuple[str, ...]:
+        """What `augment` names."""
+        return (self.augment,) if isinstance(self.augment, str) else self.augment or ()
 
     def __post_init__(self) -> None:
         if (self.mean is None) != (self.std is None):

@@ -256,6 +256,7 @@ def _plan(asked: _Asked, form: Form) -> None:
     with _blaming(asked) as config:
         with uninterrupted():
             from gensynth.runs.prepare import prepare
+        from gensynth.render.documents import plain
         from gensynth.render.forecast import forecast
         from gensynth.render.live import Live, console
         from gensynth.render.reach import reach
@@ -268,7 +269,7 @@ def _plan(asked: _Asked, form: Form) -> None:
         with Live(console(stderr=True)) as live:
             job = prepare(config, listener=live, tell=tell)
             expected = job.forecast()
-    whole = {"reach": job.reach, "forecast": expected}
+    whole = {**plain(job.reach), **plain(expected), "total_s": expected.total_s}
     form.print(whole, None, partial(forecast, expected))
 
 

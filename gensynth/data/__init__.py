@@ -6,6 +6,7 @@
     listing         what lies in a folder, and which split a name means
     description     what a data set is, in sentences
     passes          how many images go through a network at a time
+    augment         how training images are changed, asked or by default
     views           what a network sees of them: augmented, normalised batches
     fashion_mnist   the subset that ships with gensynth
     cifar10         the official binary files, from a folder or fetched once

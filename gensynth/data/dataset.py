@@ -78,10 +78,12 @@ class Augmentation:
     Attributes:
         pad: zero pixels added on each side before a random crop back to size.
         flip: whether half of the images are mirrored left to right.
+        policies: what else is done to each, by name, see `gensynth.data.augment`.
     """
 
     pad: int = 4
     flip: bool = True
+    policies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ CLASSES_LISTED = 12
 
 LEFT_OUT_LISTED = 5
 
+ADVICE = "augment in [data] chooses, and mirroring is wrong for digits, signs and text"
+
 
 def described(dataset: Dataset) -> list[str]:
     """Return sentences: classes with counts, splits, pixels, normalisation, augmentation."""
@@ -23,7 +25,7 @@ def described(dataset: Dataset) -> list[str]:
         *(_split(dataset, split) for split in (dataset.train, dataset.search, dataset.test)),
         *([f"splits: {dataset.how}"] if dataset.how else []),
         f"pixels in [0, 1]: {moments}",
-        f"augmentation: {augmented(dataset.augmentation)}",
+        f"augmentation: {augmented(dataset.augmentation)}; {ADVICE}",
     ]
     if dataset.left_out:
         shown = ", ".join(dataset.left_out[:LEFT_OUT_LISTED])
@@ -39,6 +41,7 @@ def augmented(augmentation: Augmentation) -> str:
         words.append(f"crops of images padded by {augmentation.pad} pixels")
     if augmentation.flip:
         words.append("half of them mirrored left to right")
+    words += augmentation.policies
     return ", ".join(words) or "none"
 
 

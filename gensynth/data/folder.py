@@ -40,7 +40,8 @@ def load(
             `colour`; computed from the training images if None.
         std: per-channel standard deviation, in the same way.
         augmentation: of training images; by default a crop from images padded by an
-            eighth of the side, as is usual for CIFAR-10, and mirroring.
+            eighth of the side, as is usual for CIFAR-10, and mirroring where it suits, see
+            `gensynth.data.augment`.
 
     Raises:
         ConfigError: if `colour` or `size` cannot be meant.

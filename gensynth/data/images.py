@@ -160,7 +160,12 @@ def survey(images: Images) -> Survey:
 
 def room_bytes() -> int:
     """Return how many bytes of images this machine's memory has room for."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // ROOM_SHARE
+    return memory_bytes() // ROOM_SHARE
+
+
+def memory_bytes() -> int:
+    """Return how much memory this machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def require_room(name: str, needed: int) -> None:
@@ -169,7 +174,7 @@ def require_room(name: str, needed: int) -> None:
     Raises:
         DataError: with both figures.
     """
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    there = memory_bytes()
     if needed > there:
         raise DataError(
             f"the {name} images would take {needed / 2**30:,.1f} GiB of memory, and this machine "

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gensynth.data.augment import suits_mirroring
 from gensynth.data.dataset import Augmentation, Dataset, Split, held_out
 from gensynth.data.images import read_images, room_bytes, survey
 from gensynth.data.picture import picture
@@ -125,7 +126,8 @@ def assemble(
         test=splits["test"],
         mean=own_mean if mean is None else mean,
         std=own_std if std is None else std,
-        augmentation=augmentation or Augmentation(pad=min(shape[1:]) // 8, flip=True),
+        augmentation=augmentation
+        or Augmentation(pad=min(shape[1:]) // 8, flip=suits_mirroring(classes)),
         source=source,
         how=how,
         left_out=tuple(left_out),
@@ -143,12 +145,13 @@ def cut(listed: Mapping[str, Listed]) -> tuple[dict[str, Listed], str]:
         if split not in listed:
             held = held_out(train.labels, max(1, round(share * len(train.labels))))
             splits[split], train = train.part(held), train.part(~held)
-            made.append(f"{split} is {len(splits[split].labels):,} of the training images")
+            made.append(f"{split} is {len(splits[split].labels):,} of the images given for train")
     splits["train"] = train
     given = [split for split in ("train", "search", "test") if split in listed]
-    how = f"{' and '.join(given)} as given"
+    how = f"{' and '.join(given)} as given" if len(given) > 1 else ""
     if made:
-        how += "; " + ", ".join(made) + ", cut by a fixed draw, the same share of every class"
+        drawn = ", ".join(made) + ", cut by a fixed draw, the same share of every class"
+        how = f"{how}; {drawn}" if how else drawn
     return splits, how
 
 

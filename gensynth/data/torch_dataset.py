@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gensynth.data.dataset import Augmentation, Dataset
+from gensynth.data.dataset import Dataset
 from gensynth.data.labelled import Listed, assemble, cut
 from gensynth.data.listing import split_of
 from gensynth.errors import DataError
@@ -88,7 +88,7 @@ def as_dataset(given: Any, name: str | None = None) -> Dataset:
     return assemble(
         {split: (one, decoder(one.files)) for split, one in splits.items()}, classes, shape,
         name=name or kind, source=f"Python object {kind}", how=how, mean=None, std=None,
-        augmentation=Augmentation(pad=min(shape[1:]) // 8, flip=True),
+        augmentation=None,
         threads=1,  # the object is the user's, who may not expect several at once
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from gensynth.data.augment import changed_images, opened_change
 from gensynth.data.dataset import Augmentation, Dataset, Split
 from gensynth.randomness import stream
 
@@ -126,6 +127,7 @@ class Views:
         self._targets: Targets = Labels(split, device) if targets is None else targets
         self._count = len(split)
         self._normalise = normaliser(dataset, device)
+        self._change = opened_change(dataset.augmentation.policies)
 
     def __len__(self) -> int:
         return self._count
@@ -143,6 +145,7 @@ class Views:
         order = torch.from_numpy(draws.permutation(count))
         offsets = torch.from_numpy(draws.integers(0, 2 * pad + 1, (2, count)))
         flips = torch.from_numpy(draws.random(count) < 0.5)
+        seeds = None if self._change is None else draws.integers(0, 2**62, count)
         batches = count // batch if limit is None else min(limit, count // batch)
         slices = [slice(index * batch, (index + 1) * batch) for index in range(batches)]
         for places, whole in zip(slices, self._taken([order[s] for s in slices]), strict=True):
@@ -153,6 +156,8 @@ class Views:
             if self._augmentation.flip:
                 where = mirrored.to(images.device)[:, None, None, None]
                 images = torch.where(where, images.flip(3), images)
+            if self._change is not None and seeds is not None:
+                images = changed_images(images, self._change, seeds[places].tolist())
             targets = self._targets(rows, Moves(pad, tops, lefts, mirrored))
             yield Batch(self._normalise(images), targets, places)
 

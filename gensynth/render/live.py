@@ -14,11 +14,21 @@ from typing import IO, Any, Self
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.control import Control
 from rich.highlighter import RegexHighlighter
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.segment import Segment
+from rich.text import Text
 from rich.theme import Theme
 
 from gensynth.render.cycles import cycle_header, cycle_row
+from gensynth.render.figures import duration
 from gensynth.render.visible import visible
 
 PHASES = {
@@ -97,6 +107,17 @@ class _Shown:
             yield Segment(shown, segment.style, segment.control)
 
 
+class Left(ProgressColumn):
+    """The time that is left, as long as all of it takes as what is done; nothing before 1 %."""
+
+    def render(self, task: Task) -> Text:
+        """Return it as text."""
+        if task.total is None or task.finished or not task.elapsed or task.completed < 0.01:
+            return Text("")
+        left_s = task.elapsed * (task.total - task.completed) / task.completed
+        return Text(f"{duration(left_s)} left")
+
+
 class Live:
     """A `Listener` that shows; a context manager, which clears the bars at the end.
 
@@ -113,6 +134,7 @@ class Live:
             BarColumn(bar_width=30),  # short of the edge, where the echo of ^C would wrap
             TextColumn("{task.fields[text]}", markup=False),
             TimeElapsedColumn(),
+            Left(),
             console=console,
             transient=True,
             refresh_per_second=4,

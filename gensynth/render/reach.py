@@ -35,7 +35,7 @@ def reach(found: "Reach", width: int = 80) -> str:
         *_substitutes(found),
         f"frozen: {100 * found.frozen_macs_share:.1f} % of the prototype's MACs, in fixed parts",
         _rate(found),
-        f"a training step keeps about {found.training_bytes / 2**30:.2g} GiB of activations",
+        _memory(found),
     ]
     asked = [
         f"{found.prototype} on {found.data}",
@@ -61,6 +61,16 @@ def _rate(found: "Reach") -> str:
         for what, rate in (("cycles", search), ("finalists", finalists))
     ]
     return f"learning rate: {' and '.join(said)}"
+
+
+def _memory(found: "Reach") -> str:
+    kept, there = found.training_bytes / 2**30, found.memory_bytes / 2**30
+    text = f"a training step keeps about {kept:.2g} GiB of activations"
+    if kept < there / 2:
+        return text
+    return (
+        f"{text}, and this machine has {there:.2g} GiB; a smaller batch in [finalists] keeps less"
+    )
 
 
 def _substitutes(found: "Reach") -> list[str]:

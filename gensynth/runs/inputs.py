@@ -76,6 +76,7 @@ def with_modules(config: RunConfig) -> RunConfig:
         config.data.source,
         config.task.kind,
         config.task.train or "",
+        *config.data.augments,
     )
     found = [references.folder_of(n) for n in named if ":" in n and not n.startswith(OBJECT)]
     folders = dict.fromkeys([*config.modules, *(folder for folder in found if folder is not None)])

@@ -20,6 +20,7 @@ import torch
 from gensynth import references
 from gensynth.config import RunConfig
 from gensynth.data import open_dataset
+from gensynth.data.augment import augmented_as
 from gensynth.data.dataset import Dataset
 from gensynth.data.passes import images_a_pass, images_in_memory
 from gensynth.data.views import Views, normaliser
@@ -216,6 +217,7 @@ def prepare(
     dataset = (
         open_dataset(config.data, config.task.kind) if objects.dataset is None else objects.dataset
     )
+    dataset = augmented_as(dataset, config.data.augments)
     _check_size(dataset, config)
     if not any(r.relative == "points" for r in asked):  # refuses what no training would help
         search_requirements(config, asked, task, len(dataset.test), judged)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gensynth.config import RunConfig
 from gensynth.data.dataset import Dataset
 from gensynth.data.description import described
+from gensynth.data.images import memory_bytes
 from gensynth.errors import ConfigError
 from gensynth.goals.certificate import certifiable
 from gensynth.goals.exact import peak_limit, peak_range
@@ -53,6 +54,7 @@ class Reach:
         substitutes: (substitute, places where it may stand), of those that the run allows.
         peak_lr: largest learning rate of cycles and finalists; None where one is to be found.
         training_bytes: what the activations of one training step of the prototype take, about.
+        memory_bytes: of this machine.
     """
 
     prototype: str
@@ -70,6 +72,7 @@ class Reach:
     substitutes: tuple[tuple[str, int], ...]
     peak_lr: tuple[float | None, float | None]
     training_bytes: int
+    memory_bytes: int
 
 
 def reach_of(
@@ -114,12 +117,13 @@ def reach_of(
         ),
         peak_lr=(config.search.peak_lr, config.finalists.peak_lr),
         training_bytes=training_bytes(prototype.graph, config.finalists.batch),
+        memory_bytes=memory_bytes(),
     )
 
 
 def certificate_told(required: Requirement | None, n: int, task: Task, sharing: int) -> str:
     """Return whether so many test images can certify what is required, in one sentence."""
-    if required is None or required.relative is not None:  # of a score that is not known yet
+    if required is None or required.relative:  # of a score that is not known yet
         return ""
 
     def from_(images: int) -> Requirement | None:
@@ -130,10 +134,7 @@ def certificate_told(required: Requirement | None, n: int, task: Task, sharing: 
 
     many = f"{sharing} networks" if sharing > 1 else "one network"
     if (sought := from_(n)) is not None:
-        return (
-            f'{n:,} test images certify "{required}" of {many} that reach {sought.limit:.2f} % of '
-            "them"
-        )
+        return f'{n:,} test images certify "{required}" of {many} from {sought.limit:.2f} % on'
     needed = _least(lambda images: from_(images) is not None, n)
     enough = "no number of images is enough" if needed is None else f"{needed:,} would be enough"
     return (

@@ -28,6 +28,7 @@ def named_code(config: RunConfig) -> dict[str, str]:
         "data set": "" if Path(source).is_dir() else source,
         "task": config.task.kind,
         "training function": config.task.train or "",
+        **{f"augmentation {name}": name for name in config.data.augments},
     }
     where = " or ".join(str(folder) for folder in config.modules)
     return {

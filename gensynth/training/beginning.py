@@ -64,6 +64,8 @@ def begin(
     compute: Compute,
     task: Task,
     guess: float | None,
+    *,
+    has_learned: bool = False,
 ) -> Beginning:
     """Find how a network is to be trained from its own first weights, or from scaled ones.
 
@@ -74,6 +76,7 @@ def begin(
         recipe: at the largest learning rate.
         compute, task: as of the training.
         guess: loss of who guesses; None where nobody knows.
+        has_learned: whether its weights are trained ones, which are not scaled.
     """
     epochs = min(recipe.epochs, TRIED_IMAGES / len(views))
     short = replace(recipe, epochs=epochs, compiled=False)
@@ -87,7 +90,7 @@ def begin(
         return range_test(train, recipe.peak_lr, guess)
 
     test, is_scaled = tested(network), False
-    if not test.has_learned:
+    if not test.has_learned and not has_learned:
         scaled = compute.place(copy.deepcopy(network))
         images = next(views.epoch(0, min(SCALED_BY, len(views)), limit=1)).images
         scale_first_weights(scaled, images)

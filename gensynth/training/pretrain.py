@@ -50,6 +50,7 @@ def train_prototype(
     folder: Path,
     *,
     recipe: Recipe | None = None,
+    finds_rate: bool | None = None,
     checkpoint: Path | None = None,
     seed: int = 0,
     compute: Compute | None = None,
@@ -69,8 +70,9 @@ def train_prototype(
         name: a built-in prototype or module:factory.
         dataset: whose train split teaches and whose search split measures.
         folder: where the two files go, made if absent.
-        recipe: how long and how to train; if None one that suits the data set, at a learning rate
-            that suits the network, see `gensynth.training.learning_rate`.
+        recipe: how long and how to train; if None one that suits the data set.
+        finds_rate: whether a learning rate is found that suits the network, from the recipe's
+            downward, see `gensynth.training.learning_rate`; None finds one if no recipe is given.
         checkpoint: a file that takes the training's state after every epoch, and from which
             an interrupted training goes on; it stays.
         seed: of the first weights and of the views.
@@ -103,8 +105,9 @@ def train_prototype(
     views = Views(dataset, dataset.train, seed, compute.device, targets)
     guess = task.guess(dataset) if isinstance(task, Guesses) else None
     begun: dict[str, Any] = {}
-    if recipe is None:
-        recipe = RECIPES.get(dataset.name, LONG)
+    finds_rate = recipe is None if finds_rate is None else finds_rate
+    recipe = recipe or RECIPES.get(dataset.name, LONG)
+    if finds_rate:
         beginning = begin(graph, network, views, recipe, compute, task, guess)
         network, recipe = beginning.network, beginning.recipe
         begun = beginning.to_document()

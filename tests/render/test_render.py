@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.progress import Progress
 
 from gensynth.data.description import described
 from gensynth.errors import ConfigError
@@ -17,7 +18,7 @@ from gensynth.render import figures
 from gensynth.render.cycles import cycle_header, cycle_row
 from gensynth.render.family import family
 from gensynth.render.forecast import forecast
-from gensynth.render.live import Live, console
+from gensynth.render.live import Left, Live, console
 from gensynth.render.reach import reach
 from gensynth.render.seeds import read_seeds
 from gensynth.runs.family import Drawn, Family
@@ -205,6 +206,7 @@ REACH = Reach(
     step=WidthStep(8, "the run file says so"), blocks=("stage1.0", "stage2.0"),
     substitutes=(("separable", 7), ("grouped_4", 1)), peak_lr=(None, None),
     training_bytes=3 << 29,
+    memory_bytes=8 << 30,
 )  # fmt: skip
 
 
@@ -217,7 +219,8 @@ search 150: upper 50, middle 50, lower 50
 test 180: upper 60, middle 60, lower 60
 pixels in [0, 1]: mean 0.35, standard deviation 0.25
 augmentation: crops of images padded by 1 pixels, half of them mirrored left to
-  right
+  right; augment in [data] chooses, and mirroring is wrong for digits, signs and
+  text
 
 resnet8 on bars
 requirements: top1 >= 87%, macs <= 4M
@@ -304,6 +307,16 @@ def test_a_terminal_keeps_the_same_lines_and_clears_its_bars() -> None:
     # The cursor is shown again, and the bars' last line is erased.
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
     assert written.endswith("\x1b[2K")
+
+
+def test_a_bar_says_what_is_left_once_a_hundredth_is_done() -> None:
+    with Progress(disable=True) as bars:
+        task = bars.tasks[bars.add_task("x", total=1.0)]
+    task.start_time, task.stop_time = 0.0, 30.0
+    task.completed = 0.25  # a quarter in 30 s: three times as long to go
+    assert Left().render(task).plain == "1 min 30 s left"
+    task.completed = 0.005
+    assert Left().render(task).plain == ""
 
 
 def test_verdicts_are_coloured_in_a_terminal_alone() -> None:

@@ -356,7 +356,7 @@ def test_weights_and_training_exclude_each_other() -> None:
         # Wilson's bound by hand: n of n right show n / (n + 1.645^2), which is 90 % from
         # 9 * 2.706 = 24.35 images on.
         (24, "24 test images are too few .* always right; 25 would be enough"),
-        (25, '25 test images certify "top1 >= 90%" of one network that reach 100.00 % of them'),
+        (25, '25 test images certify "top1 >= 90%" of one network from 100.00 % on'),
     ],
 )
 def test_a_plan_says_how_many_test_images_a_certificate_takes(images: int, text: str) -> None:
