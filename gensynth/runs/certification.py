@@ -55,7 +55,7 @@ HISTORY = frozenset({"what", "training", "predicted"})
 
 
 def certify(
-    path: Path,
+    path: str | Path,
     *,
     data: str | None = None,
     prototype: nn.Module | None = None,
@@ -84,6 +84,7 @@ def certify(
             is not what the run began with; the test split is not touched then.
         GensynthError: for what is wrong with the files.
     """
+    path = Path(path)
     root, before = _run_of_network(path), _old_card(path)
     if before.get("format") == CARD_FORMAT and not differing(before, path):
         return read_finalist(root / PROTOTYPE), read_finalist(path)
@@ -95,7 +96,7 @@ def certify(
 
 
 def train(
-    path: Path,
+    path: str | Path,
     *,
     epochs: float,
     data: str | None = None,
@@ -124,6 +125,7 @@ def train(
     """
     if not epochs > 0:
         raise ConfigError(f"epochs must be above zero, got {epochs:g}")
+    path = Path(path)
     root, before = _run_of_network(path), _old_card(path)
     name = f"{before.get('name') or path.name}-{epochs:g}"
     made = root / FINALISTS / name
