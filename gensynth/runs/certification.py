@@ -24,6 +24,7 @@ from gensynth.atomic_files import json_bytes
 from gensynth.errors import ConfigError, Interrupted, RunError
 from gensynth.goals.card import CARD_FORMAT, differing, hashes, read_card
 from gensynth.goals.card_form import OWN
+from gensynth.goals.hub_card import HUB_FILE, hub_card
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE
 from gensynth.network.files import load_network
 from gensynth.outside import read_bytes
@@ -235,6 +236,7 @@ def _certify(
         "sha256": hashes(path),
         "ratios": ratios_of(read_card(run.path / PROTOTYPE), card, ratios.get(entrant.name)),
     }
+    run.write_bytes(f"{source}/{HUB_FILE}", hub_card(card).encode())
     run.write_bytes(f"{source}/{CARD_FILE}", json_bytes(card))
 
 
