@@ -1,5 +1,6 @@
 """The command line: parse, call, print.
 
+    gensynth init        a commented run file for one's own network and images
     gensynth synth       learn a generator, certify and export its networks
     gensynth generate    more networks from a learned generator
     gensynth show        the table of a finished run
@@ -34,6 +35,7 @@ from gensynth.cli.devices import devices
 from gensynth.cli.exit_codes import judged, reported, uninterrupted
 from gensynth.cli.foreign import export_foreign
 from gensynth.cli.form import Form
+from gensynth.cli.init import init
 from gensynth.cli.program import SHORT_HELP, Csv, Json, Program, Quiet, Verbose
 from gensynth.cli.synth import show_result, synth
 from gensynth.errors import ConfigError
@@ -77,6 +79,7 @@ def _gensynth(
     pass
 
 
+app.command()(init)
 app.command()(synth)
 
 
