@@ -22,18 +22,19 @@
 The rooms, the lower never importing the higher; each opens with a map of itself:
 
     graph < network < trace, prototypes < space, data < goals < tasks < training < probing < search
-      < export, bench, devices < runs < uses < render < cli
+      < export, bench, devices < runs < uses < render < front, cli
 
 From Python:
 
     import gensynth
-    config = gensynth.RunConfig(requirements=("top1 >= 87%", "macs <= 4M"))
-    result = gensynth.synth(config)
-    for finalist in result.finalists:
-        print(finalist.name, finalist.certificate.point_pct, finalist.macs)
+    result = gensynth.synth(model, dataset, requirements=["macs <= 50%", "top1 >= prototype - 1"])
+    print(result)                                    # the table; result.to_frame() for pandas
     network = gensynth.load(result.finalists[0].folder)
-    family = gensynth.generate(result.path, seeds=range(50))
+    family = gensynth.generate(result.path, seeds=range(50), requirements="macs <= 2M")
+    prototype, network = gensynth.train(result.finalists[0].folder, epochs=100)
     prototype, network = gensynth.certify(folder)    # trained further, in the run's folder
+    found = gensynth.validate("net.onnx", "images")  # score, interval, confusion, every class
+    config = gensynth.RunConfig(requirements=["top1 >= 87%", "macs <= 4M"])   # all of a run file
 
 Importing this package imports neither torch nor any of its own parts.
 """
@@ -45,12 +46,23 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gensynth.config import RunConfig
-    from gensynth.runs.certification import certify
-    from gensynth.runs.family import generate
+    from gensynth.front.synth import generate, resume, synth
+    from gensynth.runs.certification import certify, train
     from gensynth.runs.load import load
-    from gensynth.runs.run import resume, synth
+    from gensynth.uses.predict import predict
+    from gensynth.uses.val import validate
 
-__all__ = ["RunConfig", "certify", "generate", "load", "resume", "synth"]
+__all__ = [
+    "RunConfig",
+    "certify",
+    "generate",
+    "load",
+    "predict",
+    "resume",
+    "synth",
+    "train",
+    "validate",
+]
 
 __version__ = "0.1.0"
 
@@ -59,10 +71,13 @@ stand_in_for_lost_links(__path__[0])
 _HOMES = {
     "RunConfig": "gensynth.config",
     "certify": "gensynth.runs.certification",
-    "generate": "gensynth.runs.family",
+    "generate": "gensynth.front.synth",
     "load": "gensynth.runs.load",
-    "resume": "gensynth.runs.run",
-    "synth": "gensynth.runs.run",
+    "predict": "gensynth.uses.predict",
+    "resume": "gensynth.front.synth",
+    "synth": "gensynth.front.synth",
+    "train": "gensynth.runs.certification",
+    "validate": "gensynth.uses.val",
 }
 
 

@@ -14,12 +14,13 @@ are the quickstart. `runfile` reads it from TOML and writes it back. What a name
 data set, a prototype, a metric) is not looked up here but by the module that knows it.
 """
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
-from pydantic import AfterValidator, ConfigDict, Field
-from pydantic.dataclasses import dataclass
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic import dataclasses as validated
 
 from gensynth.outside import named_path
 
@@ -60,8 +61,43 @@ Place = Annotated[Path, AfterValidator(located)]
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
+def table(kind: type[T]) -> type[T]:
+    """Make a class a table of the run file: frozen, by keyword, checked.
+
+    Made in Python it takes a list where a tuple is meant, and text where a path is.
+
+    Raises:
+        ConfigError: where one is made in Python of what it cannot hold, in the words of
+            `gensynth.config_file`.
+    """
+    made: Any = validated.dataclass(kind, frozen=True, kw_only=True, config=_STRICT)
+    check = made.__init__
+    paths = {name for name, of in kind.__annotations__.items() if of == Place | None}
+
+    @functools.wraps(check)
+    def begin(self: T, *arguments: Any, **values: Any) -> None:
+        for name, value in values.items():
+            if isinstance(value, list):
+                values[name] = tuple(value)
+            elif isinstance(value, str) and name in paths:
+                values[name] = Path(value)
+        try:
+            check(self, *arguments, **values)
+        except ValidationError as error:
+            from gensynth.config_file import in_our_words
+
+            raise in_our_words(error, kind.__name__) from error
+
+    made.__init__ = begin
+    checked: type[T] = made
+    return checked
+
+
+@table
 class PrototypeConfig:
     """The network that the generated ones descend from.
 
@@ -89,7 +125,7 @@ class PrototypeConfig:
             raise ValueError("weights and train exclude each other, got both")
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@table
 class DataConfig:
     """The images, and how a network is to see them.
 
@@ -146,7 +182,7 @@ def _known_task(kind: str) -> str:
     return kind
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@table
 class TaskConfig:
     """What a network is trained to do.
 
@@ -165,7 +201,7 @@ class TaskConfig:
     train: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@table
 class SearchConfig:
     """How the generator is learned. Budgets are images, never seconds.
 
@@ -215,7 +251,7 @@ class SearchConfig:
     start: Place | None = None
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@table
 class FinalistsConfig:
     """How the chosen networks are distilled before they are certified.
 
@@ -241,7 +277,7 @@ class FinalistsConfig:
     hard_weight: Share = 0.1
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@table
 class LatencyConfig:
     """How latency is measured on this machine.
 
@@ -254,7 +290,7 @@ class LatencyConfig:
     threads: Positive = 1
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@table
 class DeviceConfig:
     """How networks are measured, or estimated, on one device.
 
@@ -277,7 +313,7 @@ class DeviceConfig:
     profile: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@table
 class RunConfig:
     """A whole run.
 

@@ -47,6 +47,8 @@ _EXPECTED = {
     "bool_type": "true or false",
     "tuple_type": "a list",
     "dataclass_type": "a table",
+    "dataclass_exact_type": "a table",
+    "is_instance_of": "a path",
 }
 
 
@@ -100,6 +102,21 @@ def to_document(config: RunConfig) -> dict[str, Any]:
     """Return all of a configuration as JSON values, a table a dictionary."""
     document: dict[str, Any] = TypeAdapter(RunConfig).dump_python(config, mode="json")
     return document
+
+
+def in_our_words(error: ValidationError, kind: str) -> ConfigError:
+    """Return what is wrong with a table that is made in Python.
+
+    Args:
+        error: pydantic's.
+        kind: name of the table's class.
+    """
+    tables = {table.__name__: name for name, table in _TABLES.items()}
+    place: tuple[str, ...] = () if kind == RunConfig.__name__ else (tables.get(kind, _DEVICES),)
+    if kind == DeviceConfig.__name__:
+        place = (_DEVICES, "NAME")
+    said = [_sentence((*place, *fault["loc"]), fault) for fault in error.errors()]
+    return ConfigError("\n".join(said))
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -270,7 +287,7 @@ def _sentence(place: tuple[int | str, ...], fault: Mapping[str, Any]) -> str:
         return _unknown(str(place[-1]), table, kind, fault["input"])
     if fault["type"] == "value_error":
         return f"{fault['ctx']['error']}{where}"
-    if fault["type"] == "dataclass_type":
+    if fault["type"].startswith("dataclass_"):
         return f"[{table}] must be a table, got {_shown(fault['input'])}"
     expected = _EXPECTED.get(fault["type"]) or fault["msg"].removeprefix("Input should be ")
     name = str(place[1] if table else place[0])
@@ -298,7 +315,7 @@ def _unknown(key: str, table: str, kind: type, value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -34,7 +34,7 @@ ROOMS = (
     ("runs",),
     ("uses",),
     ("render",),
-    ("cli",),
+    ("front", "cli"),
 )
 PLACE = {room: place for place, rooms in enumerate(ROOMS) for room in rooms}
 AGENT_ROOMS = ("__init__", "wire", "power", "board", "runtimes", "measuring", "session")

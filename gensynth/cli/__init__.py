@@ -3,8 +3,10 @@
 program       what all commands have in common: -h, -q, -v, refusals as one line
 form          a result as the table, as JSON or as CSV
 app           the program's short commands
+init          init
 synth         synth and its options
 answers       val and predict
+foreign       export, of files of others
 certify       certify and train, one network
 bench         bench and its options
 devices       devices add, check, list, remove

@@ -49,7 +49,7 @@ def val(
         from gensynth.uses.val import validate
 
         form = Form(as_json, as_csv)
-        found = validate(network, data, given=_given(mean, std, size, colour))
+        found = validate(network, data, given=given_reading(mean, std, size, colour))
         value = validation_document(found) if as_json else None
         form.print(value, partial(class_rows, found), lambda _: validation(found))
 
@@ -73,11 +73,12 @@ def predict(
         from gensynth.uses.predict import predict
 
         form = Form(as_json, as_csv)
-        found = predict(network, images, most=most, given=_given(mean, std, size, colour))
+        found = predict(network, images, most=most, given=given_reading(mean, std, size, colour))
         form.print(found, partial(prediction_rows, found), lambda _: predictions(found))
 
 
-def _given(mean: str | None, std: str | None, size: int | None, colour: str) -> "Given":
+def given_reading(mean: str | None, std: str | None, size: int | None, colour: str) -> "Given":
+    """Return what options say of how a file of others reads images."""
     from gensynth.data.picture import COLOURS
     from gensynth.suggestion import did_you_mean
     from gensynth.uses.classifier import Given

@@ -1,5 +1,6 @@
 """The command line: parse, call, print.
 
+    gensynth init        a commented run file for one's own network and images
     gensynth synth       learn a generator, certify and export its networks
     gensynth generate    more networks from a learned generator
     gensynth show        the table of a finished run
@@ -27,12 +28,14 @@ from typing import Annotated
 import typer
 
 from gensynth import __version__
-from gensynth.cli.answers import predict, val
+from gensynth.cli.answers import Colour, Mean, Size, Std, given_reading, predict, val
 from gensynth.cli.bench import bench
 from gensynth.cli.certify import certify, train
 from gensynth.cli.devices import devices
 from gensynth.cli.exit_codes import judged, reported, uninterrupted
+from gensynth.cli.foreign import export_foreign
 from gensynth.cli.form import Form
+from gensynth.cli.init import init
 from gensynth.cli.program import SHORT_HELP, Csv, Json, Program, Quiet, Verbose
 from gensynth.cli.synth import show_result, synth
 from gensynth.errors import ConfigError
@@ -76,6 +79,7 @@ def _gensynth(
     pass
 
 
+app.command()(init)
 app.command()(synth)
 
 
@@ -171,7 +175,10 @@ def inspect(
 def export(
     path: Annotated[
         Path,
-        typer.Argument(metavar="RUN_OR_NETWORK", help="A run folder, or one network's of it."),
+        typer.Argument(
+            metavar="RUN_OR_NETWORK",
+            help="A run folder, one network's of it, or an ONNX file of others.",
+        ),
     ],
     target: Annotated[
         str | None,
@@ -209,9 +216,23 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", metavar="FOLDER", help="To hold a folder a network; else RUN/artefacts."
+            "-o",
+            "--out",
+            metavar="FOLDER",
+            help="To hold a folder a network; else RUN/artefacts. Of others' files the new one.",
         ),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Pictures that others' files are compared on, and INT8's ranges measured.",
+        ),
+    ] = None,
+    mean: Mean = None,
+    std: Std = None,
+    size: Size = None,
+    colour: Colour = "rgb",
     trust: Trust = False,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -221,6 +242,14 @@ def export(
     """Write a run's networks as files that a target reads, each compared with its network."""
     with reported():
         form = Form(as_json, as_csv)
+        if path.is_file():
+            if trt or onnx:
+                raise ConfigError("--trt and --onnx are of a run's networks; leave them out")
+            how = given_reading(mean, std, size, colour)
+            export_foreign(path, target, device, precision, batch, images, how, out, form)
+            return
+        if images is not None:
+            raise ConfigError(f"--images are for files of others; {path} knows its own data")
         if onnx and trt:
             raise ConfigError(
                 "--onnx asks for ONNX files alone and --trt for an engine beside them; leave out "

@@ -16,5 +16,6 @@ verdicts        what evidence says about a requirement: satisfied, violated, unk
 certificate     what counts on the test split show of a network
 ledger          the record of every look at a test split
 card            what is claimed of a network, and of which files
+hub_card        the same in the form of a model hub, for people
 card_form       what a card must say when it is read
 """

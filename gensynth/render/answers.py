@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gensynth.render.figures import columns, interval
+from gensynth.render.figures import columns, interval, wrapped
 
 if TYPE_CHECKING:
+    from gensynth.uses.foreign import Exported
     from gensynth.uses.predict import Prediction
     from gensynth.uses.val import Validation
 
@@ -45,6 +46,23 @@ def validation(found: "Validation") -> str:
         ]
         lines += ["", *columns([head, *body])]
     return "\n".join(lines)
+
+
+def exported(found: "Exported", width: int = 80) -> str:
+    """Return where a file of others stands now, and how near it is to what it was."""
+    seen = f"{found.images} {'inputs of noise' if found.noise else 'pictures'}"
+    near = f"outputs differ by {found.relative:.2g} of the largest, on {seen}"
+    if found.same_class is not None and not found.noise:
+        near += f"; the same class for {100 * found.same_class:.1f} % of them"
+    lines = [
+        f"{found.file}: {found.precision}, opset {found.report.opset}, for {found.target}",
+        near,
+    ]
+    if found.kept:
+        lines.append(f"in FP32, since FP16 cannot hold their numbers: {', '.join(found.kept)}")
+    if found.noise:
+        lines.append("compare it on your own images: --images FOLDER")
+    return "\n".join(wrapped(line, width) for line in lines)
 
 
 def prediction_rows(some: "Sequence[Prediction]") -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from gensynth.atomic_files import json_bytes
 from gensynth.errors import ConfigError, Interrupted, RunError
 from gensynth.goals.card import CARD_FORMAT, differing, hashes, read_card
 from gensynth.goals.card_form import OWN
+from gensynth.goals.hub_card import HUB_FILE, hub_card
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE, WEIGHTS_FILE
 from gensynth.network.files import load_network
 from gensynth.outside import read_bytes
@@ -55,7 +56,7 @@ HISTORY = frozenset({"what", "training", "predicted"})
 
 
 def certify(
-    path: Path,
+    path: str | Path,
     *,
     data: str | None = None,
     prototype: nn.Module | None = None,
@@ -84,6 +85,7 @@ def certify(
             is not what the run began with; the test split is not touched then.
         GensynthError: for what is wrong with the files.
     """
+    path = Path(path)
     root, before = _run_of_network(path), _old_card(path)
     if before.get("format") == CARD_FORMAT and not differing(before, path):
         return read_finalist(root / PROTOTYPE), read_finalist(path)
@@ -95,7 +97,7 @@ def certify(
 
 
 def train(
-    path: Path,
+    path: str | Path,
     *,
     epochs: float,
     data: str | None = None,
@@ -124,6 +126,7 @@ def train(
     """
     if not epochs > 0:
         raise ConfigError(f"epochs must be above zero, got {epochs:g}")
+    path = Path(path)
     root, before = _run_of_network(path), _old_card(path)
     name = f"{before.get('name') or path.name}-{epochs:g}"
     made = root / FINALISTS / name
@@ -233,6 +236,7 @@ def _certify(
         "sha256": hashes(path),
         "ratios": ratios_of(read_card(run.path / PROTOTYPE), card, ratios.get(entrant.name)),
     }
+    run.write_bytes(f"{source}/{HUB_FILE}", hub_card(card).encode())
     run.write_bytes(f"{source}/{CARD_FILE}", json_bytes(card))
 
 

@@ -30,6 +30,7 @@ from gensynth.export.metadata import Reading
 from gensynth.goals.card import hashes
 from gensynth.goals.certificate import Certificate, certify
 from gensynth.goals.figure import Figure
+from gensynth.goals.hub_card import HUB_FILE, hub_card
 from gensynth.goals.ledger import Ledger
 from gensynth.graph.files import CARD_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.outside import WEIGHTS_BYTES, read_bytes
@@ -284,6 +285,7 @@ def write_all(
         card["difference"] = difference_of(certificate.score, certificates[0].score)
         files = {file: read_bytes(folder / file, WEIGHTS_BYTES) for file in card["sha256"]}
         files[CARD_FILE] = json_bytes(card)
+        files[HUB_FILE] = hub_card(card).encode()
         run.write_folder(f"{FINALISTS}/{entrant.name}", files)
 
 

@@ -6,6 +6,7 @@ Network and images are small, so that the command runs whole and nothing of it i
 import csv
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -19,6 +20,7 @@ import pytest
 
 from gensynth import __version__
 from gensynth.cli.exit_codes import uninterrupted
+from gensynth.config_file import read
 from tests.places import ROOT
 from tests.runs import toybox
 from tests.runs.toybox import READING, Command
@@ -181,6 +183,29 @@ def test_any_key_of_a_run_file_can_be_set_and_a_device_comes_from_the_environmen
     assert (code, err.partition(", got")[0]) == (
         2, "error: no device and no kind of board is named 'tx3'",
     )  # fmt: skip
+
+
+def test_init_writes_a_run_file_with_every_key_that_synth_takes(
+    gensynth: Command, here: Path
+) -> None:
+    code, out, err = gensynth(
+        "init", "--prototype", "toy:Net", "--weights", "toy.safetensors", "--data", "toy:data",
+        "--set", "search.cycles=3", "-o", "mine.toml",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert out == "mine.toml: look it over, then: gensynth synth mine.toml --plan\n"
+    text = (here / "mine.toml").read_text()
+    asked = {
+        "requirements": ["macs <= 50%", "top1 >= prototype - 1"],
+        "prototype.network": "toy:Net", "prototype.weights": "toy.safetensors",
+        "data.source": "toy:data", "search.cycles": 3,
+    }  # fmt: skip
+    assert read(here / "mine.toml") == read(None, asked)
+    # Every default that is commented out is the default, and can be set as it stands there.
+    whole = re.sub(r"(?m)^# (?=[a-z_]+ = (?!\.\.\.))", "", text)
+    (here / "whole.toml").write_text(whole)
+    assert read(here / "whole.toml") == read(None, asked)
+    assert gensynth("init", "-o", "mine.toml")[0] == 2
 
 
 def test_the_version_is_the_packages(gensynth: Command) -> None:

@@ -1,0 +1,78 @@
+"""A commented run file for one's own network and images: what `gensynth init` writes.
+
+Every key stands there with its default and with what `gensynth.config` says of it; those that were
+given are set, the others are comments.
+"""
+
+import dataclasses
+import inspect
+import json
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gensynth.config import RunConfig
+
+WIDTH = 96
+_HEAD = """\
+# A run of gensynth. What is commented out stands at its default.
+#
+#     gensynth synth {name} --plan    what can be reached, and how long it takes
+#     gensynth synth {name}           the run
+"""
+_NOT_WRITTEN = ("devices", "out", "modules")
+
+
+def template(given: Mapping[str, Any], name: str = "run.toml") -> str:
+    """Return a run file in which some keys are set.
+
+    Args:
+        given: values by key or by table and key, such as {"data.source": "pictures"}.
+        name: of the file, for the commands in its head.
+    """
+    top: list[str] = []
+    tables: list[str] = []
+    for field in dataclasses.fields(RunConfig):
+        if dataclasses.is_dataclass(field.type):
+            lines = _keys(field.type, given, f"{field.name}.")
+            tables.append("\n".join([f"[{field.name}]", *lines]))
+        elif field.name not in _NOT_WRITTEN:
+            top += _key(field, _told(RunConfig), given, "")
+    return "\n\n".join([_HEAD.format(name=name) + "\n" + "\n".join(top), *tables]) + "\n"
+
+
+def _keys(table: Any, given: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    told = _told(table)
+    for field in dataclasses.fields(table):
+        yield from _key(field, told, given, prefix)
+
+
+def _key(
+    field: "dataclasses.Field[Any]", told: Mapping[str, str], given: Mapping[str, Any], prefix: str
+) -> Iterator[str]:
+    comment = textwrap.wrap(told.get(field.name, ""), WIDTH - 2)
+    yield from (f"# {line}" for line in comment)
+    value = given.get(prefix + field.name)
+    if value is not None:
+        yield f"{field.name} = {_toml(value)}"
+    elif field.default is None:
+        yield f"# {field.name} = ..."
+    else:
+        yield f"# {field.name} = {_toml(field.default)}"
+
+
+def _told(table: Any) -> dict[str, str]:
+    """Return what a table's docstring says of each key, as one line."""
+    told: dict[str, str] = {}
+    text = (inspect.getdoc(table) or "").partition("Attributes:")[2]
+    for entry in re.split(r"\n    (?=[a-z_]+: )", text):
+        name, colon, what = entry.strip().partition(": ")
+        if colon:
+            told[name] = " ".join(what.split()).replace("`", "")
+    return told
+
+
+def _toml(value: Any) -> str:
+    """Return a value on one line; JSON's text, numbers and lists are TOML's too."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)

@@ -1,0 +1,93 @@
+"""An ONNX file of others, made one that a target reads."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from gensynth.errors import DataError, ExportError
+from gensynth.export.half import is_half
+from gensynth.export.int8 import is_int8
+from gensynth.uses.classifier import Given
+from gensynth.uses.foreign import export_file
+
+GIVEN = Given(mean=(0.5,), std=(0.25,))
+
+
+def network(*, opset: int = 17, gain: float = 1.0, activation: str = "Relu") -> bytes:
+    """Convolution, activation, means over the image, two classes; its nodes have no names."""
+    draws = np.random.default_rng(0)
+    tensors = {
+        "w": (gain * draws.normal(0, 0.5, (4, 1, 3, 3))).astype(np.float32),
+        "v": draws.normal(0, 1, (4, 2)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node(activation, ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["f"]),
+        helper.make_node("MatMul", ["f", "v"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "other",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
+        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "other.onnx"
+    path.write_bytes(network())
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def test_a_file_is_brought_to_the_opset_and_the_batch_that_a_board_reads(file: Path) -> None:
+    found = export_file(file, "jetson-tx2")
+    model = onnx.load(found.file)
+    assert found.file == Path("other-jetson-tx2-fp32.onnx")
+    assert (model.opset_import[0].version, model.ir_version) == (13, 7)
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+    assert (found.noise, found.same_class) == (True, 1.0)
+    assert found.relative < 1e-5
+
+
+def test_ranges_of_int8_are_measured_on_ones_own_pictures(file: Path, pictures: Path) -> None:
+    found = export_file(file, "x86-cpu", precision="int8", images=pictures, given=GIVEN)
+    assert is_int8(found.file.read_bytes())
+    assert (found.images, found.noise) == (6, False)
+    assert 0 < found.relative < 0.1
+    with pytest.raises(DataError, match="INT8 needs pictures"):
+        export_file(file, "x86-cpu", precision="int8")
+
+
+def test_what_fp16_cannot_hold_stays_in_fp32(file: Path) -> None:
+    half = export_file(file, "nvidia-gpu", precision="fp16")
+    assert is_half(half.file.read_bytes())
+    assert (half.kept, 0 < half.relative < 1e-2) == ((), True)
+    file.write_bytes(network(gain=1e6))
+    assert "Conv_0" in export_file(file, "nvidia-gpu", precision="fp16").kept
+
+
+def test_what_a_board_does_not_know_is_named_and_nothing_is_written(file: Path) -> None:
+    file.write_bytes(network(activation="Mish", opset=18))
+    with pytest.raises(ExportError, match="opset 13, and the file is none of that: .*Mish"):
+        export_file(file, "jetson-tx2")
+    assert list(file.parent.glob("other-*")) == []
