@@ -295,7 +295,7 @@ def test_trt_without_a_device_says_how_to_go_on_and_claims_no_engine(
         (["--target", "x86-cpu", "--precision", "fp16"], "error: no FP16 for x86-cpu: "),
         (["--target", "jetson-tx3"], "error: unknown target 'jetson-tx3'; did you mean"),
         (["--target", "x86-cpu", "--trt"], "error: x86-cpu runs ONNX files by ONNX Runtime; "),
-        (["--batch", "0"], "Invalid value for '--batch': "),
+        (["--batch", "0"], "invalid value for '--batch': "),
     ],
 )
 def test_what_cannot_be_meant_is_an_error_and_writes_nothing(
