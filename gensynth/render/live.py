@@ -28,7 +28,7 @@ from rich.text import Text
 from rich.theme import Theme
 
 from gensynth.render.cycles import cycle_header, cycle_row
-from gensynth.render.figures import duration
+from gensynth.render.figures import duration, wrapped
 from gensynth.render.visible import visible
 
 PHASES = {
@@ -48,6 +48,7 @@ PHASES = {
     "measure": "measuring them in turns",
     "check": "asking the device what works",
 }
+PIPE_WIDTH = 80
 _THEME = Theme({"satisfied": "green", "violated": "red", "unknown": "yellow"})
 
 
@@ -186,7 +187,8 @@ class Live:
 
     def note(self, text: str) -> None:
         """Say a sentence."""
-        self._console.print(text)
+        width = self._console.width if self._console.is_terminal else PIPE_WIDTH
+        self._console.print("\n".join(wrapped(line, width) for line in text.split("\n")))
 
     def _show(self, name: str, share: float | None, text: str) -> None:
         """Draw a bar; one without a share moves to and fro."""

@@ -22,7 +22,7 @@ from tests.runs.toybox import READING, Command
         (
             ["--data", "fashion-minst"],
             ("unknown data set 'fashion-minst'; did you mean 'fashion-mnist'?; your own is a "
-            "folder of images by class or module:factory"),
+            "folder of images by class, a CSV of paths and labels, or module:factory"),
         ),
         (["--data", "./pictures"], ("no folder {here}/pictures; it must hold one folder of images "
          "a class")),
@@ -88,7 +88,7 @@ from tests.runs.toybox import READING, Command
         ),
         (
             ["--data", "fashion-mnist", "--data-folder", "."],
-            ("folder says where cifar10 or camvid lies, got it with source 'fashion-mnist'; a "
+            ("folder says where cifar10 or camvid lies, or the images of a table, got it with source 'fashion-mnist'; a "
             "folder of one's own images is itself the source"),
         ),
         (
@@ -124,7 +124,7 @@ def test_what_an_option_says_wrong_is_said_before_any_training(
         ("macs <= 12k", "macs <= 1k", ("no network of this prototype has macs <= 1,000: the "
          "smallest has 1,856 and the prototype 24,064; relax the requirement")),
         ("toy:data", "fashion", ("unknown data set 'fashion'; did you mean 'fashion-mnist'?; "
-         "your own is a folder of images by class or module:factory")),
+         "your own is a folder of images by class, a CSV of paths and labels, or module:factory")),
         ("toy:Net", "toys:Net", ("prototype 'toys:Net': no module 'toys' in {here} or among what "
          "is installed; did you mean 'toy'?")),
     ],

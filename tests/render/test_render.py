@@ -311,7 +311,8 @@ def test_a_terminal_keeps_the_same_lines_and_clears_its_bars() -> None:
 
 def test_a_bar_says_what_is_left_once_a_hundredth_is_done() -> None:
     with Progress(disable=True) as bars:
-        task = bars.tasks[bars.add_task("x", total=1.0)]
+        bars.add_task("x", total=1.0)
+        (task,) = bars.tasks
     task.start_time, task.stop_time = 0.0, 30.0
     task.completed = 0.25  # a quarter in 30 s: three times as long to go
     assert Left().render(task).plain == "1 min 30 s left"

@@ -346,7 +346,7 @@ def test_a_family_is_made_cheaper_in_what_is_asked_about(
 
 
 def test_weights_and_training_exclude_each_other() -> None:
-    with pytest.raises(ValueError, match="exclude each other"):
+    with pytest.raises(ConfigError, match="exclude each other"):
         PrototypeConfig(weights=Path("w.safetensors"), train=True)
 
 
