@@ -38,14 +38,6 @@ _WAIT_S = 30.0
 _MIB = 1 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFERENCES = 20
-_MENDS = {
-    sqlite3.SQLITE_FULL: "make room on its disk",
-    sqlite3.SQLITE_IOERR: "look whether its disk is full or failing",
-    sqlite3.SQLITE_CANTOPEN: "look whether its folder can be written",
-    sqlite3.SQLITE_READONLY: "make it writable",
-    sqlite3.SQLITE_BUSY: "another program holds it; end that, then try again",
-    sqlite3.SQLITE_LOCKED: "another program holds it; end that, then try again",
-}
 RAW_BYTES = 1 << 30
 """Of raw times or samples, unpacked."""
 _CERTAIN = "provenance = 'measured' and job_id not in (select job_id from doubts)"
@@ -377,15 +369,9 @@ class Store:
                     raise
                 database.execute("commit")
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise StoreError(f"{self.path} cannot be used: {error}; {_mend(error)}") from error
-
-
-def _mend(error: sqlite3.Error | UnicodeDecodeError) -> str:
-    """Return what to do about an error; only a damaged file is to be moved away."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None:
-        return "if it is damaged, move it away"
-    return _MENDS.get(code & 0xFF, "if it is damaged, move it away")
+            raise StoreError(
+                f"{self.path} cannot be used: {error}; {tables.mend(error)}"
+            ) from error
 
 
 def default_path() -> Path:

@@ -16,6 +16,14 @@ from typing import Any
 from gensynth.errors import StoreError
 
 VERSION = 3
+_MENDS = {
+    sqlite3.SQLITE_FULL: "make room on its disk",
+    sqlite3.SQLITE_IOERR: "look whether its disk is full or failing",
+    sqlite3.SQLITE_CANTOPEN: "look whether its folder can be written",
+    sqlite3.SQLITE_READONLY: "make it writable",
+    sqlite3.SQLITE_BUSY: "another program holds it; end that, then try again",
+    sqlite3.SQLITE_LOCKED: "another program holds it; end that, then try again",
+}
 _TABLES = """
 create table jobs (
     job_id text primary key,
@@ -140,3 +148,11 @@ def without(flags: Sequence[str]) -> str:
 def places(count: int) -> str:
     """Return so many places of values."""
     return ", ".join("?" * count)
+
+
+def mend(error: sqlite3.Error | UnicodeDecodeError) -> str:
+    """Return what to do about an error; only a damaged file is to be moved away."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return "if it is damaged, move it away"
+    return _MENDS.get(code & 0xFF, "if it is damaged, move it away")

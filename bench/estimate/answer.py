@@ -21,11 +21,11 @@ from typing import Any, Protocol
 from onnx import ModelProto
 
 import gensynth
-from gensynth.bench.estimate.board import Board, Setting
-from gensynth.bench.estimate.boards import ROOFLINES
+from gensynth.bench.estimate.boards.board import Board, Setting
+from gensynth.bench.estimate.boards.known import ROOFLINES
+from gensynth.bench.estimate.boards.roofline import unknown
 from gensynth.bench.estimate.calibrated import KNOWN_PROCESSORS, Calibrated
 from gensynth.bench.estimate.kernels import Kernel
-from gensynth.bench.estimate.roofline import unknown
 from gensynth.bench.store import Store
 from gensynth.bench.subjects import Subject, check_names, find, read
 from gensynth.devices import registry

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from onnx import ModelProto
 
-from gensynth.bench.estimate.board import Board, Setting
+from gensynth.bench.estimate.boards.board import Board, Setting
+from gensynth.bench.estimate.boards.tensorrt_board import TensorRTBoard
 from gensynth.bench.estimate.calibration import Known, known_of, measured
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.processor import Processor
-from gensynth.bench.estimate.tensorrt_board import TensorRTBoard
 from gensynth.bench.store import Store
 from gensynth.devices.profiles import Profile
 from gensynth.devices.registry import Device

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gensynth.bench.estimate import tensorrt_plan
+from gensynth.bench.estimate.boards import tensorrt_plan
 from gensynth.bench.estimate.calibration import write_kernels
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.onnxruntime_plan import plan

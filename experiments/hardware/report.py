@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gensynth.bench.estimate.boards import ROOFLINES
+from gensynth.bench.estimate.boards.known import ROOFLINES
 
 ASSUMED = """\
 power mode 0 (MAXN): HW-NAS-Bench's repository does not tell it

@@ -24,10 +24,10 @@ from torch import nn
 from experiments.hardware import networks
 from experiments.hardware.report import lines
 from gensynth.atomic_files import write_bytes
-from gensynth.bench.estimate.board import Board, Known, Setting
+from gensynth.bench.estimate.boards.board import Board, Known, Setting
+from gensynth.bench.estimate.boards.roofline import TORCH2TRT
+from gensynth.bench.estimate.boards.tensorrt_plan import plan
 from gensynth.bench.estimate.kernels import Kernel
-from gensynth.bench.estimate.roofline import TORCH2TRT
-from gensynth.bench.estimate.tensorrt_plan import plan
 from gensynth.devices.profiles import find_profile
 from gensynth.export.onnx import to_onnx
 from gensynth.goals.figure import Figure

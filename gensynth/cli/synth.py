@@ -20,7 +20,7 @@ from gensynth.errors import ConfigError, UnreachableError
 
 if TYPE_CHECKING:
     from gensynth.config import RunConfig
-    from gensynth.runs.reach import Reach
+    from gensynth.runs.ahead.reach import Reach
     from gensynth.runs.result import Result
 
 BESIDE_RESUME = ("requirements", "search.cycles", "finalists.count")

@@ -6,7 +6,7 @@ from gensynth.goals import metrics
 from gensynth.render.figures import columns, duration, wrapped
 
 if TYPE_CHECKING:
-    from gensynth.runs.forecast import Forecast
+    from gensynth.runs.ahead.forecast import Forecast
 
 
 def forecast(forecast: "Forecast", width: int = 80) -> str:

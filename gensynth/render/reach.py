@@ -6,7 +6,7 @@ from gensynth.goals import metrics
 from gensynth.render.figures import columns, count, digits, of_device, step_of_widths, wrapped
 
 if TYPE_CHECKING:
-    from gensynth.runs.reach import Reach
+    from gensynth.runs.ahead.reach import Reach
 
 
 def reach(found: "Reach", width: int = 80) -> str:

@@ -13,6 +13,6 @@ forms                              what a run's documents must say when they are
 result                             a finished run read back
 family, family_training            more networks from a learned generator
 networks, artefacts, load          a run's networks for export, and for one's own trainer
-reach                              what it can reach, exactly
-forecast, stopwatch                how long it will take, and has taken
+ahead                              what it can reach, and how long it will take
+stopwatch                          how long it has taken
 """

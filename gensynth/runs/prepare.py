@@ -37,7 +37,8 @@ from gensynth.network.outputs import as_float, each
 from gensynth.probing import stimuli
 from gensynth.probing.probe import Probe
 from gensynth.progress import SILENT, Listener
-from gensynth.runs.forecast import Forecast, pace, views_kept
+from gensynth.runs.ahead.forecast import Forecast, pace, views_kept
+from gensynth.runs.ahead.reach import Reach, reach_of
 from gensynth.runs.hardware.calibration import Calibration
 from gensynth.runs.hardware.hardware import Hardware
 from gensynth.runs.hardware.opening import calibration_of, open_hardware
@@ -51,7 +52,6 @@ from gensynth.runs.plan import (
     step_of,
     with_metric,
 )
-from gensynth.runs.reach import Reach, reach_of
 from gensynth.search.cycle import Settings
 from gensynth.space.placement import check_substitutes
 from gensynth.space.points import Point

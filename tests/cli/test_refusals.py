@@ -88,8 +88,8 @@ from tests.runs.toybox import READING, Command
         ),
         (
             ["--data", "fashion-mnist", "--data-folder", "."],
-            ("folder says where cifar10 or camvid lies, or the images of a table, got it with source 'fashion-mnist'; a "
-            "folder of one's own images is itself the source"),
+            ("folder says where cifar10 or camvid lies, or the images of a table, got it with "
+            "source 'fashion-mnist'; a folder of one's own images is itself the source"),
         ),
         (
             ["--out", "."],

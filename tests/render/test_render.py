@@ -21,9 +21,9 @@ from gensynth.render.forecast import forecast
 from gensynth.render.live import Left, Live, console
 from gensynth.render.reach import reach
 from gensynth.render.seeds import read_seeds
+from gensynth.runs.ahead.forecast import Forecast, Part
+from gensynth.runs.ahead.reach import Reach
 from gensynth.runs.family import Drawn, Family
-from gensynth.runs.forecast import Forecast, Part
-from gensynth.runs.reach import Reach
 from gensynth.space.width_step import WidthStep
 from tests.runs.tiny import bars
 

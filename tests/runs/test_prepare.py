@@ -28,17 +28,17 @@ from gensynth.goals.utility import Utility
 from gensynth.graph.cost import cost
 from gensynth.network.compute import Compute
 from gensynth.probing import stimuli
-from gensynth.runs import forecast as forecasting
-from gensynth.runs.forecast import (
+from gensynth.runs.ahead import forecast as forecasting
+from gensynth.runs.ahead.forecast import (
     TIMED_STEPS,
     Pace,
     pace,
     point_at_limits,
     views_kept,
 )
+from gensynth.runs.ahead.reach import certificate_told, frozen_macs_share, reach_of
 from gensynth.runs.plan import settings_of
 from gensynth.runs.prepare import Job, prepare
-from gensynth.runs.reach import certificate_told, frozen_macs_share, reach_of
 from gensynth.runs.run import synth
 from gensynth.search.inquisitor import FULL
 from gensynth.space.coupling import couple

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gensynth.bench.estimate.beliefs import Belief, Beliefs, Measured
+from gensynth.bench.estimate.boards.beliefs import Belief, Beliefs, Measured
 
 PRIOR = Beliefs({"launch": Belief(0.03, 0.4, "told"), "call": Belief(0.1, 0.5, "told")})
 

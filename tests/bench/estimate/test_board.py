@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from onnx import parser
 
-from gensynth.bench.estimate.board import Board, Known, Setting, estimate
-from gensynth.bench.estimate.boards import ROOFLINES
+from gensynth.bench.estimate.boards.board import Board, Known, Setting, estimate
+from gensynth.bench.estimate.boards.known import ROOFLINES
+from gensynth.bench.estimate.boards.roofline import GRAPH, TORCH2TRT, Timer
 from gensynth.bench.estimate.kernels import Kernel
-from gensynth.bench.estimate.roofline import GRAPH, TORCH2TRT, Timer
 from gensynth.devices.profiles import PROFILES, find_profile
 from gensynth.errors import ConfigError
 

@@ -5,10 +5,10 @@ import onnx
 import pytest
 import torch
 
-from gensynth.bench.estimate.board import Setting
+from gensynth.bench.estimate.boards.board import Setting
+from gensynth.bench.estimate.boards.tensorrt_board import TensorRTBoard
 from gensynth.bench.estimate.processor import AveragePower, Processor
 from gensynth.bench.estimate.sample import Sample
-from gensynth.bench.estimate.tensorrt_board import TensorRTBoard
 from gensynth.devices.profiles import find_profile
 from gensynth.export.onnx import to_onnx
 from gensynth.goals.figure import Figure

@@ -5,7 +5,7 @@ import pytest
 import torch
 from onnx import ModelProto, numpy_helper, parser
 
-from gensynth.bench.estimate.tensorrt_plan import plan
+from gensynth.bench.estimate.boards.tensorrt_plan import plan
 from gensynth.errors import ExportError
 from gensynth.export.onnx import to_onnx
 from gensynth.prototypes.resnet import ResNet

@@ -6,14 +6,14 @@
 `static` is what the board draws while it launches kernels and waits for them. Average power varies
 little between networks, so an error of the time carries through to the energy and little else
 does; a network that only launches draws little more than `static`. All of it is log-normal; what
-is measured of whole networks updates it (`gensynth.bench.estimate.beliefs`): for these four
+is measured of whole networks updates it (`gensynth.bench.estimate.boards.beliefs`): for these four
 quantities that is a ridge regression of energy on time, MACs and bytes, towards the prior.
 """
 
 import numpy as np
 
-from gensynth.bench.estimate.beliefs import Quantities
-from gensynth.bench.estimate.roofline import Timer
+from gensynth.bench.estimate.boards.beliefs import Quantities
+from gensynth.bench.estimate.boards.roofline import Timer
 
 OWN_SPREAD = 0.08
 """Of one network's energy about the formula: what its numbers and layouts draw more or less."""

@@ -13,8 +13,8 @@ spread, and there is no energy.
 import math
 from collections.abc import Mapping
 
-from gensynth.bench.estimate.beliefs import Belief
-from gensynth.bench.estimate.roofline import LOOPS, Clocks, Roofline
+from gensynth.bench.estimate.boards.beliefs import Belief
+from gensynth.bench.estimate.boards.roofline import LOOPS, Clocks, Roofline
 from gensynth.devices.profiles import Profile
 
 _QUTI = "QuTiBench, TX2"

@@ -29,8 +29,8 @@ from dataclasses import dataclass, field
 
 from onnx import ModelProto, NodeProto
 
+from gensynth.bench.estimate.boards.tensorrt_nodes import CONVOLUTIONS, Computed, attributes_of
 from gensynth.bench.estimate.kernels import Kernel
-from gensynth.bench.estimate.tensorrt_nodes import CONVOLUTIONS, Computed, attributes_of
 from gensynth.bench.onnx_cost import node_macs
 
 WIDTH_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}

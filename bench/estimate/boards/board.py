@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto
 
-from gensynth.bench.estimate.beliefs import Beliefs, Measured, Quantities
-from gensynth.bench.estimate.boards import ROOFLINES, why_none
-from gensynth.bench.estimate.energy import OWN_SPREAD, joules
-from gensynth.bench.estimate.kernels import Kernel
-from gensynth.bench.estimate.roofline import (
+from gensynth.bench.estimate.boards.beliefs import Beliefs, Measured, Quantities
+from gensynth.bench.estimate.boards.energy import OWN_SPREAD, joules
+from gensynth.bench.estimate.boards.known import ROOFLINES, why_none
+from gensynth.bench.estimate.boards.roofline import (
     AGENT,
     LOOPS,
     NETWORK_SPREAD,
@@ -26,7 +25,8 @@ from gensynth.bench.estimate.roofline import (
     Timer,
     unknown,
 )
-from gensynth.bench.estimate.tensorrt_plan import plan
+from gensynth.bench.estimate.boards.tensorrt_plan import plan
+from gensynth.bench.estimate.kernels import Kernel
 from gensynth.devices.profiles import Profile
 from gensynth.errors import ConfigError
 from gensynth.goals.figure import Figure, Provenance

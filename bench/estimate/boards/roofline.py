@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from gensynth.bench.estimate.beliefs import Belief, Quantities
+from gensynth.bench.estimate.boards.beliefs import Belief, Quantities
+from gensynth.bench.estimate.boards.tensorrt_plan import UNKNOWN
 from gensynth.bench.estimate.columns import Columns
 from gensynth.bench.estimate.kernels import Kernel
-from gensynth.bench.estimate.tensorrt_plan import UNKNOWN
 
 KERNEL_SPREAD = 0.3
 """Of e. With 30 kernels of equal time it is 5 % of their sum."""

@@ -20,19 +20,19 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from gensynth.bench.estimate.board import Board, Known, Setting
+from gensynth.bench.estimate.boards.board import Board, Known, Setting
+from gensynth.bench.estimate.boards.energy import OWN_SPREAD, joules
+from gensynth.bench.estimate.boards.roofline import NETWORK_SPREAD, columns_ms, padded_macs
+from gensynth.bench.estimate.boards.tensorrt_plan import WIDTH_BYTES, plan
 from gensynth.bench.estimate.calibration import OTHER_VERSION
 from gensynth.bench.estimate.columns import Columns, by_kind
-from gensynth.bench.estimate.energy import OWN_SPREAD, joules
 from gensynth.bench.estimate.estimator import Estimator
 from gensynth.bench.estimate.kernels import Kernel
 from gensynth.bench.estimate.pieces import Piece, pieces
 from gensynth.bench.estimate.processor import AveragePower
 from gensynth.bench.estimate.reach import Pairs, reachable
-from gensynth.bench.estimate.roofline import NETWORK_SPREAD, columns_ms, padded_macs
 from gensynth.bench.estimate.sample import Sample
 from gensynth.bench.estimate.table import Role
-from gensynth.bench.estimate.tensorrt_plan import WIDTH_BYTES, plan
 from gensynth.devices.profiles import Profile
 from gensynth.goals.figure import Figure
 from gensynth.space.cost_model import Tabulated
