@@ -262,9 +262,10 @@ def _plan(asked: _Asked, form: Form) -> None:
         from gensynth.render.reach import reach
 
         def tell(found: "Reach") -> None:  # before anything is measured
-            if not (form.json or form.csv):
-                screen = console()
-                screen.print(reach(found, screen.width) + "\n")
+            if form.json or form.csv:
+                return
+            screen = console()
+            live.step_aside(lambda: screen.print(reach(found, screen.width) + "\n"))
 
         with Live(console(stderr=True)) as live:
             job = prepare(config, listener=live, tell=tell)

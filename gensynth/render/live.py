@@ -7,7 +7,7 @@ are no bars and no control codes, and a line says when something trained is done
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -28,7 +28,7 @@ from rich.text import Text
 from rich.theme import Theme
 
 from gensynth.render.cycles import cycle_header, cycle_row
-from gensynth.render.figures import duration
+from gensynth.render.figures import duration, wrapped
 from gensynth.render.visible import visible
 
 PHASES = {
@@ -186,7 +186,14 @@ class Live:
 
     def note(self, text: str) -> None:
         """Say a sentence."""
-        self._console.print(text)
+        self._console.print(wrapped(text, self._console.width))
+
+    def step_aside(self, work: Callable[[], None]) -> None:
+        """Let something write to stdout, which is ours while bars are drawn; they go meanwhile."""
+        self._progress.stop()
+        self._elsewhere.close()
+        work()
+        self.__enter__()
 
     def _show(self, name: str, share: float | None, text: str) -> None:
         """Draw a bar; one without a share moves to and fro."""
