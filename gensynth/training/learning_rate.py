@@ -127,7 +127,7 @@ def is_learning(loss: float | None, guess: float | None) -> bool:
 
 
 def is_guessing(loss: float | None, guess: float | None) -> bool:
-    """Return whether a training has ended as a destroyed network's does: at no number or at guessing.
+    """Return whether a training has ended as a destroyed network's: at no number or at guessing.
 
     A network that was cut a moment ago may lose more than that and be right more often; a destroyed
     one answers the same to every image, and loses hardly more.
