@@ -14,5 +14,5 @@ result                             a finished run read back
 family, family_training            more networks from a learned generator
 networks, artefacts, load          a run's networks for export, and for one's own trainer
 reach                              what it can reach, exactly
-forecast, stopwatch                how long it will take, and has taken
+forecast                           how long it will take
 """
