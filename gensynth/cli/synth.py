@@ -261,11 +261,11 @@ def _plan(asked: _Asked, form: Form) -> None:
         from gensynth.render.live import Live, console
         from gensynth.render.reach import reach
 
-        screen = console(file=sys.stdout)  # what else is printed meanwhile goes to stderr
-
         def tell(found: "Reach") -> None:  # before anything is measured
-            if not (form.json or form.csv):
-                screen.print(reach(found, screen.width) + "\n")
+            if form.json or form.csv:
+                return
+            screen = console()
+            live.step_aside(lambda: screen.print(reach(found, screen.width) + "\n"))
 
         with Live(console(stderr=True)) as live:
             job = prepare(config, listener=live, tell=tell)

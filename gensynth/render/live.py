@@ -7,7 +7,7 @@ are no bars and no control codes, and a line says when something trained is done
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -48,7 +48,6 @@ PHASES = {
     "measure": "measuring them in turns",
     "check": "asking the device what works",
 }
-PIPE_WIDTH = 80
 _THEME = Theme({"satisfied": "green", "violated": "red", "unknown": "yellow"})
 
 
@@ -187,8 +186,14 @@ class Live:
 
     def note(self, text: str) -> None:
         """Say a sentence."""
-        width = self._console.width if self._console.is_terminal else PIPE_WIDTH
-        self._console.print("\n".join(wrapped(line, width) for line in text.split("\n")))
+        self._console.print(wrapped(text, self._console.width))
+
+    def step_aside(self, work: Callable[[], None]) -> None:
+        """Let something write to stdout, which is ours while bars are drawn; they go meanwhile."""
+        self._progress.stop()
+        self._elsewhere.close()
+        work()
+        self.__enter__()
 
     def _show(self, name: str, share: float | None, text: str) -> None:
         """Draw a bar; one without a share moves to and fro."""

@@ -14,5 +14,4 @@ result                             a finished run read back
 family, family_training            more networks from a learned generator
 networks, artefacts, load          a run's networks for export, and for one's own trainer
 ahead                              what it can reach, and how long it will take
-stopwatch                          how long it has taken
 """

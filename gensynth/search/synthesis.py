@@ -32,7 +32,7 @@ from gensynth.search.inquisitor import SHORT, Inquisitor, Observation
 from gensynth.search.theta import initial_theta
 from gensynth.space.space import Space
 from gensynth.training.evaluator import Evaluator
-from gensynth.training.learning_rate import FIRST, RangeTest, is_learning, outcome, range_test
+from gensynth.training.learning_rate import FIRST, RangeTest, is_guessing, outcome, range_test
 
 DIRECTION_SCALE = 0.9
 """First spread of what a seed's directions add to a log-gain."""
@@ -87,7 +87,7 @@ def find_rate(settings: Settings, evaluator: Evaluator, state: State) -> RangeTe
         return evaluator.distil(network, replace(settings.recipe, peak_lr=rate))
 
     test = range_test(train, FIRST, evaluator.guess)
-    if not test.learns and _tells(settings):
+    if is_guessing(test.chosen.loss, test.guess) and _tells(settings):
         raise ConfigError(
             f"no learning rate teaches a network as small as is asked for: {test.told()}; give a "
             f"cycle more images than {settings.search.images:,} (images in [search]), loosen the "
@@ -123,7 +123,7 @@ def _tells(settings: Settings) -> bool:
 
 def _check_learned(settings: Settings, evaluator: Evaluator, loss: float | None) -> None:
     """Refuse to go on where a short distillation ended no better than by guessing."""
-    if not is_learning(loss, evaluator.guess) and _tells(settings):
+    if is_guessing(loss, evaluator.guess) and _tells(settings):
         raise ConfigError(
             f"a short distillation at learning rate {settings.recipe.peak_lr:g} "
             f"{outcome(loss, evaluator.guess)}: networks learn nothing; lower peak_lr in [search], "

@@ -126,6 +126,17 @@ def is_learning(loss: float | None, guess: float | None) -> bool:
     return math.isfinite(loss) and (guess is None or loss < guess)
 
 
+def is_guessing(loss: float | None, guess: float | None) -> bool:
+    """Return whether a training has ended as a destroyed network's: at no number or at guessing.
+
+    A network that was cut a moment ago may lose more than that and be right more often; a destroyed
+    one answers the same to every image, and loses hardly more.
+    """
+    if is_learning(loss, guess) or loss is None:
+        return False
+    return not math.isfinite(loss) or guess is None or loss <= (1 + LEAST_GAIN) * guess
+
+
 def outcome(loss: float | None, guess: float | None) -> str:
     """Return how a training has ended, in words."""
     ended = "ends at no number" if loss is None else f"ends at a loss of {loss:.2f}"
