@@ -189,9 +189,7 @@ def _estimator(place: Place, threads: int, store: Store) -> Estimator:
 
 def _network(subject: Subject, estimator: Estimator, setting: Setting) -> dict[str, Any]:
     try:
-        kernels, figures = estimator.file(
-            subject.sized, subject.batch, setting, subject.sha256
-        )
+        kernels, figures = estimator.file(subject.sized, subject.batch, setting, subject.sha256)
     except ExportError as error:
         raise ExportError(f"{subject.name}: {error}") from error
     return {

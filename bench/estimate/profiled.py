@@ -80,9 +80,7 @@ def _matched(
     return None
 
 
-def _built(
-    subject: Subject, precision: str
-) -> tuple[tuple[Kernel, ...], tuple[float, ...]] | None:
+def _built(subject: Subject, precision: str) -> tuple[tuple[Kernel, ...], tuple[float, ...]] | None:
     """Return the kernels of TensorRT's plan; its profile is not matched with them."""
     try:
         return tensorrt_plan.plan(subject.sized, precision, subject.batch), ()

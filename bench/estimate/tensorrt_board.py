@@ -38,7 +38,6 @@ from gensynth.goals.figure import Figure
 from gensynth.space.cost_model import Tabulated
 from gensynth.space.space import Space
 
-
 LEAST = 6
 """Networks from which factors a kind of kernel are learned."""
 
@@ -225,9 +224,7 @@ class TensorRTBoard:
             call_ms = float(timer.ms(self.board.timing.medians())[0]) - found[0]
         else:
             call_ms = self.estimator.offset_ms
-        whole: np.ndarray = found + call_ms * np.array(
-            [1.0, self._static_w() / 1e3 / self.batch]
-        )
+        whole: np.ndarray = found + call_ms * np.array([1.0, self._static_w() / 1e3 / self.batch])
         return whole
 
     def _static_w(self) -> float:

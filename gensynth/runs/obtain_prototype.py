@@ -4,13 +4,14 @@ Before any training, a prototype that does not suit the task is refused, and so 
 network of its space can reach.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import nn
 
 from gensynth.config import RunConfig
 from gensynth.data.dataset import Dataset
+from gensynth.devices.run_device import RunDevice
 from gensynth.errors import PrototypeError
 from gensynth.goals.exact import check_peak
 from gensynth.goals.requirements import Requirement, cost_limits
@@ -39,6 +40,7 @@ def prototype_of(
     kept: Path | None,
     training: Callable[[str], Path] | None,
     known: Calibration,
+    devices: Sequence[RunDevice],
     module: nn.Module | None = None,
 ) -> tuple[Prototype, dict[str, bytes]]:
     """Return the trained prototype, and the record of its training if that was done here.
@@ -49,6 +51,7 @@ def prototype_of(
         kept: weights that a run folder keeps, in place of the run file's.
         training: as `gensynth.runs.prepare.prepare` is given it.
         known: what was measured on the run's devices before.
+        devices: these.
         module: the prototype itself, in place of the run file's name.
 
     Raises:
@@ -62,7 +65,7 @@ def prototype_of(
         name = asked.network.removeprefix(OBJECT)
         prototype = read_prototype(network, dataset.shape, name=name, outputs=asked.outputs)
         task.check(prototype.graph, dataset)
-        step = step_of(config, prototype.coupling)
+        step = step_of(config, prototype.coupling, devices)
         space = Space(prototype.coupling, step.channels, config.search.substitutes)
         space.check_reachable({k: float(v) for k, v in cost_limits(requirements).items()})
         check_peak(requirements, space)

@@ -35,12 +35,14 @@ from gensynth.probing import stimuli
 from gensynth.probing.probe import Probe
 from gensynth.progress import SILENT, Listener
 from gensynth.runs.forecast import Forecast, frozen_macs_share, pace, views_kept
+from gensynth.runs.hardware import calibration
 from gensynth.runs.hardware.calibration import Calibration
 from gensynth.runs.hardware.hardware import Hardware
-from gensynth.runs.hardware.opening import calibration_of, open_hardware
+from gensynth.runs.hardware.opening import open_hardware
 from gensynth.runs.objects import NOTHING, Objects
 from gensynth.runs.obtain_prototype import prototype_of
 from gensynth.runs.plan import (
+    devices_of,
     full_recipe,
     goals_of,
     search_requirements,
@@ -220,8 +222,9 @@ def prepare(
     _check_size(dataset, config)
     sought = search_requirements(config, requirements, task, len(dataset.test), judged)
     compute = detect()
+    devices = [device for device, _ in devices_of(config, requirements, utility).values()]
     if known is None:
-        known = calibration_of(config, requirements, utility)
+        known = calibration.from_store(devices)
     prototype, record = prototype_of(
         config,
         requirements,
@@ -233,10 +236,11 @@ def prepare(
         kept,
         training,
         known,
+        devices,
         objects.prototype,
     )
     is_trained = bool(record) or kept is not None or not config.prototype.train
-    step = step_of(config, prototype.coupling)
+    step = step_of(config, prototype.coupling, devices)
     space = Space(prototype.coupling, step.channels, config.search.substitutes)
     hardware = open_hardware(config, requirements, utility, space, known)
     _check_searchable(utility, task, hardware)

@@ -18,6 +18,7 @@ file GENSYNTH_BEFALLEN; the same lines are drawn every time.
 """
 
 import base64
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -201,10 +202,9 @@ class _Context:
         self.given = self.answers = None  # type: Any
         self.runs = 0
         self.draw = _Draw()
-        try:  # a board waits for nobody; where that is not permitted, runs are late
+        # A board waits for nobody; where that is not permitted, runs are late.
+        with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-        except OSError:
-            pass
 
     def set_binding_shape(self, index: Any, shape: Any) -> Any:
         return tuple(shape) == self.shapes[index]

@@ -103,12 +103,12 @@ def test_a_device_that_is_away_leaves_estimates_and_ends_in_the_same_family(
 ) -> None:
     put(ModelledDevice())
     whole = synth(config)
-    put(ModelledDevice(away={1, 3}))  # in the dozen, and after the first cycle
+    put(ModelledDevice(away={1, 2}))  # in the dozen, and after the first cycle
     cut = synth(replace(config, out=tmp_path / "cut"))
     first, entry, last = journal(cut.path)
     lost = [one["status"] == "device_lost" for one in first["measured"]]
-    assert lost == [False] * 4 + [True] * 4 + [False] * 4
-    assert entry["measured"][0]["status"] == "device_lost"
+    assert lost == [False] * 4 + [True] * 8  # the last four are not asked for
+    assert {one["status"] for one in entry["measured"]} == {"device_lost"}
     assert entry["figures"]["latency_ms@local"]["provenance"] == "calibrated estimate"
     again = [one for one in last["measured"] if one["why"] == "again"]
     assert {one["status"] for one in again} == {"ok"}  # what is owed is asked for once more
