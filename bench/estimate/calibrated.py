@@ -110,12 +110,12 @@ class Calibrated:
         """Return what the figures rest on, a sentence each."""
         known = self.known(setting, images)
         own = sum(sample.variance == 0 for sample in known.samples)
-        said = [
-            (
-                f"{own} networks measured here with these settings calibrate, and "
-                f"{len(known.samples) - own} with others or another version count for less"
-            ),
-        ]
+        others = len(known.samples) - own
+        calibrating = (
+            f"networks that calibrate: {own} measured here with these settings, {others} with "
+            "others or another version, which count for less"
+        )
+        said = [calibrating]
         if known.context is not None:
             said.append(
                 f"as it was when it measured last: {known.context.runtime} "

@@ -12,7 +12,8 @@ same ones, so that nothing has to be planned again.
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from gensynth.bench.estimate.kernels import Kernel
@@ -59,9 +60,7 @@ class Context:
     def of(row: Mapping[str, Any]) -> "Context":
         """Return the context of a row of `Store.measured`."""
         fields = {name: row[name] for name in Context.__dataclass_fields__}
-        clocks = json.loads(row["clocks"] or "{}")
-        chosen = {**settings(clocks), "locked": clocks.get("locked")}
-        return Context(**{**fields, "clocks": json.dumps(chosen, sort_keys=True)})
+        return Context(**{**fields, "clocks": _chosen(row["clocks"])})
 
     def is_asked(self, precision: str, threads: int, batch: int, power_mode: int | None) -> bool:
         """Return whether a measurement with these settings would be in this context."""
@@ -73,8 +72,8 @@ class Context:
 
     def variance_of(self, other: "Context") -> float | None:
         """Return the variance of what was measured in another context; None if it says nothing."""
-        here, there = asdict(self), asdict(other)
-        differs = {name for name in here if here[name] != there[name]}
+        names = Context.__dataclass_fields__
+        differs = {name for name in names if getattr(self, name) != getattr(other, name)}
         if differs & {"serial_hash", "runtime"}:
             return None
         if self.serial_hash is not None:
@@ -131,7 +130,7 @@ def known_of(
     never = replace(
         contexts[0], precision=precision, threads=threads, batch=batch, power_mode=None, clocks=None
     )
-    return _known(rows, asked[0] if asked else never)
+    return _known(rows, contexts, asked[0] if asked else never)
 
 
 def samples_of(store: Store, context: Context) -> tuple[Sample, ...]:
@@ -140,13 +139,16 @@ def samples_of(store: Store, context: Context) -> tuple[Sample, ...]:
     Raises:
         StoreError: as `Store.keep`.
     """
-    return _known(store.planned(context.serial_hash, context.runtime, MOST), context).samples
+    rows = store.planned(context.serial_hash, context.runtime, MOST)
+    return _known(rows, [Context.of(row) for row in rows], context).samples
 
 
-def _known(rows: Sequence[Mapping[str, Any]], context: Context) -> Known:
+def _known(
+    rows: Sequence[Mapping[str, Any]], contexts: Sequence[Context], context: Context
+) -> Known:
     found, seen = [], set()
-    for row in rows:
-        variance = context.variance_of(Context.of(row))
+    for row, own in zip(rows, contexts, strict=True):
+        variance = context.variance_of(own)
         if variance is None or (row["onnx_sha256"], variance == 0) in seen:
             continue
         seen.add((row["onnx_sha256"], variance == 0))
@@ -196,6 +198,13 @@ def measured(store: Store, context: Context, onnx_sha256: str) -> Figure | None:
     )
 
 
+@lru_cache(maxsize=64)
+def _chosen(clocks: str | None) -> str:
+    """Return what governors may choose, of clocks as the store has them."""
+    found = json.loads(clocks or "{}")
+    return json.dumps({**settings(found), "locked": found.get("locked")}, sort_keys=True)
+
+
 def write_kernels(kernels: Sequence[Kernel]) -> str:
     """Return kernels as JSON text: equal texts are equal kernels."""
     kinds = sorted({(kernel.kind, tuple(sorted(kernel.sizes))) for kernel in kernels})
@@ -213,6 +222,7 @@ def write_kernels(kernels: Sequence[Kernel]) -> str:
     return json.dumps({"kinds": kinds, "kernels": rows}, separators=(",", ":"))
 
 
+@lru_cache(maxsize=2 * MOST)
 def read_kernels(text: str) -> tuple[Kernel, ...]:
     """Return the kernels that `write_kernels` has written."""
     return tuple(_kernels(json.loads(text)))

@@ -11,6 +11,8 @@ import math
 
 import numpy as np
 
+from gensynth.goals import metrics
+from gensynth.goals.device_costs import derived
 from gensynth.goals.exact import peak_limit
 from gensynth.graph.activations import peak_mib
 from gensynth.progress import Listener
@@ -41,8 +43,9 @@ class Ranking:
 
         worth = U(sigmoid(mean - sd), costs) - mu * P(violation)
 
-    A network that is distilled already competes at what it reached. One whose peak of activations
-    is above its limit does not compete, unless every one is.
+    A network that is distilled already competes at what it reached. One whose peak of activations,
+    or whose estimated power, is above its limit does not compete, unless every one is: no sum over
+    vertices says either, so the generator does not steer by them.
     """
 
     def __init__(self, job: Job, generator: Generator, penalty: float) -> None:
@@ -53,6 +56,8 @@ class Ranking:
         self.points = generator.points(self.seeds)
         self._relative = job.space.relative(self.points)
         self._competes = self._within_peak()
+        if (self._competes & (within := self._within_power())).any():
+            self._competes = self._competes & within
 
     def worth(self, inquisitor: Inquisitor) -> np.ndarray:
         """Return the cautious worth of every seed: (seeds,)."""
@@ -96,6 +101,19 @@ class Ranking:
             return np.ones(count, bool)
         within = [limit.allows(peak_mib(self.candidate(place).graph)) for place in range(count)]
         return np.array(within) if any(within) else np.ones(count, bool)
+
+    def _within_power(self) -> np.ndarray:
+        """Return which seeds' networks draw no more than they may by estimate: (seeds,), bool."""
+        hardware, within = self._job.hardware, np.ones(len(self.seeds), bool)
+        asked = [r for r in self._job.requirements if r.metric == metrics.POWER.name]
+        known = hardware.reach() if asked else {}
+        space = hardware.space
+        named = dict(zip(space.names, space.costs(self.points).T, strict=True))
+        costs = derived(named, hardware.batches)
+        for requirement in asked:
+            if requirement.key in known:  # some watts were measured, or are believed of its kind
+                within &= costs[requirement.key] <= requirement.limit
+        return within
 
     def candidate(self, place: int) -> Candidate:
         """Return one seed's network."""

@@ -4,13 +4,14 @@ Before any training, a prototype that does not suit the task is refused, and so 
 network of its space can reach.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import nn
 
 from gensynth.config import RunConfig
 from gensynth.data.dataset import Dataset
+from gensynth.devices.run_device import RunDevice
 from gensynth.errors import PrototypeError
 from gensynth.goals.exact import check_peak, exact_costs
 from gensynth.goals.relative import settle
@@ -40,6 +41,7 @@ def prototype_of(
     kept: Path | None,
     training: Callable[[str], Path] | None,
     known: Calibration,
+    devices: Sequence[RunDevice],
     module: nn.Module | None = None,
 ) -> tuple[Prototype, dict[str, bytes]]:
     """Return the trained prototype, and the record of its training if that was done here.
@@ -50,6 +52,7 @@ def prototype_of(
         kept: weights that a run folder keeps, in place of the run file's.
         training: as `gensynth.runs.prepare.prepare` is given it.
         known: what was measured on the run's devices before.
+        devices: these.
         module: the prototype itself, in place of the run file's name.
 
     Raises:
@@ -63,7 +66,7 @@ def prototype_of(
         name = asked.network.removeprefix(OBJECT)
         prototype = read_prototype(network, dataset.shape, name=name, outputs=asked.outputs)
         task.check(prototype.graph, dataset)
-        step = step_of(config, prototype.coupling)
+        step = step_of(config, prototype.coupling, devices)
         space = Space(prototype.coupling, step.channels, config.search.substitutes)
         asked_of_it = settle(requirements, exact_costs(prototype.graph))
         space.check_reachable({k: float(v) for k, v in cost_limits(asked_of_it).items()})

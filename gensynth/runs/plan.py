@@ -146,14 +146,43 @@ def search_requirements(
     return tuple(sought if one == required else one for one in requirements)
 
 
-def step_of(config: RunConfig, coupling: "Coupling") -> "WidthStep":
-    """Return the step of widths: the run file's, or the one that suits this machine."""
+def step_of(config: RunConfig, coupling: "Coupling", devices: Sequence[RunDevice]) -> "WidthStep":
+    """Return the step of widths: the run file's, or the one that suits the run's devices.
+
+    What a width between two blocks costs is told by the estimates of a device, if it has any, and
+    need not be kept out of the space then. Without a device it is this machine, which trains.
+
+    Args:
+        config: the run file.
+        coupling: of the prototype.
+        devices: that the run asks of.
+    """
     from gensynth.space.width_step import width_step
 
     sizes = [group.size for group in coupling.groups]
     if config.search.round_to is not None:
         return width_step(sizes, block=None, asked=config.search.round_to)
-    return suggested_step(sizes)
+    if not devices:
+        return suggested_step(sizes)
+    steps = {device.name: _block(device) for device in devices}
+    name = max(steps, key=lambda one: steps[one][0])
+    block, why = steps[name]
+    return width_step(sizes, block=block, why=why)
+
+
+def _block(device: RunDevice) -> tuple[int, str]:
+    """Return in which steps a device's networks change their widths, and why."""
+    from gensynth.bench.estimate.boards.known import ROOFLINES
+    from gensynth.space.width_step import FINE_STEP, USUAL_BLOCK
+
+    precision, name = device.config.precision, device.name
+    knows = f"the estimate for {name} knows what a width between two blocks"
+    if device.profile.runtimes == ("onnxruntime",):
+        return FINE_STEP, f"{knows} costs ONNX Runtime, whose blocks are multiples of {FINE_STEP}"
+    if device.profile.name not in ROOFLINES:
+        return USUAL_BLOCK, f"the usual block, since that of {name} is not known"
+    block = ROOFLINES[device.profile.name].block.get(precision, 1)
+    return FINE_STEP, f"{knows} of {block} costs TensorRT in {precision.upper()}"
 
 
 def suggested_step(sizes: Sequence[int]) -> "WidthStep":

@@ -39,12 +39,14 @@ from gensynth.probing.probe import Probe
 from gensynth.progress import SILENT, Listener
 from gensynth.runs.ahead.forecast import Forecast, pace, views_kept
 from gensynth.runs.ahead.reach import Reach, reach_of
+from gensynth.runs.hardware import calibration
 from gensynth.runs.hardware.calibration import Calibration
 from gensynth.runs.hardware.hardware import Hardware
-from gensynth.runs.hardware.opening import calibration_of, open_hardware
+from gensynth.runs.hardware.opening import open_hardware
 from gensynth.runs.objects import NOTHING, Objects
 from gensynth.runs.obtain_prototype import prototype_of
 from gensynth.runs.plan import (
+    devices_of,
     full_recipe,
     goals_of,
     search_requirements,
@@ -222,8 +224,9 @@ def prepare(
     if not any(r.relative == "points" for r in asked):  # refuses what no training would help
         search_requirements(config, asked, task, len(dataset.test), judged)
     compute = detect()
+    devices = [device for device, _ in devices_of(config, asked, utility).values()]
     if known is None:
-        known = calibration_of(config, asked, utility)
+        known = calibration.from_store(devices)
     prototype, record = prototype_of(
         config,
         asked,
@@ -235,12 +238,13 @@ def prepare(
         kept,
         training,
         known,
+        devices,
         objects.prototype,
     )
     is_trained = bool(record) or kept is not None or not config.prototype.train
     reference = exact_costs(prototype.graph)
     requirements = settle(asked, reference)
-    step = step_of(config, prototype.coupling)
+    step = step_of(config, prototype.coupling, devices)
     space = Space(prototype.coupling, step.channels, config.search.substitutes)
     hardware = open_hardware(config, requirements, utility, space, known)
     _check_searchable(utility, task, hardware)

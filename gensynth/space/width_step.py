@@ -9,6 +9,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+FINE_STEP = 4
+"""Where estimates know what a width between two blocks costs: the least that formats have."""
+
 USUAL_BLOCK = 8
 """Of a machine whose runtime has no blocks: what most vector units and formats are made of."""
 
@@ -29,7 +32,9 @@ class WidthStep:
     why: str
 
 
-def width_step(sizes: Sequence[int], *, block: int | None, asked: int | None = None) -> WidthStep:
+def width_step(
+    sizes: Sequence[int], *, block: int | None, asked: int | None = None, why: str | None = None
+) -> WidthStep:
     """Return the step that suits a machine and a network.
 
     The machine's block, halved until half of the groups have at least `LEAST_BLOCKS` of it.
@@ -38,6 +43,7 @@ def width_step(sizes: Sequence[int], *, block: int | None, asked: int | None = N
         sizes: channels of every group.
         block: channels that the machine's runtime computes at once; None if it has no blocks.
         asked: what the run file says; None leaves the choice to this function.
+        why: this block; None for that of the machine at hand.
 
     Example:
         >>> width_step([16, 32, 64], block=16).channels, width_step([8, 8, 16], block=16).channels
@@ -45,7 +51,8 @@ def width_step(sizes: Sequence[int], *, block: int | None, asked: int | None = N
     """
     if asked is not None:
         return WidthStep(asked, "the run file says so")
-    why = f"ONNX Runtime computes convolutions in blocks of {block} on this processor"
+    if why is None:
+        why = f"ONNX Runtime computes convolutions in blocks of {block} on this processor"
     if block is None:
         block, why = USUAL_BLOCK, "the usual block, since ONNX Runtime has none on this processor"
     channels, middle = block, statistics.median(sizes) if sizes else 1

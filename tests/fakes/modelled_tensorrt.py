@@ -202,7 +202,8 @@ class _Context:
         self.given = self.answers = None  # type: Any
         self.runs = 0
         self.draw = _Draw()
-        with contextlib.suppress(OSError):  # a board waits for nobody; not permitted, runs are late
+        # A board waits for nobody; where that is not permitted, runs are late.
+        with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
     def set_binding_shape(self, index: Any, shape: Any) -> Any:

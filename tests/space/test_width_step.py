@@ -41,7 +41,7 @@ def test_the_block_is_halved_until_half_of_the_groups_have_two_of_it() -> None:
 def test_what_a_run_file_asks_for_is_taken_as_it_is() -> None:
     assert width_step((8, 8), block=16, asked=16).channels == 16
     config = RunConfig(search=SearchConfig(round_to=3))
-    assert step_of(config, coupling()).channels == 3
+    assert step_of(config, coupling(), ()).channels == 3
 
 
 def prepared_outputs(channels: int, path: str) -> int:
@@ -81,6 +81,6 @@ def test_every_width_of_the_block_is_laid_out_as_it_is_and_others_are_padded(
 
 def test_a_run_says_its_step_and_takes_this_machines_where_none_is_asked() -> None:
     config = RunConfig()
-    step = step_of(config, coupling())
+    step = step_of(config, coupling(), ())
     asked = dataclasses.replace(config, search=SearchConfig(round_to=step.channels))
-    assert step_of(asked, coupling()).channels == step.channels
+    assert step_of(asked, coupling(), ()).channels == step.channels

@@ -5,6 +5,7 @@ that is slower today teaches nothing wrong. What was measured of a network goes 
 estimate of it.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from gensynth.devices.run_device import RunDevice
 from gensynth.goals import metrics
 from gensynth.goals.device_costs import summed
 from gensynth.goals.figure import Figure
-from gensynth.goals.metrics import JOULES, LATENCY, P99
+from gensynth.goals.metrics import JOULES, LATENCY, P99, POWER
 from gensynth.runs.hardware.measuring import Outcome
 from gensynth.space.cost_model import Tabulated
 from gensynth.space.points import Point
@@ -29,6 +30,7 @@ P99_RATIO = 1.1
 """99th percentile over median, before anything was measured."""
 
 _LEAST_BIAS, _MOST_BIAS = 0.8, 1.25
+_LEAST_DOUBT = 0.02
 
 
 class Estimates(Protocol):
@@ -117,6 +119,10 @@ class Board:
                 found[name] = found[source].inverse()
         if "throughput" in found:
             found["throughput"] = found["throughput"].scaled(1000.0 * self.device.config.batch)
+        if JOULES.name in found:
+            found[POWER.name] = _watts(
+                found[JOULES.name], found[LATENCY.name], self.device.config.batch
+            )
         found[P99.name] = found[LATENCY.name].scaled(self.p99_ratio)
         for one in self.seen:
             if one.point == point:
@@ -181,3 +187,16 @@ class Board:
             (low * drift, high * drift),
             None if times is None else tuple(ms * drift for ms in times),
         )
+
+
+def _watts(joule: Figure, latency: Figure, batch: int) -> Figure:
+    """Return the average power: what the joules' intervals are wider by than the time's."""
+    value = 1000 * batch * joule.value / latency.value
+    ends = []
+    for own, time in (
+        (joule.interval80, latency.interval80), (joule.interval95, latency.interval95),
+    ):  # fmt: skip
+        wider = math.log(own[1] / joule.value) ** 2 - math.log(time[1] / latency.value) ** 2
+        half = math.exp(math.sqrt(max(wider, _LEAST_DOUBT**2)))
+        ends.append((value / half, value * half))
+    return replace(joule, value=value, interval80=ends[0], interval95=ends[1])

@@ -1,6 +1,5 @@
 """A run's devices, from what its run file asks of them.
 
-calibration_of   what the store knows of each of them
 open_hardware    requirements and utility -> the devices, with what is known of each before the run
 keep_tables      the device's costs as a generator sees them, into the run folder
 tables_of        and back: a generator draws the same networks with them for ever, on any machine
@@ -23,26 +22,12 @@ from gensynth.goals.utility import Utility
 from gensynth.outside import read_bytes
 from gensynth.run_files import DEVICE_COSTS_FILE
 from gensynth.runs.folder import RunFolder
-from gensynth.runs.hardware import calibration
 from gensynth.runs.hardware.board import Board, Estimates
 from gensynth.runs.hardware.calibration import Calibration
 from gensynth.runs.hardware.hardware import Hardware
 from gensynth.runs.plan import devices_of
 from gensynth.space.cost_model import Tabulated
 from gensynth.space.space import Space
-
-
-def calibration_of(
-    config: RunConfig, requirements: Sequence[Requirement], utility: Utility
-) -> Calibration:
-    """Return what the user's store knows of a run's devices now.
-
-    Raises:
-        ConfigError: as `open_hardware`.
-        StoreError: if the store is damaged.
-    """
-    found = devices_of(config, requirements, utility).values()
-    return calibration.from_store(device for device, _ in found)
 
 
 def open_hardware(
@@ -74,6 +59,13 @@ def open_hardware(
             "cannot be looked into; leave the device out, and measure the networks with: "
             "gensynth bench RUN"
         )
+    for board in boards:
+        if board.device.config.precision == "int8" and board.device.device is not None:
+            raise ConfigError(
+                f"no search measures INT8 on {board.device.name}: a file in INT8 is made of a "
+                "trained network; search with another precision, then: gensynth export RUN "
+                f"--device {board.device.name} --precision int8, and gensynth bench of that"
+            )
     return Hardware(boards, space, requirements)
 
 
