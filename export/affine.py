@@ -79,7 +79,7 @@ def absorb(vertex: Vertex, after: Affine, weights: Mapping[str, Array]) -> Combi
     weight = held["weight"]
     if weight is None or any(v is None for v in held.values()):
         return None
-    if vertex.op == "linear" and len(vertex.shape) > 1:
+    if vertex.op == "linear" and len(vertex.shape) == 2:
         return None
     if vertex.op == "conv_transpose":  # (in, out / groups, height, width)
         groups = int(vertex.attributes["groups"])

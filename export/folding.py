@@ -2,6 +2,7 @@
 
     a batch norm, scale, shift or constant after a layer     part of the layer's weights
     several of them in a row, after anything else            one of them
+    zeros round an image, before a convolution               part of its own padding
     what changes nothing: dropout, a relu of a relu          left out
     the same value twice                                     computed once
     a part of a part, parts put together as they lay         one part, or none
@@ -136,7 +137,9 @@ def _changes_nothing(vertex: Vertex, read: Vertex) -> bool:
     """Whether a vertex gives what it reads, both of one shape."""
     attributes = vertex.attributes
     match vertex.op:
-        case "dropout" | "slice" | "concat" | "pad_channels" | "subsample" | "flatten" | "resize":
+        case "dropout" | "slice" | "concat" | "pad_channels" | "pad" | "subsample" | "flatten":
+            return True  # of one shape, so nothing was left out or put in
+        case "resize":
             return True  # of one shape, so nothing was left out or put in
         case "adaptive_avg_pool":
             return True  # every window is one pixel
@@ -244,4 +247,25 @@ def _combine(work: _Work) -> bool:
     return changed
 
 
-STEPS: tuple[Callable[[_Work], bool], ...] = (_leave_out, _share, _join, _combine)
+def _pad_within(work: _Work) -> bool:
+    """Let a convolution pad by itself with the zeros that it would read."""
+    changed = False
+    for vertex in list(work.vertices.values()):
+        if vertex.op != "conv" or work.read(vertex).op != "pad":
+            continue
+        read = work.read(vertex)
+        if read.attributes["mode"] == "constant" and not read.attributes.get("value"):
+            own = vertex.attributes["padding"]
+            own_after = vertex.attributes.get("padding_after", own)
+            before, after = (
+                [p + q for p, q in zip(pads, read.attributes[side], strict=True)]
+                for side, pads in (("before", own), ("after", own_after))
+            )
+            padding = {"padding": before, "padding_after": after}
+            attributes = {**vertex.attributes, **padding}
+            work.put(replace(vertex, inputs=read.inputs, attributes=attributes))
+            changed = True
+    return changed
+
+
+STEPS: tuple[Callable[[_Work], bool], ...] = (_leave_out, _share, _join, _pad_within, _combine)

@@ -8,7 +8,8 @@ spelled with operators of opset 13 that TensorRT 8.2 knows and that compute exac
     silu          x * Sigmoid(x)
     gelu          x * (1 + Erf(x / sqrt 2)) / 2
     group_norm    InstanceNormalization, every group as one channel
-    layer_norm    mean, variance and division spelled out
+    layer_norm    mean, variance and division spelled out; likewise over channels
+    linear        of an image: a convolution of 1 x 1
     shuffle       Reshape, Transpose, Reshape; Gather for what is left of one
     dropout       nothing
 
@@ -27,6 +28,7 @@ from gensynth.export.spatial import (
     cut,
     max_pool,
     mean,
+    pad,
     pair,
     resize,
     subsample,
@@ -69,7 +71,8 @@ def _conv(writer: Writer, vertex: Vertex, reads: Reads) -> str:
     settings: dict[str, int | list[int]] = {
         "kernel_shape": pair(attributes["kernel"]),
         "strides": pair(attributes["stride"]),
-        "pads": pair(attributes["padding"]) * 2,
+        "pads": pair(attributes["padding"])
+        + pair(attributes.get("padding_after", attributes["padding"])),
         "dilations": pair(attributes["dilation"]),
         "group": int(attributes["groups"]),
     }
@@ -83,6 +86,9 @@ def _conv(writer: Writer, vertex: Vertex, reads: Reads) -> str:
 def _linear(writer: Writer, vertex: Vertex, reads: Reads) -> str:
     weight = writer.tensor(vertex, "weight")
     bias = [writer.tensor(vertex, "bias")] if "bias" in vertex.tensors else []
+    if len(vertex.shape) == 3:
+        kernel = writer.tensor(vertex, "weight", [*vertex.tensors["weight"], 1, 1])
+        return writer.node(vertex, "Conv", [*reads, kernel, *bias], kernel_shape=[1, 1])
     if len(vertex.shape) == 1:
         return writer.node(vertex, "Gemm", [*reads, weight, *bias], transB=1)
     turned = writer.node(vertex, "Transpose", [weight], perm=[1, 0])
@@ -242,6 +248,21 @@ def _group_norm(writer: Writer, vertex: Vertex, reads: Reads) -> str:
     return _affine(writer, vertex, value, _channelwise(vertex))
 
 
+def _instance_norm(writer: Writer, vertex: Vertex, reads: Reads) -> str:
+    channels, epsilon = vertex.shape[0], float(vertex.attributes["eps"])
+    tensors = [
+        writer.tensor(vertex, tensor)
+        if tensor in vertex.tensors
+        else writer.constant(vertex, tensor, np.full(channels, absent, np.float32))
+        for tensor, absent in (("weight", 1), ("bias", 0))
+    ]
+    return writer.node(vertex, "InstanceNormalization", [*reads, *tensors], epsilon=epsilon)
+
+
+def _channel_norm(writer: Writer, vertex: Vertex, reads: Reads) -> str:
+    return _affine(writer, vertex, _normed(writer, vertex, reads, [1]), _channelwise(vertex))
+
+
 def _layer_norm(writer: Writer, vertex: Vertex, reads: Reads) -> str:
     """Over the last `axes` dimensions."""
     count = int(vertex.attributes["axes"])
@@ -257,15 +278,19 @@ def _layer_norm(writer: Writer, vertex: Vertex, reads: Reads) -> str:
         return writer.node(
             vertex, "LayerNormalization", [*reads, *tensors], axis=-count, epsilon=eps
         )
-    axes = list(range(-count, 0))
+    value = _normed(writer, vertex, reads, list(range(-count, 0)))
+    return _affine(writer, vertex, value, list(vertex.shape[-count:]))
+
+
+def _normed(writer: Writer, vertex: Vertex, reads: Reads, axes: list[int]) -> str:
+    """Subtract the mean over some axes and divide by the standard deviation."""
     epsilon = _scalar(writer, vertex, "eps", float(vertex.attributes["eps"]))
     centre = writer.node(vertex, "ReduceMean", reads, axes=axes, keepdims=1)
     centred = writer.node(vertex, "Sub", [*reads, centre])
     squares = writer.node(vertex, "Pow", [centred, _scalar(writer, vertex, "two", 2)])
     variance = writer.node(vertex, "ReduceMean", [squares], axes=axes, keepdims=1)
     spread = writer.node(vertex, "Sqrt", [writer.node(vertex, "Add", [variance, epsilon])])
-    value = writer.node(vertex, "Div", [centred, spread])
-    return _affine(writer, vertex, value, list(vertex.shape[-count:]))
+    return writer.node(vertex, "Div", [centred, spread])
 
 
 def _opaque(_writer: Writer, vertex: Vertex, _reads: Reads) -> str:
@@ -303,6 +328,7 @@ EMIT: dict[str, Emit] = {
     "slice": _slice,
     "shuffle": _shuffle,
     "pad_channels": _pad_channels,
+    "pad": pad,
     "subsample": subsample,
     "max_pool": max_pool,
     "avg_pool": avg_pool,
@@ -312,6 +338,8 @@ EMIT: dict[str, Emit] = {
     "flatten": _operator("Flatten", axis=1),
     "unflatten": _unflatten,
     "group_norm": _group_norm,
+    "instance_norm": _instance_norm,
+    "channel_norm": _channel_norm,
     "layer_norm": _layer_norm,
     "softmax": _operator("Softmax", axis=1),
     "opaque": _opaque,

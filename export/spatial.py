@@ -1,4 +1,4 @@
-"""Pooling, subsampling and resizing in ONNX: the words that change height and width.
+"""Pooling, padding, subsampling and resizing in ONNX: the words that change height and width.
 
 Runtimes disagree on corner cases of pooling that rounds up (a window that starts in the
 padding, the divisor of a clipped average) and on resizing by a ratio that float32 cannot
@@ -42,6 +42,28 @@ def subsample(writer: Writer, vertex: Vertex, reads: Reads) -> str:
     size = writer.shape(vertex.inputs[0])[1:]
     ranges = [(0, n, step) for n, step in zip(size, pair(vertex.attributes["stride"]), strict=True)]
     return cut(writer, vertex, reads[0], axis=2, ranges=ranges)
+
+
+def pad(writer: Writer, vertex: Vertex, reads: Reads) -> str:
+    """More rows and columns: of one number, or gathered from those that are there."""
+    attributes = vertex.attributes
+    before, after = pair(attributes["before"]), pair(attributes["after"])
+    if attributes["mode"] == "constant":
+        pads = writer.constant(vertex, "pads", np.array([0, 0, *before, 0, 0, *after], np.int64))
+        filled = [*reads, pads]
+        if attributes.get("value"):
+            number = np.array(attributes["value"], np.float32)
+            filled.append(writer.constant(vertex, "value", number))
+        return writer.node(vertex, "Pad", filled, mode="constant")
+    (value,) = reads
+    size = writer.shape(vertex.inputs[0])[1:]
+    mode = {"reflect": "reflect", "replicate": "edge"}[attributes["mode"]]
+    for axis, (n, first, last) in enumerate(zip(size, before, after, strict=True), start=2):
+        if first or last:
+            places = np.pad(np.arange(n, dtype=np.int64), (first, last), mode=mode)  # type: ignore[call-overload]
+            chosen = writer.constant(vertex, ("rows", "columns")[axis - 2], places)
+            value = writer.node(vertex, "Gather", [value, chosen], axis=axis)
+    return value
 
 
 def max_pool(writer: Writer, vertex: Vertex, reads: Reads) -> str:

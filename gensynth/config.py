@@ -19,7 +19,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
 from pydantic import dataclasses as validated
 
 from gensynth.outside import named_path
@@ -55,6 +62,29 @@ def located_source(source: str, folder: Path | None = None) -> str:
 
 BUILT_IN_DATA = ("fashion-mnist", "cifar10", "camvid")
 """Names that `gensynth.data` knows; a folder of such a name is written with a "/"."""
+
+
+def _arguments(given: Any) -> Any:
+    """Return a table of plain values as pairs of name and value, lists as tuples: hashable."""
+    if isinstance(given, Mapping):
+        given = tuple(given.items())
+    if not isinstance(given, tuple):
+        raise ValueError(f"arguments must be a table such as {{depth = 20}}, got {given!r:.40}")
+    pairs = tuple((name, tuple(v) if isinstance(v, list) else v) for name, v in given)
+    for name, value in pairs:
+        parts = value if isinstance(value, tuple) else (value,)
+        if not all(isinstance(part, bool | int | float | str) for part in parts):
+            raise ValueError(
+                f"arguments must be numbers, words, true, false or lists of these, got {name} = "
+                f"{value!r:.40}"
+            )
+    return pairs
+
+
+Arguments = Annotated[
+    tuple[tuple[str, Any], ...], BeforeValidator(_arguments), PlainSerializer(dict)
+]
+"""A table of plain values, such as {depth = 20}, for a function of the user's."""
 
 Place = Annotated[Path, AfterValidator(located)]
 """A file or folder, absolute whoever names it: a run goes on from another working directory."""
@@ -102,11 +132,20 @@ class PrototypeConfig:
     """The network that the generated ones descend from.
 
     Attributes:
-        network: a built-in name, or "module:factory" of one's own.
-        weights: a safetensors file of its trained weights; None takes the ones that ship with
-            a built-in prototype for a built-in data set.
-        train: whether the prototype is trained first, from nothing, in place of reading
+        network: a built-in name, "timm:NAME", "torchvision:NAME", or "module:factory" of one's own.
+        arguments: of its factory, beside the classes and channels that it is asked for, such as
+            {depth = 20}.
+        weights: a file of its trained weights, as safetensors or as torch.save writes them; None
+            takes the ones that ship with a built-in prototype for a built-in data set, or those
+            that its library publishes.
+        pretrained: whether a network of timm or torchvision begins from the weights that its
+            library publishes, where no file is named.
+        train: whether the prototype is trained first: from the weights that it begins from, else
+            from nothing.
+        epochs: of that training, passes over the training images; None takes 30, and 10 from
             weights.
+        batch: images a step of it.
+        peak_lr: its largest learning rate; None takes 0.2, and 0.02 from weights.
         outputs: parts of the network, such as "model.22.cv2.0", whose answers the task reads, in
             this order; what comes after them, such as the decoding of boxes, is left out. None
             takes what the network returns.
@@ -115,14 +154,21 @@ class PrototypeConfig:
     """
 
     network: str = "resnet8"
+    arguments: Arguments = ()
     weights: Place | None = None
+    pretrained: bool = True
     train: bool = False
+    epochs: Above0 | None = None
+    batch: Positive | None = None
+    peak_lr: Above0 | None = None
     outputs: tuple[str, ...] = ()
     seen_search: bool = False
 
     def __post_init__(self) -> None:
-        if self.train and self.weights is not None:
-            raise ValueError("weights and train exclude each other, got both")
+        recipe = {"epochs": self.epochs, "batch": self.batch, "peak_lr": self.peak_lr}
+        given = [name for name, value in recipe.items() if value is not None]
+        if given and not self.train:
+            raise ValueError(f"{given[0]} is of the prototype's training, so it needs train = true")
 
 
 @table

@@ -19,7 +19,13 @@ from typing import Any
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
-from gensynth.config import DeviceConfig, Place, RunConfig, located, located_source
+from gensynth.config import (
+    DeviceConfig,
+    Place,
+    RunConfig,
+    located,
+    located_source,
+)
 from gensynth.errors import ConfigError
 from gensynth.outside import read_bytes
 from gensynth.suggestion import did_you_mean
@@ -308,7 +314,7 @@ def _unknown(key: str, table: str, kind: type, value: Any) -> str:
     if table and key in _TOP:
         hint = "it belongs above the first table"
     elif homes:
-        hint = f"it belongs in [{homes[0]}]"
+        hint = f"it belongs in {' or '.join(f'[{home}]' for home in homes)}"
     else:
         hint = did_you_mean(key, known)
     return f"unknown key '{key}'{f' in [{table}]' if table else ''}; {hint}"

@@ -108,7 +108,7 @@ def test_options_win_over_the_file_and_none_is_not_given(tmp_path: Path) -> None
         ),
         (
             "[data]\nepochs = 3",
-            "run.toml: unknown key 'epochs' in [data]; it belongs in [finalists]",
+            "run.toml: unknown key 'epochs' in [data]; it belongs in [prototype] or [finalists]",
         ),
         (
             "[search]\ncycles = 'twelve'",

@@ -36,7 +36,7 @@ _WITH_WEIGHTS = {"conv", "conv_transpose", "linear"}
 _WITHOUT_WEIGHTS = {
     "max_pool": "maxpool", "avg_pool": "averagepool", "adaptive_avg_pool": "globalaveragepool",
     "mean": "reducemean", "flatten": "flatten", "concat": "concat", "shuffle": "transpose",
-    "slice": "slice", "pad_channels": "pad", "subsample": "slice", "mul": "mul",
+    "slice": "slice", "pad_channels": "pad", "pad": "pad", "subsample": "slice", "mul": "mul",
 }  # fmt: skip
 """Kinds of the kernels behind a vertex that are no costly vertices themselves."""
 

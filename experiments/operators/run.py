@@ -38,13 +38,14 @@ from gensynth.network.compute import Compute
 from gensynth.network.module import Network
 from gensynth.probing.probe import Probe
 from gensynth.prototypes import create
+from gensynth.prototypes.checkpoint import load_weights
 from gensynth.randomness import stream
 from gensynth.runs.prepare import make_probe
 from gensynth.search.cycle import Settings
 from gensynth.search.evolution import Objective
 from gensynth.search.inquisitor import SHORT
 from gensynth.search.synthesis import initialise
-from gensynth.space.prototype import load_weights, read_prototype
+from gensynth.space.prototype import read_prototype
 from gensynth.space.space import Space
 from gensynth.space.substitutes import SUBSTITUTES
 from gensynth.tasks.classification import Classification

@@ -144,7 +144,11 @@ def show(run: Run, as_json: Json = False, as_csv: Csv = False) -> None:
 @app.command()
 def inspect(
     prototype: Annotated[
-        str, typer.Argument(metavar="NAME", help="Built-in, or module:factory of your own.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Built-in, timm:NAME, torchvision:NAME, or module:factory of your own.",
+        ),
     ],
     shape: Annotated[
         list[str] | None,
@@ -154,19 +158,24 @@ def inspect(
         ),
     ] = None,
     classes: Annotated[
-        int, typer.Option(metavar="N", help="Classes that a factory is asked for.", min=1)
-    ] = 10,
+        int | None, typer.Option(metavar="N", help="Classes that it must tell apart.", min=1)
+    ] = None,
+    argument: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Of its factory, such as depth=20; once for each."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say what can be changed in a network, and what stays and why; no weights are needed."""
     with reported():
+        from gensynth.config_file import assigned
         from gensynth.render.inspection import inspection, read_shapes
 
-        shapes = read_shapes(shape or ["3,32,32"])
+        shapes, arguments = read_shapes(shape or ["3,32,32"]), assigned(argument or [])
         from gensynth.runs.plan import suggested_step
         from gensynth.space.inspection import inspect
 
-        found = inspect(prototype, shapes, classes=classes)
+        found = inspect(prototype, shapes, classes=classes, arguments=arguments)
         step = suggested_step([group.size for group in found.groups])
         Form(as_json).print(found, None, partial(inspection, found, step))
 

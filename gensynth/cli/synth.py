@@ -33,13 +33,24 @@ def synth(
     ] = None,
     prototype: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Built-in prototype, or module:factory of your own."),
+        typer.Option(
+            metavar="NAME",
+            help="Built-in prototype, timm:NAME, torchvision:NAME, or module:factory of your own.",
+        ),
+    ] = None,
+    argument: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Of its factory, such as depth=20; once for each."),
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Its weights, as safetensors.")
+        str | None,
+        typer.Option(metavar="FILE", help="Its weights: safetensors, or of torch.save."),
     ] = None,
     train_prototype: Annotated[
-        bool, typer.Option("--train-prototype", help="Train the prototype first.")
+        bool,
+        typer.Option(
+            "--train-prototype", help="Train the prototype first, from its weights if it has any."
+        ),
     ] = False,
     data: Annotated[
         str | None,
@@ -154,6 +165,7 @@ def synth(
     options = {
         "prototype.network": prototype,
         "prototype.weights": weights,
+        "prototype.arguments": None if argument is None else _assigned(argument),
         "prototype.train": True if train_prototype else None,
         "data.source": data,
         "data.folder": data_folder,

@@ -49,7 +49,7 @@ def _macs(vertex: Vertex, graph: Graph) -> int:
 
     conv:           kernel area * (in / groups) * out * output area
     conv_transpose: kernel area * in * (out / groups) * input area
-    linear:         in * out
+    linear:         in * out * area, of an image; in * out of a vector
     """
     match vertex.op:
         case "conv":
@@ -58,7 +58,8 @@ def _macs(vertex: Vertex, graph: Graph) -> int:
             area = math.prod(graph[vertex.inputs[0]].shape[1:])
             return math.prod(vertex.tensors["weight"]) * area
         case "linear":
-            return math.prod(vertex.tensors["weight"])
+            area = math.prod(vertex.shape[1:]) if len(vertex.shape) == 3 else 1
+            return math.prod(vertex.tensors["weight"]) * area
         case "opaque":
             return int(vertex.attributes.get("macs", 0))
         case _:

@@ -81,6 +81,12 @@ _FORMS: Mapping[str, Form[Any]] = {
     "slice": _attributes(start=Natural, stop=Positive),
     "shuffle": _attributes(groups=(Positive | None, None), order=(list[Natural] | None, None)),
     "pad_channels": _attributes(before=_Margin, after=_Margin),
+    "pad": _attributes(
+        before=_Margins,
+        after=_Margins,
+        mode=Literal["constant", "reflect", "replicate"],
+        value=(Finite, 0.0),
+    ),
     "subsample": _attributes(stride=_Sides),
     "max_pool": _attributes(**_WINDOW, dilation=_Sides, ceil=bool),
     "avg_pool": _attributes(**_WINDOW, ceil=bool, count_padding=bool),
@@ -90,6 +96,8 @@ _FORMS: Mapping[str, Form[Any]] = {
         size=_Sides, mode=Literal["nearest", "bilinear"], align_corners=(bool | None, None)
     ),
     "group_norm": _attributes(groups=Positive, eps=Finite),
+    "instance_norm": _attributes(eps=Finite),
+    "channel_norm": _attributes(eps=Finite),
     "layer_norm": _attributes(axes=Positive, eps=Finite),
     "opaque": _attributes(path=str, reason=(str, ""), macs=(Annotated[Finite, Field(ge=0)], 0.0)),
 }
@@ -219,21 +227,22 @@ def _tensors(vertex: "plain.Vertex", read: Sequence[tuple[int, ...]]) -> dict[st
         case "conv_transpose":
             return {"weight": (*channels, out[0] // a["groups"], *a["kernel"]), "bias": out[:1]}
         case "linear":
-            return {"weight": (out[-1], read[0][-1]), "bias": out[-1:]}
+            axis = 0 if len(out) == 3 else -1  # at each position of an image
+            return {"weight": (out[axis], read[0][axis]), "bias": (out[axis],)}
         case "batch_norm":
             return dict.fromkeys(("weight", "bias", "running_mean", "running_var"), channels)
         case "prelu":
             single = vertex.tensors.get("weight") == (1,)
             return {"weight": (1,) if single else channels}
-        case "group_norm":
+        case "group_norm" | "instance_norm" | "channel_norm":
             return dict.fromkeys(("weight", "bias"), channels)
         case "layer_norm":
             return dict.fromkeys(("weight", "bias"), out[-a["axes"] :])
     return {}
 
 
-_OPTIONAL = {"batch_norm": {"weight", "bias"}, "group_norm": {"weight", "bias"},
-             "layer_norm": {"weight", "bias"}}  # fmt: skip
+_NORMS = ("batch_norm", "group_norm", "instance_norm", "channel_norm", "layer_norm")
+_OPTIONAL = {norm: {"weight", "bias"} for norm in _NORMS}
 
 
 def _check_tensors(vertex: "plain.Vertex", wanted: Mapping[str, tuple[int, ...]]) -> None:

@@ -13,7 +13,7 @@ The vocabulary, with attributes ("kernel", "stride", "padding", "dilation" are p
     input                                           images, as normalised by the data set
     conv            kernel stride padding dilation groups      weight, bias?
     conv_transpose  kernel stride padding dilation groups output_padding   weight, bias?
-    linear                                          weight, bias?
+    linear                                          weight, bias?; of an image, at each position
     batch_norm      eps momentum                    weight?, bias?, running_mean, running_var
     prelu                                           weight
     relu relu6 leaky_relu(slope) elu(alpha) sigmoid hard_sigmoid hard_swish silu gelu tanh
@@ -25,6 +25,9 @@ The vocabulary, with attributes ("kernel", "stride", "padding", "dilation" are p
     shuffle         groups, or order                ShuffleNet's channel permutation, whole or what
                                                     is left of it: the input's place of each channel
     pad_channels    before after                    zero channels
+    pad             before after mode value?        rows and columns round an image; before and
+                                                    after are [top, left] and [bottom, right],
+                                                    mode: constant, reflect, replicate
     subsample       stride                          x[:, :, ::s, ::s]
     max_pool        kernel stride padding dilation ceil
     avg_pool        kernel stride padding ceil count_padding
@@ -36,6 +39,8 @@ The vocabulary, with attributes ("kernel", "stride", "padding", "dilation" are p
     scale, shift                                    times, plus one tensor of any name: (1,)
                                                     or an entry a channel, (C,) to (1, C, 1, 1)
     group_norm      groups eps                      weight?, bias?
+    instance_norm   eps                             weight?, bias?; over each channel
+    channel_norm    eps                             weight?, bias?; over the channels of a position
     layer_norm      axes eps                        weight?, bias?
     softmax                                         over channels
     opaque          reason path macs                a module we cannot look into; its parameters
@@ -53,8 +58,9 @@ from gensynth.graph import form
 OPERATORS = frozenset(
     """input conv conv_transpose linear batch_norm prelu relu relu6 leaky_relu elu sigmoid
     hard_sigmoid hard_swish silu gelu tanh dropout add mul add_constant mul_constant concat
-    slice shuffle pad_channels subsample max_pool avg_pool adaptive_avg_pool mean resize
-    flatten unflatten scale shift group_norm layer_norm softmax opaque""".split()
+    slice shuffle pad_channels pad subsample max_pool avg_pool adaptive_avg_pool mean resize
+    flatten unflatten scale shift group_norm instance_norm channel_norm layer_norm softmax
+    opaque""".split()
 )
 
 BUFFERS = frozenset({"running_mean", "running_var"})

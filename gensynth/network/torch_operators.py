@@ -24,6 +24,8 @@ OPTIONAL_TENSORS = {
     "linear": ("bias",),
     "batch_norm": ("weight", "bias"),
     "group_norm": ("weight", "bias"),
+    "instance_norm": ("weight", "bias"),
+    "channel_norm": ("weight", "bias"),
     "layer_norm": ("weight", "bias"),
 }
 """Tensors that an operator may lack; torch's functions then want None."""
@@ -32,7 +34,16 @@ OPTIONAL_TENSORS = {
 def prepare(vertex: Vertex) -> Settings:
     """Return a vertex's attributes as the positional settings its function takes."""
     if vertex.op in ("scale", "shift"):
-        return tuple(vertex.tensors)
+        return (*vertex.tensors, (-1, *[1] * (len(vertex.shape) - 1)))
+    if vertex.op == "linear":
+        return (len(vertex.shape) == 3,)
+    if vertex.op == "pad_channels":
+        rest = (0, 0) * (len(vertex.shape) - 1)
+        return (*rest, vertex.attributes["before"], vertex.attributes["after"])
+    if vertex.op == "pad":
+        (top, left), (bottom, right) = vertex.attributes["before"], vertex.attributes["after"]
+        value = vertex.attributes.get("value", 0.0)
+        return (left, right, top, bottom), vertex.attributes["mode"], value
     if constant(vertex) is not None:
         return (None,)
     found = tuple(
@@ -65,7 +76,6 @@ _SETTINGS = {
     "mul_constant": ("value",),
     "slice": ("start", "stop"),
     "shuffle": ("groups",),
-    "pad_channels": ("before", "after"),
     "subsample": ("stride",),
     "max_pool": ("kernel", "stride", "padding", "dilation", "ceil"),
     "avg_pool": ("kernel", "stride", "padding", "ceil", "count_padding"),
@@ -73,6 +83,8 @@ _SETTINGS = {
     "mean": ("keep",),
     "resize": ("size", "mode", "align_corners"),
     "group_norm": ("groups", "eps"),
+    "instance_norm": ("eps",),
+    "channel_norm": ("eps",),
     "layer_norm": ("eps",),
 }
 
@@ -93,6 +105,10 @@ def _conv_transpose(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
 
 
 def _linear(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    (at_each_position,) = settings
+    if at_each_position:
+        last = F.linear(x.permute(0, 2, 3, 1), tensors.weight, tensors.bias)
+        return last.permute(0, 3, 1, 2)
     return F.linear(x, tensors.weight, tensors.bias)
 
 
@@ -195,9 +211,9 @@ def _scale(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
 
 
 def _by_channel(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
-    (name,) = settings
+    name, shape = settings
     tensor: Tensor = getattr(tensors, name)
-    return tensor.reshape(-1, *[1] * (x.ndim - 2))
+    return tensor.reshape(shape)
 
 
 def _concat(tensors: Any, settings: Settings, *values: Tensor) -> Tensor:
@@ -225,13 +241,16 @@ def _shuffle(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
     (groups,) = settings
     if groups is None:
         return x.index_select(1, tensors.value)
-    batch, channels, *size = x.shape
-    grouped = x.reshape(batch, groups, channels // groups, *size)
-    return grouped.transpose(1, 2).reshape(batch, channels, *size)
+    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)  # type: ignore[no-untyped-call]
 
 
 def _pad_channels(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
-    return F.pad(x, (0, 0) * (x.ndim - 2) + settings)
+    return F.pad(x, settings)
+
+
+def _pad(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    amounts, mode, value = settings
+    return F.pad(x, amounts, mode, value if mode == "constant" else None)
 
 
 def _subsample(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
@@ -259,6 +278,18 @@ def _resize(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
 def _group_norm(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
     groups, eps = settings
     return F.group_norm(x, groups, tensors.weight, tensors.bias, eps)
+
+
+def _instance_norm(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    (eps,) = settings
+    return F.instance_norm(x, weight=tensors.weight, bias=tensors.bias, eps=eps)
+
+
+def _channel_norm(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    (eps,) = settings
+    last = x.permute(0, 2, 3, 1)
+    normed = F.layer_norm(last, last.shape[-1:], tensors.weight, tensors.bias, eps)
+    return normed.permute(0, 3, 1, 2)
 
 
 def _layer_norm(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
@@ -298,6 +329,7 @@ COMPUTE: dict[str, Compute] = {
     "slice": _slice,
     "shuffle": _shuffle,
     "pad_channels": _pad_channels,
+    "pad": _pad,
     "subsample": _subsample,
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
@@ -307,6 +339,8 @@ COMPUTE: dict[str, Compute] = {
     "flatten": _flatten,
     "unflatten": _unflatten,
     "group_norm": _group_norm,
+    "instance_norm": _instance_norm,
+    "channel_norm": _channel_norm,
     "layer_norm": _layer_norm,
     "softmax": _softmax,
     "opaque": _opaque,

@@ -24,6 +24,7 @@ from gensynth.errors import RunError
 from gensynth.goals.exact import exact_costs
 from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
 from gensynth.network.files import read_graph
+from gensynth.prototypes import is_of_library
 from gensynth.run_files import INPUTS_FILE, PROTOTYPE, RUN_FILE, is_finished
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.forms import INPUTS
@@ -78,7 +79,8 @@ def with_modules(config: RunConfig) -> RunConfig:
         config.task.train or "",
         *config.data.augments,
     )
-    found = [references.folder_of(n) for n in named if ":" in n and not n.startswith(OBJECT)]
+    own = [n for n in named if ":" in n and not n.startswith(OBJECT) and not is_of_library(n)]
+    found = [references.folder_of(name) for name in own]
     folders = dict.fromkeys([*config.modules, *(folder for folder in found if folder is not None)])
     return replace(config, modules=tuple(folders))
 

@@ -9,6 +9,7 @@ from gensynth.goals.card import read_card
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE
 from gensynth.network.files import load_network, read_graph
 from gensynth.network.module import Network, opaque_modules
+from gensynth.prototypes.plain import copied, plain, unwrapped
 from gensynth.run_files import FINALISTS, is_run
 
 
@@ -38,7 +39,10 @@ def load(path: str | Path, *, prototype: nn.Module | None = None) -> Network:
         read_card(folder)
     opaque = None
     if prototype is not None and (folder / GRAPH_FILE).is_file():
-        opaque = opaque_modules(read_graph(folder / GRAPH_FILE), prototype)
+        graph = read_graph(folder / GRAPH_FILE)
+        own = unwrapped(copied(prototype), name=graph.name)
+        whole = plain(own, [vertex.shape for vertex in graph.inputs], name=graph.name)
+        opaque = opaque_modules(graph, whole)
     network = load_network(folder, opaque=opaque)
     network.eval()
     return network

@@ -28,6 +28,7 @@ from gensynth.network.module import opaque_modules
 from gensynth.outside import WEIGHTS_BYTES, read_bytes
 from gensynth.progress import SILENT, Listener
 from gensynth.prototypes import create
+from gensynth.prototypes.plain import plain, unwrapped
 from gensynth.randomness import stream
 from gensynth.run_files import is_run, run_of
 from gensynth.runs.folder import RunFolder
@@ -146,8 +147,13 @@ def _opaque(folder: Path, run: Path | None) -> dict[str, nn.Module]:
         )
     classes = graph[graph.outputs[0]].shape[0]
     channels = graph[graph.inputs[0].name].shape[0]
-    prototype = create(config_of(run).prototype.network, classes=classes, channels=channels)
-    return opaque_modules(graph, prototype)
+    asked = config_of(run).prototype
+    made = create(
+        asked.network, classes=classes, channels=channels, arguments=dict(asked.arguments)
+    )
+    shapes = [vertex.shape for vertex in graph.inputs]
+    whole = plain(unwrapped(made, name=asked.network), shapes, name=asked.network)
+    return opaque_modules(graph, whole)
 
 
 def _calibration(dataset: Dataset) -> np.ndarray:

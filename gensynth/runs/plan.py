@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gensynth.training.fit import Recipe
 
 COMPILED_FROM = 300_000
-"""Images of a finalist's distillation from which compiling its network pays (20 to 40 s)."""
+"""Images of a training from which compiling its network pays (20 to 40 s)."""
 
 SHORT_BATCH = 64
 """Of a cycle's short distillation: many small steps, because there are few images."""

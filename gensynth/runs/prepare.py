@@ -44,7 +44,7 @@ from gensynth.runs.hardware.calibration import Calibration
 from gensynth.runs.hardware.hardware import Hardware
 from gensynth.runs.hardware.opening import open_hardware
 from gensynth.runs.objects import NOTHING, Objects
-from gensynth.runs.obtain_prototype import prototype_of
+from gensynth.runs.obtain_prototype import prototype_of, seen_as_published
 from gensynth.runs.plan import (
     devices_of,
     full_recipe,
@@ -216,6 +216,7 @@ def prepare(
     asked, utility = goals_of(config, task.metric)
     _check_measured(config, asked, task)
     check_substitutes(config.search.substitutes)
+    config = replace(config, data=seen_as_published(config))
     dataset = (
         open_dataset(config.data, config.task.kind) if objects.dataset is None else objects.dataset
     )
@@ -240,6 +241,7 @@ def prepare(
         known,
         devices,
         objects.prototype,
+        trainer,
     )
     is_trained = bool(record) or kept is not None or not config.prototype.train
     reference = exact_costs(prototype.graph)

@@ -17,6 +17,7 @@ import platformdirs
 from gensynth.config import RunConfig
 from gensynth.errors import ConfigError
 from gensynth.outside import read_text
+from gensynth.prototypes import is_of_library
 from gensynth.runs.objects import OBJECT
 
 
@@ -34,7 +35,7 @@ def named_code(config: RunConfig) -> dict[str, str]:
     return {
         what: f"{name} in {where}" if where else name
         for what, name in named.items()
-        if ":" in name and not name.startswith(OBJECT)
+        if ":" in name and not name.startswith(OBJECT) and not is_of_library(name)
     }
 
 

@@ -6,12 +6,15 @@ a generator, and what can be reached, is said by `forecast`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from gensynth.errors import PrototypeError
 from gensynth.graph.cost import Cost, vertex_costs
 from gensynth.graph.graph import Graph, Vertex
-from gensynth.prototypes import create
+from gensynth.prototypes import make
+from gensynth.prototypes.plain import plain, unwrapped
 from gensynth.space.blocks import Block
 from gensynth.space.coupling import Coupling, Frozen, Group, couple
 from gensynth.space.operator_choices import Sites
@@ -87,23 +90,37 @@ class Inspection:
 
 
 def inspect(
-    name: str, shapes: Sequence[tuple[int, ...]] = (CIFAR,), *, classes: int = 10
+    name: str,
+    shapes: Sequence[tuple[int, ...]] = (CIFAR,),
+    *,
+    classes: int | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Inspection:
     """Make an untrained prototype and say what can be changed in it.
 
     Args:
-        name: a built-in name, or `module:attribute` of the user's own.
+        name: see `gensynth.prototypes.make`.
         shapes: of one input each, the batch left out; the first has the images' channels.
-        classes: number of classes that a factory is asked for.
+        classes: number of classes that the network must have; None asks a factory for 10, and
+            takes what it gives.
+        arguments: of the factory, by name.
 
     Raises:
         ConfigError: if no such prototype is known.
         TraceError: if it cannot be read as a graph; it names the user's file and line.
-        PrototypeError: if it is no torch module, or does not take such inputs.
+        PrototypeError: if it is no torch module, does not take such inputs, or has logits for
+            another number of classes.
     """
-    module = create(name, classes=classes, channels=shapes[0][0])
-    examples = tuple(torch.zeros(1, *shape) for shape in shapes)
-    return inspection(couple(trace(module, examples, name=name)))
+    made = make(name, classes=classes or 10, channels=shapes[0][0], arguments=arguments)
+    module = plain(unwrapped(made.network, name=name), shapes, name=name)
+    graph = trace(module, tuple(torch.zeros(1, *shape) for shape in shapes), name=name)
+    answers = [graph[output].shape for output in graph.outputs]
+    if classes is not None and len(answers) == len(answers[0]) == 1 and answers != [(classes,)]:
+        raise PrototypeError(
+            f"prototype '{name}' has logits for {answers[0][0]} classes, not {classes}; "
+            f"{made.way_out(classes)}"
+        )
+    return inspection(couple(graph))
 
 
 def inspection(coupling: Coupling) -> Inspection:

@@ -90,8 +90,15 @@ def _shape(vertex: Vertex, read: list[tuple[int, ...]]) -> tuple[int, ...]:
                     a["output_padding"], strict=True,
                 )
             )  # fmt: skip
-        case "adaptive_avg_pool" | "resize" | "mean" | "unflatten" | "linear":
+        case "adaptive_avg_pool" | "resize" | "mean" | "unflatten":
             return old  # whatever the size was
+        case "pad":
+            margins = list(zip(a["before"], a["after"], strict=True))
+            if a["mode"] == "reflect" and any(
+                max(pair) >= n for pair, n in zip(margins, size, strict=True)
+            ):
+                raise Unfit("it would be padded by more than it has")
+            return old[0], *(n + sum(pair) for n, pair in zip(size, margins, strict=True))
         case "subsample":
             return old[0], *(-(-n // s) for n, s in zip(size, a["stride"], strict=True))
         case "flatten" if math.prod(read[0]) != old[0]:

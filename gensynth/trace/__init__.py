@@ -7,6 +7,8 @@
     functions   what torch's functions and methods mean
     arithmetic  what + - * / mean, with values, constants and parameters
     arguments   traced values and weights within nested arguments
+    answers_apart    whether images are answered one by one
+    channels_last    code that has an image's channels last
     layout      what views, slices and permutations mean
     meaning     the types that pass between these
 

@@ -22,6 +22,9 @@ from gensynth.errors import PrototypeError
 from gensynth.suggestion import did_you_mean
 from gensynth.trace.meaning import Unreadable
 
+MADE = "made."
+"""Before the names of layers that are made in forward, and so have none."""
+
 _MACHINERY = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
 _STANDARD_LIBRARY = sysconfig.get_paths()["stdlib"]
 
@@ -164,6 +167,28 @@ class _Tracer(fx.Tracer):
         if module_qualified_name in self._whole:
             return True
         return super().is_leaf_module(m, module_qualified_name)
+
+    def path_of_module(self, mod: nn.Module) -> str:
+        """Return a module's path; one that is made in forward has that of the code which does."""
+        try:
+            return super().path_of_module(mod)
+        except NameError:
+            here = self.scope.module_path
+            if not super().is_leaf_module(mod, here) or isinstance(mod, nn.Sequential):
+                return here
+            if any(True for _ in mod.parameters()):
+                raise Unreadable(
+                    here,
+                    f"{_line_above(sys._getframe(1))}: makes a {type(mod).__name__} with weights "
+                    "each time; make it in __init__, or keep it in an nn.ModuleList",
+                ) from None
+            made = self.root._modules.setdefault(MADE.rstrip("."), nn.Module())
+            assert made is not None
+            name = type(mod).__name__
+            number = sum(key.startswith(name) for key in made._modules)
+            made._modules[f"{name}{number or ''}"] = mod
+            self.submodule_paths = {m: path for path, m in self.root.named_modules()}
+            return super().path_of_module(mod)
 
     def call_module(
         self,

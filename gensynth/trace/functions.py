@@ -8,6 +8,7 @@ names, with `Traced` and `Weight` in the place of tensors.
 
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,9 +17,9 @@ from torch import Tensor
 
 from gensynth.trace import arithmetic, weighted
 from gensynth.trace.layout import positions
-from gensynth.trace.meaning import Meaning, Traced, pair, require
+from gensynth.trace.meaning import Meaning, Stacked, Traced, pair, require
 
-Reading = Callable[..., Meaning | Traced]
+Reading = Callable[..., Meaning | Traced | Stacked]
 
 
 def move(name: str, x: Traced, *args: Any, **kwargs: Any) -> Any:
@@ -116,14 +117,43 @@ def cat(tensors: Any, dim: int = 0) -> Meaning:
 
 
 def pad(input: Traced, pad: Any, mode: str = "constant", value: Any = None) -> Meaning:
-    require(mode == "constant" and not value, f"padding with mode {mode!r} or a value")
     amounts = [*pad, *[0] * (2 * input.value.ndim - len(pad))]
     pairs = [tuple(amounts[i : i + 2]) for i in range(0, len(amounts), 2)][::-1]  # axis by axis
-    require(
-        not any(any(p) for axis, p in enumerate(pairs) if axis != 1),
-        "zero padding outside a convolution, of rows or columns",
-    )
-    return Meaning("pad_channels", (input,), {"before": pairs[1][0], "after": pairs[1][1]})
+    require(all(amount >= 0 for amount in amounts), "padding by less than nothing")
+    require(not any(pairs[0]), "padding of the batch")
+    if any(pairs[1]):
+        require(mode == "constant" and not value, f"channels padded with mode {mode!r} or a value")
+        require(not any(map(any, pairs[2:])), "padding of channels and of rows or columns at once")
+        return Meaning("pad_channels", (input,), {"before": pairs[1][0], "after": pairs[1][1]})
+    require(mode in PADDED, f"padding with mode {mode!r}")
+    require(input.value.ndim == 4, f"padding of {input.value.ndim - 1}-dimensional values")
+    (top, bottom), (left, right) = pairs[2:]
+    attributes: dict[str, Any] = {"before": [top, left], "after": [bottom, right], "mode": mode}
+    if value:
+        attributes["value"] = float(value)
+    return Meaning("pad", (input,), attributes, value=F.pad(input.value, pad, mode, value))
+
+
+PADDED = ("constant", "reflect", "replicate")
+
+
+def stack(tensors: Any, dim: int = 0) -> Stacked:
+    require(all(isinstance(t, Traced) for t in tensors), "a stack with a constant in it")
+    parts = tuple(replace(t) for t in tensors)  # as they are now: a copy
+    return Stacked(parts, dim % (tensors[0].value.ndim + 1))
+
+
+def total(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Meaning:
+    require(isinstance(input, Stacked), "a sum that is not over values that were stacked")
+    (*_, axis) = dim if isinstance(dim, (tuple, list)) else (dim,)
+    same = axis is not None and axis % (input.parts[0].value.ndim + 1) == input.axis
+    require(same and not keepdim and dtype is None, f"a sum of stacked values over axis {dim}")
+    found: Meaning | Traced = input.parts[0]
+    for part in input.parts[1:]:
+        found = arithmetic.add(found, part)
+    require(isinstance(found, Meaning), "a sum of one value")
+    assert isinstance(found, Meaning)
+    return found
 
 
 def max_pool(
@@ -185,7 +215,11 @@ def _pooled_size(x: Traced, size: Any) -> list[int]:
     ]
 
 
-def mean(input: Traced, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Meaning:
+def mean(
+    input: Traced | Stacked, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Meaning:
+    if isinstance(input, Stacked):
+        return arithmetic.mul(total(input, dim, keepdim, dtype=dtype), 1 / len(input.parts))
     asked = [dim] if isinstance(dim, int) else dim or []
     axes = sorted(axis % input.value.ndim for axis in asked)
     require(dtype is None and bool(axes), "a mean over the whole batch")
@@ -232,6 +266,7 @@ FUNCTIONS: dict[Any, Reading] = {
     F.linear: weighted.linear,
     F.batch_norm: weighted.batch_norm,
     F.group_norm: weighted.group_norm,
+    F.instance_norm: weighted.instance_norm,
     F.layer_norm: weighted.layer_norm,
     F.prelu: weighted.prelu,
     torch.prelu: weighted.prelu,
@@ -269,6 +304,8 @@ FUNCTIONS: dict[Any, Reading] = {
     F.adaptive_avg_pool2d: adaptive_avg_pool,
     F.adaptive_max_pool2d: adaptive_max_pool,
     torch.mean: mean,
+    torch.stack: stack,
+    torch.sum: total,
     F.interpolate: resize,
     F.upsample: resize,
     operator.add: arithmetic.add,
@@ -299,6 +336,7 @@ METHODS: dict[str, Reading] = {
     "tanh": tanh,
     "softmax": softmax,
     "mean": mean,
+    "sum": total,
     "add": arithmetic.add,
     "sub": arithmetic.sub,
     "mul": arithmetic.mul,

@@ -83,6 +83,8 @@ class Meaning:
         attributes: of the vertex.
         tensors: shape of each tensor by its name in the module.
         module: where the tensors stand; a layer leaves it to the reader.
+        value: what it gives for the example, where another meaning reads it and its shape is not
+            that of what it reads.
     """
 
     op: str
@@ -90,6 +92,20 @@ class Meaning:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     tensors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     module: str = ""
+    value: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Values beside each other along a new axis, until they are added along it.
+
+    Attributes:
+        parts: the values.
+        axis: the new one, counted in what was stacked.
+    """
+
+    parts: tuple[Traced, ...]
+    axis: int
 
 
 def require(condition: bool, reason: str) -> None:

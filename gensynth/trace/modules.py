@@ -31,13 +31,13 @@ def _shapes(layer: nn.Module, *names: str) -> dict[str, tuple[int, ...]]:
 
 
 def _conv(layer: Any, x: Traced) -> Meaning:
-    require(
-        layer.padding_mode == "zeros", f"a convolution with padding_mode {layer.padding_mode!r}"
+    read, padding = weighted.padded(
+        x, layer.kernel_size, layer.padding, layer.dilation, layer.padding_mode
     )
     attributes = weighted.convolution(
-        layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups
+        layer.kernel_size, layer.stride, padding, layer.dilation, layer.groups
     )
-    return Meaning("conv", (x,), attributes, _shapes(layer, "weight", "bias"))
+    return Meaning("conv", (read,), attributes, _shapes(layer, "weight", "bias"))
 
 
 def _conv_transpose(layer: Any, x: Traced) -> Meaning:
@@ -69,10 +69,26 @@ def _group_norm(layer: Any, x: Traced) -> Meaning:
     return Meaning("group_norm", (x,), attributes, _shapes(layer, "weight", "bias"))
 
 
+def _instance_norm(layer: Any, x: Traced) -> Meaning:
+    require(layer.running_mean is None, "an instance norm with running statistics")
+    require(x.value.ndim == 4, "an instance norm of what is no image")
+    return Meaning("instance_norm", (x,), {"eps": layer.eps}, _shapes(layer, "weight", "bias"))
+
+
+def _pad(mode: str) -> Callable[[Any, Traced], Meaning]:
+    return lambda layer, x: functions.pad(x, layer.padding, mode, getattr(layer, "value", None))
+
+
 def _layer_norm(layer: Any, x: Traced) -> Meaning:
     weighted.require_whole_image(x, layer.normalized_shape)
     attributes = {"axes": len(layer.normalized_shape), "eps": layer.eps}
     return Meaning("layer_norm", (x,), attributes, _shapes(layer, "weight", "bias"))
+
+
+def read_channel_norm(layer: Any, x: Traced) -> Meaning:
+    """Return what a layer norm over the channels of each position computes."""
+    weighted.require_channels(x, layer.normalized_shape)
+    return Meaning("channel_norm", (x,), {"eps": layer.eps}, _shapes(layer, "weight", "bias"))
 
 
 def _softmax(layer: Any, x: Traced) -> Meaning:
@@ -100,7 +116,12 @@ _LAYERS: dict[type[nn.Module], Callable[[Any, Traced], Meaning | Traced]] = {
     nn.BatchNorm2d: _batch_norm,
     nn.SyncBatchNorm: _batch_norm,
     nn.GroupNorm: _group_norm,
+    nn.InstanceNorm2d: _instance_norm,
     nn.LayerNorm: _layer_norm,
+    nn.ZeroPad2d: _pad("constant"),
+    nn.ConstantPad2d: _pad("constant"),
+    nn.ReflectionPad2d: _pad("reflect"),
+    nn.ReplicationPad2d: _pad("replicate"),
     nn.PReLU: _prelu,
     nn.ReLU: _calls(functions.relu),
     nn.ReLU6: _calls(functions.relu6),

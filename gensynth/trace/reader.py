@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,15 +12,23 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gensynth.errors import TraceError
 from gensynth.graph.graph import Graph, Vertex
-from gensynth.network import apart, ties
+from gensynth.network import ties
+from gensynth.trace.answers_apart import check_apart
 from gensynth.trace.arguments import collect, constant, holds_tensors, plain
-from gensynth.trace.capture import Calls, attribute, capture
+from gensynth.trace.capture import MADE, Calls, attribute, capture
+from gensynth.trace.channels_last import ENTRY_BY_ENTRY, LAYERS, Layout, layout_of
 from gensynth.trace.functions import FUNCTIONS, METHODS, move
 from gensynth.trace.layout import MOVERS, MOVING_FUNCTIONS, apply, words
-from gensynth.trace.meaning import Meaning, Traced, Unreadable, Unsaid, Weight
-from gensynth.trace.modules import read_layer
+from gensynth.trace.meaning import Meaning, Stacked, Traced, Unreadable, Unsaid, Weight
+from gensynth.trace.modules import read_channel_norm, read_layer
+from gensynth.trace.weighted import channel_norm
 
 _BATCH = 2
+
+_OWN_MODULE = (
+    "; put this line into an nn.Module of its own, and only that part stays as it is and the rest "
+    "can change"
+)
 
 _SHAPED_CONSTANTS = frozenset(
     ["zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "new_tensor"]
@@ -69,78 +77,16 @@ def trace(
             graph = _Reader(own, calls, whole, name).read()
         except Unreadable as error:
             if not error.path or error.path in whole:
-                raise TraceError(error.reason) from error
+                way = _OWN_MODULE if isinstance(error.__cause__, Unsaid) else ""
+                raise TraceError(f"{error.reason}{way}") from error
             whole[error.path] = error.reason
             continue
         except RecursionError as error:
             raise TraceError(f"{type(module).__name__} calls itself without end") from error
         if whole and not any(v.tensors for v in graph.vertices if v.op != "opaque"):
             raise TraceError("; ".join(whole.values()))
-        _check_apart(copy.deepcopy(module).eval(), graph, outputs)
+        check_apart(copy.deepcopy(module).eval(), graph, outputs)
         return _tie(graph, module)
-
-
-def _check_apart(module: nn.Module, graph: Graph, outputs: tuple[str, ...]) -> None:
-    """Refuse a network that answers an image alone otherwise than among others."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            if not parameter.any():  # a gate that is shut before training hides what is behind it
-                parameter.normal_(std=0.1)
-    parts = [vertex.attributes["path"] for vertex in graph.vertices if vertex.op == "opaque"]
-    shapes = [vertex.shape for vertex in graph.inputs]
-    if outputs:
-        mixing = apart.find_mixing(_UpTo(module, outputs), shapes, [f"whole.{p}" for p in parts])
-    else:
-        mixing = apart.find_mixing(module, shapes, parts)
-    if mixing is None:
-        return
-    where = "the network's own forward"
-    if mixing.part:
-        path = mixing.part.removeprefix("whole.") if outputs else mixing.part
-        where = f"{path!r} ({type(module.get_submodule(path)).__name__})"
-    raise TraceError(
-        f"{where} does not keep the images of a batch apart: {mixing.why}; networks are certified "
-        "for one image at a time, so use a norm with running statistics (track_running_stats=True) "
-        "or over each image (GroupNorm), and nothing in evaluation that reads other images of the "
-        "batch or draws random numbers"
-    )
-
-
-class _UpTo(nn.Module):
-    """A module that answers with what some of its parts answer first, and goes no further."""
-
-    def __init__(self, whole: nn.Module, outputs: tuple[str, ...]) -> None:
-        super().__init__()
-        self.whole, self._outputs = whole, outputs
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the parts' answers, in the order that was asked for."""
-        found: dict[str, Tensor] = {}
-
-        def keep(path: str) -> Callable[[nn.Module, Any, Tensor], None]:
-            def hook(_: nn.Module, given: Any, answer: Tensor) -> None:
-                found.setdefault(path, answer)
-                if len(found) == len(set(self._outputs)):
-                    raise _Found
-
-            return hook
-
-        handles = [
-            self.whole.get_submodule(path).register_forward_hook(keep(path))
-            for path in self._outputs
-        ]
-        try:
-            self.whole(*inputs)
-        except _Found:
-            pass
-        finally:
-            for handle in handles:
-                handle.remove()
-        return tuple(found[path] for path in self._outputs)
-
-
-class _Found(Exception):
-    """All that is asked for has been answered."""
 
 
 def _tie(graph: Graph, module: nn.Module) -> Graph:
@@ -212,6 +158,9 @@ class _Reader:
                 raise Unsaid(self._whole[path])
             if len(given) != 1 or not isinstance(given[0], Traced):
                 raise Unsaid(f"{type(layer).__name__} is called with {len(given)} arguments")
+            layout = layout_of(given) if type(layer) in LAYERS else None
+            if layout is not None:
+                return self._channels_last(node, path, layout, given[0], layer)
             meaning = read_layer(layer, given[0])
         except Unsaid as error:
             return self._opaque(node, path, given, str(error))
@@ -222,6 +171,8 @@ class _Reader:
 
     def _opaque(self, node: fx.Node, path: str, given: list[Any], reason: str) -> Any:
         value = self._calls.values[node]
+        if path.startswith(MADE):
+            raise Unsaid(f"{reason}, and is made in forward; make it in __init__")
         if not all(isinstance(x, Traced) for x in given) or not isinstance(value, Tensor):
             raise Unsaid(f"{reason}; and {path!r} does not give one tensor for tensors")
         if node.kwargs or value.ndim < 2 or len(value) != _BATCH:
@@ -232,6 +183,34 @@ class _Reader:
         attributes = {"reason": reason, "path": path, "macs": macs}
         said = Meaning("opaque", tuple(given), attributes, tensors, path)
         return self._say(node, path, said, None)
+
+    def _channels_last(
+        self, node: fx.Node, path: str, layout: Layout, given: Traced, layer: nn.Module
+    ) -> Traced:
+        """Read a layer on an image whose channels stand last."""
+        first = layout.arguments(given, aligned=False)
+        norm = isinstance(layer, nn.LayerNorm)
+        meaning = read_channel_norm(layer, first) if norm else read_layer(layer, first)
+        if isinstance(meaning, Traced):
+            return given
+        if meaning.tensors:
+            meaning = replace(meaning, module=path)
+        mutated = given if getattr(layer, "inplace", False) else None
+        return self._say_last(node, path, layout, meaning, mutated)
+
+    def _say_last(
+        self, node: fx.Node, name: str, layout: Layout, meaning: Meaning, mutated: Traced | None
+    ) -> Traced:
+        if mutated is not None:
+            self._refuse_shared(node, mutated)
+        value = self._calls.values[node]
+        said = self._write(name, meaning, layout.first(value))
+        found = layout.back(said, value, ".".join(self._scopes(node)[-1:]))
+        if mutated is None:
+            return found
+        mutated.vertex, mutated.value = found.vertex, found.value
+        mutated.places, mutated.source = found.places, found.source
+        return mutated
 
     def _call_function(self, node: fx.Node) -> Any:
         function: Any = node.target
@@ -252,22 +231,35 @@ class _Reader:
         value = self._calls.values[node]
         if name == "getitem" and isinstance(args[0], tuple):
             return args[0][args[1]]
-        if not collect((args, kwargs), Traced) or name in _SHAPED_CONSTANTS:
+        stacked = bool(collect((args, kwargs), Stacked))
+        if not (stacked or collect((args, kwargs), Traced)) or name in _SHAPED_CONSTANTS:
             return constant(value, args, moves=moves)
         if not isinstance(value, Tensor) and not holds_tensors(value):
             return value
+        if stacked and name not in ("sum", "mean"):
+            raise Unsaid(f"{name} of values that were stacked, which can only be added")
         if moves:
             return self._move(node, name, args, kwargs)
         if reading is None:
             raise Unsaid(f"{name} is not in the vocabulary")
+        layout = layout_of((args, kwargs)) if name in ENTRY_BY_ENTRY else None
+        given = (args, kwargs)
+        if layout is not None:
+            weighted = name in ("linear", "layer_norm")
+            given = layout.arguments(given, aligned=not weighted)
+            reading = channel_norm if name == "layer_norm" else reading
         try:
-            meaning = reading(*args, **kwargs)
+            meaning = reading(*given[0], **given[1])
         except TypeError as error:
             raise Unsaid(f"{name} with these arguments is not in the vocabulary") from error
         mutates = mutates or bool(kwargs.get("inplace"))
         scope = ".".join(self._scopes(node)[-1:])
+        if isinstance(meaning, Stacked):
+            return meaning
         wanted = name if name in _READABLE else meaning.op
         said = f"{scope}.{wanted}" if scope else wanted
+        if layout is not None and isinstance(meaning, Meaning):
+            return self._say_last(node, said, layout, meaning, args[0] if mutates else None)
         return self._say(node, said, meaning, args[0] if mutates else None)
 
     def _move(self, node: fx.Node, name: str, args: Any, kwargs: Any) -> Any:
@@ -338,10 +330,13 @@ class _Reader:
         for x in meaning.inputs:
             if isinstance(x, Meaning):
                 scope = wanted.rpartition(".")[0]
-                inner = x.inputs[0]
-                assert isinstance(inner, Traced)
+                inner: Traced | Meaning = x
+                while isinstance(inner, Meaning) and inner.value is None:
+                    inner = inner.inputs[0]
+                given = inner.value
+                assert given is not None
                 name = f"{scope}.{x.op}" if scope else x.op
-                inputs.append(self._write(name, x, inner.value).vertex)
+                inputs.append(self._write(name, x, given).vertex)
             else:
                 inputs.append(self._settle(x).vertex)
         name, count = wanted, 1

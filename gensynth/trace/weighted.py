@@ -6,23 +6,16 @@ names, with `Traced` and `Weight` in the place of tensors.
 
 from typing import Any
 
-from gensynth.trace.meaning import Meaning, Traced, Weight, pair, require
+import torch.nn.functional as F
+
+from gensynth.trace.meaning import Meaning, Operand, Traced, Weight, pair, require
 
 
 def convolution(
     kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> dict[str, Any]:
-    """Return the attributes of a convolution from torch's settings."""
+    """Return the attributes of a convolution from torch's settings, the same padding all round."""
     kernel, dilation = pair(kernel), pair(dilation)
-    if padding == "valid":
-        padding = 0
-    elif padding == "same":
-        totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-        require(
-            not any(total % 2 for total in totals),
-            "padding 'same' with an even kernel, which pads one side more than the other",
-        )
-        padding = [total // 2 for total in totals]
     return {
         "kernel": kernel,
         "stride": pair(stride),
@@ -32,9 +25,35 @@ def convolution(
     }
 
 
+def padded(
+    x: Traced, kernel: Any, padding: Any, dilation: Any, mode: str
+) -> tuple[Operand, list[int]]:
+    """Return what a convolution reads, padded where it does not do that by itself, and its padding.
+
+    Zeros round the image, as many on either side, are the convolution's own.
+    """
+    if padding == "valid":
+        return x, [0, 0]
+    before = after = pair(padding) if padding != "same" else [0, 0]
+    if padding == "same":  # torch puts the odd one behind
+        totals = [d * (k - 1) for d, k in zip(pair(dilation), pair(kernel), strict=True)]
+        before = [total // 2 for total in totals]
+        after = [total - first for total, first in zip(totals, before, strict=True)]
+    if mode == "zeros" and before == after:
+        return x, before
+    mode = "constant" if mode == "zeros" else mode
+    require(
+        mode in ("constant", "reflect", "replicate"), f"a convolution with padding_mode {mode!r}"
+    )
+    attributes = {"before": before, "after": after, "mode": mode}
+    (top, left), (bottom, right) = before, after
+    value = F.pad(x.value, (left, right, top, bottom), mode)
+    return Meaning("pad", (x,), attributes, value=value), [0, 0]
+
+
 def require_flat(x: Traced) -> None:
-    """Refuse a linear layer on anything but (batch, channels)."""
-    require(x.value.ndim == 2, f"a linear layer on {x.value.ndim - 1}-dimensional values")
+    """Refuse a linear layer on anything but channels, of a vector or at each position."""
+    require(x.value.ndim in (2, 4), f"a linear layer on {x.value.ndim - 1}-dimensional values")
 
 
 def require_whole_image(x: Traced, shape: Any) -> None:
@@ -42,6 +61,11 @@ def require_whole_image(x: Traced, shape: Any) -> None:
     require(
         tuple(shape) == tuple(x.value.shape[1:]), f"a layer norm over the last {len(shape)} axes"
     )
+
+
+def require_channels(x: Traced, shape: Any) -> None:
+    """Refuse a layer norm at each position over more than the channels."""
+    require(tuple(shape) == (x.value.shape[1],), f"a layer norm over the last {len(shape)} axes")
 
 
 def _tensors(**given: Any) -> dict[str, Any]:
@@ -69,8 +93,9 @@ def conv2d(
     groups: int = 1,
 ) -> Meaning:
     tensors = _tensors(weight=weight, bias=bias)
+    read, padding = padded(input, weight.shape[2:], padding, dilation, "zeros")
     attributes = convolution(weight.shape[2:], stride, padding, dilation, groups)
-    return Meaning("conv", (input,), attributes, **tensors)
+    return Meaning("conv", (read,), attributes, **tensors)
 
 
 def conv_transpose2d(
@@ -116,12 +141,36 @@ def group_norm(
     return Meaning("group_norm", (input,), {"groups": num_groups, "eps": eps}, **tensors)
 
 
+def instance_norm(
+    input: Traced,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Meaning:
+    require(running_mean is None and use_input_stats, "an instance norm with running statistics")
+    require(input.value.ndim == 4, "an instance norm of what is no image")
+    tensors = {} if weight is None and bias is None else _tensors(weight=weight, bias=bias)
+    return Meaning("instance_norm", (input,), {"eps": eps}, **tensors)
+
+
 def layer_norm(
     input: Traced, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Meaning:
     require_whole_image(input, normalized_shape)
     tensors = {} if weight is None and bias is None else _tensors(weight=weight, bias=bias)
     return Meaning("layer_norm", (input,), {"axes": len(normalized_shape), "eps": eps}, **tensors)
+
+
+def channel_norm(
+    input: Traced, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Meaning:
+    require_channels(input, normalized_shape)
+    tensors = {} if weight is None and bias is None else _tensors(weight=weight, bias=bias)
+    return Meaning("channel_norm", (input,), {"eps": eps}, **tensors)
 
 
 def prelu(input: Traced, weight: Any) -> Meaning:

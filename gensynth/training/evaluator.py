@@ -44,8 +44,10 @@ SINGLE = 8
 
 STATISTICS = ("running_mean", "running_var")
 
-Trainer = Callable[[nn.Module, Views, Recipe, Teacher], None]
-"""One's own training in place of ours: (network, views, recipe, teacher) trains in place."""
+Trainer = Callable[[nn.Module, Views, Recipe, Teacher | None], None]
+"""One's own training in place of ours: (network, views, recipe, teacher) trains in place.
+
+The teacher is the prototype, and None where it is the prototype that is trained."""
 
 
 @dataclass(frozen=True)

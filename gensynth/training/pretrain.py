@@ -11,7 +11,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,46 @@ from gensynth.tasks.classification import Classification
 from gensynth.tasks.task import Guesses, Task
 from gensynth.trace import trace
 from gensynth.training.beginning import begin
-from gensynth.training.evaluator import score
+from gensynth.training.evaluator import Trainer, score
 from gensynth.training.fit import Recipe, fit
 from gensynth.training.learning_rate import is_learning, outcome
+
+COMPILED_FROM = 300_000
+"""Images of a training from which compiling its network pays (20 to 40 s)."""
 
 # The recipe of the prototype that ships; 30 passes over 6,000 images.
 QUICKSTART = Recipe(epochs=30, batch=128, peak_lr=0.2, weight_decay=1e-3)
 LONG = Recipe(epochs=30, batch=128, peak_lr=0.2, weight_decay=5e-4, compiled=True)
 RECIPES = {"fashion-mnist-subset": QUICKSTART}
 """By data set; any other is trained by `LONG`."""
+FURTHER = Recipe(epochs=10, batch=128, peak_lr=0.02, weight_decay=5e-4, compiled=True)
+"""From weights that are trained already, for other data than these."""
+
+
+def recipe_of(
+    dataset: Dataset,
+    *,
+    begins: bool,
+    epochs: float | None = None,
+    batch: int | None = None,
+    peak_lr: float | None = None,
+) -> Recipe:
+    """Return how a prototype is trained: as suits its data, but for what is given.
+
+    Args:
+        dataset: that teaches.
+        begins: whether it begins from trained weights.
+        epochs, batch, peak_lr: see `Recipe`; None leaves what suits.
+    """
+    suited = FURTHER if begins else RECIPES.get(dataset.name, LONG)
+    epochs = suited.epochs if epochs is None else epochs
+    return replace(
+        suited,
+        epochs=epochs,
+        batch=suited.batch if batch is None else batch,
+        peak_lr=suited.peak_lr if peak_lr is None else peak_lr,
+        compiled=suited.compiled and epochs * len(dataset.train) >= COMPILED_FROM,
+    )
 
 
 def train_prototype(
@@ -49,13 +80,16 @@ def train_prototype(
     dataset: Dataset,
     folder: Path,
     *,
+    network: nn.Module | None = None,
     recipe: Recipe | None = None,
     finds_rate: bool | None = None,
+    has_learned: bool = False,
     checkpoint: Path | None = None,
     seed: int = 0,
     compute: Compute | None = None,
     command: str | None = None,
     task: Task | None = None,
+    trainer: Trainer | None = None,
     outputs: tuple[str, ...] = (),
     progress: Callable[[float, float], None] | None = None,
 ) -> nn.Module:
@@ -70,15 +104,19 @@ def train_prototype(
         name: a built-in prototype or module:factory.
         dataset: whose train split teaches and whose search split measures.
         folder: where the two files go, made if absent.
+        network: the prototype, with the weights that its training begins from; None makes it
+            anew from `name` and `seed`.
         recipe: how long and how to train; if None one that suits the data set.
         finds_rate: whether a learning rate is found that suits the network, from the recipe's
             downward, see `gensynth.training.learning_rate`; None finds one if no recipe is given.
+        has_learned: whether the weights that it begins from are trained ones.
         checkpoint: a file that takes the training's state after every epoch, and from which
             an interrupted training goes on; it stays.
         seed: of the first weights and of the views.
         compute: where to compute; what this machine does best if None.
         command: what a person types to repeat it, for the record.
         task: what for; to tell classes if None.
+        trainer: the user's own training function in place of ours; it is given no teacher.
         progress: called with (share of steps done, mean loss of the last 50 steps).
 
     Returns:
@@ -93,10 +131,10 @@ def train_prototype(
     except OSError as error:
         raise RunError(f"there is no folder {folder} for the trained prototype: {error}") from error
     compute, task = compute or detect(), task or Classification()
-    channels = dataset.shape[0]
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = create(name, classes=len(dataset.classes), channels=channels)
+    if network is None:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = create(name, classes=len(dataset.classes), channels=dataset.shape[0])
     # Trained as the rebuilt network, so that it is computed as its children will be.
     graph = trace(network.eval(), torch.zeros(1, *dataset.shape), name=name, outputs=outputs)
     resumed = checkpoint is not None and checkpoint.exists()
@@ -108,13 +146,18 @@ def train_prototype(
     finds_rate = recipe is None if finds_rate is None else finds_rate
     recipe = recipe or RECIPES.get(dataset.name, LONG)
     if finds_rate:
-        beginning = begin(graph, network, views, recipe, compute, task, guess)
+        beginning = begin(
+            graph, network, views, recipe, compute, task, guess, has_learned=has_learned
+        )
         network, recipe = beginning.network, beginning.recipe
         begun = beginning.to_document()
     rebuilt = build(graph, network.state_dict(), opaque=opaque_modules(graph, network))
-    loss = fit(rebuilt, views, recipe, compute, task, checkpoint=checkpoint, progress=progress)
+    if trainer is None:
+        loss = fit(rebuilt, views, recipe, compute, task, checkpoint=checkpoint, progress=progress)
+        _check_learned(name, loss, guess, recipe)
+    else:
+        trainer(rebuilt, views, recipe, None)
     train_s = time.perf_counter() - start
-    _check_learned(name, loss, guess, recipe)
     reached = score(rebuilt, dataset, dataset.search, compute, task)
     trained = rebuilt.tensors()
     network.load_state_dict(trained, strict=False)  # but for num_batches_tracked

@@ -173,7 +173,7 @@ def test_an_absent_run_file_is_named(gensynth: Command) -> None:
             "ten",
             (
                 "prototype 'toy:ten' must give one logit for each of 4 classes, got outputs of "
-                "shape (10,)\n"
+                "shape (10,); it was made by ten(), which takes none of num_classes, "
             ),
         ),
         (
@@ -210,7 +210,7 @@ class Malicious:
 
 
 @pytest.mark.parametrize("write", [pickle.dumps, "torch", "truncated", "empty"])
-def test_weights_that_are_no_safetensors_file_are_refused_and_not_run(
+def test_weights_that_are_no_tensors_alone_are_refused_and_not_run(
     gensynth: Command, here: Path, write: object
 ) -> None:
     file = here / "weights.pt"
@@ -222,12 +222,14 @@ def test_weights_that_are_no_safetensors_file_are_refused_and_not_run(
         file.write_bytes(b"" if write == "empty" else pickle.dumps(Malicious()))
     code, out, err = gensynth("synth", "toy.toml", "--weights", "weights.pt")
     assert (code, out) == (2, "")
-    start, _, rest = err.partition(" (")
-    assert start == f"{READING}error: {file} is not a safetensors file"
-    assert rest.partition("); ")[2] == (
-        "a pickled checkpoint could run code when read, so it is refused: save its state dict "
-        "with safetensors.torch.save_file\n"
-    )
+    if write == "truncated":
+        assert err.startswith(f"{READING}error: {file} is not a whole safetensors file (")
+    else:
+        assert err == (
+            f"{READING}error: {file} is neither a safetensors file nor a checkpoint of tensors "
+            "alone; a pickled object could run code when read, so it is refused: save the weights "
+            "with torch.save(model.state_dict(), FILE) or safetensors.torch.save_file\n"
+        )
     assert not (here / "the-code-has-run").exists()
 
 
@@ -238,7 +240,7 @@ def test_without_weights_the_two_ways_to_them_are_named(gensynth: Command, here:
         "",
         (
             f"{READING}error: no trained weights of 'toy:Net' for toy ship with gensynth; name a "
-            "safetensors file by --weights, or train it first by --train-prototype\n"
+            "file of them by --weights, or train it first by --train-prototype\n"
         ),
     )
     assert toybox.tree(here) == before

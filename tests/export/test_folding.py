@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from gensynth.export.folding import Folded, fold
 from gensynth.export.onnx import to_onnx
@@ -224,10 +225,30 @@ def test_what_another_reads_too_is_not_changed() -> None:
     assert words(folded(asked_for)) == ["input", "conv", "batch_norm"]
 
 
-def test_a_linear_layer_on_maps_keeps_its_neighbours() -> None:
-    # Its outputs lie in the last dimension, a batch norm's channels in the first.
-    graph = line(("linear", {}, {"weight": (6, 6), "bias": (6,)}), norm())
-    assert words(folded(graph)) == ["input", "linear", "batch_norm"]
+def test_a_linear_layer_at_each_position_takes_its_norm_in() -> None:
+    graph = line(("linear", {}, {"weight": (4, 4), "bias": (4,)}), norm())
+    assert words(folded(graph)) == ["input", "linear"]
+
+
+def test_a_convolution_pads_with_the_zeros_before_it_by_itself() -> None:
+    class Same(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, 2, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            answer: torch.Tensor = self.conv(nn.functional.pad(x, (0, 1, 0, 2)))
+            return answer
+
+    torch.manual_seed(0)
+    module, images = Same(), torch.randn(2, 3, 9, 8)
+    graph = trace(module, images, name="same")
+    weights = {key: tensor.numpy() for key, tensor in module.state_dict().items()}
+    content = to_onnx(graph, weights)
+    assert [node.op_type for node in onnx.load_from_string(content).graph.node] == ["Conv"]
+    session = onnxruntime.InferenceSession(content)
+    (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    assert np.allclose(found, module(images).detach().numpy(), atol=1e-5)
 
 
 def test_a_convolution_called_twice_is_combined_with_each_norm_apart() -> None:

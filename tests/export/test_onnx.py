@@ -56,8 +56,13 @@ CASES: list[Case] = [
         {"weight": (4, 3, 3, 3), "bias": (3,)},
         lambda x, w, b: F.conv_transpose2d(x, w, b, 2, 1, (1, 0)),
     ),
-    ("linear", {}, {"weight": (3, 6), "bias": (3,)}, lambda x, w, b: F.linear(x, w, b)),
-    ("linear", {}, {"weight": (3, 6)}, lambda x, w: F.linear(x, w)),
+    (
+        "linear",
+        {},
+        {"weight": (3, 4), "bias": (3,)},
+        lambda x, w, b: F.linear(x.movedim(1, -1), w, b).movedim(-1, 1),
+    ),
+    ("linear", {}, {"weight": (3, 4)}, lambda x, w: F.conv2d(x, w[:, :, None, None])),
     (
         "batch_norm",
         {"eps": 1e-3, "momentum": 0.1},
@@ -103,6 +108,24 @@ CASES: list[Case] = [
     ),
     ("shuffle", {"order": [2, 0, 3, 1]}, {}, lambda x: x[:, [2, 0, 3, 1]]),
     ("pad_channels", {"before": 1, "after": 2}, {}, lambda x: F.pad(x, (0, 0, 0, 0, 1, 2))),
+    (
+        "pad",
+        {"before": [1, 0], "after": [2, 3], "mode": "constant", "value": -1.5},
+        {},
+        lambda x: F.pad(x, (0, 3, 1, 2), value=-1.5),
+    ),
+    (
+        "pad",
+        {"before": [1, 0], "after": [2, 3], "mode": "reflect"},
+        {},
+        lambda x: F.pad(x, (0, 3, 1, 2), mode="reflect"),
+    ),
+    (
+        "pad",
+        {"before": [0, 2], "after": [0, 1], "mode": "replicate"},
+        {},
+        lambda x: F.pad(x, (2, 1, 0, 0), mode="replicate"),
+    ),
     ("subsample", {"stride": [2, 3]}, {}, lambda x: x[:, :, ::2, ::3]),
     (
         "max_pool",
@@ -129,6 +152,18 @@ CASES: list[Case] = [
         lambda x, w, b: F.group_norm(x, 2, w, b, 1e-4),
     ),
     ("group_norm", {"groups": 4, "eps": 1e-5}, {}, lambda x: F.group_norm(x, 4)),
+    (
+        "instance_norm",
+        {"eps": 1e-4},
+        {"weight": (4,), "bias": (4,)},
+        lambda x, w, b: F.instance_norm(x, weight=w, bias=b, eps=1e-4),
+    ),
+    (
+        "channel_norm",
+        {"eps": 1e-4},
+        {"weight": (4,), "bias": (4,)},
+        lambda x, w, b: F.layer_norm(x.movedim(1, -1), (4,), w, b, 1e-4).movedim(-1, 1),
+    ),
     (
         "layer_norm",
         {"axes": 2, "eps": 1e-4},

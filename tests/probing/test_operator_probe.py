@@ -16,8 +16,9 @@ from gensynth.network.files import load_network, save_network
 from gensynth.network.module import Network, build
 from gensynth.probing.operator_probe import beside, switching_nats
 from gensynth.probing.probe import Probe
+from gensynth.prototypes.checkpoint import load_weights
 from gensynth.space.operator_choices import Sites
-from gensynth.space.prototype import Prototype, load_weights, read_prototype
+from gensynth.space.prototype import Prototype, read_prototype
 from gensynth.space.substitutes import SUBSTITUTES, inner_channels
 from gensynth.tasks.classification import Classification
 from gensynth.training.evaluator import Evaluator, recalibrate

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from gensynth.config import PrototypeConfig, RunConfig
 from gensynth.errors import Interrupted
@@ -16,17 +18,13 @@ from tests.runs.stopping import Stop, networks
 
 
 @pytest.fixture
-def training(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], RunConfig]:
+def training(weights: Path) -> Callable[[Path], RunConfig]:
     """Configurations of runs that train their prototype for three short epochs."""
-    from gensynth.training import pretrain
-    from gensynth.training.fit import Recipe
-
-    monkeypatch.setattr(pretrain.train_prototype, "__kwdefaults__", {
-        **(pretrain.train_prototype.__kwdefaults__ or {}), "recipe": Recipe(epochs=3, batch=32),
-    })  # fmt: skip
     return lambda out: tiny.config(
         weights, out, requirements=("macs <= 60k",),
-        prototype=PrototypeConfig(network="tests.runs.tiny:net", train=True),
+        prototype=PrototypeConfig(
+            network="tests.runs.tiny:net", train=True, epochs=3, batch=32
+        ),
     )  # fmt: skip
 
 
@@ -63,3 +61,18 @@ def test_a_plan_trains_no_prototype(training: Callable[[Path], RunConfig], tmp_p
     assert job.forecast().search_score is None
     assert job.reach.costs["macs"][0] < job.reach.costs["macs"][1]
     assert not (tmp_path / "run").exists()
+
+
+def test_training_goes_on_from_the_weights_that_are_given(weights: Path, tmp_path: Path) -> None:
+    # At a rate of nothing, what was learned before is all that there is.
+    prototype = PrototypeConfig(
+        network="tests.runs.tiny:net", weights=weights, train=True, epochs=1, peak_lr=1e-9
+    )
+    config = tiny.config(weights, None, prototype=prototype, requirements=("macs <= 60k",))
+    job = prepare(config, training=lambda _: tmp_path / "training")
+    begun = load_file(weights)
+    for key, tensor in job.prototype.weights.items():
+        if "running" not in key:
+            assert torch.allclose(tensor, begun[key], atol=1e-6), key
+    recipe = json.loads(job.training["training.json"])["recipe"]
+    assert (recipe["epochs"], recipe["peak_lr"], recipe["batch"]) == (1, 1e-9, 128)

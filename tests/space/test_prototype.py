@@ -7,8 +7,9 @@ from torch import nn
 
 from gensynth.errors import PrototypeError
 from gensynth.graph.cost import cost
+from gensynth.prototypes.checkpoint import load_weights
 from gensynth.prototypes.resnet import resnet8
-from gensynth.space.prototype import load_weights, read_prototype
+from gensynth.space.prototype import read_prototype
 from gensynth.space.space import Space
 from tests.networks.further import Tied, make_any
 

@@ -215,9 +215,8 @@ def test_a_layer_that_calls_the_function_is_no_mystery() -> None:
     ("layer", "reason"),
     [
         (Standardised(8, 8, 3), "the weight is computed"),
-        (nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"), "padding_mode 'reflect'"),
-        (nn.Conv2d(8, 8, 2, padding="same"), "even kernel"),
-        (nn.ZeroPad2d(1), "ZeroPad2d is not in the vocabulary"),
+        (nn.Conv2d(8, 8, 3, padding=1, padding_mode="circular"), "padding_mode 'circular'"),
+        (nn.CircularPad2d(1), "CircularPad2d is not in the vocabulary"),
         (nn.LPPool2d(2, 3), "LPPool2d is not in the vocabulary"),
         (nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 3)), "ParametrizedConv2d"),
     ],

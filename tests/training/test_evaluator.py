@@ -357,7 +357,7 @@ def test_training_of_ones_own_takes_the_place_of_ours() -> None:
     evaluator = evaluator_of(small_resnet())
     seen: list[tuple[nn.Module, Recipe]] = []
 
-    def own(network: nn.Module, views: Views, recipe: Recipe, teacher: Teacher) -> None:
+    def own(network: nn.Module, views: Views, recipe: Recipe, teacher: Teacher | None) -> None:
         assert views is evaluator.views
         assert teacher is evaluator.teacher
         seen.append((network, recipe))

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from gensynth.data.dataset import Augmentation, Dataset, Split
+from gensynth.data.views import Views
 from gensynth.errors import DataError, RunError
 from gensynth.network.compute import Compute
-from gensynth.training.fit import Recipe
+from gensynth.training.fit import Recipe, Teacher
 from gensynth.training.pretrain import train_prototype
 
 RECIPE = Recipe(epochs=3, batch=16, peak_lr=0.05)
@@ -71,3 +73,15 @@ def test_fewer_images_than_a_batch_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="got 96 images and batches of 128"):
         train_prototype("resnet8", bars(), tmp_path, recipe=recipe, compute=Compute())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_training_function_of_ones_own_trains_the_prototype_too(tmp_path: Path) -> None:
+    def own(network: nn.Module, views: Views, recipe: Recipe, teacher: Teacher | None) -> None:
+        assert (recipe, teacher, len(views)) == (RECIPE, None, 96)
+        with torch.no_grad():
+            network.get_parameter("fc.bias").fill_(3.0)
+
+    network = train_prototype(
+        "resnet8", bars(), tmp_path, recipe=RECIPE, compute=Compute(), trainer=own
+    )
+    assert torch.equal(network.get_parameter("fc.bias"), torch.full((2,), 3.0))
