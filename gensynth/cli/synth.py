@@ -162,10 +162,9 @@ def synth(
     verbose: Verbose = False,
 ) -> None:
     """Learn a generator; distil, certify and export its networks."""
-    options = {
+    options: dict[str, Any] = {
         "prototype.network": prototype,
         "prototype.weights": weights,
-        "prototype.arguments": None if argument is None else _assigned(argument),
         "prototype.train": True if train_prototype else None,
         "data.source": data,
         "data.folder": data_folder,
@@ -182,6 +181,7 @@ def synth(
     }
     with reported():
         form = Form(as_json, as_csv)
+        options["prototype.arguments"] = _assigned(argument) or None
         if resume is not None:
             if os.environ.get("GENSYNTH_DEVICE"):  # of the user's other commands
                 options["devices"] = None
