@@ -197,6 +197,7 @@ def _watts(joule: Figure, latency: Figure, batch: int) -> Figure:
         (joule.interval80, latency.interval80), (joule.interval95, latency.interval95),
     ):  # fmt: skip
         wider = math.log(own[1] / joule.value) ** 2 - math.log(time[1] / latency.value) ** 2
-        half = math.exp(math.sqrt(max(wider, _LEAST_DOUBT**2)))
+        least = max([_LEAST_DOUBT, *(math.log(high / value) for _, high in ends)])  # nested
+        half = math.exp(max(math.sqrt(max(wider, 0.0)), least))
         ends.append((value / half, value * half))
     return replace(joule, value=value, interval80=ends[0], interval95=ends[1])
