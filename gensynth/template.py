@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gensynth.config import RunConfig
+from gensynth.config_file import to_document
 
 WIDTH = 96
 _HEAD = """\
@@ -31,35 +32,42 @@ def template(given: Mapping[str, Any], name: str = "run.toml") -> str:
         given: values by key or by table and key, such as {"data.source": "pictures"}.
         name: of the file, for the commands in its head.
     """
+    defaults = to_document(RunConfig())
     top: list[str] = []
     tables: list[str] = []
     for field in dataclasses.fields(RunConfig):
         if dataclasses.is_dataclass(field.type):
-            lines = _keys(field.type, given, f"{field.name}.")
+            lines = _keys(field.type, defaults[field.name], given, f"{field.name}.")
             tables.append("\n".join([f"[{field.name}]", *lines]))
         elif field.name not in _NOT_WRITTEN:
-            top += _key(field, _told(RunConfig), given, "")
+            top += _key(field.name, defaults, _told(RunConfig), given, "")
     return "\n\n".join([_HEAD.format(name=name) + "\n" + "\n".join(top), *tables]) + "\n"
 
 
-def _keys(table: Any, given: Mapping[str, Any], prefix: str) -> Iterator[str]:
+def _keys(
+    table: Any, defaults: Mapping[str, Any], given: Mapping[str, Any], prefix: str
+) -> Iterator[str]:
     told = _told(table)
     for field in dataclasses.fields(table):
-        yield from _key(field, told, given, prefix)
+        yield from _key(field.name, defaults, told, given, prefix)
 
 
 def _key(
-    field: "dataclasses.Field[Any]", told: Mapping[str, str], given: Mapping[str, Any], prefix: str
+    name: str,
+    defaults: Mapping[str, Any],
+    told: Mapping[str, str],
+    given: Mapping[str, Any],
+    prefix: str,
 ) -> Iterator[str]:
-    comment = textwrap.wrap(told.get(field.name, ""), WIDTH - 2)
+    comment = textwrap.wrap(told.get(name, ""), WIDTH - 2)
     yield from (f"# {line}" for line in comment)
-    value = given.get(prefix + field.name)
+    value, default = given.get(prefix + name), defaults[name]
     if value is not None:
-        yield f"{field.name} = {_toml(value)}"
-    elif field.default is None:
-        yield f"# {field.name} = ..."
+        yield f"{name} = {_toml(value)}"
+    elif default is None:
+        yield f"# {name} = ..."
     else:
-        yield f"# {field.name} = {_toml(field.default)}"
+        yield f"# {name} = {_toml(default)}"
 
 
 def _told(table: Any) -> dict[str, str]:
@@ -74,5 +82,5 @@ def _told(table: Any) -> dict[str, str]:
 
 
 def _toml(value: Any) -> str:
-    """Return a value on one line; JSON's text, numbers and lists are TOML's too."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    """Return a value on one line; JSON's text, numbers, lists and an empty table are TOML's too."""
+    return json.dumps(value, ensure_ascii=False)

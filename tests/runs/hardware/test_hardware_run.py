@@ -119,10 +119,10 @@ def test_networks_are_as_fast_as_required_and_the_journal_says_what_steered(
 def test_a_card_has_the_figures_of_its_network_whatever_became_of_the_others(
     config: RunConfig, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cannot_write_one(network: Network, images: torch.Tensor, path: Path) -> Parity:
+    def cannot_write_one(network: Network, images: torch.Tensor, path: Path, **said: Any) -> Parity:
         if path.parent.name == "network-1":
             raise ExportError("it has no ONNX file")
-        return export_network(network, images, path)
+        return export_network(network, images, path, **said)
 
     monkeypatch.setattr(publish, "export_network", cannot_write_one)
     put(ModelledDevice())

@@ -100,5 +100,5 @@ def test_a_task_that_lacks_a_part_is_refused_by_its_name() -> None:
         open_task(TaskConfig(kind="builtins:dict"))
     with pytest.raises(ConfigError, match="no module 'nowhere'"):
         open_task(TaskConfig(kind="nowhere:Task"))
-    with pytest.raises(ValueError, match="must be one of classification, segmentation, detection"):
+    with pytest.raises(ConfigError, match="must be one of classification, segmentation, detection"):
         TaskConfig(kind="detektion")
