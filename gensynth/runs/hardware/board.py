@@ -192,7 +192,7 @@ class Board:
 def _watts(joule: Figure, latency: Figure, batch: int) -> Figure:
     """Return the average power: what the joules' intervals are wider by than the time's."""
     value = 1000 * batch * joule.value / latency.value
-    ends = []
+    ends: list[tuple[float, float]] = []
     for own, time in (
         (joule.interval80, latency.interval80), (joule.interval95, latency.interval95),
     ):  # fmt: skip
