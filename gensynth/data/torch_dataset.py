@@ -22,6 +22,9 @@ from gensynth.errors import DataError
 ROUNDING = 0.02
 """Of a value in 0 to 255, by which a float may miss it."""
 
+READ_TWICE = 16
+"""Images that must be the same again: a mirroring by chance leaves one pair in two alike."""
+
 
 def is_torch_dataset(given: object) -> bool:
     """Return whether an object has a length and items, as a map-style data set has."""
@@ -80,11 +83,13 @@ def as_dataset(given: Any, name: str | None = None) -> Dataset:
 
         return decode
 
-    if not np.array_equal(_image(train, 0, f"{kind}[0]"), _image(train, 0, f"{kind}[0]")):
-        raise DataError(
-            f"{kind}[0] is another image every time; leave random augmentation out of it, and "
-            "choose it in [data] augment"
-        )
+    for place in range(min(READ_TWICE, len(train))):
+        which = f"{kind}[{place}]"
+        if not np.array_equal(_image(train, place, which), _image(train, place, which)):
+            raise DataError(
+                f"{which} is another image every time; leave random augmentation out of it, and "
+                "choose it in [data] augment"
+            )
     return assemble(
         {split: (one, decoder(one.files)) for split, one in splits.items()}, classes, shape,
         name=name or kind, source=f"Python object {kind}", how=how, mean=None, std=None,
