@@ -7,7 +7,7 @@
     module:function     one's own: (channels, height, width), uint8 -> the same
 
 Where nothing is asked, images are cropped, and mirrored unless the names of the classes say that
-left and right differ: digits, letters, signs.
+left and right differ (`gensynth.data.labelled.suits_mirroring`).
 
 A policy, and one's own function, draws from torch's global generator, which is seeded for every
 image: an epoch is the same again, however it is cut into batches. Both change pixels alone, so they
@@ -16,7 +16,6 @@ are for classes, not for masks and boxes.
 
 import dataclasses
 import importlib
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,26 +36,8 @@ POLICIES = {
 }
 """By name the class of torchvision.transforms.v2, with that class's own defaults."""
 
-SIDED = {"left", "right", "sign", "signs", "text", "digit", "digits", "letter", "letters"}
-"""Words in a class's name that say that a mirror image is something else."""
-
 Change = Callable[[torch.Tensor], torch.Tensor]
 """(channels, height, width), uint8 -> the same."""
-
-
-def suits_mirroring(classes: Sequence[str]) -> bool:
-    """Return whether nothing in the names of classes says that left and right differ.
-
-    Example:
-        >>> suits_mirroring(["cat", "dog"]), suits_mirroring(["0", "1"])
-        (True, False)
-        >>> suits_mirroring(["turn_left", "stop"]), suits_mirroring(["0 - zero", "1 - one"])
-        (False, False)
-    """
-    words = [re.findall(r"[a-z]+|[0-9]+", name.lower()) for name in classes]
-    if any(SIDED & set(each) for each in words):
-        return False
-    return not all(each and (each[0].isdigit() or len("".join(each)) == 1) for each in words)
 
 
 def augmented_as(dataset: Dataset, names: Sequence[str]) -> Dataset:

@@ -4,6 +4,7 @@ Where search or test has no pictures, it is cut from the training ones by a fixe
 test, a tenth of the rest for search, the same share of every class.
 """
 
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gensynth.data.augment import suits_mirroring
 from gensynth.data.dataset import Augmentation, Dataset, Split, held_out
 from gensynth.data.images import read_images, room_bytes, survey
 from gensynth.data.picture import picture
 from gensynth.errors import DataError
+
+SIDED = {"left", "right", "sign", "signs", "text", "digit", "digits", "letter", "letters"}
+"""Words in a class's name that say that a mirror image is something else."""
 
 SEARCH_SHARE = 0.1
 TEST_SHARE = 0.2
@@ -162,3 +165,18 @@ def _other_size(
         f"{file} has {shape[1]} x {shape[0]} pixels and {first} {wanted[1]} x {wanted[0]}; give a "
         "size to bring all to one"
     )
+
+
+def suits_mirroring(classes: Sequence[str]) -> bool:
+    """Return whether nothing in the names of classes says that left and right differ.
+
+    Example:
+        >>> suits_mirroring(["cat", "dog"]), suits_mirroring(["0", "1"])
+        (True, False)
+        >>> suits_mirroring(["turn_left", "stop"]), suits_mirroring(["0 - zero", "1 - one"])
+        (False, False)
+    """
+    words = [re.findall(r"[a-z]+|[0-9]+", name.lower()) for name in classes]
+    if any(SIDED & set(each) for each in words):
+        return False
+    return not all(each and (each[0].isdigit() or len("".join(each)) == 1) for each in words)

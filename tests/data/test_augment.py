@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from gensynth.data.augment import augmented_as, suits_mirroring
+from gensynth.data.augment import augmented_as
 from gensynth.data.dataset import Augmentation, Dataset, Split
+from gensynth.data.labelled import suits_mirroring
 from gensynth.data.views import Views
 from gensynth.errors import ConfigError, DataError
 
