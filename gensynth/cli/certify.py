@@ -15,19 +15,22 @@ from gensynth.cli.program import Csv, Json, Quiet, Verbose
 if TYPE_CHECKING:
     from gensynth.runs.result import Finalist
 
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Where the run's data lies now, as synth --data."),
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run Python that only the run's folder names.")
+]
+
 
 def certify(
     network: Annotated[
         Path,
         typer.Argument(metavar="NETWORK", help="A network's folder in a run, with new weights."),
     ],
-    data: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Where the run's data lies now, as synth --data."),
-    ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Run Python that only the run's folder names.")
-    ] = False,
+    data: Data = None,
+    trust: Trust = False,
     as_json: Json = False,
     as_csv: Csv = False,
     quiet: Quiet = False,
@@ -56,13 +59,8 @@ def train(
     epochs: Annotated[
         float, typer.Option(metavar="N", help="Passes over the training images, beside the past.")
     ],
-    data: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Where the run's data lies now, as synth --data."),
-    ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Run Python that only the run's folder names.")
-    ] = False,
+    data: Data = None,
+    trust: Trust = False,
     as_json: Json = False,
     as_csv: Csv = False,
     quiet: Quiet = False,

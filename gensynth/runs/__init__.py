@@ -13,5 +13,5 @@ forms                              what a run's documents must say when they are
 result                             a finished run read back
 family, family_training            more networks from a learned generator
 networks, artefacts, load          a run's networks for export, and for one's own trainer
-ahead                              what it can reach, and how long it will take
+ahead, stopwatch                   what it can reach, how long it will take, and has taken
 """

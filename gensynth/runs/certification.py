@@ -44,10 +44,10 @@ from gensynth.runs.hardware.turns import recall
 from gensynth.runs.inputs import check_inputs, config_of, kept_calibration, kept_weights
 from gensynth.runs.learning import with_found_rate
 from gensynth.runs.objects import Objects
-from gensynth.runs.plan import COMPILED_FROM
 from gensynth.runs.prepare import Job, prepare
 from gensynth.runs.result import Finalist, read_finalist
 from gensynth.runs.trust import require
+from gensynth.training.fit import COMPILED_FROM
 
 FROM_THE_RUN = ("seed", "generator_sha256", "made_in")
 """What stays true of a network whose weights alone are others."""

@@ -26,9 +26,9 @@ from gensynth.runs.full_distillation import FullDistillation, distil_once
 from gensynth.runs.hardware.turns import after_cycle, before_cycles, recall_cycles
 from gensynth.runs.inputs import inputs_of
 from gensynth.runs.prepare import Job
+from gensynth.runs.stopwatch import Phases
 from gensynth.search.cycle import Cycle, State
 from gensynth.search.generator import FORM
-from gensynth.search.stopwatch import Phases
 from gensynth.search.synthesis import find_rate, first_state, synthesise, warm_up
 
 RATE = "learning_rate"

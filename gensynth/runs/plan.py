@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from gensynth.tasks.task import Task
     from gensynth.training.fit import Recipe
 
-COMPILED_FROM = 300_000
-"""Images of a training from which compiling its network pays (20 to 40 s)."""
-
 SHORT_BATCH = 64
 """Of a cycle's short distillation: many small steps, because there are few images."""
 
@@ -267,7 +264,7 @@ def _budgeted(
 
 def full_recipe(config: RunConfig, images: int) -> "Recipe":
     """Return how a finalist is distilled, from so many training images."""
-    from gensynth.training.fit import Recipe
+    from gensynth.training.fit import COMPILED_FROM, Recipe
     from gensynth.training.learning_rate import FIRST
 
     finalists = config.finalists

@@ -45,8 +45,8 @@ from gensynth.runs.learning import early, learn, with_found_rate
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
 from gensynth.runs.result import Result, read_document, read_result
+from gensynth.runs.stopwatch import Phases
 from gensynth.runs.trust import note, require
-from gensynth.search.stopwatch import Phases
 from gensynth.tasks.task import Task
 
 RUNS = Path("runs")

@@ -11,5 +11,4 @@ acquisition    which seed a cycle takes
 evolution      Delta theta_G: the step that the predictions make the generator take
 cycle          settings, state and record of a cycle
 synthesis      the cycles
-stopwatch      how long their parts have taken
 """

@@ -34,11 +34,8 @@ from gensynth.tasks.task import Guesses, Task
 from gensynth.trace import trace
 from gensynth.training.beginning import begin
 from gensynth.training.evaluator import Trainer, score
-from gensynth.training.fit import Recipe, fit
+from gensynth.training.fit import COMPILED_FROM, Recipe, fit
 from gensynth.training.learning_rate import is_learning, outcome
-
-COMPILED_FROM = 300_000
-"""Images of a training from which compiling its network pays (20 to 40 s)."""
 
 # The recipe of the prototype that ships; 30 passes over 6,000 images.
 QUICKSTART = Recipe(epochs=30, batch=128, peak_lr=0.2, weight_decay=1e-3)

@@ -17,6 +17,7 @@ import numpy as np
 from gensynth.data.listing import visible
 from gensynth.errors import DataError
 from gensynth.goals.intervals import wilson
+from gensynth.goals.metrics import TOP1
 from gensynth.goals.score import Proportion
 from gensynth.suggestion import did_you_mean
 from gensynth.uses.classifier import Given, open_classifier
@@ -80,7 +81,7 @@ class Validation:
     def score(self) -> Proportion:
         """Images that are right."""
         right = sum(row[place] for place, row in enumerate(self.confusion))
-        return Proportion("top1", right, sum(map(sum, self.confusion)))
+        return Proportion(TOP1.name, right, sum(map(sum, self.confusion)))
 
     @property
     def classes(self) -> tuple[OfClass, ...]:
