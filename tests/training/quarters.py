@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gensynth.data.dataset import Augmentation, Dataset, Split
 from gensynth.data.views import Views
@@ -42,3 +42,12 @@ def evaluator_of(module: nn.Module) -> Evaluator:
     views = Views(data, data.train, seed=3)
     teacher = Teacher(prototype.network(), views, compute)
     return Evaluator(prototype, data, views, teacher, compute, Classification())
+
+
+def bits(network: nn.Module) -> dict[str, bytes]:
+    return {k: v.detach().contiguous().numpy().tobytes() for k, v in network.state_dict().items()}
+
+
+def batches_of(count: int, seed: int = 0, channels: int = 1) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(32, channels, 8, 8, generator=generator) for _ in range(count)]
