@@ -19,6 +19,7 @@ import pytest
 from hypothesis import settings
 
 from tests.fakes.board import NO_SSH, agent_home, board, patient
+from tests.once import made_once
 from tests.runs import toybox
 
 __all__ = ["agent_home", "board", "patient"]
@@ -104,11 +105,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the toy module, its trained weights and its run file."""
-    folder = tmp_path_factory.mktemp("toys")
-    (folder / "toy.py").write_text(toybox.MODULE)
-    (folder / "toy.toml").write_text(toybox.RUN)
-    toybox.train(folder)
-    return folder
+
+    def make(folder: Path) -> None:
+        (folder / "toy.py").write_text(toybox.MODULE)
+        (folder / "toy.toml").write_text(toybox.RUN)
+        toybox.train(folder)
+
+    return made_once(tmp_path_factory, "toys", make)
 
 
 @pytest.fixture
@@ -145,7 +148,18 @@ def gensynth(
 @pytest.fixture(scope="session")
 def finished(toys: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """A finished run of the toys: its folder, stdout and stderr."""
-    out = tmp_path_factory.mktemp("finished") / "run"
-    done = toybox.python("-m", "gensynth", "synth", "toy.toml", "--out", str(out), cwd=toys)
-    assert done.returncode == 0, done.stderr
-    return out, done.stdout, done.stderr
+
+    def make(folder: Path) -> None:
+        command = "-m", "gensynth", "synth", "toy.toml", "--out", str(folder / "run")
+        done = toybox.python(*command, cwd=toys)
+        assert done.returncode == 0, done.stderr
+        (folder / "stdout").write_text(done.stdout)
+        (folder / "stderr").write_text(done.stderr)
+
+    folder = made_once(tmp_path_factory, "finished", make)
+    # What another process's user has named, this one's has not.
+    from gensynth.config_file import read
+    from gensynth.runs.trust import note
+
+    note(read(folder / "run" / "run.toml"))
+    return folder / "run", (folder / "stdout").read_text(), (folder / "stderr").read_text()

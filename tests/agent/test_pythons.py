@@ -35,7 +35,9 @@ def test_the_agent_uses_nothing_that_came_after_python_3_6(path: Path) -> None:
     assert python_3 <= (3, 6), visitor.output_text()
 
 
-@pytest.mark.parametrize("version", ["3.6", "3.8", "3.12", "3.13"])
+@pytest.mark.parametrize(
+    "version", ["3.6", "3.13", *(pytest.param(v, marks=pytest.mark.slow) for v in ("3.8", "3.12"))]
+)
 def test_every_module_of_the_agent_can_be_imported(version: str, tmp_path: Path) -> None:
     file = tmp_path / "agent.pyz"
     file.write_bytes(package.agent().content)

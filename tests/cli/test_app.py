@@ -222,7 +222,11 @@ def test_an_unknown_option_names_the_nearest(gensynth: Command) -> None:
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)],
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_ends_with_its_exit_code_and_the_way_on(
     toys: Path, tmp_path: Path, number: signal.Signals

@@ -92,6 +92,7 @@ def test_seeds_that_cannot_be_meant(gensynth: Command, seeds: str, message: str)
 # --- the world ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_good_state_and_a_way_on(gensynth: Command, here: Path) -> None:
     # No file may grow beyond the limit: the weights fit, a journal of some cycles does not.
     run = here / "run"

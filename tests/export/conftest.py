@@ -1,5 +1,6 @@
 """What tests of artefacts share."""
 
 from tests.fakes.cudart import libcudart
+from tests.runs.instant import instant_warm_up
 
-__all__ = ["libcudart"]
+__all__ = ["instant_warm_up", "libcudart"]

@@ -60,7 +60,7 @@ def calls(file: Path) -> list[list[str]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("batch", [3, 8])
+@pytest.mark.parametrize("batch", [3, pytest.param(8, marks=pytest.mark.slow)])
 def test_an_engine_is_built_once_and_compared_on_every_sample(
     trtexec: Path, agent_home: Home, batch: int
 ) -> None:

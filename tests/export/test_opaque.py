@@ -190,6 +190,7 @@ def test_a_part_that_branches_is_refused() -> None:
         to_onnx(one_word("opaque", {}, {}, (3,), (3,)), {}, parts={"word": part})
 
 
+@pytest.mark.slow
 def test_the_networks_of_a_run_with_such_a_part_are_exported(tmp_path: Path) -> None:
     prototype = PrototypeConfig(
         network="tests.runs.tiny:odd", weights=tiny.trained(tmp_path, tiny.odd)

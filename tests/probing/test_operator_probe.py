@@ -80,7 +80,13 @@ def two_answers(evaluator: Evaluator, word: str) -> Network:
     return build(beside(graph, SITES), weights)
 
 
-@pytest.mark.parametrize("word", ["separable", "grouped_2", "smaller_kernel"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "grouped_2",
+        *(pytest.param(w, marks=pytest.mark.slow) for w in ("separable", "smaller_kernel")),
+    ],
+)
 def test_what_a_switch_loses_is_the_divergence_of_a_small_step_toward_it(
     evaluator: Evaluator, probe: Probe, images: Tensor, word: str
 ) -> None:

@@ -79,8 +79,8 @@ def test_detectnet_has_the_size_of_the_one_in_digits_but_for_norms() -> None:
     network = DetectNet(width=1.0)
     weights = sum(p.numel() for p in network.parameters() if p.ndim > 1)
     assert round(weights / 1e6, 2) == pytest.approx(5.97, abs=0.01)
-    graph = trace(network.eval(), torch.zeros(1, 3, 384, 1248), name="detectnet")  # KITTI's
-    assert [graph[output].shape for output in graph.outputs] == [(1, 24, 78), (4, 24, 78)]
+    graph = trace(network.eval(), torch.zeros(1, 3, 96, 320), name="detectnet")
+    assert [graph[output].shape for output in graph.outputs] == [(1, 6, 20), (4, 6, 20)]
 
 
 @pytest.mark.parametrize(

@@ -4,22 +4,34 @@ from pathlib import Path
 
 import pytest
 
+from gensynth.config_file import read
 from gensynth.runs.folder import RunFolder
-from gensynth.runs.result import Result
+from gensynth.runs.result import Result, read_result
 from gensynth.runs.run import synth
+from gensynth.runs.trust import note
+from tests.once import made_once
 from tests.runs import tiny
+from tests.runs.instant import instant_warm_up
+
+__all__ = ["instant_warm_up"]
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of the tiny prototype, trained for a second."""
-    return tiny.trained(tmp_path_factory.mktemp("weights"))
+    return made_once(tmp_path_factory, "weights", tiny.trained) / "tiny.safetensors"
 
 
 @pytest.fixture(scope="session")
 def finished(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
     """Only to be read."""
-    return synth(tiny.config(weights, tmp_path_factory.mktemp("runs") / "run"), command="by hand")
+
+    def make(folder: Path) -> None:
+        synth(tiny.config(weights, folder / "run"), command="by hand")
+
+    run = made_once(tmp_path_factory, "tiny", make) / "run"
+    note(read(run / "run.toml"))  # what another process's user has named, this one's has not
+    return read_result(run)
 
 
 @pytest.fixture

@@ -119,7 +119,9 @@ def longer(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return synth(replace(config, search=replace(config.search, cycles=3))).path
 
 
-@pytest.mark.parametrize(("state", "done"), [("stopped", 1), ("finished", 2)])
+@pytest.mark.parametrize(
+    ("state", "done"), [pytest.param("stopped", 1, marks=pytest.mark.slow), ("finished", 2)]
+)
 def test_more_cycles_end_as_if_they_had_been_asked_for_from_the_start(
     request: pytest.FixtureRequest, longer: Path, state: str, done: int
 ) -> None:
@@ -174,8 +176,9 @@ def test_a_finished_run_goes_on_and_its_first_networks_stay(finished: Path) -> N
     assert json.loads((finished / "inputs.json").read_text())["judged"] == 2
 
 
-@pytest.mark.parametrize("step", ["write_text", "journal_change", "put_aside", "remove",
-                                  "write_bytes"])  # fmt: skip
+@pytest.mark.parametrize("step", ["journal_change", "put_aside", *(
+    pytest.param(step, marks=pytest.mark.slow) for step in ("write_text", "remove", "write_bytes")
+)])  # fmt: skip
 def test_a_change_that_was_cut_short_is_done_by_the_same_command(
     finished: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -135,6 +135,7 @@ with RunFolder.open(Path(sys.argv[1])) as run:
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_is_always_consistent(path: Path) -> None:
     moments = random.Random(0)
     reached = [-1]

@@ -48,6 +48,7 @@ def test_objects_give_the_networks_that_their_names_give(
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_stopped_run_of_objects_is_gone_on_with_by_giving_them_again(
     weights: Path, finished: Result, tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ def test_a_part_that_cannot_be_looked_into_is_in_the_onnx_files(tmp_path: Path) 
     assert sum(p.numel() for p in network.parameters()) == result.finalists[0].params
 
 
+@pytest.mark.slow
 def test_a_part_that_onnx_has_no_word_for_costs_only_the_onnx_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,6 +64,7 @@ def test_a_part_that_onnx_has_no_word_for_costs_only_the_onnx_files(
     assert "finalists/*/weights.safetensors" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_cannot_be_timed_on_noise_ends_without_a_latency(tmp_path: Path) -> None:
     weights = tiny.trained(tmp_path, tiny.logarithmic)
     prototype = PrototypeConfig(network="tests.runs.tiny:logarithmic", weights=weights)

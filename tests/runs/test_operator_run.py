@@ -55,13 +55,10 @@ def test_the_files_say_which_operators_there_are(finished: Result) -> None:
     assert len(attempt["operators"]) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "stop",
-    [
-        Stop(cycle=1),
-        pytest.param(Stop(phase="finalists"), marks=pytest.mark.slow),
-        pytest.param(Stop(progress="network-1"), marks=pytest.mark.slow),
-    ],
+    [Stop(cycle=1), Stop(phase="finalists"), Stop(progress="network-1")],
     ids=["cycle", "finalists", "network"],
 )
 def test_a_stopped_run_ends_with_the_same_bytes(

@@ -38,6 +38,7 @@ def test_a_prototype_is_trained_within_the_run_where_that_is_asked(
     assert not (result.path / "training").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_of_the_prototype_goes_on_to_the_same_run(
     training: Callable[[Path], RunConfig], tmp_path: Path
 ) -> None:

@@ -29,9 +29,9 @@ from tests.runs.stopping import Stop, ledger, networks, timeless
 @pytest.mark.parametrize(
     ("stop", "done"),
     [
-        (Stop(progress="cycle-1"), "before the first cycle"),
+        pytest.param(Stop(progress="cycle-1"), "before the first cycle", marks=pytest.mark.slow),
         (Stop(cycle=1), "after cycle 1"),
-        (Stop(progress="network-1"), "after cycle 2"),
+        pytest.param(Stop(progress="network-1"), "after cycle 2", marks=pytest.mark.slow),
         pytest.param(Stop(phase="initialise"), "before the first cycle", marks=pytest.mark.slow),
         pytest.param(Stop(phase="finalists"), "after cycle 2", marks=pytest.mark.slow),
         pytest.param(Stop(phase="export"), "after cycle 2", marks=pytest.mark.slow),
@@ -125,6 +125,7 @@ def kill_and_resume(config: RunConfig, whole: Path, out: Path, seed: int) -> int
     return kills
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
     weights: Path, tmp_path: Path
 ) -> None:

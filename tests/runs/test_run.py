@@ -174,6 +174,7 @@ def test_a_network_that_a_cycle_distilled_fully_may_be_a_finalist(
     assert "cycle-1" in made_in
 
 
+@pytest.mark.slow
 def test_the_run_file_in_the_folder_repeats_the_run(finished: Result, tmp_path: Path) -> None:
     config = replace(read(finished.path / "run.toml"), out=tmp_path / "again")
     again = synth(config)

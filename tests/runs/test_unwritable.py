@@ -86,6 +86,7 @@ def test_one_network_that_cannot_be_timed_leaves_the_others_their_latency(tmp_pa
     assert "not finite" in note
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_there_ends_when_it_is_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,7 +94,9 @@ def test_the_host_hears_of_the_agent_while_the_tools_take_their_time(
     assert run("good", altered(beats, work=WORKER))["status"] == "ok"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_an_agent_that_is_killed_leaves_the_clocks_as_they_were(
     root: str, number: signal.Signals
 ) -> None:

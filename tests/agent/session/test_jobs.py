@@ -265,7 +265,9 @@ def test_two_hosts_with_the_same_job_get_one_result(clean: Home) -> None:
     assert clean.journal("begun") == ["shared"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_an_agent_that_is_killed(clean: Home, number: signal.Signals) -> None:
     errand = errands.good("killed", network_id="sleep-60000")
 

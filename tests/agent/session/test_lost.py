@@ -49,7 +49,9 @@ def wait_for(what: Callable[[], object], within_s: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("up", [1, 100, 50_000])
+@pytest.mark.parametrize(
+    "up", [100, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 50_000))]
+)
 def test_cut_while_connecting_or_while_the_agent_is_pushed(board: Board, up: int) -> None:
     errand = errands.good("job")
     board.relay.cut_after(up=up)
@@ -157,7 +159,7 @@ def test_a_cable_that_is_pulled(
     assert board.leftovers() == []
 
 
-@pytest.mark.parametrize("how", ["sleep-60000", "stubborn"])
+@pytest.mark.parametrize("how", ["sleep-60000", pytest.param("stubborn", marks=pytest.mark.slow)])
 def test_a_board_that_loses_its_power(board: Board, how: str) -> None:
     errand = errands.good("job", network_id=how)
 
@@ -219,7 +221,13 @@ def host(board: Board, request: pytest.FixtureRequest) -> Iterator[subprocess.Po
         process.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGHUP)),
+    ],
+)
 def test_a_host_that_is_killed(
     board: Board, host: subprocess.Popen[str], number: signal.Signals
 ) -> None:

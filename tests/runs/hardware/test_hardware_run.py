@@ -116,6 +116,7 @@ def test_networks_are_as_fast_as_required_and_the_journal_says_what_steered(
     assert device.grades[-1] == "quick"
 
 
+@pytest.mark.slow
 def test_a_card_has_the_figures_of_its_network_whatever_became_of_the_others(
     config: RunConfig, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +164,7 @@ def test_a_device_that_is_slower_today_teaches_nothing_wrong(config: RunConfig, 
     assert max(finalists_ms(result)) <= LIMIT_MS
 
 
+@pytest.mark.slow
 def test_a_stopped_run_counts_nothing_twice_and_ends_with_the_same_bytes(
     config: RunConfig, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +216,7 @@ def test_a_learned_generator_draws_within_the_limit_without_its_device(
         generate(path, range(12, 14))
 
 
+@pytest.mark.slow
 def test_a_utility_may_weigh_a_device(config: RunConfig, put: Put) -> None:
     put(ModelledDevice())
     utility = "netscore + 10 * log10(throughput@local)"

@@ -45,7 +45,7 @@ def config(kind: str, weights: Path, out: Path, *requirements: str) -> RunConfig
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["grid", "scales"])
+@pytest.fixture(scope="module", params=[pytest.param("grid", marks=pytest.mark.slow), "scales"])
 def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Result:
     kind, folder = request.param, tmp_path_factory.mktemp("runs")
     data, task = tiny_boxes.squares(), Detection()
