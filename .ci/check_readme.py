@@ -1,6 +1,6 @@
 """Run the code blocks of Markdown files, in order, in one empty folder.
 
-    python .ci/check_readme.py README.md docs/*.md
+    python .ci/check_readme.py [--short] README.md docs/*.md
 
 bash blocks run with `bash -eu`, python blocks with this interpreter, and the command `gensynth`
 is the one installed beside it. A toml block is a run file: it is written under the name that its
@@ -14,6 +14,8 @@ is left out, and its reason is printed. One right after
     <!-- may end with 1: REASON -->
 
 may do so.
+
+With --short, a search has fewer cycles and epochs than the reader's, and less is required of it.
 """
 
 import os
@@ -31,6 +33,9 @@ BLOCK = re.compile(
     r"^```(?P<language>bash|python|toml)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+# A search, and what is said after it.
+SEARCH = re.compile(r"^(gensynth synth [^#\n]*[^#\n ])( *(?:#.*)?)$", re.MULTILINE)
+SHORTER = '--cycles 3 --set finalists.epochs=2 --require "top1 >= 60%" --require "macs <= 4M"'
 READ = "import pathlib, sys; from gensynth.config_file import read; read(pathlib.Path(sys.argv[1]))"
 
 
@@ -62,10 +67,13 @@ def blocks(path: Path) -> Iterator[Block]:
         yield Block(place, match["language"], match["code"], match["word"], match["reason"])
 
 
-def command(block: Block, folder: Path) -> list[str]:
+def command(block: Block, folder: Path, *, short: bool) -> list[str]:
     """Return the command that runs a block."""
     if block.language == "bash":
-        return ["bash", "-euo", "pipefail", "-c", block.code]
+        code = block.code
+        if short:
+            code = SEARCH.sub(rf"\1 {SHORTER}\2", code)
+        return ["bash", "-euo", "pipefail", "-c", code]
     if block.language == "python":
         return [sys.executable, "-W", "error", "-c", block.code]
     first = re.match(r"# (\S+\.toml)\n", block.code)
@@ -75,8 +83,10 @@ def command(block: Block, folder: Path) -> list[str]:
     return [sys.executable, "-c", READ, first[1]]
 
 
-def main(paths: list[str]) -> None:
+def main(paths: list[str], *, short: bool) -> None:
     """Run every block; end with 1 at the first that fails."""
+    if short:
+        print(f"every search is run with {SHORTER}", flush=True)
     found = [block for path in paths for block in blocks(Path(path))]
     # Nothing of the checkout is to be found but through the installation.
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MAKEFLAGS")}
@@ -88,7 +98,10 @@ def main(paths: list[str]) -> None:
                 continue
             start = time.perf_counter()
             done = subprocess.run(
-                command(block, Path(name)), cwd=name, env=environment, stdin=subprocess.DEVNULL
+                command(block, Path(name), short=short),
+                cwd=name,
+                env=environment,
+                stdin=subprocess.DEVNULL,
             )
             took_s = time.perf_counter() - start
             print(f"{block.place}: {block.language}, {took_s:.1f} s", flush=True)
@@ -101,4 +114,4 @@ def main(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main([word for word in sys.argv[1:] if word != "--short"], short="--short" in sys.argv)

@@ -185,6 +185,7 @@ def test_an_operator_that_nobody_knows_is_named(tmp_path: Path, store: Store) ->
     assert caught.value.status in ("unsupported_op", "build_failed")
 
 
+@pytest.mark.slow
 def test_two_measurements_of_one_device_do_not_disturb_each_other(
     tmp_path: Path, store: Store
 ) -> None:
@@ -267,6 +268,7 @@ def test_a_board_behind_ssh_measures_the_same_way(
     assert board.leftovers() == []
 
 
+@pytest.mark.slow
 def test_a_board_that_has_become_slow_is_refused_before_it_measures(
     tmp_path: Path, store: Store, board: Board
 ) -> None:
@@ -292,6 +294,7 @@ def test_a_board_that_has_become_slow_is_refused_before_it_measures(
     assert board.leftovers() == []
 
 
+@pytest.mark.slow
 def test_a_lost_board_is_asked_again_for_the_same_job(
     tmp_path: Path, store: Store, board: Board
 ) -> None:

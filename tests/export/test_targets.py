@@ -112,6 +112,7 @@ def test_a_file_can_serve_onnxruntime_1_10() -> None:
     assert pi.ir <= 8
 
 
+@pytest.mark.slow
 def test_every_opset_13_file_ran_in_onnxruntime_1_10_on_python_3_6() -> None:
     record = json.loads(old_runtime.RECORD.read_text())
     assert (record["onnxruntime"], record["python"][:4]) == ("1.10.0", "3.6.")

@@ -77,6 +77,7 @@ def test_copies_and_other_dtypes_keep_the_tie() -> None:
     assert network.get_parameter("inner.weight").any()
 
 
+@pytest.mark.slow
 def test_the_compiler_follows_a_tied_network() -> None:
     _, network, images = tied()
     compiled = torch.compile(network, backend="eager", fullgraph=True)

@@ -179,6 +179,7 @@ def test_a_changed_prototype_is_refused(weights: Path, tmp_path: Path) -> None:
         resume(out)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_without_the_weights_file_it_was_given(
     finished: Result, weights: Path, tmp_path: Path
 ) -> None:

@@ -123,6 +123,7 @@ def stepped_clock(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_wall_clock_that_steps_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent_home: Home, stepped_clock: Path
 ) -> None:

@@ -103,6 +103,7 @@ def test_networks_take_turns_in_whole_runs_that_the_samples_cover(
     assert list(Path(spool.home).glob(".*")) == []
 
 
+@pytest.mark.slow
 def test_a_sensor_that_averages_settles_for_five_time_constants(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spool: Spool
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_power_mode_that_needs_a_restart_is_refused(root: str) -> None:
 
 
 @pytest.mark.realtime
+@pytest.mark.slow
 def test_the_host_hears_of_the_agent_while_the_tools_take_their_time(
     root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

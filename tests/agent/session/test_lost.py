@@ -83,6 +83,7 @@ def test_cut_while_a_job_runs(board: Board) -> None:
 
 
 @pytest.mark.realtime
+@pytest.mark.slow
 def test_a_host_that_comes_back_holds_the_job_that_went_on(board: Board) -> None:
     # Longer than the lease of the connection that was cut.
     errand = errands.good("job", network_id="sleep-3500", limits={"lease_s": 2.5})

@@ -88,6 +88,7 @@ def test_every_child_of_the_agent_imports_its_own_pythons_modules(
     assert agent_home.leftovers() == []
 
 
+@pytest.mark.slow
 def test_an_old_python_imports_its_own_modules_too(board: Board, tmp_path: Path) -> None:
     # Newer ones have os and others built in, whatever lies in the folder.
     traps = Traps(tmp_path / "traps", python("3.6"))
