@@ -29,7 +29,8 @@ AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
 
 avx2: $(VENV)/.installed-dev ## run the tests that arithmetic decides, as a processor with AVX2 alone
 	$(AVX2) $(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not slow and not realtime" \
-	  tests/search tests/tasks tests/probing tests/export/test_parity.py
+	  tests/search/test_synthesis.py tests/search/test_evolution.py tests/probing/test_probe.py \
+	  tests/tasks/test_classification.py tests/export/test_parity.py
 	if command -v qemu-x86_64 >/dev/null; then qemu-x86_64 -cpu Haswell $(BIN)/python -m pytest \
 	  -q -p no:cacheprovider tests/export/test_int8_rounding.py; \
 	else echo "INT8 was not tried on an emulated processor: qemu-user is not installed"; fi
