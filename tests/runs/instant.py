@@ -12,6 +12,8 @@ from gensynth.bench.grades import Warmup
 def instant_warm_up() -> Iterator[None]:
     """Three blocks of two milliseconds agree, whatever they take."""
     instant = Warmup(min_s=0.0, block_s=0.002, agree_pct=1000.0, cap_s=0.01)
+    options = latency.measure.__kwdefaults__
+    assert options is not None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(latency.measure.__kwdefaults__, "warmup", instant)
+        patch.setitem(options, "warmup", instant)
         yield
