@@ -146,6 +146,40 @@ def test_a_refused_key_is_told_with_the_way_to_copy_one() -> None:
     assert not isinstance(fault, DeviceFault)
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            'Load key "/home/user/.ssh/id": error in libcrypto',
+            "cannot read /home/user/.ssh/id (err",
+        ),
+        (
+            'sign_and_send_pubkey: signing failed for "id" from agent: agent refused operation',
+            "from agent: agent refused operation: a key that asks to be touched or confirmed",
+        ),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_not_to_be_copied(words: str, told: str) -> None:
+    said = ssh.Said(f"{words}\nuser@board: Permission denied (publickey).")
+    message = ssh.explain(BOARD, 255, said, GONE).message
+    assert told in message
+    assert "ssh-copy-id" not in message
+
+
+def test_why_a_way_ended_is_told_and_not_that_it_did() -> None:
+    said = (
+        "2026 ERR cannot log in to the gateway\nits certificate has expired\n"
+        "kex_exchange_identification: Connection closed by remote host\n"
+        "Connection closed by UNKNOWN port 65535\n"
+    )
+    found = ssh.explain(BOARD, 255, ssh.Said(said), GONE).message
+    assert found.endswith(
+        "reached: 2026 ERR cannot log in to the gateway; its certificate has expired"
+    )
+    alone = "kex_exchange_identification: Connection closed by remote host"
+    assert ssh.explain(BOARD, 255, ssh.Said(alone), GONE).message.endswith(alone)
+
+
 def test_an_agent_of_many_keys_is_told_which_one_to_offer() -> None:
     # As OpenSSH's client says it, whose last line names neither the reason nor a user.
     said = (
