@@ -24,13 +24,17 @@ The same facts give the same bytes: nothing of the time or the machine goes in.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 import numpy as np
 from onnx import ModelProto, helper, shape_inference
+from pydantic import AfterValidator
+from typing_extensions import TypedDict
 
 from gensynth import __version__
 from gensynth.errors import ExportError
+from gensynth.export.manifest import Reads, of_as_many
+from gensynth.outside import Form
 
 if TYPE_CHECKING:
     from gensynth.export.manifest import Manifest
@@ -39,6 +43,21 @@ KEYS = (
     "classes", "reads", "task", "requirements", "card_sha256", "weights_sha256",
     "builder_fp32_layers",
 )  # fmt: skip
+
+
+class _Facts(TypedDict):
+    """What is asked of a file's metadata."""
+
+    classes: NotRequired[list[str]]
+    reads: NotRequired[Annotated[Reads, AfterValidator(of_as_many)]]
+    task: NotRequired[str]
+    requirements: NotRequired[list[str]]
+    card_sha256: NotRequired[str]
+    weights_sha256: NotRequired[str]
+    builder_fp32_layers: NotRequired[list[str]]
+
+
+_FACTS: Form[_Facts] = Form(_Facts)
 
 
 @dataclass(frozen=True)
@@ -143,7 +162,13 @@ def facts_of(told: Mapping[str, str]) -> dict[str, Any]:
     """Return facts from the strings of a file's metadata; keys of others are left out.
 
     Raises:
-        ValueError: if one that is no text is not JSON.
+        ValueError: if one that is no text is not JSON, or of another form than it must be.
     """
     plain = ("task", "card_sha256", "weights_sha256")
-    return {key: told[key] if key in plain else json.loads(told[key]) for key in KEYS & told.keys()}
+    try:
+        found = {
+            key: told[key] if key in plain else json.loads(told[key]) for key in KEYS & told.keys()
+        }
+    except RecursionError as error:
+        raise ValueError("it is nested without end") from error
+    return dict(_FACTS.check(found))

@@ -8,7 +8,6 @@ A checkpoint holds the weights under some name beside others, and their names be
 put around the network in training: both are looked through. Nothing in a file is executed.
 """
 
-import pickle
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -128,7 +127,9 @@ def _unpickled(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():  # about pickles of another protocol, which are refused
             warnings.simplefilter("ignore")
             held = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle raises what it likes
         raise PrototypeError(
             f"{path} is neither a safetensors file nor a checkpoint of tensors alone; a pickled "
             "object could run code when read, so it is refused: save the weights with "

@@ -12,6 +12,7 @@ A run's own networks are compared with what they were learned from, and keep the
 their requirements need (`gensynth.export.artefact`); of a stranger's file nobody knows either.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ from gensynth.export.parity import check, run_all
 from gensynth.export.reading import read_model
 from gensynth.export.sensitivity import DAMAGE_IMAGES, Judgement, mix
 from gensynth.export.targets import Target, find_target
-from gensynth.outside import ONNX_BYTES, read_bytes
+from gensynth.outside import ELEMENTS, ONNX_BYTES, read_bytes, within
 from gensynth.randomness import stream
 from gensynth.uses.classifier import Given, open_classifier
 
@@ -147,6 +148,10 @@ def _read(path: Path, content: bytes, images: str | Path | None, given: Given | 
         side, colour = reading.shape[1], reading.colour
         return reading(np.stack([picture(file, side, colour) for file in files]))
     shape = _shape(read_model(content), path)
+    try:
+        within(math.prod(shape), ELEMENTS, f"the values of an image that {path} reads")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     noise = stream(0, "foreign").standard_normal((NOISE_IMAGES, *shape))
     return noise.astype(np.float32)
 
@@ -161,8 +166,8 @@ def _pictures(folder: Path) -> Sequence[Path]:
 
 def _shape(model: ModelProto, path: Path) -> tuple[int, ...]:
     inputs = _inputs(model)
-    sizes = [size.dim_value for size in inputs[0].type.tensor_type.shape.dim][1:]
-    if len(inputs) != 1 or not sizes or not all(sizes):
+    sizes = [d.dim_value for value in inputs[:1] for d in value.type.tensor_type.shape.dim][1:]
+    if len(inputs) != 1 or not sizes or min(sizes) < 1:
         raise ConfigError(
             f"{path} must have one input, whose sizes besides the batch are fixed, got "
             f"{len(inputs)} inputs and sizes {sizes}"
@@ -213,7 +218,7 @@ def _raised(model: ModelProto, target: Target) -> ModelProto:
         return model
     try:
         return version_converter.convert_version(model, target.opset)
-    except (version_converter.ConvertError, RuntimeError) as error:
+    except (version_converter.ConvertError, shape_inference.InferenceError, RuntimeError) as error:
         raise ExportError(
             f"{target.name} reads opset {target.opset}, to which the file cannot be brought: "
             f"{str(error).strip().splitlines()[0]}; export it at that opset where it was made"

@@ -15,8 +15,10 @@ from gensynth.devices import registry, ssh
 from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.hostkeys import HostKey, fetch
 from gensynth.devices.registry import Device
+from gensynth.devices.way import Way
 from gensynth.errors import DeviceError, DeviceFault
 
+WAY = Way("board", "user", "board", (), "", (Path("id"),), None)
 BOARD = Device("board", "user@board")
 KEY = base64.b64encode(b"a key of the board").decode()
 GONE = Fault("device_lost", "the other side closed the channel")
@@ -164,6 +166,25 @@ def test_a_key_that_cannot_be_used_is_not_to_be_copied(words: str, told: str) ->
     message = ssh.explain(BOARD, 255, said, GONE).message
     assert told in message
     assert "ssh-copy-id" not in message
+
+
+def test_a_notice_of_a_shell_on_its_output_is_the_reason() -> None:
+    said = ssh.Said("", "This account is currently not available.\n")
+    message = ssh.explain(BOARD, 1, said, GONE).message
+    assert message.endswith("; This account is currently not available.")
+    assert ssh.explain(BOARD, 1, ssh.Said(""), GONE).message.endswith("; it said nothing")
+
+
+def test_a_key_with_a_passphrase_is_told_from_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = ssh.Said("user@board: Permission denied (publickey).")
+    ways = ("ssh-add id", "ssh-copy-id user@board")
+    for locked, told in ((True, ways[0]), (False, ways[1])):
+        monkeypatch.setattr(
+            "gensynth.devices.way._has_passphrase", lambda key, locked=locked: locked
+        )
+        monkeypatch.setattr("gensynth.devices.way.find", lambda _: WAY)
+        message = ssh.explain(BOARD, 255, refused, GONE).message
+        assert [way for way in ways if way in message] == [told]
 
 
 def test_why_a_way_ended_is_told_and_not_that_it_did() -> None:
