@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from gensynth.errors import PrototypeError
 from gensynth.network import ties
+from gensynth.outside import WEIGHTS_BYTES, check_plain
 
 WRAPPERS = (
     "state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module",
@@ -107,6 +108,7 @@ def read_checkpoint(path: Path, *, name: str) -> dict[str, Tensor]:
             "the file in it"
         )
     try:
+        check_plain(path, WEIGHTS_BYTES)
         with path.open("rb") as file:
             begin = file.read(9)
         # A safetensors file begins with the length of its JSON, in eight bytes.
