@@ -23,6 +23,10 @@ from gensynth.errors import DeviceFault, ExportError
 from gensynth.export.runtime import open_session
 
 LEAST_COSINE = {"fp32": 0.999, "fp16": 0.99, "int8": 0.98}
+_OVERFLOWS = (
+    ", which FP16 makes of numbers beyond 65504; gensynth export --precision fp16 finds the layers "
+    "that must stay in FP32, and what it writes tells the device of them"
+)
 REFERENCE = "onnxruntime on the host's processor"
 
 
@@ -67,7 +71,7 @@ def compare(subject: Subject, outputs: Mapping[str, np.ndarray], precision: str)
             raise DeviceFault(
                 "invalid_output",
                 f"output '{name}' of {subject.name} must be finite, got "
-                f"{one[~np.isfinite(one)][0]}",
+                f"{one[~np.isfinite(one)][0]}{_OVERFLOWS if precision == 'fp16' else ''}",
             )
         cosines.append(_cosine(one, other))
         errors.append(_relative(float(np.linalg.norm(one - other)), float(np.linalg.norm(other))))

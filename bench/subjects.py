@@ -27,6 +27,7 @@ from gensynth.bench.onnx_cost import OnnxCost, count, multiplying_values, of_siz
 from gensynth.bench.structure import structure_sha256
 from gensynth.errors import ConfigError, ExportError, RunError
 from gensynth.export.manifest import MANIFEST, MEASURABLE, SAMPLES, read_images, read_manifest
+from gensynth.export.metadata import kept_in_fp32
 from gensynth.export.reading import read_model
 from gensynth.goals.card import check_card
 from gensynth.graph.files import CARD_FILE, ONNX_FILE
@@ -117,8 +118,16 @@ class Subject:
 
     @property
     def fp32_layers(self) -> list[str]:
-        """Layers that a builder keeps in FP32 whatever its flags allow, as its artefact says."""
-        return list((self.manifest or {}).get("builder_fp32_layers", []))
+        """Layers that a builder keeps in FP32 whatever its flags allow.
+
+        Its artefact says it; without one the file.
+
+        Raises:
+            ExportError: if what the file says is damaged.
+        """
+        if self.manifest is None:
+            return kept_in_fp32(self.model)
+        return list(self.manifest.get("builder_fp32_layers", []))
 
     @property
     def opset(self) -> int:

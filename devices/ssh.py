@@ -29,6 +29,8 @@ _REFUSED = re.compile(
 )
 _WHO_REFUSED = re.compile(r"^([^@\s]+)@(\S+): Permission denied.*", re.MULTILINE)
 _OPEN_KEY = re.compile(r"Permissions \d+ for '(.+)' are too open")
+_BROKEN_KEY = re.compile(r"^Load key \"(.+)\": (.+)$", re.MULTILINE)
+_UNSIGNED = re.compile(r"^sign_and_send_pubkey: (.+)$", re.MULTILINE)
 _TOO_MANY = "Too many authentication failures"
 _OLD = re.compile(OLD_PYTHON + r" (\d+\.\d+)")
 
@@ -147,6 +149,16 @@ def _refusal(device: Device, found: Way, said: Said) -> str:
     open_to_all = _OPEN_KEY.search(said.errors)
     if open_to_all:
         return f"{must}; others can read your key, so ssh leaves it out: chmod 600 {open_to_all[1]}"
+    broken = _BROKEN_KEY.search(said.errors)
+    if broken:
+        return f"{must}; ssh cannot read {broken[1]} ({broken[2]}): put it there anew"
+    unsigned = _UNSIGNED.search(said.errors)
+    if unsigned:
+        return (
+            f"{must}; it may know yours, but {unsigned[1]}: a key that asks to be touched or "
+            "confirmed serves no program, so name another in ~/.ssh/config, with IdentityFile "
+            f"under Host {found.host}"
+        )
     if _TOO_MANY in said.errors:
         return (
             f"{must}; your ssh-agent offers more keys than it tries: name the right one in "

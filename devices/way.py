@@ -19,6 +19,8 @@ OTHER_KEY = re.compile(r"Host key for (\S+) has changed")
 UNVERIFIED = re.compile(r"host key is known for|Host key verification failed")
 # Of a board's loader with LD_PRELOAD, and of its shells about a language that is not there.
 _EVERY_TIME = re.compile(r"^ERROR: ld\.so: |setlocale|^perl: warning|^Warning: Permanently added")
+# Of whoever lost the other side: why is what was said before.
+_LOST = re.compile(r"^kex_exchange_identification: |^Connection closed by |^banner exchange: ")
 
 
 @dataclass(frozen=True)
@@ -112,10 +114,11 @@ def unlock(way: Way) -> str | None:
 def last_words(text: str, lines: int = 1) -> str:
     """Return the last lines that say something; of ssh's two, the last is often only that it ends.
 
-    What every start complains of is left out.
+    What every start complains of is left out, and that the way ended where it is said why.
     """
-    said = (line.strip() for line in text.splitlines())
-    return "; ".join([line for line in said if line and not _EVERY_TIME.search(line)][-lines:])
+    stripped = (line.strip() for line in text.splitlines())
+    said = [line for line in stripped if line and not _EVERY_TIME.search(line)]
+    return "; ".join(([line for line in said if not _LOST.search(line)] or said)[-lines:])
 
 
 def _agent(said: str) -> str | None:

@@ -122,7 +122,8 @@ def make(source: Source, target: Target, *, precision: str, batch: int | None) -
         source, target, model, precision, images=images, outputs=outputs, before=before
     )
     model, mixed, kept = made.content, made.mixed, made.builder_fp32
-    model = described(model, name=source.name, facts=_facts(source))
+    facts = _facts(source) | {"builder_fp32_layers": list(kept) or None}
+    model = described(model, name=source.name, facts=facts)
     report = inspect(model, target)
     report.require()
     parity = compare(

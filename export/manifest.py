@@ -57,7 +57,8 @@ class Reads(Scaling):
     colour: Literal["rgb", "bgr", "grey"]
 
 
-def _of_as_many(reads: Any) -> Any:
+def of_as_many(reads: Any) -> Any:
+    """Return what is said of the reading, if it has a mean and a std for each channel."""
     if len(reads["mean"]) != len(reads["std"]):
         raise ValueError("must have a mean and a std for each channel")
     return reads
@@ -78,7 +79,7 @@ class Measurable(TypedDict):
 
     name: str
     answer: NotRequired[Detections]
-    reads: Annotated[Scaling, AfterValidator(_of_as_many)]
+    reads: Annotated[Scaling, AfterValidator(of_as_many)]
 
 
 class Manifest(TypedDict):
@@ -91,7 +92,7 @@ class Manifest(TypedDict):
     ir: Natural
     batch: Positive | None
     precision: Literal["fp32", "fp16", "int8"]
-    reads: Annotated[Reads, AfterValidator(_of_as_many)]
+    reads: Annotated[Reads, AfterValidator(of_as_many)]
     classes: list[str]
     input: Interface
     output: NotRequired[Interface]

@@ -13,6 +13,8 @@ Netron and ONNX Runtime show it:
         requirements      as they were asked
         card_sha256       of the card.json beside it, in an artefact
         weights_sha256    of the weights.safetensors that it was written from
+        builder_fp32_layers
+                          nodes that TensorRT's builder keeps in FP32 where a flag allows FP16
 
     onnxruntime.InferenceSession(FILE).get_modelmeta().custom_metadata_map["classes"]
 
@@ -20,19 +22,42 @@ The same facts give the same bytes: nothing of the time or the machine goes in.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 import numpy as np
 from onnx import ModelProto, helper, shape_inference
+from pydantic import AfterValidator
+from typing_extensions import TypedDict
 
 from gensynth import __version__
+from gensynth.errors import ExportError
+from gensynth.export.manifest import Reads, of_as_many
+from gensynth.outside import Form
 
 if TYPE_CHECKING:
     from gensynth.export.manifest import Manifest
 
-KEYS = ("classes", "reads", "task", "requirements", "card_sha256", "weights_sha256")
+KEYS = (
+    "classes", "reads", "task", "requirements", "card_sha256", "weights_sha256",
+    "builder_fp32_layers",
+)  # fmt: skip
+
+
+class _Facts(TypedDict):
+    """What is asked of a file's metadata."""
+
+    classes: NotRequired[list[str]]
+    reads: NotRequired[Annotated[Reads, AfterValidator(of_as_many)]]
+    task: NotRequired[str]
+    requirements: NotRequired[list[str]]
+    card_sha256: NotRequired[str]
+    weights_sha256: NotRequired[str]
+    builder_fp32_layers: NotRequired[list[str]]
+
+
+_FACTS: Form[_Facts] = Form(_Facts)
 
 
 @dataclass(frozen=True)
@@ -100,11 +125,50 @@ def described(content: bytes, *, name: str, facts: Mapping[str, Any]) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
+def keeping_in_fp32(content: bytes, nodes: Sequence[str]) -> bytes:
+    """Return an ONNX file that says which nodes a builder keeps in FP32, and all that it said."""
+    model = ModelProto.FromString(content)
+    key = "builder_fp32_layers"
+    told = {entry.key: entry.value for entry in model.metadata_props if entry.key != key}
+    if nodes:
+        told[key] = json.dumps(list(nodes))
+    helper.set_model_props(model, dict(sorted(told.items())))
+    return model.SerializeToString(deterministic=True)
+
+
+def kept_in_fp32(model: ModelProto) -> list[str]:
+    """Return the nodes that a file wants in FP32.
+
+    Raises:
+        ExportError: if what it says of that is no list of its nodes.
+    """
+    told = {entry.key: entry.value for entry in model.metadata_props}.get("builder_fp32_layers")
+    if told is None:
+        return []
+    try:
+        found = json.loads(told)
+    except (ValueError, RecursionError):
+        found = None
+    names = {node.name for node in model.graph.node}
+    if not isinstance(found, list) or not all(isinstance(n, str) and n in names for n in found):
+        raise ExportError(
+            "the file's metadata must name nodes of it as builder_fp32_layers, got "
+            f"{told[:80]!r}; write it again with: gensynth export"
+        )
+    return found
+
+
 def facts_of(told: Mapping[str, str]) -> dict[str, Any]:
     """Return facts from the strings of a file's metadata; keys of others are left out.
 
     Raises:
-        ValueError: if one that is no text is not JSON.
+        ValueError: if one that is no text is not JSON, or of another form than it must be.
     """
     plain = ("task", "card_sha256", "weights_sha256")
-    return {key: told[key] if key in plain else json.loads(told[key]) for key in KEYS & told.keys()}
+    try:
+        found = {
+            key: told[key] if key in plain else json.loads(told[key]) for key in KEYS & told.keys()
+        }
+    except RecursionError as error:
+        raise ValueError("it is nested without end") from error
+    return dict(_FACTS.check(found))

@@ -306,6 +306,8 @@ def feeds(
     if len(names) != len(images):
         raise ExportError(f"the file has the inputs {names}, got {len(images)} arrays of images")
     fixed, count = session.inputs[0].shape[0], len(images[0])
+    if fixed == 0:
+        raise ExportError("the file takes batches of no image")
     if isinstance(fixed, int):
         starts = [*range(0, count, fixed), count]
     else:

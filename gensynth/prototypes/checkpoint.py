@@ -8,7 +8,6 @@ A checkpoint holds the weights under some name beside others, and their names be
 put around the network in training: both are looked through. Nothing in a file is executed.
 """
 
-import pickle
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from gensynth.errors import PrototypeError
 from gensynth.network import ties
+from gensynth.outside import WEIGHTS_BYTES, check_plain
 
 WRAPPERS = (
     "state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module",
@@ -108,6 +108,7 @@ def read_checkpoint(path: Path, *, name: str) -> dict[str, Tensor]:
             "the file in it"
         )
     try:
+        check_plain(path, WEIGHTS_BYTES)
         with path.open("rb") as file:
             begin = file.read(9)
         # A safetensors file begins with the length of its JSON, in eight bytes.
@@ -128,7 +129,9 @@ def _unpickled(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():  # about pickles of another protocol, which are refused
             warnings.simplefilter("ignore")
             held = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle raises what it likes
         raise PrototypeError(
             f"{path} is neither a safetensors file nor a checkpoint of tensors alone; a pickled "
             "object could run code when read, so it is refused: save the weights with "

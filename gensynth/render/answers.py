@@ -59,7 +59,11 @@ def exported(found: "Exported", width: int = 80) -> str:
         near,
     ]
     if found.kept:
-        lines.append(f"in FP32, since FP16 cannot hold their numbers: {', '.join(found.kept)}")
+        kept = ", ".join(found.kept)
+        lines.append(f"in FP32, since FP16 does not hold or rounds off their numbers: {kept}")
+    if found.by_flag:
+        how = "; gensynth bench tells it so, trtexec by --layerPrecisions" if found.kept else ""
+        lines.append(f"the file stays FP32: FP16 is a flag of TensorRT's builder{how}")
     if found.noise:
         lines.append("compare it on your own images: --images FOLDER")
     return "\n".join(wrapped(line, width) for line in lines)

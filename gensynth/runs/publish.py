@@ -17,16 +17,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from gensynth.atomic_files import file_sha256, json_bytes
+from gensynth.atomic_files import file_sha256, json_bytes, write_bytes
 from gensynth.bench.latency import Latency, measure, ratio, refusal
 from gensynth.data.passes import images_a_pass
 from gensynth.data.views import normaliser
 from gensynth.errors import ExportError
 from gensynth.export import export_network
-from gensynth.export.metadata import Reading
+from gensynth.export.metadata import Reading, keeping_in_fp32
+from gensynth.export.overflow import overflow
 from gensynth.goals.card import hashes
 from gensynth.goals.certificate import Certificate, certify
 from gensynth.goals.figure import Figure
@@ -148,9 +150,10 @@ def export_all(
 ) -> dict[str, Exported]:
     """Write each network's ONNX file beside its weights, as far as it can be; by name.
 
-    Parts that cannot be looked into are written by torch's exporter. A network that cannot be
-    written, or whose file does not compute the same, goes on without: by now the test images are
-    spent, and every figure but its latency stands. The listener hears why.
+    Parts that cannot be looked into are written by torch's exporter. Where a device of the run
+    computes in FP16, the file says which nodes cannot, and the listener hears of them. A network
+    that cannot be written, or whose file does not compute the same, goes on without: by now the
+    test images are spent, and every figure but its latency stands. The listener hears why.
 
     Raises:
         ExportError: if a file cannot be stored.
@@ -158,6 +161,7 @@ def export_all(
     count = images_a_pass(job.dataset.shape, PARITY_IMAGES)
     images = torch.from_numpy(job.dataset.search.images[:count])
     normalised = normaliser(job.dataset)(images)
+    halves = any(device.precision == "fp16" for device in job.config.devices.values())
     exported: dict[str, Exported] = {}
     for entrant in found:
         file = run.path / entrant.source / ONNX_FILE
@@ -166,6 +170,8 @@ def export_all(
             parity = export_network(
                 entrant.network, normalised, file, name=entrant.name, facts=facts
             )
+            if halves:
+                _say_what_fp16_lacks(entrant.name, file, normalised.numpy(), listener)
         except ExportError as error:
             if isinstance(error.__cause__, OSError):
                 raise ExportError(f"{entrant.name}: {error}") from error
@@ -181,6 +187,15 @@ def export_all(
         for name, why_not in lost.items():
             listener.note(f"no ONNX file of {name}, so no latency either: {why_not}")
     return exported
+
+
+def _say_what_fp16_lacks(name: str, file: Path, read: np.ndarray, listener: Listener) -> None:
+    """Have a file say which of its nodes a builder keeps in FP32."""
+    content = file.read_bytes()
+    beyond = overflow(content, read)
+    if beyond.nodes:
+        write_bytes(file, keeping_in_fp32(content, beyond.nodes))
+        listener.note(f"{name}: {beyond}; what gives or reads that stays in FP32")
 
 
 def _facts(job: Job, weights: Path) -> dict[str, Any]:

@@ -87,7 +87,8 @@ class Space:
     def whole(self, count: int) -> Points:
         """Return `count` times the prototype itself."""
         kept = np.ones((count, len(self.coupling.blocks)), bool)
-        return Points(np.tile(self.sizes, (count, 1)), kept)
+        dense = np.zeros((count, len(self.sites)), np.int8) if len(self.sites) else None
+        return Points(np.tile(self.sizes, (count, 1)), kept, dense)
 
     def smallest(self) -> Points:
         """Return the network of fewest MACs and parameters: least widths, no block left."""
@@ -243,7 +244,8 @@ class Space:
         kept = np.array([p.kept_blocks for p in single], dtype=bool)
         substitutes = None
         if len(self.sites):
-            chosen = np.array([p.substitutes for p in single], dtype=np.int8)
+            dense = (0,) * len(self.sites)
+            chosen = np.array([p.substitutes or dense for p in single], dtype=np.int8)
             substitutes = chosen.reshape(count, len(self.sites))
         return Points(
             widths.reshape(count, len(self.sizes)),

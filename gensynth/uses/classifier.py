@@ -156,6 +156,8 @@ def _given(file: Path, shape: tuple[int | None, ...], given: Given) -> Reading:
 def _shape(model: onnx.ModelProto) -> tuple[int | None, ...]:
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
+    if not inputs:
+        raise ConfigError("a classifier reads one image, and the file has no input")
     return tuple(size.dim_value or None for size in inputs[0].type.tensor_type.shape.dim)
 
 

@@ -47,6 +47,8 @@ def test_an_output_that_is_not_finite_is_no_result(two: Subject, value: float) -
     with pytest.raises(DeviceFault, match=f"output 'z' of two must be finite, got {value}") as e:
         compare(two, outputs(two, z=broken), "fp32")
     assert e.value.status == "invalid_output"
+    with pytest.raises(DeviceFault, match="FP16 makes of numbers beyond 65504; gensynth export"):
+        compare(two, outputs(two, z=broken), "fp16")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from gensynth.bench.grades import GRADES, find_grade
 from gensynth.bench.request import Request, parse_inputs, parse_modes, parse_shapes
 from gensynth.bench.subjects import Subject, find, read
 from gensynth.devices.agent.wire.spec import blobs_of, check_spec
+from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.profiles import find_profile
 from gensynth.devices.registry import LOCAL, Device
 from gensynth.errors import ConfigError
@@ -89,7 +90,11 @@ def test_the_devices_names_for_networks_are_ids_and_differ(tmp_path: Path, net: 
     names = ["FermiNet-A", "ferminet a", "../../etc", "; rm -rf /", "é", "x" * 100]
     asked = request(*(replace(net, name=name) for name in names))
     assert asked.ids == ("ferminet-a", "ferminet-a-2", "etc", "rm-rf", "network", "x" * 48)
-    check_spec(asked.job()[0])
+    spec = asked.job()[0]
+    check_spec(spec)
+    spec["networks"][1]["id"] = spec["networks"][0]["id"]
+    with pytest.raises(Fault, match="must have different ids"):
+        check_spec(spec)
 
 
 def test_networks_of_two_batch_sizes_are_not_compared(tmp_path: Path, net: Subject) -> None:

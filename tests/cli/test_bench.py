@@ -148,6 +148,21 @@ def test_a_warm_up_that_never_settles_is_told_and_is_no_success(
     assert "NOT STEADY: the warm-up never settled" in done.stdout
 
 
+@pytest.mark.parametrize(("why_not", "code"), [(None, 0), ("cannot write the store", 1)])
+def test_a_record_that_could_not_be_kept_is_printed_and_no_success(
+    monkeypatch: pytest.MonkeyPatch, why_not: str | None, code: int
+) -> None:
+    record: dict[str, object] = {
+        "status": "ok",
+        "flags": [],
+        "not_kept": why_not,
+        "provenance": "measured",
+    }
+    monkeypatch.setattr("gensynth.bench.session.measure", lambda *_, **__: record)
+    done = bench("net.onnx", "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (code, record)
+
+
 def test_what_a_file_leaves_free_can_be_given(tmp_path: Path) -> None:
     file = unary(tmp_path / "free.onnx", "Relu", ["N", "K"])
     assert bench(file, "--shape", "x=2,64").exit_code == 0

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -29,6 +30,12 @@ def pack(path: Path, files: dict[str, bytes]) -> str:
 
 def test_a_missing_batch_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data_batch_1\.bin is missing"):
+        cifar10.load(tmp_path)
+
+
+def test_a_pipe_is_not_waited_for_as_a_batch(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "data_batch_1.bin")
+    with pytest.raises(DataError, match="data_batch_1.bin: it must be a plain file"):
         cifar10.load(tmp_path)
 
 

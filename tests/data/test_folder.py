@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from gensynth.data import folder
+from gensynth.data.picture import picture as decode
 from gensynth.errors import ConfigError, DataError
 
 
@@ -202,6 +203,19 @@ def test_a_pipe_in_a_class_is_refused_and_not_waited_for(tmp_path: Path) -> None
     os.mkfifo(root / "cat" / "0.pipe")
     with pytest.raises(DataError, match=r"0\.pipe is not a whole image: it must be a plain file"):
         folder.load(root, size=8)
+
+
+def test_a_picture_whose_decoder_asks_for_memory_without_end_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(tmp_path / "0.webp", (1, 2, 3))
+
+    def convert(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "convert", convert)
+    with pytest.raises(DataError, match=r"0\.webp is not a whole image"):
+        decode(tmp_path / "0.webp", None, "rgb")
 
 
 def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path) -> None:

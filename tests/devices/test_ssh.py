@@ -15,8 +15,10 @@ from gensynth.devices import registry, ssh
 from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.hostkeys import HostKey, fetch
 from gensynth.devices.registry import Device
+from gensynth.devices.way import Way
 from gensynth.errors import DeviceError, DeviceFault
 
+WAY = Way("board", "user", "board", (), "", (Path("id"),), None)
 BOARD = Device("board", "user@board")
 KEY = base64.b64encode(b"a key of the board").decode()
 GONE = Fault("device_lost", "the other side closed the channel")
@@ -144,6 +146,59 @@ def test_a_refused_key_is_told_with_the_way_to_copy_one() -> None:
     assert fault.status == "auth_failed"
     assert "ssh-copy-id user@board" in fault.message
     assert not isinstance(fault, DeviceFault)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            'Load key "/home/user/.ssh/id": error in libcrypto',
+            "cannot read /home/user/.ssh/id (err",
+        ),
+        (
+            'sign_and_send_pubkey: signing failed for "id" from agent: agent refused operation',
+            "from agent: agent refused operation: a key that asks to be touched or confirmed",
+        ),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_not_to_be_copied(words: str, told: str) -> None:
+    said = ssh.Said(f"{words}\nuser@board: Permission denied (publickey).")
+    message = ssh.explain(BOARD, 255, said, GONE).message
+    assert told in message
+    assert "ssh-copy-id" not in message
+
+
+def test_a_notice_of_a_shell_on_its_output_is_the_reason() -> None:
+    said = ssh.Said("", "This account is currently not available.\n")
+    message = ssh.explain(BOARD, 1, said, GONE).message
+    assert message.endswith("; This account is currently not available.")
+    assert ssh.explain(BOARD, 1, ssh.Said(""), GONE).message.endswith("; it said nothing")
+
+
+def test_a_key_with_a_passphrase_is_told_from_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = ssh.Said("user@board: Permission denied (publickey).")
+    ways = ("ssh-add id", "ssh-copy-id user@board")
+    for locked, told in ((True, ways[0]), (False, ways[1])):
+        monkeypatch.setattr(
+            "gensynth.devices.way._has_passphrase", lambda key, locked=locked: locked
+        )
+        monkeypatch.setattr("gensynth.devices.way.find", lambda _: WAY)
+        message = ssh.explain(BOARD, 255, refused, GONE).message
+        assert [way for way in ways if way in message] == [told]
+
+
+def test_why_a_way_ended_is_told_and_not_that_it_did() -> None:
+    said = (
+        "2026 ERR cannot log in to the gateway\nits certificate has expired\n"
+        "kex_exchange_identification: Connection closed by remote host\n"
+        "Connection closed by UNKNOWN port 65535\n"
+    )
+    found = ssh.explain(BOARD, 255, ssh.Said(said), GONE).message
+    assert found.endswith(
+        "reached: 2026 ERR cannot log in to the gateway; its certificate has expired"
+    )
+    alone = "kex_exchange_identification: Connection closed by remote host"
+    assert ssh.explain(BOARD, 255, ssh.Said(alone), GONE).message.endswith(alone)
 
 
 def test_an_agent_of_many_keys_is_told_which_one_to_offer() -> None:

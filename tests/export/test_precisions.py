@@ -181,6 +181,31 @@ def test_an_infinity_that_is_meant_is_no_overflow() -> None:
     assert overflow(model.SerializeToString(), np.ones(2, np.float32)).nodes == ()
 
 
+@pytest.mark.parametrize(
+    ("operator", "attributes", "least"),
+    [  # of 16 x 16 equal numbers, of which each of them is in range
+        ("GlobalAveragePool", {}, 65504 / 256),
+        ("ReduceMean", {"axes": [2, 3], "keepdims": 0}, 65504 / 256),
+        ("ReduceL2", {"axes": [2, 3]}, (65504 / 256) ** 0.5),
+    ],
+)
+def test_a_sum_within_a_node_beyond_fp16_is_an_overflow(
+    operator: str, attributes: dict[str, Any], least: float
+) -> None:
+    nodes = [
+        onnx.helper.make_node("Relu", ["x"], ["positive"], "positive"),
+        onnx.helper.make_node(operator, ["positive"], ["y"], "summing", **attributes),
+    ]
+    ends = [onnx.helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2, 16, 16]),
+            onnx.helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]  # fmt: skip
+    graph = onnx.helper.make_graph(nodes, "sums", ends[:1], ends[1:])
+    opset = onnx.helper.make_opsetid("", 13)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=7)
+    for share, nodes_kept in ((0.99, ()), (1.01, ("summing",))):
+        read = np.full((3, 2, 16, 16), share * least, np.float32)
+        assert overflow(model.SerializeToString(), read).nodes == nodes_kept
+
+
 def test_one_image_of_many_is_enough_for_an_overflow() -> None:
     one = line(6e4 * EYE, EYE)
     state = {key: tensor.numpy() for key, tensor in one.network.state_dict().items()}

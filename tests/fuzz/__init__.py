@@ -4,6 +4,7 @@
 
 mutations    what a fault or a stranger makes of good input
 doors        where things come in: a name, and what opens it with an altered input
+user_doors   those of what users bring: tables, checkpoints, settings, ONNX files of others
 data_doors   those of data sets with boxes or masks, and of what a run keeps of its devices
 onnx_doors   those that read ONNX files and artefacts
 agent_doors  those of the board's agent, and of a board's answers

@@ -44,8 +44,9 @@ def main() -> None:
         from tests.fuzz.data_doors import DOORS as DATA_DOORS
         from tests.fuzz.doors import DOORS
         from tests.fuzz.onnx_doors import DOORS as ONNX_DOORS
+        from tests.fuzz.user_doors import DOORS as USER_DOORS
 
-        doors = DOORS | DATA_DOORS | ONNX_DOORS | AGENT_DOORS
+        doors = DOORS | USER_DOORS | DATA_DOORS | ONNX_DOORS | AGENT_DOORS
         unknown = set(asked.door or ()) - doors.keys()
         if unknown:
             parser.error(f"no door {', '.join(sorted(unknown))}; there are {', '.join(doors)}")

@@ -12,11 +12,12 @@ from tests.fuzz.agent_doors import DOORS as AGENT_DOORS
 from tests.fuzz.data_doors import DOORS as DATA_DOORS
 from tests.fuzz.doors import DOORS
 from tests.fuzz.onnx_doors import DOORS as ONNX_DOORS
+from tests.fuzz.user_doors import DOORS as USER_DOORS
 
 FOUND = {"masks": (1276, 2413)}
 """Inputs that ended in a traceback once."""
 
-EVERY = DOORS | DATA_DOORS | ONNX_DOORS | AGENT_DOORS
+EVERY = DOORS | USER_DOORS | DATA_DOORS | ONNX_DOORS | AGENT_DOORS
 
 
 @pytest.mark.filterwarnings("ignore")

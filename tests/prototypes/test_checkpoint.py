@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,19 @@ def test_a_file_of_anything_else_is_refused(held: Any, message: str, tmp_path: P
     torch.save(held, tmp_path / "held.pth")
     with pytest.raises(PrototypeError, match=message):
         read_checkpoint(tmp_path / "held.pth", name="own")
+
+
+def test_a_pipe_is_not_waited_for_as_weights(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "weights.pth")
+    with pytest.raises(PrototypeError, match="cannot be read: it must be a plain file"):
+        read_checkpoint(tmp_path / "weights.pth", name="own")
+
+
+def test_a_damaged_pickle_is_refused_whatever_torch_makes_of_it(tmp_path: Path) -> None:
+    # Protocol 2, then a dictionary's BINUNICODE of which two bytes of the length are there.
+    (tmp_path / "weights.pth").write_bytes(b"\x80\x02M\x01")
+    with pytest.raises(PrototypeError, match="neither a safetensors file nor a checkpoint"):
+        read_checkpoint(tmp_path / "weights.pth", name="own")
 
 
 def test_a_head_of_other_classes_is_said_and_stays_where_training_goes_on() -> None:

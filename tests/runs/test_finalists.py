@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from gensynth.bench.subjects import find, read
+from gensynth.config import DeviceConfig
 from gensynth.environment import environment
 from gensynth.errors import ConfigError, PrototypeError
 from gensynth.goals.certificate import certify
@@ -17,17 +20,19 @@ from gensynth.goals.score import Proportion
 from gensynth.goals.verdicts import Verdict
 from gensynth.graph.activations import peak_mib
 from gensynth.progress import Silent
+from gensynth.runs.cards import Entrant
 from gensynth.runs.finalists import LEAST_DISTANCE, Ranking, choose
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import FullDistillation
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
-from gensynth.runs.publish import certificate_of, letters
+from gensynth.runs.publish import certificate_of, export_all, letters
 from gensynth.search.cycle import State
 from gensynth.search.inquisitor import FULL
 from gensynth.search.regression import sigmoid
 from gensynth.search.synthesis import initialise
 from tests.runs import tiny
+from tests.runs.stopping import Heard
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +247,25 @@ def test_a_prototype_that_mixes_the_batches_it_is_scored_in_is_refused(job: Job)
     objects = Objects(module)
     with pytest.raises(PrototypeError, match="prototype '.*' answers an image otherwise alone"):
         prepare(objects.named(config), objects=objects)
+
+
+@pytest.mark.parametrize(("precision", "told"), [("fp32", False), ("fp16", True)])
+def test_a_device_in_fp16_is_told_what_stays_in_fp32(
+    job: Job, run: RunFolder, precision: Literal["fp32", "fp16"], told: bool
+) -> None:
+    on = replace(job.config, devices={"jetson-tx2": DeviceConfig(precision=precision)})
+    network = job.prototype.network().eval()
+    first = next(v for v in network.graph.vertices if v.op == "conv")
+    with torch.no_grad():
+        network.state_dict()[first.tensor_key("weight")].mul_(1e5)
+    (run.path / "whole").mkdir()
+    (run.path / "whole" / "weights.safetensors").write_bytes(b"")
+    heard = Heard()
+    entrant = Entrant("whole", "whole", network, Proportion("top1", 1, 2), None)
+    export_all(run, replace(job, config=on), [entrant], heard)
+    (source,) = find([run.path / "whole" / "network.onnx"])
+    assert (first.name in read(source).fp32_layers) == told
+    assert [note.startswith("whole: ") for note in heard.notes] == [True] * told
 
 
 def test_a_network_above_the_limit_on_activations_does_not_compete(

@@ -8,7 +8,7 @@ import torch
 
 from gensynth.prototypes.resnet import ResNet
 from gensynth.search.generator import Generator
-from gensynth.search.theta import initial_theta
+from gensynth.search.theta import Theta, initial_theta
 from gensynth.space.cost_model import ClosedForm, CostModel, Tabulated
 from gensynth.space.coupling import couple
 from gensynth.space.points import Points
@@ -82,27 +82,50 @@ def test_only_the_models_with_a_formula_are_asked_for_one() -> None:
     assert not isinstance(written_down(space), ClosedForm)
 
 
-def test_a_limit_on_an_estimated_cost_holds_for_every_seed() -> None:
-    # Time as a device might have it: a launch of 10 us a vertex and 1 us a thousand MACs, in
-    # steps of four channels written.
+def timed_space() -> Space:
+    """Time as a device might have it: a launch of 10 us a vertex and 1 us a thousand MACs.
+
+    In steps of four channels written.
+    """
     space = small()
     tables = []
     for table in written_down(space).tables:
         widths = -(-np.arange(table.shape[2]) // 4) * 4
         stairs = table[:, :, np.minimum(widths, table.shape[2] - 1), :1]
         tables.append(10.0 * (table[..., :1] > 0) + stairs / 1e3)
-    timed = space.with_models(Tabulated(("latency_us",), tables, np.full(len(tables), -1)))
+    return space.with_models(Tabulated(("latency_us",), tables, np.full(len(tables), -1)))
+
+
+def parameters(timed: Space, budget: tuple[float, float]) -> Theta:
+    return initial_theta(
+        timed, tuple(np.zeros(size) for size in timed.sizes), np.ones(3), seed=0, directions=3,
+        spread=0.9, budget=budget,
+    )  # fmt: skip
+
+
+def test_a_limit_on_an_estimated_cost_holds_for_every_seed() -> None:
+    timed = timed_space()
     whole = timed.named_costs(timed.whole(1))["latency_us"]
     smallest = timed.named_costs(timed.smallest())["latency_us"]
     limit = smallest + 0.4 * (whole - smallest)
-    theta = initial_theta(
-        timed, tuple(np.zeros(size) for size in timed.sizes), np.ones(3), seed=0, directions=3,
-        spread=0.9, budget=(0.0, 0.0),
-    )  # fmt: skip
+    theta = parameters(timed, budget=(0.0, 0.0))
     points = Generator(timed, theta, {"latency_us": limit}).points(range(40))
     costs = timed.costs(points)[:, timed.names.index("latency_us")]
     assert (costs <= limit).all()
     assert costs.mean() > 0.8 * limit  # what still fits is taken back
+
+
+def test_the_cost_drawn_by_a_seed_is_of_the_costs_that_a_generator_names() -> None:
+    # Three quarters of the prototype's time, and of nothing else; kept with the generator.
+    timed = timed_space()
+    theta = parameters(timed, budget=(float(np.log(0.75)), 0.0))
+    made = Generator(timed, theta, budgeted=("latency_us",))
+    for generator in (made, Generator.from_json(made.to_json(), timed)):
+        shares = timed.costs(generator.points(range(20))) / timed.prototype
+        assert (shares[:, 2] <= 0.75).all()
+        assert shares[:, 2].mean() > 0.6  # in stairs
+    with pytest.raises(ValueError, match="unknown cost 'latency_us'"):
+        Generator.from_json(made.to_json(), small())
 
 
 def test_costs_have_their_names_and_exact_ones_are_whole() -> None:

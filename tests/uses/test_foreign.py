@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from gensynth.bench.subjects import find, read
 from gensynth.errors import DataError, ExportError
 from gensynth.export.half import is_half
 from gensynth.export.int8 import is_int8
@@ -78,12 +79,55 @@ def test_ranges_of_int8_are_measured_on_ones_own_pictures(file: Path, pictures: 
         export_file(file, "x86-cpu", precision="int8")
 
 
-def test_what_fp16_cannot_hold_stays_in_fp32(file: Path) -> None:
-    half = export_file(file, "nvidia-gpu", precision="fp16")
-    assert is_half(half.file.read_bytes())
-    assert (half.kept, 0 < half.relative < 1e-2) == ((), True)
+@pytest.mark.parametrize(("target", "by_flag"), [("nvidia-gpu", False), ("jetson-tx2", True)])
+def test_what_fp16_cannot_hold_stays_in_fp32(file: Path, target: str, by_flag: bool) -> None:
+    half = export_file(file, target, precision="fp16")
+    assert (is_half(half.file.read_bytes()), half.by_flag) == (not by_flag, by_flag)
+    assert (half.kept, 2**-14 < half.relative < 1e-2) == ((), True)  # as rounded, either way
+    file.write_bytes(network(gain=3e4))
+    kept = export_file(file, target, precision="fp16").kept
+    assert (kept[0], "Flatten_3" in kept) == ("Conv_0", False)
+    told = read(find([half.file])[0]).fp32_layers  # to the board's builder
+    assert told == (list(kept) if by_flag else [])
     file.write_bytes(network(gain=1e6))
-    assert "Conv_0" in export_file(file, "nvidia-gpu", precision="fp16").kept
+    with pytest.raises(ExportError, match=r"nothing of it can be computed in FP16: 'w' holds 1"):
+        export_file(file, target, precision="fp16")
+
+
+def test_what_fp16_rounds_too_far_stays_in_fp32(file: Path) -> None:
+    # 1e-12 is 0 in FP16, and 0 / 0 no number.
+    nodes = [
+        helper.make_node("Sub", ["x", "x"], ["none"], "none"),
+        helper.make_node("Add", ["none", "least"], ["above"], "above"),
+        helper.make_node("Div", ["none", "above"], ["zero"], "zero"),
+        helper.make_node("Add", ["zero", "x"], ["y"], "sum"),
+    ]
+    held = [numpy_helper.from_array(np.array(1e-12, np.float32), "least")]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "xy"]
+    graph = helper.make_graph(nodes, "other", ends[:1], ends[1:], held)
+    opset = helper.make_opsetid("", 13)
+    file.write_bytes(
+        helper.make_model(graph, opset_imports=[opset], ir_version=7).SerializeToString()
+    )
+    found = export_file(file, "jetson-tx2", precision="fp16")
+    assert (set(found.kept), found.relative < 1e-3) == ({"above", "zero"}, True)
+
+
+def test_an_older_file_is_brought_to_a_newer_opset(file: Path) -> None:
+    model = onnx.load_from_string(network(opset=12))
+    del model.graph.output[0].type.tensor_type.shape.dim[:]  # ONNX leaves that free
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    file.write_bytes(model.SerializeToString())
+    found = export_file(file, "nvidia-gpu")
+    assert (onnx.load(found.file).opset_import[0].version, found.relative < 1e-5) == (17, True)
+
+
+def test_a_file_of_images_in_fp16_is_refused(file: Path) -> None:
+    model = onnx.load_from_string(network())
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+    file.write_bytes(model.SerializeToString())
+    with pytest.raises(ExportError, match="must read FP32 images"):
+        export_file(file, "jetson-tx2", precision="fp16")
 
 
 def test_what_a_board_does_not_know_is_named_and_nothing_is_written(file: Path) -> None:

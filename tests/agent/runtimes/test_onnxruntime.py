@@ -1,5 +1,6 @@
 """ONNX Runtime as a board's runtime, held to what 1.10 has: the last for Python 3.6."""
 
+import os
 import sys
 import types
 from pathlib import Path
@@ -232,6 +233,13 @@ def test_a_file_with_weights_that_are_cut_is_refused(runtime: OnnxRuntime, spool
     with pytest.raises(Fault, match="does not load net") as refused:
         runtime.load(network(spool, model.SerializeToString(), x=image()), "fp32", 64)
     assert refused.value.status == "build_failed"
+
+
+def test_its_telemetry_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "")  # as it was is what it is again then
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    OnnxRuntime(1)
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 @pytest.mark.parametrize("module", ["numpy", "onnxruntime"])

@@ -12,12 +12,15 @@ import torch
 from gensynth.config import DeviceConfig
 from gensynth.devices.run_device import run_device
 from gensynth.errors import DeviceFault, RunError
+from gensynth.goals.figure import Figure
 from gensynth.goals.readings import of_interval
+from gensynth.goals.requirements import parse_all
 from gensynth.progress import SILENT
 from gensynth.runs.folder import RunFolder
+from gensynth.runs.hardware.board import Board
 from gensynth.runs.hardware.documents import outcome_of, point_of, to_document
 from gensynth.runs.hardware.first import COUNT, diverse
-from gensynth.runs.hardware.hardware import Hardware
+from gensynth.runs.hardware.hardware import AT_ONCE, ATTEMPTS, Hardware
 from gensynth.runs.hardware.measuring import Outcome, measured
 from gensynth.runs.hardware.turns import recall_end
 from gensynth.space.coupling import couple
@@ -83,6 +86,50 @@ def test_what_a_busy_device_takes_is_no_figure_that_counts(
             assert [bool(one.figures) for one in found] == [counts] * 2
         assert f"local was not quiet ({flag}), so that" in heard.notes[-1]
     assert len(heard.notes) == 4
+
+
+class Rough:
+    """Estimates that say two milliseconds of every network, at most three in four of five."""
+
+    def kernels(self, model: object) -> tuple[()]:
+        return ()
+
+    def learned(self, samples: object, watts: object) -> "Rough":
+        return self
+
+    def figures(self, kernels: object) -> dict[str, Figure]:
+        return {"latency_ms": Figure(2.0, (1.5, 3.0), (1.0, 4.0), "estimate")}
+
+
+def hardware(space: Space, *requirements: str) -> Hardware:
+    rough: Any = Rough()
+    board = Board(run_device("local", DeviceConfig()), ("latency_ms",), rough, rough)
+    return Hardware([board], space, parse_all(requirements))
+
+
+def test_what_a_search_allows_is_kept_by_the_upper_end_of_an_estimate(space: Space) -> None:
+    devices = hardware(space, "latency_ms@local <= 6", "latency_ms@local <= 9")
+    assert devices.asked() == {"latency_ms@local": 6.0}
+    assert devices.limits() == {"latency_ms@local": pytest.approx(6 / (3 / 2))}
+
+
+def test_a_device_that_was_lost_is_asked_again_later_and_not_for_ever(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def measure(device: object, names: object, first: bytes, others: Any, **_: Any) -> Any:
+        asked.append(len(others))
+        return [Outcome("device_lost")] * (1 + len(others))
+
+    monkeypatch.setattr("gensynth.runs.hardware.hardware.measured", measure)
+    devices, points = hardware(space), diverse(space, 0)
+    some = space.points([points[n] for n in range(6)])
+    for attempt in range(1, ATTEMPTS + 1):
+        documents = devices.measure(b"", some, [b""] * 6, ["again"] * 6, SILENT)
+        assert [one["status"] for one in documents] == ["device_lost"] * 6
+        assert asked == [AT_ONCE] * attempt  # and not for the other two
+        assert devices.owed() == ([] if attempt == ATTEMPTS else [some[n] for n in range(6)])
 
 
 def test_what_was_measured_is_read_back_as_it_was(space: Space) -> None:
