@@ -2,6 +2,7 @@
 
 metrics         everything that can be asked of a network, by name
 score           what a task measured of a network, and how sure one may be of it
+difference      how far two scores of the same images are apart
 recall          the smallest of the classes' recalls, as a score
 requirements    "top1 >= 89%", "macs <= 20M": readable inequalities; `units` of their numbers
 relative        "macs <= 50%", "top1 >= prototype - 1": the limits that they come to

@@ -76,12 +76,18 @@ class Ratios(TypedDict):
     latency: RatioInterval | None
 
 
-class DifferenceDocument(TypedDict):
+class PointsDocument(TypedDict):
     """Points of a score above the prototype's."""
 
     points: Finite
     low: Finite
     high: Finite
+
+
+class DifferenceDocument(PointsDocument):
+    """The same, with the metrics that are told beside it."""
+
+    others: NotRequired[dict[str, PointsDocument]]
 
 
 class RequirementDocument(TypedDict):

@@ -120,6 +120,7 @@ class Resampled:
         others: values of the same images by other metrics, in [0, 1], told beside it.
         resamples: the value on each draw of images, which are the same draws for every network;
             empty where they are not known.
+        other_resamples: the same of the others, as far as they are known.
     """
 
     metric: str
@@ -128,6 +129,9 @@ class Resampled:
     n: int
     others: Mapping[str, float] = field(default_factory=dict)
     resamples: tuple[float, ...] = field(default=(), repr=False, compare=False)
+    other_resamples: Mapping[str, tuple[float, ...]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if self.n < 1 or not 0 <= self.value <= 1 or not 0 <= self.logit_sd < np.inf:
@@ -143,6 +147,7 @@ class Resampled:
         resampled: np.ndarray,
         n: int,
         others: Mapping[str, float] | None = None,
+        other_resampled: Mapping[str, np.ndarray] | None = None,
     ) -> "Resampled":
         """Return the score of a value and of what it is on images drawn with replacement.
 
@@ -151,8 +156,8 @@ class Resampled:
         """
         logits = _logit(resampled, n)
         widened = float(np.std(logits) * np.sqrt(n / max(1, n - 1)))
-        kept = tuple(np.round(resampled, RESAMPLE_DECIMALS).tolist())
-        return Resampled(metric, value, widened, n, others or {}, kept)
+        beside = {name: _kept(values) for name, values in (other_resampled or {}).items()}
+        return Resampled(metric, value, widened, n, others or {}, _kept(resampled), beside)
 
     @property
     def method(self) -> str:
@@ -187,45 +192,16 @@ class Resampled:
 def to_record(score: Score) -> dict[str, Any]:
     """Return a score's document with what it is on single draws of images, if that is known.
 
-    Too much for a journal or a card; the ledger keeps it, for `difference`.
+    Too much for a journal or a card; the ledger keeps it, for `gensynth.goals.difference`.
     """
-    resamples = score.resamples if isinstance(score, Resampled) else ()
-    return score.to_document() | ({"resamples": resamples} if resamples else {})
+    if not isinstance(score, Resampled) or not score.resamples:
+        return score.to_document()
+    draws = {"resamples": score.resamples, "other_resamples": dict(score.other_resamples)}
+    return score.to_document() | draws
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How much higher one network scores than another on the same images.
-
-    Attributes:
-        points: of the values, in percent points.
-        low, high: the two-sided 95 % interval, in points.
-    """
-
-    points: float
-    low: float
-    high: float
-
-
-def difference(network: Score, prototype: Score) -> Difference | None:
-    """Return how far two scores of one split are apart, by a paired bootstrap over images.
-
-        d +- z sd(d_b) sqrt(n / (n - 1)),    d_b of one draw of images for both networks
-
-    An image that is hard for one is hard for the other, so the difference is known better than
-    either value. None where the scores are not of one metric and as many images, or what they are
-    on single draws is not known.
-    """
-    if not isinstance(network, Resampled) or not isinstance(prototype, Resampled):
-        return None
-    alike = (network.metric, network.n) == (prototype.metric, prototype.n)
-    count = len(network.resamples)
-    if not alike or count == 0 or count != len(prototype.resamples):
-        return None
-    apart = np.subtract(network.resamples, prototype.resamples)
-    widened = float(np.std(apart) * np.sqrt(network.n / max(1, network.n - 1)))
-    points, reach = network.value - prototype.value, normal_quantile(0.95, sided=2) * widened
-    return Difference(*(100 * end for end in (points, points - reach, points + reach)))
+def _kept(resampled: np.ndarray) -> tuple[float, ...]:
+    return tuple(np.round(resampled, RESAMPLE_DECIMALS).tolist())
 
 
 def _logit(values: np.ndarray, n: int) -> np.ndarray:
@@ -269,7 +245,9 @@ class _Spread(TypedDict):
 
 
 _SPREAD: Form[_Spread] = Form(_Spread)
-_RESAMPLES: Form[list[float]] = Form(Annotated[list[Share], Field(max_length=100_000)])
+_Draws = Annotated[list[Share], Field(max_length=100_000)]
+_RESAMPLES: Form[list[float]] = Form(_Draws)
+_OTHER_RESAMPLES: Form[dict[str, list[float]]] = Form(dict[str, _Draws])
 _OTHER: Form[float] = Form(Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)])
 
 
@@ -281,7 +259,9 @@ def _resampled(metric: str, document: Mapping[str, Any]) -> Resampled:
         if name != metric and f"{name}_pct" in document
     }
     resamples = tuple(_RESAMPLES.check(document.get("resamples", [])))
-    return Resampled(metric, own["value"], own["logit_sd"], own["n"], others, resamples)
+    draws = _OTHER_RESAMPLES.check(document.get("other_resamples", {}))
+    beside = {name: tuple(draws[name]) for name in others if name in draws}
+    return Resampled(metric, own["value"], own["logit_sd"], own["n"], others, resamples, beside)
 
 
 KINDS: dict[str, Callable[[str, Mapping[str, Any]], Score]] = {

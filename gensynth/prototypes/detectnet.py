@@ -96,7 +96,8 @@ class DetectNet(nn.Module):
         nn.init.normal_(self.coverage.weight, std=0.01)
         nn.init.normal_(self.corners.weight, std=0.01)
         if self.coverage.bias is not None:
-            nn.init.constant_(self.coverage.bias, -4.0)  # most cells show nothing
+            # Most cells show nothing, and the slope of the squares must not vanish.
+            nn.init.constant_(self.coverage.bias, -2.0)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch, channels, h, w) -> coverage logits and corners on a grid of h / 16 by w / 16."""

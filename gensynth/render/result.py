@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gensynth.goals import metrics
+from gensynth.goals.difference import Difference
 from gensynth.goals.figure import Figure
 from gensynth.goals.requirements import parse
 from gensynth.goals.verdicts import Verdict, is_estimate
@@ -96,12 +97,11 @@ def _rows(prototype: "Finalist", some: Sequence["Finalist"]) -> list[Row]:
 
 def _beside(networks: Sequence["Finalist"]) -> Iterator[Row]:
     """Yield what is told of the same images beside the score, and how far the prototype is."""
-    if any(f.difference for f in networks):
-        yield "  points gained", lambda f: f"{f.difference.points:+.2f}" if f.difference else ""
-        yield "    95 % interval", _difference_interval
+    yield from _gained(networks, lambda f: f.difference)
     for name in getattr(networks[0].certificate.score, "others", {}):
         title = metrics.find(name, "the prototype's card").title
         yield title, partial(_other, name)
+        yield from _gained(networks, partial(_other_difference, name))
 
 
 def _other(name: str, network: "Finalist") -> str:
@@ -109,9 +109,26 @@ def _other(name: str, network: "Finalist") -> str:
     return _NONE if value is None else f"{100 * value:.2f} %"
 
 
-def _difference_interval(network: "Finalist") -> str:
-    found = network.difference
-    return f"{found.low:+.2f} to {found.high:+.2f}" if found else ""
+def _other_difference(name: str, network: "Finalist") -> Difference | None:
+    return network.difference.others.get(name) if network.difference else None
+
+
+def _gained(
+    networks: Sequence["Finalist"], found: Callable[["Finalist"], Difference | None]
+) -> Iterator[Row]:
+    """Yield how many points a network is above its prototype, where that is known of any."""
+
+    def points(network: "Finalist") -> str:
+        own = found(network)
+        return f"{own.points:+.2f}" if own else ""
+
+    def ends(network: "Finalist") -> str:
+        own = found(network)
+        return f"{own.low:+.2f} to {own.high:+.2f}" if own else ""
+
+    if any(found(network) for network in networks):
+        yield "  points gained", points
+        yield "    95 % interval", ends
 
 
 def _is_shown(utility: float, network: "Finalist") -> bool:

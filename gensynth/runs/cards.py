@@ -15,9 +15,10 @@ from gensynth.environment import environment
 from gensynth.goals.card import CARD_FORMAT
 from gensynth.goals.certificate import Certificate, verdicts
 from gensynth.goals.device_costs import derived
+from gensynth.goals.difference import Difference, difference
 from gensynth.goals.exact import exact_costs
 from gensynth.goals.figure import Figure
-from gensynth.goals.score import Score, difference, in_percent
+from gensynth.goals.score import Score, in_percent
 from gensynth.goals.utility import information_density, netscore
 from gensynth.goals.verdicts import Known, is_estimate, judge_all
 from gensynth.network.module import Network
@@ -168,10 +169,15 @@ def difference_of(network: Score, prototype: Score) -> dict[str, Any] | None:
         return None
     return {
         "metric": network.metric,
-        **asdict(found),
+        **_points(found),
+        "others": {name: _points(other) for name, other in found.others.items()},
         "provenance": "to the prototype of this run, in points; 95 % interval of a bootstrap over "
         "test images, the same draws for both",
     }
+
+
+def _points(found: Difference) -> dict[str, float]:
+    return {"points": found.points, "low": found.low, "high": found.high}
 
 
 def setting_of(job: Job, command: str | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ same on the day it ends and years later, and nothing here imports torch.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from gensynth.bench.compare import ROUNDS_FOR_INTERVAL
 from gensynth.errors import RunError
 from gensynth.goals.card import read_card
 from gensynth.goals.certificate import Certificate
+from gensynth.goals.difference import Difference
 from gensynth.goals.figure import Figure
 from gensynth.goals.readings import read_figure
 from gensynth.goals.requirements import parse
-from gensynth.goals.score import Difference, Score, read_score
+from gensynth.goals.score import Score, read_score
 from gensynth.goals.verdicts import Verdict, combine
 from gensynth.graph.files import CARD_FILE
 from gensynth.outside import Form, read_bytes
@@ -252,6 +253,11 @@ def _latency(document: Mapping[str, Any] | None) -> LatencyFigures | None:
 def _difference(document: Mapping[str, Any] | None) -> Difference | None:
     if document is None:
         return None
+    others = {name: _points(of) for name, of in document.get("others", {}).items()}
+    return replace(_points(document), others=others)
+
+
+def _points(document: Mapping[str, Any]) -> Difference:
     return Difference(document["points"], document["low"], document["high"])
 
 

@@ -3,7 +3,7 @@
     task                 Task: what a task is asked
     classification       one class an image
     segmentation         one class a pixel; `confusion` counts them and reads the counts
-    pictures             masks as pictures, for people
+    pictures             masks and boxes as pictures, for people
     detection            boxes with a class, however many an image has:
       detectnet            its answer on a grid of cells
       anchor_free          answers on several scales

@@ -97,13 +97,11 @@ def measured(
     values = {AP50.name: _mean(evaluator.eval["precision"][:1])}
     values[MAP.name] = _mean(evaluator.eval["precision"])
     n = len(true)
-    matched = matches(evaluator, n, classes)
-    if metric == AP50.name:
-        matched = [own[:1] for own in matched]
-    draws = stream(0, "image bootstrap").multinomial(n, np.full(n, 1 / n), resamples)
-    resampled = resample(matched, draws.astype(float))
-    others = {name: value for name, value in values.items() if name != metric}
-    return Resampled.of(metric, values[metric], resampled, n, others)
+    whole = matches(evaluator, n, classes)
+    matched = {AP50.name: [own[:1] for own in whole], MAP.name: whole}
+    draws = stream(0, "image bootstrap").multinomial(n, np.full(n, 1 / n), resamples).astype(float)
+    resampled = {name: resample(of, draws) for name, of in matched.items()}
+    return Resampled.of(metric, values.pop(metric), resampled.pop(metric), n, values, resampled)
 
 
 def resample(matched: Sequence[Sequence[Matches]], times: np.ndarray) -> np.ndarray:

@@ -71,10 +71,10 @@ def measured(counts: np.ndarray, metric: str) -> Resampled:
     n = len(counts)
     flat = counts.reshape(n, -1).astype(float)
     times = draws.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(float)
-    resampled = MEASURES[metric]((times @ flat).reshape(RESAMPLES, *counts.shape[1:]))
-    total = counts.sum(axis=0)
-    others = {name: float(of(total)) for name, of in MEASURES.items() if name != metric}
-    return Resampled.of(metric, float(MEASURES[metric](total)), resampled, n, others)
+    drawn, total = (times @ flat).reshape(RESAMPLES, *counts.shape[1:]), counts.sum(axis=0)
+    values = {name: float(of(total)) for name, of in MEASURES.items()}
+    resampled = {name: of(drawn) for name, of in MEASURES.items()}
+    return Resampled.of(metric, values.pop(metric), resampled.pop(metric), n, values, resampled)
 
 
 def _right(counts: np.ndarray) -> np.ndarray:

@@ -6,13 +6,14 @@ detector (`gensynth.tasks.anchor_free`). The metric is COCO's average precision.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from gensynth.data.boxes import CLASS, COLUMNS, IGNORED, NOBODY, BoxTargets
+from gensynth.data.boxes import CLASS, COLUMNS, IGNORED, NOBODY, BoxTargets, own_rows
 from gensynth.data.dataset import Dataset, Split
 from gensynth.data.passes import images_a_pass
 from gensynth.data.views import Targets
@@ -26,13 +27,14 @@ from gensynth.tasks.average_precision import MOST, coco_tools, measured
 from gensynth.tasks.boxes import detect
 from gensynth.tasks.detectnet import Grid, owners
 from gensynth.tasks.label_information import label_information
+from gensynth.tasks.pictures import drawn_images, outlined, side_by_side
 from gensynth.tasks.task import Answer, chosen_metric
 
 LEAST_SCORE = 0.02
 """Of a detection that is scored: less sure ones change average precision by less than its error."""
 
 SHOWN_SCORE = 0.3
-"""Of a detection that an artefact's program shows."""
+"""Of a detection that is drawn, by an artefact's program too."""
 
 EVALUATED = 32
 READ_CELLS = 16
@@ -116,15 +118,45 @@ class Detection:
 
     def evaluate(self, network: Answer, split: Split) -> Resampled:
         """Return the metric of all images, its spread by a bootstrap over images."""
-        height, width = split.images.shape[2:]
+        found, classes = self._found(network, split.images)
+        return measured(list(split.labels), found, classes, self.metric)
+
+    def draw(
+        self, networks: Mapping[str, Answer], dataset: Dataset, split: Split
+    ) -> dict[str, bytes]:
+        """Return a picture for each of some images: itself, the truth, the networks' boxes.
+
+        The images are of those with an object. Ignored regions are white, and
+        detections less sure than `SHOWN_SCORE` are left out.
+        """
+        objects = (split.labels[:, :, CLASS] >= 0) & (split.labels[:, :, IGNORED] == 0)
+        rows = np.flatnonzero(objects.any(1))
+        rows = rows[drawn_images(len(rows))]
+        answers = {"truth": [_shown_truth(split.labels[row]) for row in rows]}
+        for name, network in networks.items():
+            found, _ = self._found(network, split.images[rows])
+            answers[name] = [one[one[:, 4] >= SHOWN_SCORE][:, [0, 1, 2, 3, 5]] for one in found]
+        return {
+            f"{split.name}-{row + 1}.png": side_by_side(
+                split.images[row],
+                {name: of[place] for name, of in answers.items()},
+                dataset.classes,
+                outlined,
+            )
+            for place, row in enumerate(rows)
+        }
+
+    def _found(self, network: Answer, images: np.ndarray) -> tuple[list[np.ndarray], int]:
+        """Return the detections in each image, and how many classes the network tells apart."""
+        height, width = images.shape[2:]
         found, classes = [], 1
         at_once = images_a_pass((3, height, width), EVALUATED)
-        for start in range(0, len(split), at_once):
-            outputs = network(torch.from_numpy(split.images[start : start + at_once]))
+        for start in range(0, len(images), at_once):
+            outputs = network(torch.from_numpy(images[start : start + at_once]))
             maps = [x.float().cpu().numpy() for x in _pairs(outputs)]
             classes, how = maps[0].shape[1], self.how(outputs, height, width)
             found += [detect([x[row] for x in maps], how) for row in range(len(maps[0]))]
-        return measured(list(split.labels), found, classes, self.metric)
+        return found, classes
 
     def anticipated(self, value: float, n: int) -> Resampled:
         """Return the value with the spread that n images usually leave."""
@@ -174,6 +206,13 @@ class Detection:
         if len(labels) < 2 or int(labels.max()) == 0:
             return 0.0
         return label_information(torch.cat([own for own, _ in chosen]).float(), labels)
+
+
+def _shown_truth(rows: np.ndarray) -> np.ndarray:
+    """Return the boxes of an image as they are drawn: ignored regions are of no class."""
+    own = own_rows(rows)
+    kinds = np.where(own[:, IGNORED] > 0, NOBODY, own[:, CLASS])
+    return np.column_stack([own[:, :4], kinds])
 
 
 def _head(outputs: Outputs) -> Grid | Scales:

@@ -6,12 +6,17 @@ object detection in DIGITS", 2016). An object covers the cells whose centre lies
 `SHRUNK` of its box, and at least `LEAST_COVERED` pixels of it; and the cell of its centre.
 Where objects overlap, the smaller has the cell.
 
-    loss    sum over cells of (p - covered)^2 / 2 + BOX_WEIGHT |corner - true corner| where covered
+    loss    sum over cells of w (p - covered)^2 / 2
+            + sum over covered cells of BOX_WEIGHT |corner - true corner|
 
-p being the share of the logit. Distributions: the classes of a cell are covered or not, each by
-itself (Bernoulli); the corners of a covered cell are Laplace about the network's, of scale
-`CORNER_SCALE`. With q_c of the teacher, p_c of the network, d the distance of their corners and b
-the scale
+p being the share of the logit, and w COVERED_WEIGHT where a cell is covered, 1 elsewhere. In DIGITS
+w is 1 everywhere, and the weights know images already. A network that begins from nothing would
+learn nothing by it: few of hundreds of cells are covered, so until it can tell them apart p is best
+near 0, and there a sigmoid has no slope left to learn by.
+
+Distributions: the classes of a cell are covered or not, each by itself (Bernoulli); the corners of
+a covered cell are Laplace about the network's, of scale `CORNER_SCALE`. With q_c of the teacher,
+p_c of the network, d the distance of their corners and b the scale
 
     KL = sum over cells [ sum_c KL(q_c || p_c) + Q sum_corners (d/b + exp(-d/b) - 1) ]
 
@@ -32,6 +37,7 @@ from gensynth.tasks.boxes import stride_of
 
 SHRUNK = 0.4
 LEAST_COVERED = 20.0
+COVERED_WEIGHT = 20.0
 BOX_WEIGHT = 1.0
 CORNER_SCALE = 0.5
 """In cells: eight pixels of a stride of 16."""
@@ -51,7 +57,8 @@ class Grid:
         logits, corners = maps
         covered, ignored, true = self.assigned(logits, targets)
         at = covered.amax(1)  # (batch, rows, columns)
-        squares = (torch.sigmoid(logits) - covered).square() / 2 * ~ignored[:, None]
+        weights = (1 + (COVERED_WEIGHT - 1) * covered) * ~ignored[:, None]
+        squares = weights * (torch.sigmoid(logits) - covered).square() / 2
         away = (corners - true).abs().sum(1) * at
         return (squares.sum() + BOX_WEIGHT * away.sum()) / _cells(at).sum()
 

@@ -1,14 +1,18 @@
-"""Masks as pictures: a colour a class, and an image beside its truth and what networks answer.
+"""Answers as pictures: a colour a class, and an image beside its truth and what networks answer.
 
 colours    a distinct colour for each class; those of PASCAL VOC, black left out
+coloured, outlined    masks, or boxes, over an image
 side_by_side    image, truth and answers in a row, the classes' names below
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+DRAWN = 4
+"""Images of a split that are drawn."""
 
 MIXED = 0.6
 """Share of a class's colour over the image."""
@@ -18,6 +22,9 @@ LINE = 16
 SWATCH = 10
 GAP = 4
 PAPER, INK = (255, 255, 255), (0, 0, 0)
+
+Show = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Pixels (height, width, 3), an answer, and the classes' colours (classes, 3) -> pixels."""
 
 
 def colours(count: int) -> list[tuple[int, int, int]]:
@@ -41,21 +48,48 @@ def colours(count: int) -> list[tuple[int, int, int]]:
     return found
 
 
+def drawn_images(count: int) -> np.ndarray:
+    """Return which of so many images are drawn, evenly over them."""
+    return np.unique(np.linspace(0, count - 1, DRAWN).round().astype(int))
+
+
+def coloured(pixels: np.ndarray, mask: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Show a mask (height, width): a class at every pixel; what is none, as void, has no colour."""
+    known = mask < len(palette)
+    shown = pixels.astype(np.float32)
+    shown[known] = (1 - MIXED) * shown[known] + MIXED * palette[mask[known]]
+    return shown.round().astype(np.uint8)
+
+
+def outlined(pixels: np.ndarray, boxes: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Show boxes (n, 5): left, top, right, bottom, class; those of no class are white.
+
+    A line of a pixel is drawn along the outermost pixels that a box holds.
+    """
+    shown = Image.fromarray(np.ascontiguousarray(pixels))
+    draw = ImageDraw.Draw(shown)
+    for *ends, kind in boxes.tolist():
+        colour = tuple(palette[int(kind)].tolist()) if kind >= 0 else PAPER
+        left, top, right, bottom = (round(end) for end in ends)
+        draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour)
+    return np.asarray(shown)
+
+
 def side_by_side(
-    image: np.ndarray, masks: Mapping[str, np.ndarray], classes: Sequence[str]
+    image: np.ndarray, answers: Mapping[str, np.ndarray], classes: Sequence[str], show: Show
 ) -> bytes:
-    """Return a PNG file: the image, then each mask over it under its name, then the legend.
+    """Return a PNG file: the image, then each answer over it under its name, then the legend.
 
     Args:
         image: (channels, height, width), uint8, grey or RGB.
-        masks: (height, width) each, a class at every pixel; what is none, such as void, has no
-            colour.
+        answers: that `show` shows.
         classes: their names, in order.
+        show: `coloured` or `outlined`.
     """
     pixels = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)
     palette = np.array(colours(len(classes)), np.uint8)
     panels = {"image": pixels}
-    panels |= {name: _coloured(pixels, mask, palette) for name, mask in masks.items()}
+    panels |= {name: show(pixels, answer, palette) for name, answer in answers.items()}
     font = ImageFont.load_default()
     height, width = image.shape[1:]
     legend = _legend(classes, font, width=len(panels) * width)
@@ -68,13 +102,6 @@ def side_by_side(
     content = io.BytesIO()
     whole.save(content, "PNG")
     return content.getvalue()
-
-
-def _coloured(pixels: np.ndarray, mask: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    known = mask < len(palette)
-    shown = pixels.astype(np.float32)
-    shown[known] = (1 - MIXED) * shown[known] + MIXED * palette[mask[known]]
-    return shown.round().astype(np.uint8)
 
 
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont

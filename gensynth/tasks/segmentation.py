@@ -21,7 +21,7 @@ from gensynth.graph.graph import Graph
 from gensynth.tasks import MEASURED
 from gensynth.tasks.confusion import confusion, measured
 from gensynth.tasks.label_information import label_information
-from gensynth.tasks.pictures import side_by_side
+from gensynth.tasks.pictures import coloured, drawn_images, side_by_side
 from gensynth.tasks.task import Answer, chosen_metric
 
 EVALUATED = 4
@@ -32,9 +32,6 @@ VOID = 255
 
 READ_PIXELS = 64
 """Pixels of an image that a reader of a vertex looks at, on an even grid."""
-
-DRAWN = 4
-"""Images of a split that are drawn, evenly over it."""
 
 IMAGE_LOGIT_SD = 0.3
 """Spread of the logit of a score over single images, by which certificates are planned before a
@@ -142,7 +139,7 @@ class Segmentation:
         self, networks: Mapping[str, Answer], dataset: Dataset, split: Split
     ) -> dict[str, bytes]:
         """Return a picture for each of some images: itself, the truth, the networks' classes."""
-        rows = np.unique(np.linspace(0, len(split) - 1, DRAWN).round().astype(int))
+        rows = drawn_images(len(split))
         images = torch.from_numpy(split.images[rows])
         given = {
             name: network(images).argmax(dim=1).cpu().numpy() for name, network in networks.items()
@@ -152,6 +149,7 @@ class Segmentation:
                 split.images[row],
                 {"truth": split.labels[row]} | {name: of[i] for name, of in given.items()},
                 dataset.classes,
+                coloured,
             )
             for i, row in enumerate(rows)
         }

@@ -15,10 +15,9 @@ from gensynth.goals.certificate import certify, verdicts
 from gensynth.goals.ledger import Ledger
 from gensynth.goals.metrics import TOP1, Metric, find, names, register
 from gensynth.goals.requirements import parse_all
-from gensynth.goals.score import Proportion, Resampled, difference, in_percent, read_score
+from gensynth.goals.score import Proportion, Resampled, in_percent, read_score
 from gensynth.goals.verdicts import Verdict
 from gensynth.search.inquisitor import SHORT, Inquisitor, Observation
-from gensynth.tasks.confusion import measured
 from tests.search.planted import importance, random_points, space
 
 
@@ -149,49 +148,6 @@ def test_another_kind_is_certified_kept_in_the_ledger_and_learned_from(
     assert again.predict(random_points(2, seed=5), SHORT)[0] == pytest.approx(
         inquisitor.predict(random_points(2, seed=5), SHORT)[0]
     )
-
-
-def answered(right: np.ndarray) -> Resampled:
-    """The score of images of 1,000 pixels each, of which so many are right."""
-    counts = np.zeros((len(right), 2, 2), np.int64)
-    counts[:, 0, 0], counts[:, 0, 1] = right, 1000 - right
-    return measured(counts, "pixel_accuracy")
-
-
-def test_a_paired_difference_is_as_sure_as_the_images_own_differences_are() -> None:
-    # Images differ much in how hard they are, the networks little on any one of them.
-    random = np.random.default_rng(0)
-    prototype = random.integers(700, 990, 233)
-    network = prototype - random.integers(-10, 14, 233)
-    found = difference(answered(network), answered(prototype))
-    assert found is not None
-    apart = (network - prototype) / 10  # percent points an image
-    reach = norm.ppf(0.975) * apart.std(ddof=1) / np.sqrt(233)
-    assert found.points == pytest.approx(apart.mean())
-    assert found.high - found.points == pytest.approx(reach, rel=0.1)  # 1,000 resamples: 2.2 %
-    assert found.points - found.low == pytest.approx(reach, rel=0.1)
-    alone = answered(network).bounds()
-    assert 100 * (alone[1] - alone[0]) > 5 * (found.high - found.low)
-
-
-def test_a_paired_difference_is_the_same_from_the_ledgers_record(tmp_path: Path) -> None:
-    random = np.random.default_rng(1)
-    one, other = (answered(random.integers(700, 990, 40)) for _ in range(2))
-    ledger = Ledger(tmp_path / "ledger.jsonl")
-    ledger.score("one", "test", lambda: one, metric="pixel_accuracy", n=40)
-    ledger.score("other", "test", lambda: other, metric="pixel_accuracy", n=40)
-    first, second = (ledger.recorded(name, "test", one.metric) for name in ("one", "other"))
-    assert first is not None
-    assert second is not None
-    assert difference(first, second) == difference(one, other)
-    assert "resamples" not in one.to_document()  # it fills journals and cards otherwise
-
-
-def test_scores_that_share_no_draws_of_images_have_no_paired_difference() -> None:
-    resampled = answered(np.array([900, 800]))
-    assert difference(resampled, answered(np.array([900, 800, 700]))) is None
-    assert difference(resampled, Resampled("pixel_accuracy", 0.8, 0.1, 2)) is None
-    assert difference(Proportion("top1", 9, 10), Proportion("top1", 8, 10)) is None
 
 
 def test_a_metric_has_one_meaning(mean: Mean) -> None:

@@ -10,6 +10,7 @@ import torch
 from gensynth.data.boxes import Boxes
 from gensynth.data.dataset import Dataset, Split
 from gensynth.errors import ConfigError, DataError, PrototypeError
+from gensynth.prototypes.detectnet import DetectNet
 from gensynth.tasks import detectnet
 from gensynth.tasks.anchor_free import (
     Scales,
@@ -61,11 +62,32 @@ def test_a_grid_is_covered_where_the_middle_of_an_object_is() -> None:
 def test_the_loss_of_a_grid_is_squares_of_coverage_and_distances_of_corners_by_hand() -> None:
     logits, corners = (each.float() for each in maps(0, "grid"))
     covered, _, true = Grid().assigned(logits, TARGETS)
-    squares = ((torch.sigmoid(logits) - covered) ** 2 / 2)[0].sum()  # the second image is ignored
+    weights = torch.where(covered > 0, detectnet.COVERED_WEIGHT, 1.0)
+    squares = (weights * (torch.sigmoid(logits) - covered) ** 2 / 2)[0].sum()  # the second: ignored
     away = ((corners - true).abs().sum(1) * covered.amax(1)).sum()
     cells = 6 + 1  # covered in the first image, and at least one in the second
     expected = (squares + detectnet.BOX_WEIGHT * away) / cells
     assert float(TASK.loss((logits, corners), TARGETS)) == pytest.approx(float(expected))
+
+
+def test_a_grid_learns_from_nothing_which_few_of_its_many_cells_are_covered() -> None:
+    # A feature marks the one covered cell of 400: a bias and its weight are all that is learned.
+    targets = Boxes(torch.tensor([[[100.0, 100, 112, 112, 0, 0]]]), 320, 320)
+    marks = Grid().assigned(torch.zeros(1, 1, 20, 20), targets)[0]
+    assert marks.sum() == 1
+    bias = DetectNet(inceptions=("3a",)).coverage.bias
+    assert bias is not None
+    own = [bias.detach().clone().requires_grad_(), torch.zeros(1, requires_grad=True)]
+    optimizer = torch.optim.SGD(own, lr=0.05, momentum=0.9, nesterov=True)
+    for _ in range(100):
+        optimizer.zero_grad()
+        logits = own[0] + own[1] * marks
+        loss = Grid().loss((logits, torch.zeros(1, 4, 20, 20)), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    shares = torch.sigmoid(logits.detach())
+    assert float(shares[marks > 0]) > 0.5
+    assert float(shares[marks == 0].max()) < 0.1
 
 
 @pytest.mark.parametrize("kind", KINDS)

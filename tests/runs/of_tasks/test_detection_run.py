@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 import gensynth
@@ -78,6 +79,21 @@ def test_the_certificate_is_cocos_figure_of_the_files_own_answers(result: Result
     assert score["low_pct"] < score["point_pct"] < score["high_pct"]
     found_ = {one["text"]: one["certified"] for one in card["requirements"]}
     assert found_["macs <= 250k"] == "satisfied"
+
+
+def test_the_run_folder_shows_boxes_over_images_that_have_some(result: Result) -> None:
+    data = tiny_boxes.squares()
+    assert len(result.pictures) == 4
+    for path in result.pictures:
+        row = int(path.stem.removeprefix("search-")) - 1
+        true = data.search.labels[row][data.search.labels[row][:, 4] >= 0]
+        assert len(true)
+        with Image.open(path) as picture:
+            shown = np.asarray(picture.convert("RGB"))
+        assert shown.shape[1] == 4 * tiny_boxes.SIDE  # image, truth, prototype, network
+        panel = shown[20 : 20 + tiny_boxes.SIDE, tiny_boxes.SIDE : 2 * tiny_boxes.SIDE]
+        for left, top, _, _, kind, _ in true.astype(int):
+            assert tuple(panel[top, left]) == ((128, 0, 0), (0, 128, 0))[kind]
 
 
 def test_nothing_says_top1_in_the_records_of_detection(result: Result) -> None:
