@@ -24,6 +24,7 @@ The same facts give the same bytes: nothing of the time or the machine goes in.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 import numpy as np
@@ -32,9 +33,12 @@ from pydantic import AfterValidator
 from typing_extensions import TypedDict
 
 from gensynth import __version__
+from gensynth.config_file import read
 from gensynth.errors import ExportError
 from gensynth.export.manifest import Reads, of_as_many
+from gensynth.goals.card import read_card
 from gensynth.outside import Form
+from gensynth.run_files import RUN_FILE, run_of
 
 if TYPE_CHECKING:
     from gensynth.export.manifest import Manifest
@@ -103,6 +107,21 @@ class Reading:
             "mean": list(self.mean),
             "std": list(self.std),
         }
+
+
+def reading_of(folder: Path) -> Reading:
+    """Return how the network in a folder with a card reads images.
+
+    Raises:
+        RunError: as `gensynth.goals.card.read_card`.
+        ConfigError: if the run file above it is damaged.
+    """
+    data, run = read_card(folder)["data"], run_of(folder)
+    channels, height, width = data["shape"]
+    asked = "rgb" if run is None else read(run / RUN_FILE).data.colour
+    colour = "grey" if channels == 1 else "bgr" if asked == "bgr" else "rgb"
+    mean, std, classes = (tuple(data[key]) for key in ("mean", "std", "classes"))
+    return Reading((channels, height, width), mean, std, colour, classes)
 
 
 def described(content: bytes, *, name: str, facts: Mapping[str, Any]) -> bytes:

@@ -29,7 +29,8 @@ From Python:
     import gensynth
     result = gensynth.synth(model, dataset, requirements=["macs <= 50%", "top1 >= prototype - 1"])
     print(result)                                    # the table; result.to_frame() for pandas
-    network = gensynth.load(result.finalists[0].folder)
+    network = gensynth.load(result.finalists[0].folder)           # torch's layers, evaluation mode
+    answers = network(network.preprocess("cat.jpg"))
     family = gensynth.generate(result.path, seeds=range(50), requirements="macs <= 2M")
     prototype, network = gensynth.train(result.finalists[0].folder, epochs=100)
     prototype, network = gensynth.certify(folder)    # trained further, in the run's folder

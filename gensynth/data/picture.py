@@ -43,7 +43,7 @@ def check_reading(size: int | None, colour: str) -> None:
 
 def picture(
     file: Path,
-    size: int | None,
+    size: int | tuple[int, int] | None,
     colour: str,
     wanted: tuple[int, ...] | None = None,
     large: AbstractContextManager[Any] | None = None,
@@ -69,17 +69,23 @@ def picture(
                 return np.empty((1, opened.height, opened.width), np.uint8)  # refused by who asks
             one_at_a_time = large if large is not None and pixels > _LARGE else nullcontext()
             with one_at_a_time:
-                return _decoded(opened, size, colour)
+                return decoded(opened, size, colour)
     except DAMAGED as error:
         what = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise DataError(f"{file} is not a whole image: {what}; remove or replace it") from error
 
 
-def _decoded(opened: Image.Image, size: int | None, colour: str) -> np.ndarray:
+def decoded(opened: Image.Image, size: int | tuple[int, int] | None, colour: str) -> np.ndarray:
+    """Return an image that is open: (channels, height, width), uint8.
+
+    Args:
+        size: of its sides, or (height, width).
+    """
     upright = ImageOps.exif_transpose(opened)
     converted = upright.convert("L" if colour == "grey" else "RGB")
     if size is not None:
-        converted = ImageOps.fit(converted, (size, size), Image.Resampling.BILINEAR)
+        height, width = (size, size) if isinstance(size, int) else size
+        converted = ImageOps.fit(converted, (width, height), Image.Resampling.BILINEAR)
     values = np.asarray(converted)
     values = values[:, :, None] if colour == "grey" else values
     values = values[:, :, ::-1] if colour == "bgr" else values

@@ -5,6 +5,9 @@ reader. Its state dict has the prototype's keys (`num_batches_tracked`, which on
 calls, is left out). `build` fills it with slices of a prototype's weights and nothing
 else, so the unchanged graph gives the prototype's outputs bit for bit.
 
+To torch's tools it is a module like any other: its layers are torch's own (`layers`), they stand
+where the prototype has them (`places`), and `forward` calls them.
+
 Nothing here chooses what to keep (`generator`), trains (`train`) or reads a file (`files`).
 """
 
@@ -18,38 +21,41 @@ import torch
 from torch import Tensor, nn
 
 from gensynth.errors import PrototypeError
-from gensynth.graph.graph import BUFFERS, Graph, Vertex
-from gensynth.network.torch_operators import (
-    COMPUTE,
-    OPTIONAL_TENSORS,
-    Compute,
-    Settings,
-    constant,
-    prepare,
-)
+from gensynth.graph.graph import Graph, Vertex
+from gensynth.network.layers import COUNT
+from gensynth.network.places import Path, Places, Tie, at, keys, retie
+from gensynth.network.torch_operators import COMPUTE, Compute, Settings, call_layer, prepare
 
 Edge = tuple[str, str]
 
-Step = tuple[Compute, Any, Settings, tuple[int, ...], int, tuple[int, ...]]
-"""The function, its tensors, its settings, slots read, slot written, slots dead after it."""
+Step = tuple[Compute, Path, Settings, tuple[int, ...], int, tuple[int, ...]]
+"""The function, where its module is, its settings, slots read, slot written, slots dead after it.
+
+A module is looked up each time, since torch's tools put others in its place."""
 
 
 class Network(nn.Module):
-    """The network of a graph, its tensors under the prototype's state-dict keys.
+    """The network of a graph: layers of `torch.nn` under the prototype's names.
 
-    Parameters are uninitialised memory until a state dict is loaded; `build` does both.
-
-    A tensor that is one with another vertex's stands in that vertex's module alone; only an
-    opaque module, which computes by itself, has it under its own name too.
+    Its state dict has the prototype's keys. Parameters are uninitialised memory until a state dict
+    is loaded; `build` does both. `load_state_dict` takes what the prototype's own state dict has
+    beside them, and what a file of this network has.
 
     Args:
         graph: what to compute.
         opaque: the user's module for every vertex that could not be looked into, by the
             vertex's name. It is copied.
 
+    Attributes:
+        preprocess: makes what the network reads of an image; only of one that `gensynth.load` has
+            given, and None where nothing says how.
+
     Raises:
         PrototypeError: if the module of an opaque vertex is not given.
+        ValueError: if torch has no layer of such a size.
     """
+
+    preprocess: Any
 
     def __init__(self, graph: Graph, *, opaque: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__()
@@ -60,18 +66,24 @@ class Network(nn.Module):
         }
         self._reads = tuple(self._slots[vertex.name] for vertex in graph.inputs)
         self._returns = tuple(self._slots[name] for name in graph.outputs)
-        self._plan: list[Step] = []
         given = opaque or {}
         own = copy.deepcopy(  # together: they may be one, or share tensors
             {v.name: given[v.name] for v in graph.vertices if v.name in given}
         )
+        self.register_load_state_dict_post_hook(_accept)  # type: ignore[no-untyped-call]
+        self._plan: list[Step] = []
+        self._ties: list[Tie] = []
+        # From here on `self` may have parts of these names, so nothing is assigned to it.
+        places = Places(self, graph, own)
+        self._ties.extend(places.ties)
         for number, vertex in enumerate(graph.vertices):
             if vertex.op == "input":
                 continue
-            tensors = self._hold(vertex, own)
             reads = tuple(self._slots[name] for name in vertex.inputs)
             dead = {slot for slot in reads if last_reader[slot] == number} - set(self._returns)
-            step = COMPUTE[vertex.op], tensors, prepare(vertex), reads, number, tuple(sorted(dead))
+            compute = COMPUTE.get(vertex.op, call_layer)
+            settings = prepare(vertex)
+            step = compute, places[vertex.name], settings, reads, number, tuple(sorted(dead))
             self._plan.append(step)
 
     @property
@@ -81,61 +93,85 @@ class Network(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state dict as a file keeps it: on the processor, every tensor once."""
+        further = set(keys(self._ties))
         return {
             key: tensor.detach().cpu().contiguous()
             for key, tensor in self.state_dict().items()
-            if key not in self._graph.tied_keys
+            if key not in further
         }
 
-    def forward(self, *inputs: Tensor, gates: Mapping[Edge, Tensor] | None = None) -> Any:
+    def forward(self, images: Tensor, *others: Tensor) -> Any:
         """Return the value of the graph's output; a tuple of them when it has several.
 
         Args:
-            inputs: (batch, *shape) for each input vertex, in the graph's order.
+            images: (batch, *shape) for the first input vertex.
+            others: for the further ones, in the graph's order.
+
+        Raises:
+            ValueError: if the number of inputs is not the graph's.
+        """
+        further: Any = others  # where torch.fx traces, its stand-in, which cannot be looked into
+        values = self._fill((images, *others) if isinstance(further, tuple) else (images,))
+        for compute, path, settings, reads, write, dead in self._plan:
+            values[write] = compute(at(self, path), settings, *[values[slot] for slot in reads])
+            for slot in dead:
+                values[slot] = None
+        return self._returned(values)
+
+    def gated(self, inputs: Tensor | tuple[Tensor, ...], gates: Mapping[Edge, Tensor]) -> Any:
+        """Return what `forward` would, with some values changed on their way to a reader.
+
+        Args:
+            inputs: as of `forward`.
             gates: for an edge (producer, consumer) a factor (batch, channels) or
                 (batch, channels, 1, 1) that multiplies the producer's value as this
                 consumer reads it. Other readers of the value are untouched; a consumer
                 that reads the value twice reads it gated twice.
 
         Raises:
-            ValueError: if the number of inputs is not the graph's, or if the graph does
-                not have an edge that a gate stands on.
+            ValueError: as `forward`, or if the graph does not have an edge that a gate stands on.
         """
-        values = self._fill(inputs)
-        if gates:
-            self._run_watched(values, self._by_slots(gates), {})
-        else:
-            for compute, tensors, settings, reads, write, dead in self._plan:
-                values[write] = compute(tensors, settings, *[values[slot] for slot in reads])
-                for slot in dead:
-                    values[slot] = None
-        found = tuple(values[slot] for slot in self._returns)
-        return found[0] if len(found) == 1 else found
+        return self._run_watched(inputs, self._by_slots(gates), {})
 
-    def observe(self, x: Tensor | tuple[Tensor, ...], edges: Iterable[Edge]) -> dict[Edge, Tensor]:
+    def observe(
+        self, inputs: Tensor | tuple[Tensor, ...], edges: Iterable[Edge]
+    ) -> dict[Edge, Tensor]:
         """Return the value that each edge's consumer reads from its producer.
 
         Raises:
             ValueError: if the graph does not have one of the edges.
         """
-        watched = self._by_slots(dict.fromkeys(edges))
-        seen: dict[tuple[int, int], Any] = dict(watched)
-        self._run_watched(self._fill(x if isinstance(x, tuple) else (x,)), {}, seen)
+        seen: dict[tuple[int, int], Any] = self._by_slots(dict.fromkeys(edges))
+        self._run_watched(inputs, {}, seen)
         names = [vertex.name for vertex in self._graph.vertices]
         return {(names[producer], names[consumer]): v for (producer, consumer), v in seen.items()}
 
     def steps(self) -> Iterator[tuple[Vertex, Callable[..., Tensor]]]:
         """Yield every vertex that computes, in order, with the function of what it reads."""
-        for compute, tensors, settings, _, number, _ in self._plan:
-            yield self._graph.vertices[number], partial(compute, tensors, settings)
+        for compute, path, settings, _, number, _ in self._plan:
+            yield self._graph.vertices[number], partial(compute, at(self, path), settings)
 
-    def _fill(self, inputs: tuple[Tensor, ...]) -> list[Tensor | None]:
+    def layer_of(self, vertex: str) -> nn.Module:
+        """Return the module that a vertex asks: its layer, or what holds its tensors."""
+        number = self._slots[vertex]
+        return at(self, next(path for _, path, _, _, write, _ in self._plan if write == number))
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "Network":
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        retie(self, self._ties)
+        return self
+
+    def _fill(self, inputs: tuple[Tensor, ...]) -> list[Any]:
         if len(inputs) != len(self._reads):
             raise ValueError(f"the network reads {len(self._reads)} inputs, got {len(inputs)}")
-        values: list[Tensor | None] = [None] * len(self._slots)
+        values: list[Any] = [None] * len(self._slots)
         for slot, value in zip(self._reads, inputs, strict=True):
             values[slot] = value
         return values
+
+    def _returned(self, values: list[Any]) -> Any:
+        found = tuple(values[slot] for slot in self._returns)
+        return found[0] if len(found) == 1 else found
 
     def _by_slots(self, edges: Mapping[Edge, Any]) -> dict[tuple[int, int], Any]:
         absent = [edge for edge in edges if edge not in set(self._graph.edges)]
@@ -145,12 +181,13 @@ class Network(nn.Module):
 
     def _run_watched(
         self,
-        values: list[Any],
+        inputs: Tensor | tuple[Tensor, ...],
         gates: Mapping[tuple[int, int], Tensor],
         seen: dict[tuple[int, int], Any],
-    ) -> None:
+    ) -> Any:
         """Run the plan; edges are multiplied by their gate, values of `seen` edges kept."""
-        for compute, tensors, settings, reads, write, dead in self._plan:
+        values = self._fill(inputs if isinstance(inputs, tuple) else (inputs,))
+        for compute, path, settings, reads, write, dead in self._plan:
             read = []
             for slot in reads:
                 value = values[slot]
@@ -160,85 +197,20 @@ class Network(nn.Module):
                 if (slot, write) in seen:
                     seen[slot, write] = value
                 read.append(value)
-            values[write] = compute(tensors, settings, *read)
+            values[write] = compute(at(self, path), settings, *read)
             for slot in dead:
                 values[slot] = None
-
-    def _hold(self, vertex: Vertex, opaque: Mapping[str, nn.Module]) -> Any:
-        """Return what has a vertex's tensors: a module, nested by the dots in its name.
-
-        Names go straight into `_modules`, `_parameters` and `_buffers`: a prototype may
-        call a part `graph` or `forward`, which `add_module` would refuse.
-        """
-        if vertex.op == "opaque":
-            if vertex.name not in opaque:
-                raise PrototypeError(
-                    f"the graph has the opaque vertex {vertex.name!r} "
-                    f"({vertex.attributes.get('reason', 'no reason given')}); "
-                    "give the module that computes it"
-                )
-            held = self._nest(vertex.attributes.get("path", vertex.name), opaque[vertex.name])
-            for name, key in vertex.tied.items():
-                owner, tensor = self._place(key)
-                inner, _, last = name.rpartition(".")
-                held.get_submodule(inner)._parameters[last] = getattr(owner, tensor)
-            return held
-        value = constant(vertex)
-        stateless = vertex.op not in ("dropout", *OPTIONAL_TENSORS)
-        if not vertex.tensors and value is None and stateless:
-            return None
-        tensors = self._nest(vertex.module if vertex.tensors else vertex.name, nn.Module())
-        for name in OPTIONAL_TENSORS.get(vertex.op, ()):
-            tensors._parameters.setdefault(name, None)
-        for name, shape in vertex.tensors.items():
-            if name in vertex.tied:
-                tensors._parameters.pop(name, None)
-            elif name in BUFFERS:
-                tensors._buffers[name] = torch.empty(tuple(shape))
-            else:
-                tensors._parameters[name] = nn.Parameter(torch.empty(tuple(shape)))
-        if value is not None:
-            tensors.register_buffer("value", value, persistent=False)
-        if vertex.op == "batch_norm" and vertex.attributes["momentum"] is None:
-            tensors.calls = 0  # type: ignore[assignment]
-        if vertex.tied:
-            return _Borrowing(tensors, {name: self._place(k) for name, k in vertex.tied.items()})
-        return tensors
-
-    def _place(self, key: str) -> tuple[nn.Module, str]:
-        """Return the module that holds a tensor, and the tensor's name in it."""
-        path, _, name = key.rpartition(".")
-        return self._nest(path, nn.Module()), name
-
-    def _nest(self, path: str, last: nn.Module) -> nn.Module:
-        """Return the module at a path, or put `last` there."""
-        module: nn.Module = self
-        parts = path.split(".") if path else []
-        for depth, part in enumerate(parts):
-            new = last if depth == len(parts) - 1 else nn.Module()
-            found = module._modules.setdefault(part, new)
-            assert found is not None
-            module = found
-        return module
+        return self._returned(values)
 
 
-class _Borrowing:
-    """A module's tensors and mode, but for the tensors that stand in other modules.
-
-    They are looked up there each time, since moving a network to a device replaces buffers.
-    """
-
-    def __init__(self, home: nn.Module, lent: Mapping[str, tuple[nn.Module, str]]) -> None:
-        self.__dict__.update(home=home, lent=dict(lent))
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # copying asks for these before there is a home
-            raise AttributeError(name)
-        owner, tensor = self.lent.get(name, (self.home, name))
-        return getattr(owner, tensor)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self.home, name, value)
+def _accept(network: Network, incompatible: Any) -> None:
+    """Let a state dict lack the further names of a tensor, and have the counts of batch norms."""
+    further = tuple(keys(network._ties))
+    names = incompatible.missing_keys
+    names[:] = [n for n in names if not any(f".{n}".endswith(f".{own}") for own in further)]
+    names = incompatible.unexpected_keys
+    names[:] = [n for n in names if n.rpartition(".")[2] != COUNT]
+    retie(network, network._ties)
 
 
 def opaque_modules(graph: Graph, prototype: nn.Module) -> dict[str, nn.Module]:
@@ -291,6 +263,7 @@ def build(
             )
         # Takes the slice's dtype and device too, so a float64 prototype stays float64.
         owned[key].data = tensor.clone()
-    for key in owned.keys() & weights.keys() - graph.tensor_shapes.keys() - graph.tied_keys:
+    further = set(keys(network._ties))
+    for key in owned.keys() & weights.keys() - graph.tensor_shapes.keys() - further:
         owned[key].data = weights[key].detach().clone()  # a buffer within an opaque module
     return network

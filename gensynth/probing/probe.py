@@ -181,7 +181,7 @@ class Probe:
                 edge: torch.full((len(images), width), at, device=device, requires_grad=True)
                 for edge, width in widths.items()
             }
-            score = self._task.sampled_score(as_float(network(images, gates=gates)), draws).sum()
+            score = self._task.sampled_score(as_float(network.gated(images, gates)), draws).sum()
             # A part of the prototype that nothing returns has no slope: 0.
             slopes = torch.autograd.grad(
                 score, list(gates.values()), allow_unused=True, materialize_grads=True
@@ -247,7 +247,7 @@ class Probe:
             (branch,) = branches
             width = graph[branch].shape[0]
             silent = {(branch, block.name): images.new_zeros(len(images), width)}
-            without = as_float(network(images, gates=silent))
+            without = as_float(network.gated(images, silent))
             nats[b] = max(0.0, float(self._task.divergence(without, whole)))
         return nats
 

@@ -5,19 +5,25 @@ from pathlib import Path
 from torch import nn
 
 from gensynth.errors import RunError
-from gensynth.goals.card import read_card
+from gensynth.export.metadata import reading_of
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE
 from gensynth.network.files import load_network, read_graph
 from gensynth.network.module import Network, opaque_modules
 from gensynth.prototypes.plain import copied, plain, unwrapped
 from gensynth.run_files import FINALISTS, is_run
+from gensynth.runs.preprocess import Preprocess
 
 
 def load(path: str | Path, *, prototype: nn.Module | None = None) -> Network:
     """Return a generated network as a module, in evaluation mode.
 
-    It reads images normalised as its card says, and its state dict has the prototype's
-    names. Nothing in the files is executed.
+    It is a torch network: torch's own layers under the prototype's names. `network.preprocess`
+    makes what it reads of files, PIL images and uint8 arrays, as its card says, and names its
+    classes; it is None where there is no card. Nothing in the files is executed.
+
+        network = gensynth.load("run/finalists/FermiNet-A")
+        answers = network(network.preprocess("cat.jpg"))
+        print(network.preprocess.classes[answers.argmax()])
 
     Args:
         path: a folder with graph.json and weights.safetensors, such as
@@ -35,8 +41,8 @@ def load(path: str | Path, *, prototype: nn.Module | None = None) -> Network:
         names = sorted(p.name for p in (folder / FINALISTS).glob("*") if p.is_dir())
         which = f"name one of {', '.join(names)}" if names else "it has no finalists yet"
         raise RunError(f"{folder} is a whole run; load a network of {folder}/finalists: {which}")
-    if (folder / CARD_FILE).is_file():
-        read_card(folder)
+    carded = (folder / CARD_FILE).is_file()
+    preprocess = Preprocess(reading_of(folder)) if carded else None
     opaque = None
     if prototype is not None and (folder / GRAPH_FILE).is_file():
         graph = read_graph(folder / GRAPH_FILE)
@@ -45,4 +51,5 @@ def load(path: str | Path, *, prototype: nn.Module | None = None) -> Network:
         opaque = opaque_modules(graph, whole)
     network = load_network(folder, opaque=opaque)
     network.eval()
+    network.__dict__["preprocess"] = preprocess  # a part of the prototype may have this name
     return network

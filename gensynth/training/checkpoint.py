@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from gensynth import atomic_files
 from gensynth.errors import RunError
 from gensynth.network import ties
+from gensynth.network.layers import COUNT
 from gensynth.outside import WEIGHTS_BYTES, Form, Natural, check_plain
 
 
@@ -37,7 +38,9 @@ def keep(path: Path, network: nn.Module, optimizer: torch.optim.SGD, step: int) 
     state = ties.once(network.state_dict())
     tensors = {f"network.{k}": v.contiguous() for k, v in state.items()}
     calls = {
-        k: m.calls for k, m in network.named_modules() if type(getattr(m, "calls", None)) is int
+        name: int(norm.num_batches_tracked)
+        for name, norm in network.named_modules()
+        if norm._buffers.get(COUNT) is not None and COUNT in norm._non_persistent_buffers_set
     }
     for index, parameter in enumerate(_parameters(optimizer)):
         if parameter in optimizer.state:  # not a part that nothing returns
@@ -73,7 +76,7 @@ def resume(path: Path, network: nn.Module, optimizer: torch.optim.SGD) -> int:
         network.load_state_dict(ties.named(network, kept))
         for name, count in calls.items():  # of norms that average over all calls alike
             norm: Any = network.get_submodule(name)
-            norm.calls = count
+            norm.num_batches_tracked.fill_(count)
         for index, parameter in enumerate(_parameters(optimizer)):
             if f"momentum.{index}" not in tensors:
                 continue

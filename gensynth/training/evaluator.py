@@ -233,17 +233,21 @@ def recalibrate(network: Network, batches: Iterable[Tensor]) -> None:
         network: left in evaluation mode.
         batches: normalised images, (batch, channels, height, width) each.
     """
-    owned: dict[str, Any] = dict(network.named_buffers())
+    owned: dict[str, Any] = network.state_dict(keep_vars=True)
     norms = [vertex for vertex in network.graph.vertices if vertex.op == "batch_norm"]
+    layers: list[Any] = [network.layer_of(vertex.name) for vertex in norms]
     network.eval()
-    for vertex in norms:
+    for vertex, layer in zip(norms, layers, strict=True):
         for tensor in STATISTICS:
             owned[vertex.tensor_key(tensor)].zero_()
-        norm: Any = network.get_submodule(vertex.module)
-        norm.train()
+        layer.train()
         if vertex.attributes["momentum"] is None:  # a cumulative average starts anew
-            norm.calls = 0
-    inner = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+            layer.num_batches_tracked.zero_()
+    inner = [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module not in layers
+    ]
     own_momenta = [norm.momentum for norm in inner]
     for norm in inner:  # within opaque modules: torch's own cumulative average
         norm.train()

@@ -15,17 +15,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from gensynth.config_file import read
 from gensynth.data.picture import picture
 from gensynth.errors import ConfigError, ExportError
 from gensynth.export.manifest import MANIFEST, WHOLE, read_manifest
-from gensynth.export.metadata import Reading, facts_of
+from gensynth.export.metadata import Reading, facts_of, reading_of
 from gensynth.export.reading import read_model
 from gensynth.export.runtime import Session, open_session
-from gensynth.goals.card import read_card
 from gensynth.graph.files import CARD_FILE, ONNX_FILE
 from gensynth.outside import ONNX_BYTES, read_bytes
-from gensynth.run_files import RUN_FILE, run_of
 
 
 @dataclass(frozen=True)
@@ -121,18 +118,8 @@ def _reading(file: Path, content: bytes, given: Given) -> Reading:
     if "reads" in facts and "classes" in facts:
         return Reading.of(facts)
     if (folder / CARD_FILE).is_file() and file.name == ONNX_FILE:
-        return _of_card(folder)
+        return reading_of(folder)
     return _given(file, shape, given)
-
-
-def _of_card(folder: Path) -> Reading:
-    """Return the reading of a network that was written before files said it themselves."""
-    data, run = read_card(folder)["data"], run_of(folder)
-    channels, height, width = data["shape"]
-    asked = "rgb" if run is None else read(run / RUN_FILE).data.colour
-    colour = "grey" if channels == 1 else "bgr" if asked == "bgr" else "rgb"
-    mean, std, classes = (tuple(data[key]) for key in ("mean", "std", "classes"))
-    return Reading((channels, height, width), mean, std, colour, classes)
 
 
 def _given(file: Path, shape: tuple[int | None, ...], given: Given) -> Reading:

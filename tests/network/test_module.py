@@ -119,7 +119,7 @@ def test_gates_of_ones_change_nothing(family: str) -> None:
     gates = {
         (u, v): torch.ones(len(images), network.graph[u].shape[0]) for u, v in network.graph.edges
     }
-    assert torch.equal(network(images, gates=gates), network(images))
+    assert torch.equal(network.gated(images, gates), network(images))
 
 
 def test_a_gate_acts_on_one_reader_of_a_value() -> None:
@@ -132,10 +132,10 @@ def test_a_gate_acts_on_one_reader_of_a_value() -> None:
     network = Network(Graph("gated", vertices, ("add",)))
     x = torch.tensor([[1.0, 10.0]]).reshape(1, 2, 1, 1)
     gate = torch.tensor([[0.0, 2.0]])
-    assert network(x, gates={("x", "three"): gate}).flatten().tolist() == [1, 70]
-    assert network(x, gates={("x", "add"): gate[:, :, None, None]}).flatten().tolist() == [3, 50]
+    assert network.gated(x, {("x", "three"): gate}).flatten().tolist() == [1, 70]
+    assert network.gated(x, {("x", "add"): gate[:, :, None, None]}).flatten().tolist() == [3, 50]
     with pytest.raises(ValueError, match="no edge"):
-        network(x, gates={("add", "x"): gate})
+        network.gated(x, {("add", "x"): gate})
 
 
 def test_the_gradient_of_a_gate_is_the_finite_difference() -> None:
@@ -146,7 +146,7 @@ def test_the_gradient_of_a_gate_is_the_finite_difference() -> None:
     direction = torch.randn(3, 32, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
 
     def loss(gate: torch.Tensor) -> torch.Tensor:
-        return network(images, gates={edge: gate}).log_softmax(1)[:, 3].sum()
+        return network.gated(images, {edge: gate}).log_softmax(1)[:, 3].sum()
 
     gate = torch.ones(3, 32, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(loss(gate), gate)

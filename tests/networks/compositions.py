@@ -339,8 +339,11 @@ def masking_gates(coupling: Coupling, selection: Selection, batch: int) -> dict[
     return gates
 
 
-def outputs(network: Network, inputs: tuple[Tensor, ...], **options: Any) -> tuple[Tensor, ...]:
+def outputs(
+    network: Network, inputs: tuple[Tensor, ...], gates: Mapping[Edge, Tensor] | None = None
+) -> tuple[Tensor, ...]:
     """Return a network's outputs, always as a tuple."""
+    network.eval()
     with torch.no_grad():
-        found = network.eval()(*inputs, **options)
+        found = network(*inputs) if gates is None else network.gated(inputs, gates)
     return found if isinstance(found, tuple) else (found,)

@@ -64,7 +64,7 @@ def probe(evaluator: Evaluator, images: Tensor) -> Probe:
 def log_p(network: Network, images: Tensor, **gates: Tensor) -> Tensor:
     named = {(f"{name}.difference", name): gate for name, gate in gates.items()}
     with torch.no_grad():
-        return F.log_softmax(network.eval()(images, gates=named), dim=1).double()
+        return F.log_softmax(network.eval().gated(images, named), dim=1).double()
 
 
 def two_answers(evaluator: Evaluator, word: str) -> Network:

@@ -115,7 +115,7 @@ def test_fisher_information_is_the_curvature_of_the_divergence(group: str) -> No
                 if v.op in MIXING
                 for u in v.inputs
             }
-            expected.append(divergence(whole, double(few.double(), gates=gates)) / step**2)
+            expected.append(divergence(whole, double.gated(few.double(), gates)) / step**2)
     told = np.array(expected)
     assert np.median(nats[told > 0] / told[told > 0]) == pytest.approx(1.0, abs=0.1)
     assert nats == pytest.approx(told, rel=0.5, abs=1e-9)

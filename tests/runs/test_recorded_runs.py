@@ -5,11 +5,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import gensynth
 from gensynth.config_file import read
+from gensynth.errors import DataError
+from gensynth.export.from_torch import from_network
 from gensynth.graph.cost import cost
 from gensynth.graph.graph import Graph
 from gensynth.prototypes import create
@@ -18,6 +22,7 @@ from gensynth.runs.result import read_finalist
 from gensynth.search.inquisitor import FULL
 from gensynth.space.coupling import couple
 from gensynth.trace import trace
+from gensynth.uses.classifier import open_classifier
 from tests.places import ROOT
 
 RESULTS = ROOT / "experiments" / "cifar10" / "results"
@@ -60,6 +65,29 @@ def test_a_recorded_card_and_its_network_are_read(folder: Path) -> None:
     assert (finalist.params, finalist.macs) == (counted.params, counted.macs)
     assert finalist.certificate.score.metric == "top1"
     assert finalist.certificate.lower_bound_pct < finalist.certificate.point_pct
+
+
+def test_a_loaded_network_reads_images_as_its_onnx_file_does(tmp_path: Path) -> None:
+    # ONNX Runtime and the file's own reading are the evidence; the picture is cut and made smaller.
+    draws = np.random.default_rng(0)
+    values = draws.integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    picture = Image.fromarray(values).resize((60, 40))
+    picture.save(tmp_path / "a.png")
+    folder = tmp_path / "FermiNet-A"
+    shutil.copytree(FINALISTS[0], folder)
+    network = gensynth.load(folder)
+    (folder / "network.onnx").write_bytes(from_network(network))
+    (shares,) = open_classifier(folder)([tmp_path / "a.png"])
+    array = np.asarray(picture)
+    tensor = torch.from_numpy(array.transpose(2, 0, 1).copy())
+    for given in (tmp_path / "a.png", str(tmp_path / "a.png"), picture, array, tensor):
+        read = network.preprocess([given])
+        np.testing.assert_allclose(network(read).detach().softmax(1)[0], shares, atol=1e-6)
+    assert len(network.preprocess([picture, tensor[None].repeat(2, 1, 1, 1)])) == 3
+    assert network.preprocess.classes[0] == "airplane"
+    for wrong in (array / 255, tensor[:2], np.zeros((2, 3, 4, 5, 3), np.uint8), 7):
+        with pytest.raises(DataError, match="an image must"):
+            network.preprocess(wrong)
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
