@@ -206,6 +206,14 @@ def test_init_writes_a_run_file_with_every_key_that_synth_takes(
     (here / "whole.toml").write_text(whole)
     assert read(here / "whole.toml") == read(None, asked)
     assert gensynth("init", "-o", "mine.toml")[0] == 2
+    # In another folder its paths mean the same.
+    (here / "images").mkdir()
+    (here / "kept").mkdir()
+    paths = {"prototype.weights": "toy.safetensors", "data.source": "images"}
+    words = ("--prototype", "toy:Net", "--weights", "toy.safetensors", "--data", "images")
+    assert gensynth("init", *words, "-o", "kept/mine.toml")[0] == 0
+    kept = {**asked, **paths, "search.cycles": 12}
+    assert read(here / "kept" / "mine.toml") == read(None, kept)
 
 
 def test_the_version_is_the_packages(gensynth: Command) -> None:
