@@ -54,15 +54,16 @@ def seen_from(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     A run file's paths begin where it stands. Absolute ones, and a home's, stay as they are.
     """
     made = dict(given)
+    folder = folder.resolve()  # as the run file is read
     if folder == Path.cwd():
         return made
     for key in _PATHS:
         text = given.get(key)
         if not isinstance(text, str) or text.startswith(("/", "~")):
             continue
-        path = located_source(text) if key == _SOURCE else str(located(text))
-        if path != text:  # a source may be a name
-            relative = os.path.relpath(path, folder)
+        path = Path(located_source(text) if key == _SOURCE else located(text))
+        if str(path) != text:  # a source may be a name
+            relative = os.path.relpath(path.parent.resolve() / path.name, folder)
             made[key] = relative if "/" in relative else f"./{relative}"
     return made
 
