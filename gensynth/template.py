@@ -7,12 +7,14 @@ given are set, the others are comments.
 import dataclasses
 import inspect
 import json
+import os
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from gensynth.config import RunConfig
+from gensynth.config import RunConfig, located, located_source
 from gensynth.config_file import to_document
 
 WIDTH = 96
@@ -22,6 +24,8 @@ _HEAD = """\
 #     gensynth synth {name} --plan    what can be reached, and how long it takes
 #     gensynth synth {name}           the run
 """
+_SOURCE = "data.source"
+_PATHS = ("prototype.weights", "data.folder", "search.start", _SOURCE)
 _NOT_WRITTEN = ("devices", "out", "modules")
 
 
@@ -42,6 +46,26 @@ def template(given: Mapping[str, Any], name: str = "run.toml") -> str:
         elif field.name not in _NOT_WRITTEN:
             top += _key(field.name, defaults, _told(RunConfig), given, "")
     return "\n\n".join([_HEAD.format(name=name) + "\n" + "\n".join(top), *tables]) + "\n"
+
+
+def seen_from(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values whose relative paths are from a folder what they were from the working one.
+
+    A run file's paths begin where it stands. Absolute ones, and a home's, stay as they are.
+    """
+    made = dict(given)
+    folder = folder.resolve()  # as the run file is read
+    if folder == Path.cwd():
+        return made
+    for key in _PATHS:
+        text = given.get(key)
+        if not isinstance(text, str) or text.startswith(("/", "~")):
+            continue
+        path = Path(located_source(text) if key == _SOURCE else located(text))
+        if str(path) != text:  # a source may be a name
+            relative = os.path.relpath(path.parent.resolve() / path.name, folder)
+            made[key] = relative if "/" in relative else f"./{relative}"
+    return made
 
 
 def _keys(

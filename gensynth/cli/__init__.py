@@ -5,6 +5,7 @@ form          a result as the table, as JSON or as CSV
 app           the program's short commands
 init          init
 synth         synth and its options
+generate      generate and its options
 answers       val and predict
 foreign       export, of files of others
 certify       certify and train, one network

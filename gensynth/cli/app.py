@@ -32,18 +32,15 @@ from gensynth.cli.answers import Colour, Mean, Size, Std, given_reading, predict
 from gensynth.cli.bench import bench
 from gensynth.cli.certify import certify, train
 from gensynth.cli.devices import devices
-from gensynth.cli.exit_codes import judged, reported, uninterrupted
+from gensynth.cli.exit_codes import reported, uninterrupted
 from gensynth.cli.foreign import export_foreign
 from gensynth.cli.form import Form
+from gensynth.cli.generate import generate
 from gensynth.cli.init import init
-from gensynth.cli.program import SHORT_HELP, Csv, Json, Program, Quiet, Verbose
+from gensynth.cli.program import SHORT_HELP, Csv, Json, Program, Quiet, Run, Trust, Verbose
 from gensynth.cli.synth import show_result, synth
 from gensynth.errors import ConfigError
 from gensynth.render.visible import say
-
-Trust = Annotated[
-    bool, typer.Option("--trust", help="Run Python that only the run's folder names.")
-]
 
 app = typer.Typer(
     name="gensynth",
@@ -54,8 +51,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
 def main() -> None:
@@ -81,54 +76,7 @@ def _gensynth(
 
 app.command()(init)
 app.command()(synth)
-
-
-@app.command()
-def generate(
-    run: Run,
-    seeds: Annotated[
-        str, typer.Option(metavar="SEEDS", help="FIRST:BEYOND such as 0:50, or some as 3,7,12.")
-    ] = "0:8",
-    require: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TEXT",
-            help="Such as 'macs <= 8M', in place of the run's on the same metric; once for each.",
-        ),
-    ] = None,
-    distil: Annotated[
-        bool,
-        typer.Option(
-            "--distil", "--distill", help="Also distil and certify each; goes on if stopped."
-        ),
-    ] = False,
-    trust: Trust = False,
-    as_json: Json = False,
-    as_csv: Csv = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Draw more networks from a learned generator."""
-    with reported():
-        from gensynth.render.seeds import read_seeds
-
-        form, wanted = Form(as_json, as_csv), read_seeds(seeds)
-        with uninterrupted():
-            from gensynth.runs import family, family_training
-        from gensynth.render.documents import drawn as rows
-        from gensynth.render.family import family as table
-        from gensynth.render.live import Live, console
-
-        with Live(console(stderr=True)) as live:
-            drawn = (
-                family_training.distil(
-                    run, wanted, requirements=require or (), trust=trust, listener=live
-                )
-                if distil
-                else family.generate(run, wanted, requirements=require or (), listener=live)
-            )
-        form.print(drawn, partial(rows, drawn), lambda _: table(drawn))
-        judged(one.verdict for one in drawn.drawn)
+app.command()(generate)
 
 
 @app.command()
@@ -176,7 +124,7 @@ def inspect(
         from gensynth.space.inspection import inspect
 
         found = inspect(prototype, shapes, classes=classes, arguments=arguments)
-        step = suggested_step([group.size for group in found.groups])
+        step = suggested_step(found.coupling)
         Form(as_json).print(found, None, partial(inspection, found, step))
 
 

@@ -10,7 +10,7 @@ import typer
 
 from gensynth.cli.exit_codes import judged, reported, uninterrupted
 from gensynth.cli.form import Form
-from gensynth.cli.program import Csv, Json, Quiet, Verbose
+from gensynth.cli.program import Csv, Json, Quiet, Trust, Verbose
 
 if TYPE_CHECKING:
     from gensynth.runs.result import Finalist
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 Data = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Where the run's data lies now, as synth --data."),
-]
-Trust = Annotated[
-    bool, typer.Option("--trust", help="Run Python that only the run's folder names.")
 ]
 
 

@@ -37,7 +37,7 @@ def init(
         from gensynth.atomic_files import reason, write_bytes
         from gensynth.config_file import assigned, read
         from gensynth.runs.plan import check_names
-        from gensynth.template import template
+        from gensynth.template import seen_from, template
 
         if out.exists():
             raise ConfigError(f"{out} is there already; name another file by --out")
@@ -49,8 +49,9 @@ def init(
             **assigned(settings or ()),
         }
         check_names(read(None, given))
+        placed = seen_from(out.absolute().parent, given)
         try:
-            write_bytes(out, template(given, out.name).encode())
+            write_bytes(out, template(placed, out.name).encode())
         except OSError as error:
             raise ConfigError(f"{out} cannot be written: {reason(error)}") from error
         say(f"{out}: look it over, then: gensynth synth {shlex.quote(str(out))} --plan")

@@ -7,6 +7,7 @@ wrong with what it names; -q and -v say how much is told meanwhile, on stderr.
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -82,3 +83,7 @@ Verbose = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON in place of the table.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Rows with commas in place of the table.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run Python that only the run's folder names.")
+]

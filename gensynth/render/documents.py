@@ -17,7 +17,8 @@ from gensynth.graph.graph import Graph
 
 if TYPE_CHECKING:
     from gensynth.runs.artefacts import Written
-    from gensynth.runs.family import Family
+    from gensynth.runs.budgets import Budget
+    from gensynth.runs.family import Drawn, Family
     from gensynth.runs.result import Finalist
 
 Row = dict[str, Any]
@@ -114,23 +115,30 @@ def networks(some: "Sequence[Finalist]") -> list[Row]:
 
 def drawn(family: "Family") -> list[Row]:
     """Return a row a network of a family: what is predicted of it, or certified."""
-    rows = []
-    for one in family.drawn:
-        low, middle, high = (100 * share for share in one.predicted)
-        certificate = one.certificate
-        row = {
-            "seed": one.seed,
-            "predicted_pct": middle,
-            "low_pct": low,
-            "high_pct": high,
-            "tested_pct": certificate and certificate.point_pct,
-            **one.costs,
-            "verdict": one.verdict.value,
-            **{text: verdict.value for text, verdict in one.verdicts.items()},
-            "folder": str(one.folder),
-        }
-        rows.append(row)
-    return rows
+    return [_drawn(one) for one in family.drawn]
+
+
+def budgets(found: "Sequence[Budget]") -> list[Row]:
+    """Return a row a budget: the best network within it, or why there is none."""
+    return [
+        {"within": one.requirement, **({"why": one.why} if one.best is None else _drawn(one.best))}
+        for one in found
+    ]
+
+
+def _drawn(one: "Drawn") -> Row:
+    low, middle, high = (100 * share for share in one.predicted)
+    return {
+        "seed": one.seed,
+        "predicted_pct": middle,
+        "low_pct": low,
+        "high_pct": high,
+        "tested_pct": one.certificate and one.certificate.point_pct,
+        **one.costs,
+        "verdict": one.verdict.value,
+        **{text: verdict.value for text, verdict in one.verdicts.items()},
+        "folder": str(one.folder),
+    }
 
 
 def artefacts(written: "Sequence[Written]") -> list[Row]:

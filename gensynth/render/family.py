@@ -1,12 +1,14 @@
-"""Networks drawn from a learned generator, a row a seed, and what they are as a family."""
+"""Networks of a learned generator: a row a seed and the family they are, or a row a budget."""
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gensynth.goals.verdicts import Verdict, combine
 from gensynth.render.figures import columns, count, estimate
 
 if TYPE_CHECKING:
+    from gensynth.runs.budgets import Budget
     from gensynth.runs.family import Drawn, Family
 
 
@@ -18,9 +20,35 @@ def family(family: "Family") -> str:
     then the one by its point value.
     """
     tested = any(drawn.certificate is not None for drawn in family.drawn)
-    head = ["seed", "predicted", *(["tested"] if tested else []), "MACs", "params", "require"]
-    rows = [head, *(_row(drawn, tested=tested) for drawn in family.drawn)]
+    rows = [_head(tested=tested), *(_row(drawn, tested=tested) for drawn in family.drawn)]
     return "\n".join([*columns(rows, left=0), "", *_summary(family)])
+
+
+def budgets(found: "Sequence[Budget]") -> str:
+    """Return the table of the best network within each of some budgets."""
+    best = [budget.best for budget in found if budget.best is not None]
+    tested = any(drawn.certificate is not None for drawn in best)
+    head = ["within", *_head(tested=tested)]
+    rows = [
+        [budget.requirement, *(_row(budget.best, tested=tested) if budget.best else ["none"])]
+        for budget in found
+    ]
+    width = max(map(len, [head, *rows]))
+    padded = [[*row, *[""] * (width - len(row))] for row in [head, *rows]]
+    lines = [
+        *columns(padded, left=0),
+        "",
+        f"each the best by predicted score of {max(budget.drawn for budget in found)} seeds",
+        *(budget.why for budget in found if budget.best is None),
+    ]
+    if not tested:
+        lines.append("train and certify them with: the same command and --distil")
+    lines.append("networks are in " + " ".join(shlex.quote(str(drawn.folder)) for drawn in best))
+    return "\n".join(lines)
+
+
+def _head(*, tested: bool) -> list[str]:
+    return ["seed", "predicted", *(["tested"] if tested else []), "MACs", "params", "require"]
 
 
 def _row(drawn: "Drawn", *, tested: bool) -> list[str]:

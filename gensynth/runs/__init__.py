@@ -12,6 +12,7 @@ certification                      the same for a network that was trained furth
 forms                              what a run's documents must say when they are read
 result                             a finished run read back
 family, family_training            more networks from a learned generator
+budgets                            the best of them within each of several limits
 networks, artefacts                a run's networks for export
 load, preprocess                   for one's own code, with what makes images its input
 ahead, stopwatch                   what it can reach, how long it will take, and has taken

@@ -28,9 +28,8 @@ from gensynth.prototypes.plain import copied, plain, unwrapped
 from gensynth.runs.hardware.calibration import Calibration
 from gensynth.runs.hardware.opening import open_hardware
 from gensynth.runs.objects import OBJECT
-from gensynth.runs.plan import step_of
+from gensynth.runs.plan import space_of
 from gensynth.space.prototype import Prototype, read_prototype
-from gensynth.space.space import Space
 from gensynth.tasks.task import Task
 from gensynth.training.evaluator import Trainer
 from gensynth.training.pretrain import recipe_of, train_prototype
@@ -119,9 +118,8 @@ def prototype_of(
         except PrototypeError as error:
             way_out = f"; {made.way_out(classes)}" if module is None and not asked.outputs else ""
             raise PrototypeError(f"{error}{way_out}") from error
-        step = step_of(config, prototype.coupling, devices)
-        space = Space(prototype.coupling, step.channels, config.search.substitutes)
         asked_of_it = settle(requirements, exact_costs(prototype.graph))
+        _, space = space_of(config, prototype.coupling, devices, asked_of_it)
         space.check_reachable({k: float(v) for k, v in cost_limits(asked_of_it).items()})
         check_peak(asked_of_it, space)
         open_hardware(config, asked_of_it, utility, space, known).check_reachable()

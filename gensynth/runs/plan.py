@@ -143,8 +143,13 @@ def search_requirements(
     return tuple(sought if one == required else one for one in requirements)
 
 
-def step_of(config: RunConfig, coupling: "Coupling", devices: Sequence[RunDevice]) -> "WidthStep":
-    """Return the step of widths: the run file's, or the one that suits the run's devices.
+def space_of(
+    config: RunConfig,
+    coupling: "Coupling",
+    devices: Sequence[RunDevice],
+    requirements: Sequence[Requirement],
+) -> "tuple[WidthStep, Space]":
+    """Return the step of widths and the space: the run file's, or what suits devices and limits.
 
     What a width between two blocks costs is told by the estimates of a device, if it has any, and
     need not be kept out of the space then. Without a device it is this machine, which trains.
@@ -153,18 +158,21 @@ def step_of(config: RunConfig, coupling: "Coupling", devices: Sequence[RunDevice
         config: the run file.
         coupling: of the prototype.
         devices: that the run asks of.
+        requirements: settled.
     """
-    from gensynth.space.width_step import width_step
+    from gensynth.space.space import Space
+    from gensynth.space.width_step import of_coupling, reaching, width_step
 
-    sizes = [group.size for group in coupling.groups]
-    if config.search.round_to is not None:
-        return width_step(sizes, block=None, asked=config.search.round_to)
-    if not devices:
-        return suggested_step(sizes)
-    steps = {device.name: _block(device) for device in devices}
-    name = max(steps, key=lambda one: steps[one][0])
-    block, why = steps[name]
-    return width_step(sizes, block=block, why=why)
+    asked, substitutes = config.search.round_to, config.search.substitutes
+    sizes, macs = of_coupling(coupling)
+    if asked is not None:
+        return width_step(sizes, macs, block=None, asked=asked), Space(coupling, asked, substitutes)
+    step = suggested_step(coupling)
+    if devices:
+        steps = {device.name: _block(device) for device in devices}
+        block, why = steps[max(steps, key=lambda one: steps[one][0])]
+        step = width_step(sizes, macs, block=block, why=why)
+    return reaching(step, coupling, cost_limits(requirements), substitutes)
 
 
 def _block(device: RunDevice) -> tuple[int, str]:
@@ -182,12 +190,12 @@ def _block(device: RunDevice) -> tuple[int, str]:
     return FINE_STEP, f"{knows} of {block} costs TensorRT in {precision.upper()}"
 
 
-def suggested_step(sizes: Sequence[int]) -> "WidthStep":
-    """Return the step of widths that suits this machine's runtime, for groups of these sizes."""
+def suggested_step(coupling: "Coupling") -> "WidthStep":
+    """Return the step of widths that suits this machine's runtime and a prototype."""
     from gensynth.export.runtime import convolution_block
-    from gensynth.space.width_step import width_step
+    from gensynth.space.width_step import of_coupling, width_step
 
-    return width_step(sizes, block=convolution_block())
+    return width_step(*of_coupling(coupling), block=convolution_block())
 
 
 def settings_of(

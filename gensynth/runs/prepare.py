@@ -51,7 +51,7 @@ from gensynth.runs.plan import (
     goals_of,
     search_requirements,
     settings_of,
-    step_of,
+    space_of,
     with_metric,
 )
 from gensynth.search.cycle import Settings
@@ -246,8 +246,7 @@ def prepare(
     is_trained = bool(record) or kept is not None or not config.prototype.train
     reference = exact_costs(prototype.graph)
     requirements = settle(asked, reference)
-    step = step_of(config, prototype.coupling, devices)
-    space = Space(prototype.coupling, step.channels, config.search.substitutes)
+    step, space = space_of(config, prototype.coupling, devices, requirements)
     hardware = open_hardware(config, requirements, utility, space, known)
     _check_searchable(utility, task, hardware)
     for name in config.search.substitutes:

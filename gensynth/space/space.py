@@ -11,7 +11,7 @@ costed, and their next moves compared, at a time.
     cost    = sum over vertices of model(read, written), where they are alive
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -103,20 +103,31 @@ class Space:
         chosen[:, self.sites.convs :] = self._exact.shares.mean(axis=1).argmin()
         return replace(points, substitutes=chosen)
 
-    def check_reachable(self, limits: dict[str, float]) -> None:
+    def beyond_reach(self, limits: Mapping[str, float]) -> str | None:
+        """Return an exact cost whose limit no network of the space meets; None if there is none."""
+        floor, exact = (
+            self.named_costs(self.smallest()),
+            dict(zip(self.names, self.exact, strict=True)),
+        )
+        return next(
+            (name for name, limit in limits.items() if exact[name] and floor[name] > limit), None
+        )
+
+    def check_reachable(self, limits: Mapping[str, float]) -> None:
         """Refuse limits on exact costs that no network of the space meets.
 
         Raises:
             UnreachableError: with the smallest network's cost and the prototype's.
         """
-        floor, whole = self.named_costs(self.smallest()), self.named_costs(self.whole(1))
-        for name, limit in limits.items():
-            if self.exact[self.names.index(name)] and floor[name] > limit:
-                raise UnreachableError(
-                    f"no network of this prototype has {name} <= {limit:,.0f}: the smallest "
-                    f"has {floor[name]:,.0f} and the prototype {whole[name]:,.0f}; relax the "
-                    "requirement"
-                )
+        name = self.beyond_reach(limits)
+        if name is not None:
+            floor, whole = self.named_costs(self.smallest()), self.named_costs(self.whole(1))
+            steps = f" in steps of {self.round_to} channels" if self.round_to > 1 else ""
+            raise UnreachableError(
+                f"no network of this prototype has {name} <= {limits[name]:,.0f}{steps}: the "
+                f"smallest has {floor[name]:,.0f} and the prototype {whole[name]:,.0f}; relax the "
+                "requirement"
+            )
 
     def costs(self, points: Points) -> np.ndarray:
         """Return (networks, costs) in the order of `names`; exact ones hold integers."""

@@ -3,6 +3,7 @@
     rates     first, 0.3 first, 0.1 first, 0.03 first, ...
     trial     the network trained on a few images at one of them, and the loss that it ends at
     chosen    the largest that no smaller one beats clearly
+    below     what a longer training falls back to that is destroyed at it all the same
 
 A rate that a network with norms thrives on destroys many a one without them within tens of steps,
 which a short training shows (Smith, arXiv:1506.01186, raises the rate within one training; here
@@ -26,6 +27,10 @@ USUAL_TRIALS = 2
 
 LEAST_GAIN = 0.1
 """Share of the loss of guessing by which a smaller rate must be better to be taken instead."""
+
+
+NEAR = 0.02
+"""Share of the loss of guessing within which a whole training has ended at guessing."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,12 @@ def range_test(
         if test.has_learned and test.chosen != trials[-1]:
             break
     return RangeTest(tuple(trials), guess)
+
+
+def below(rate: float, first: float) -> tuple[float, ...]:
+    """Return the rates of the ladder from the first that are smaller than one of them."""
+    rates = (float(f"{share * first:.3g}") for share in LADDER)
+    return tuple(smaller for smaller in rates if smaller < rate)
 
 
 def is_learning(loss: float | None, guess: float | None) -> bool:

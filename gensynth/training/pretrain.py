@@ -8,10 +8,12 @@ the search images measure, and the test images are not looked at.
 """
 
 import hashlib
+import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from gensynth.environment import environment
 from gensynth.errors import PrototypeError, RunError
 from gensynth.goals.score import in_percent
 from gensynth.network.compute import Compute, detect
-from gensynth.network.module import build, opaque_modules
+from gensynth.network.module import Network, build, opaque_modules
 from gensynth.prototypes import create
 from gensynth.tasks.classification import Classification
 from gensynth.tasks.task import Guesses, Task
@@ -35,7 +37,7 @@ from gensynth.trace import trace
 from gensynth.training.beginning import begin
 from gensynth.training.evaluator import Trainer, score
 from gensynth.training.fit import COMPILED_FROM, Recipe, fit
-from gensynth.training.learning_rate import is_learning, outcome
+from gensynth.training.learning_rate import NEAR, below, is_learning, outcome
 
 # The recipe of the prototype that ships; 30 passes over 6,000 images.
 QUICKSTART = Recipe(epochs=30, batch=128, peak_lr=0.2, weight_decay=1e-3)
@@ -105,7 +107,8 @@ def train_prototype(
             anew from `name` and `seed`.
         recipe: how long and how to train; if None one that suits the data set.
         finds_rate: whether a learning rate is found that suits the network, from the recipe's
-            downward, see `gensynth.training.learning_rate`; None finds one if no recipe is given.
+            downward, see `gensynth.training.learning_rate`, and a smaller one taken where the whole
+            training is destroyed at it; None finds one if no recipe is given.
         has_learned: whether the weights that it begins from are trained ones.
         checkpoint: a file that takes the training's state after every epoch, and from which
             an interrupted training goes on; it stays.
@@ -142,17 +145,22 @@ def train_prototype(
     begun: dict[str, Any] = {}
     finds_rate = recipe is None if finds_rate is None else finds_rate
     recipe = recipe or RECIPES.get(dataset.name, LONG)
+    rates: tuple[float, ...] = ()
     if finds_rate:
+        first = recipe.peak_lr
         beginning = begin(
             graph, network, views, recipe, compute, task, guess, has_learned=has_learned
         )
         network, recipe = beginning.network, beginning.recipe
-        begun = beginning.to_document()
-    rebuilt = build(graph, network.state_dict(), opaque=opaque_modules(graph, network))
+        begun, rates = beginning.to_document(), below(recipe.peak_lr, first)
+    untrained = partial(build, graph, network.state_dict(), opaque=opaque_modules(graph, network))
     if trainer is None:
-        loss = fit(rebuilt, views, recipe, compute, task, checkpoint=checkpoint, progress=progress)
+        recipes = [replace(recipe, peak_lr=rate) for rate in (recipe.peak_lr, *rates)]
+        fitted = partial(fit, views=views, compute=compute, task=task, progress=progress)
+        rebuilt, recipe, loss = fit_at_one_of(recipes, untrained, fitted, checkpoint, guess)
         _check_learned(name, loss, guess, recipe)
     else:
+        rebuilt = untrained()
         trainer(rebuilt, views, recipe, None)
     train_s = time.perf_counter() - start
     reached = score(rebuilt, dataset, dataset.search, compute, task)
@@ -185,6 +193,40 @@ def train_prototype(
     except OSError as error:
         raise RunError(f"the trained prototype could not be kept in {folder}: {error}") from error
     return network
+
+
+def fit_at_one_of(
+    recipes: Sequence[Recipe],
+    untrained: Callable[[], Network],
+    train: Callable[..., float | None],
+    checkpoint: Path | None,
+    guess: float | None,
+) -> tuple[Network, Recipe, float | None]:
+    """Train by the first recipe that does not end at guessing, else by the best of all.
+
+    A rate that a short test found may destroy a network in a longer training. Each recipe has a
+    checkpoint of its own, so that a training goes on where it was stopped; it goes with a training
+    that has ended at guessing, since nothing that goes on from it would learn.
+    """
+    kept = [_numbered(checkpoint, number) for number in range(len(recipes))]
+    first = max((n for n, file in enumerate(kept) if file and file.exists()), default=0)
+    tried: list[tuple[float, Network, Recipe]] = []
+    for recipe, file in zip(recipes[first:], kept[first:], strict=True):
+        network = untrained()
+        loss = train(network, recipe=recipe, checkpoint=file)
+        if loss is None or is_learning(loss + NEAR * (guess or 0.0), guess):
+            return network, recipe, loss
+        tried.append((loss if math.isfinite(loss) else math.inf, network, recipe))
+        if file is not None:
+            file.unlink(missing_ok=True)
+    loss, network, recipe = min(tried, key=lambda one: one[0])
+    return network, recipe, loss
+
+
+def _numbered(checkpoint: Path | None, number: int) -> Path | None:
+    if checkpoint is None or number == 0:
+        return checkpoint
+    return checkpoint.with_stem(f"{checkpoint.stem}-{number}")
 
 
 def _check_learned(name: str, loss: float | None, guess: float | None, recipe: Recipe) -> None:

@@ -206,6 +206,15 @@ def test_init_writes_a_run_file_with_every_key_that_synth_takes(
     (here / "whole.toml").write_text(whole)
     assert read(here / "whole.toml") == read(None, asked)
     assert gensynth("init", "-o", "mine.toml")[0] == 2
+    # In another folder its paths mean the same.
+    (here / "images").mkdir()
+    (here / "kept").mkdir()
+    words = ("--prototype", "toy:Net", "--weights", "toy.safetensors", "--data", "images")
+    assert gensynth("init", *words, "-o", "kept/mine.toml")[0] == 0
+    kept = read(here / "kept" / "mine.toml")
+    assert kept.prototype.weights is not None
+    assert kept.prototype.weights.resolve() == here.resolve() / "toy.safetensors"
+    assert Path(kept.data.source).resolve() == here.resolve() / "images"
 
 
 def test_the_version_is_the_packages(gensynth: Command) -> None:

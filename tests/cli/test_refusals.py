@@ -70,8 +70,8 @@ from tests.runs.toybox import READING, Command
         ),
         (
             ["--require", "macs <= 100"],
-            ("no network of this prototype has macs <= 100: the smallest has 1,856 and the "
-            "prototype 24,064; relax the requirement"),
+            ("no network of this prototype has macs <= 100 in steps of 2 channels: the smallest "
+            "has 1,856 and the prototype 24,064; relax the requirement"),
         ),
         (
             ["--prototype", "toy:colour"],
@@ -121,8 +121,8 @@ def test_what_an_option_says_wrong_is_said_before_any_training(
         ("cycles = 3", "cycles = ", "Invalid value (at line 12, column 10)"),
         ("top1 >= 60%", "top-1 >= 60%", ("requirement \"top-1 >= 60%\" cannot be read; write for "
          "example 'top1 >= 89%', 'macs <= 20M' or 'latency_ms@local <= 5'")),
-        ("macs <= 12k", "macs <= 1k", ("no network of this prototype has macs <= 1,000: the "
-         "smallest has 1,856 and the prototype 24,064; relax the requirement")),
+        ("macs <= 12k", "macs <= 1k", ("no network of this prototype has macs <= 1,000 in steps of "
+         "2 channels: the smallest has 1,856 and the prototype 24,064; relax the requirement")),
         ("toy:data", "fashion", ("unknown data set 'fashion'; did you mean 'fashion-mnist'?; "
          "your own is a folder of images by class, a CSV of paths and labels, or module:factory")),
         ("toy:Net", "toys:Net", ("prototype 'toys:Net': no module 'toys' in {here} or among what "
@@ -257,8 +257,8 @@ def test_a_cost_that_cannot_be_reached_is_said_before_the_prototype_is_trained(
     )  # fmt: skip
     assert code == 2
     assert err == (
-        f"{READING}error: no network of this prototype has params <= 100: the smallest has 194 "
-        "and the prototype 2,300; relax the requirement\n"
+        f"{READING}error: no network of this prototype has params <= 100 in steps of 2 channels: "
+        "the smallest has 194 and the prototype 2,300; relax the requirement\n"
     )
     assert toybox.tree(here) == before
 

@@ -14,6 +14,8 @@ from gensynth.goals.verdicts import Verdict
 from gensynth.graph.cost import cost
 from gensynth.graph.graph import Graph, Selection
 from gensynth.progress import Silent
+from gensynth.render.family import budgets
+from gensynth.runs.budgets import within
 from gensynth.runs.family import Family, architecture, generate
 from gensynth.runs.family_training import distil
 from gensynth.runs.result import Result, read_result
@@ -70,6 +72,31 @@ def test_a_learned_generator_obeys_a_tighter_limit_as_far_as_it_has_learned(
     assert least > 20_790
     with pytest.raises(ConfigError, match="cannot be asked of a learned generator"):
         generate(finished.path, SEEDS, requirements=["latency_ms@local <= 1"])
+
+
+def test_of_each_budget_the_best_predicted_of_its_networks_is_kept(finished: Result) -> None:
+    found = within(finished.path, "macs <= 52k, 58k, 1k", SEEDS[:4])
+    assert [budget.requirement for budget in found] == [
+        f"macs <= {n}" for n in ("52k", "58k", "1k")
+    ]
+    for budget, limit in zip(found[:2], (52_000, 58_000), strict=True):
+        every = generate(finished.path, SEEDS[:4], requirements=[budget.requirement]).drawn
+        assert budget.best is not None
+        assert budget.best.costs["macs"] <= limit
+        assert budget.best.predicted[1] == max(
+            one.predicted[1] for one in every if one.verdict is not Verdict.VIOLATED
+        )
+        assert (budget.best.folder / "graph.json").exists()
+    assert found[2].best is None
+    assert "macs <= 1,000 is less than this run has learned of" in found[2].why
+    table = budgets(found).splitlines()
+    assert [line.split()[:3] for line in table[1:4]] == [
+        ["macs", "<=", n] for n in ("52k", "58k", "1k")
+    ]
+    with pytest.raises(UnreachableError):
+        within(finished.path, "macs <= 1k", SEEDS[:1])
+    with pytest.raises(ConfigError, match="budgets are limits on a cost of networks"):
+        within(finished.path, "top1 >= 80%, 90%", SEEDS[:1])
 
 
 def test_a_network_follows_from_generator_prototype_graph_and_seed(

@@ -228,7 +228,7 @@ shown_toys:Net on 1x8x8: 7 vertices, 75 parameters, 3,340 MACs
 widths and blocks reach down to 29 (38.7 %) parameters and 1,158 (34.7 %) MACs
 """
 
-STEP = width_step([4], block=convolution_block())
+STEP = width_step([4], [1], block=convolution_block())
 
 Command = Callable[..., tuple[int, str, str]]
 

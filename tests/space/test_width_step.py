@@ -6,13 +6,17 @@ import platform
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+from torch import nn
 
 from gensynth.config import RunConfig, SearchConfig
+from gensynth.errors import UnreachableError
 from gensynth.export.runtime import convolution_block
-from gensynth.runs.plan import step_of
+from gensynth.runs.plan import space_of
 from gensynth.space.coupling import Coupling, couple
-from gensynth.space.width_step import width_step
+from gensynth.space.space import Space
+from gensynth.space.width_step import WidthStep, of_coupling, reaching, width_step
 from gensynth.trace import trace
 from tests.networks.families import make
 
@@ -22,26 +26,55 @@ def coupling() -> Coupling:
     return couple(trace(module, images, name="resnet"))
 
 
-def test_the_block_is_halved_until_half_of_the_groups_have_two_of_it() -> None:
+def test_the_block_is_halved_until_most_macs_are_in_groups_of_two_of_it() -> None:
     steps = {
         (16, 32, 64): 16,
-        (16, 16, 32, 64): 8,  # the median is 24
+        (16, 16, 32, 64): 8,
         (8, 8, 16): 4,
         (3, 3, 3): 1,
         (1,): 1,
         (): 1,
     }
     for sizes, channels in steps.items():
-        assert width_step(sizes, block=16).channels == channels
-    assert width_step((16, 32, 64), block=8).channels == 8
-    assert width_step((16, 32, 64), block=None).channels == 8
-    assert "half of the groups have at most 8 channels" in width_step((8, 8, 16), block=16).why
+        assert width_step(sizes, [1] * len(sizes), block=16).channels == channels
+    assert width_step((16, 32, 64), (1, 1, 1), block=8).channels == 8
+    assert width_step((16, 32, 64), (1, 1, 1), block=None).channels == 8
+    narrow = width_step((16, 8, 8), (1, 1, 1), block=16)
+    assert "half of the MACs write at most 8 channels" in narrow.why
+
+
+def test_a_groups_macs_are_those_of_the_vertices_that_write_it() -> None:
+    # By hand: 3 -> 6 channels on 8 x 8, then 6 -> 4; the layer writes frozen logits.
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(6, 4, 1),
+        nn.Flatten(),
+        nn.Linear(256, 2),
+    )
+    found = couple(trace(module, (torch.zeros(1, 3, 8, 8),), name="narrow"))
+    assert of_coupling(found) == ([6, 4], [3 * 6 * 9 * 64, 6 * 4 * 64])
+
+
+def test_a_step_out_of_which_a_limit_is_unreachable_is_halved_and_says_so() -> None:
+    found = coupling()
+    floors = {
+        step: Space(found, step).named_costs(Space(found, step).smallest()) for step in (4, 1)
+    }
+    limits = {"macs": int(floors[4]["macs"]) - 1}
+    step, space = reaching(WidthStep(4, "why"), found, limits, ())
+    assert step.channels == space.round_to < 4
+    assert step.why == f"why; no network in steps of 4 has macs <= {limits['macs']:,}"
+    least = {"macs": int(floors[1]["macs"]) - 1}
+    step, space = reaching(WidthStep(4, "why"), found, least, ())
+    with pytest.raises(UnreachableError, match="no network of this prototype has macs <= [0-9,]+:"):
+        space.check_reachable(least)
 
 
 def test_what_a_run_file_asks_for_is_taken_as_it_is() -> None:
-    assert width_step((8, 8), block=16, asked=16).channels == 16
+    assert width_step((8, 8), (1, 1), block=16, asked=16).channels == 16
     config = RunConfig(search=SearchConfig(round_to=3))
-    assert step_of(config, coupling(), ()).channels == 3
+    assert space_of(config, coupling(), (), ())[0].channels == 3
 
 
 def prepared_outputs(channels: int, path: str) -> int:
@@ -81,6 +114,7 @@ def test_every_width_of_the_block_is_laid_out_as_it_is_and_others_are_padded(
 
 def test_a_run_says_its_step_and_takes_this_machines_where_none_is_asked() -> None:
     config = RunConfig()
-    step = step_of(config, coupling(), ())
+    step, space = space_of(config, coupling(), (), ())
+    assert space.round_to == step.channels
     asked = dataclasses.replace(config, search=SearchConfig(round_to=step.channels))
-    assert step_of(asked, coupling(), ()).channels == step.channels
+    assert space_of(asked, coupling(), (), ())[0].channels == step.channels

@@ -12,13 +12,14 @@ from torch import nn
 from gensynth.data.views import Views
 from gensynth.errors import PrototypeError
 from gensynth.network.compute import Compute
+from gensynth.network.module import Network
 from gensynth.tasks.classification import Classification
 from gensynth.trace import trace
 from gensynth.training.beginning import begin, scale_first_weights
 from gensynth.training.evaluator import score
 from gensynth.training.fit import Recipe, fit
-from gensynth.training.learning_rate import RangeTest, range_test
-from gensynth.training.pretrain import train_prototype
+from gensynth.training.learning_rate import RangeTest, below, range_test
+from gensynth.training.pretrain import fit_at_one_of, train_prototype
 from tests.training.quarters import evaluator_of, quarters, small_resnet
 
 GUESS = math.log(10)
@@ -100,6 +101,28 @@ def test_a_deep_network_without_norms_begins_where_it_learns() -> None:
     assert found.recipe == replace(recipe, peak_lr=found.test.chosen.rate)
     fit(found.network, views, replace(found.recipe, epochs=12), compute, task)
     assert score(found.network, data, data.search, compute, task).value > 0.9
+
+
+def test_a_whole_training_that_is_destroyed_is_done_again_at_a_smaller_rate(tmp_path: Path) -> None:
+    recipes = [Recipe(epochs=1, peak_lr=rate) for rate in (0.2, *below(0.2, 0.2))]
+    ends = {0.2: math.nan, 0.06: 0.99 * GUESS, 0.02: 1.0}
+    begun: list[tuple[float, bool]] = []
+
+    def train(network: Network, recipe: Recipe, checkpoint: Path) -> float:
+        begun.append((recipe.peak_lr, checkpoint.exists()))
+        checkpoint.touch()
+        return ends[recipe.peak_lr]
+
+    def untrained() -> Network:
+        return evaluator_of(small_resnet()).prototype.network()
+
+    kept = tmp_path / "checkpoint.safetensors"
+    _, recipe, loss = fit_at_one_of(recipes, untrained, train, kept, GUESS)
+    assert (recipe.peak_lr, loss) == (0.02, 1.0)
+    assert begun == [(0.2, False), (0.06, False), (0.02, False)]
+    # Stopped at the third rate, it goes on from there.
+    fit_at_one_of(recipes, untrained, train, kept, GUESS)
+    assert begun[3:] == [(0.02, True)]
 
 
 def test_a_training_that_ends_at_guessing_is_refused_with_the_way_out(tmp_path: Path) -> None:
