@@ -8,9 +8,9 @@
 
 Nothing here was measured on a board: ssh, the agent, its jobs and the sensor's driver files are the
 real ones, and below them a program waits and draws power by a formula
-(`tests/fakes/modelled_tensorrt.py`). All figures are marked simulated. What is shown is the loop:
-that a search whose estimates are wrong at first ends in networks that meet both requirements, since
-it measures, corrects and steers, and that faults do not change where it ends.
+(`board/modelled_tensorrt.py`). All figures are marked simulated. What is shown is the loop: that a
+search whose estimates are wrong at first ends in networks that meet both requirements, since it
+measures, corrects and steers, and that faults do not change where it ends.
 
 The prototype and its images are the tests' own (`tests/runs/tiny.py`), which train in seconds; the
 rounds and the energy windows are shorter than a board's, since this one heats nothing and its
@@ -31,18 +31,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from experiments.hardware.board.modelled_tx2 import ALIAS, modelled_tx2
 from gensynth.bench import control, grades
 from gensynth.bench.grades import Warmup, Windows, find_grade
 from gensynth.config import DeviceConfig, RunConfig, SearchConfig
 from gensynth.progress import Silent
+from gensynth.runs.family import open_generator
 from gensynth.runs.result import read_result
 from gensynth.runs.run import resume, synth
-from tests.fakes.modelled_tx2 import ALIAS, modelled_tx2
 from tests.fakes.relay import Relay
 from tests.runs import tiny
 
 RESULTS = Path(__file__).parent / "results"
 ARMS = ("undisturbed", "faults", "unplugged", "killed")
+FAMILY = 32
+"""Seeds whose networks stand for a generator's."""
 LIMIT_MS, LEAST_IMAGES_PER_JOULE, BATCH, CYCLES = 0.8, 130_000.0, 512, 4
 REQUIREMENTS = (
     "top1 >= 40%",
@@ -144,6 +149,7 @@ def record_of(path: Path) -> dict[str, Any]:
         "requirements": list(REQUIREMENTS),
         "prototype": _card(path / "prototype"),
         "finalists": [_card(folder) for folder in sorted((path / "finalists").iterdir())],
+        "family": family_of(path),
         "statuses": dict(Counter(one["status"] for one in measured)),
         "why": dict(Counter(one["why"] for one in measured)),
         "measured_twice": sum(count > 1 for count in shapes.values()),
@@ -168,6 +174,18 @@ def record_of(path: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def family_of(path: Path) -> dict[str, Any]:
+    """Return means over a generator's networks: costs, as estimated, and relative widths."""
+    generator, _ = open_generator(path)
+    points = generator.points(range(FAMILY))
+    costs = dict(zip(generator.space.names, generator.space.costs(points).T, strict=True))
+    widths = generator.space.relative(points).mean(axis=0)
+    return {
+        "costs": {name: float(np.exp(np.log(each).mean())) for name, each in costs.items()},
+        "widths": widths.tolist(),
+    }
+
+
 def _card(folder: Path) -> dict[str, Any]:
     card = json.loads((folder / "card.json").read_text())
     return {name: card.get(name) for name in ("name", "figures", "macs", "verdicts", "verdict")}
@@ -178,7 +196,7 @@ def report() -> str:
     required = ", ".join(f"`{one}`" for one in REQUIREMENTS)
     lines = f"""# A search against a simulated Jetson TX2
 
-Simulated throughout: a program plays the board (`tests/fakes/modelled_tensorrt.py`). Required:
+Simulated throughout: a program plays the board (`board/modelled_tensorrt.py`). Required:
 {required}, FP16, batch {BATCH}; {CYCLES} cycles.
 
 | arm | finalists: ms | images per joule | both met | measured, failed | faults | logins | twice |
