@@ -1,6 +1,6 @@
 """A search under milliseconds and images per joule of a board that a program plays.
 
-    python -m experiments.hardware.simulated_board run undisturbed   (some four minutes each)
+    python -m experiments.hardware.simulated_board run undisturbed   (some two minutes each)
     python -m experiments.hardware.simulated_board run faults        5 % of networks have a fault
     python -m experiments.hardware.simulated_board run unplugged     the cable is out for two cycles
     python -m experiments.hardware.simulated_board run killed        kill -9, then gone on with
@@ -65,7 +65,7 @@ _SHORT = {
 }  # fmt: skip
 
 
-def begin(out: Path) -> RunConfig:
+def begin(out: Path, cycles: int = CYCLES) -> RunConfig:
     """Shorten the grades and return the run."""
     grades._BY_NAME |= _SHORT
     control.GRADE = replace(control.GRADE, warmup=_BRIEF, round_s=0.1)
@@ -77,7 +77,7 @@ def begin(out: Path) -> RunConfig:
         utility=f"netscore + 10*log10(img_per_joule@{ALIAS})",
         devices={ALIAS: DeviceConfig(precision="fp16", batch=BATCH)},
         search=SearchConfig(
-            cycles=CYCLES, warmup_images=512, images=512, probe_images=60, candidates=48, round_to=1
+            cycles=cycles, warmup_images=512, images=512, probe_images=60, candidates=48, round_to=1
         ),
     )
 
@@ -101,13 +101,13 @@ class Told(Silent):
         sys.stderr.write(f"{text}\n")
 
 
-def run(arm: str) -> dict[str, Any]:
+def run(arm: str, cycles: int = CYCLES) -> dict[str, Any]:
     """Run one arm and return its record."""
     with tempfile.TemporaryDirectory(prefix="simulated-") as folder:
         out = Path(folder) / "run"
         faults = 0.05 if arm == "faults" else 0.0
         start = time.perf_counter()
-        asked = begin(out)
+        asked = begin(out, cycles)
         with modelled_tx2(Path(folder) / "board", faults) as board:
             if arm == "killed":
                 _killed(out)
@@ -186,6 +186,13 @@ def family_of(path: Path) -> dict[str, Any]:
     }
 
 
+def _beside(record: dict[str, Any], kept: Mapping[str, dict[str, Any]]) -> str:
+    """Return cells of an arm's family, and how far it is from the undisturbed one's."""
+    costs, other = record["family"]["costs"], kept.get("undisturbed", record)
+    apart = np.abs(np.subtract(record["family"]["widths"], other["family"]["widths"])).mean()
+    return f"{costs[f'latency_ms@{ALIAS}']:.2f} | {costs['macs']:.0f} | {apart:.3f}"
+
+
 def _card(folder: Path) -> dict[str, Any]:
     card = json.loads((folder / "card.json").read_text())
     return {name: card.get(name) for name in ("name", "figures", "macs", "verdicts", "verdict")}
@@ -199,8 +206,9 @@ def report() -> str:
 Simulated throughout: a program plays the board (`board/modelled_tensorrt.py`). Required:
 {required}, FP16, batch {BATCH}; {CYCLES} cycles.
 
-| arm | finalists: ms | images per joule | both met | measured, failed | faults | logins | twice |
-|---|---|---|---|---|---|---|---|
+| arm | finalists: ms | images per joule | both met | measured, failed | faults | logins | twice \
+| family: ms | MACs | widths off |
+|---|---|---|---|---|---|---|---|---|---|---|
 """.splitlines()
     found = [(arm, RESULTS / f"simulated_board-{arm}.json") for arm in ARMS]
     kept = {arm: json.loads(path.read_text()) for arm, path in found if path.exists()}
@@ -217,8 +225,16 @@ Simulated throughout: a program plays the board (`board/modelled_tensorrt.py`). 
             f"{', '.join(f'{one:.0f}' for one in rate)} | {'yes' if met else 'no'} | "
             f"{good}, {statuses.total() - good} | "
             f"{', '.join(f'{n} {what}' for what, n in record['befallen'].items()) or '-'} | "
-            f"{record['connections']} | {record['measured_twice']} |"
+            f"{record['connections']} | {record['measured_twice']} | {_beside(record, kept)} |"
         )
+    lines += [
+        "",
+        (
+            "Twice: networks of which two measurements count. Family: geometric means over "
+            f"{FAMILY} networks of the learned generator, by its own estimates, and the mean "
+            "distance of their relative widths from those of the undisturbed arm's."
+        ),
+    ]
     if "undisturbed" in kept:
         lines += """
 ## How the estimate is corrected (undisturbed)
