@@ -276,8 +276,9 @@ class _Draw:
                 self._memory = mmap.mmap(file.fileno(), DRAW.size)
 
     def write(self, until_ns: int, watts: float) -> None:
-        if self._memory is not None:
-            DRAW.pack_into(self._memory, 0, until_ns, watts)
+        if self._memory is not None:  # each number at once, since the rail looks at any moment
+            content = DRAW.pack(until_ns, watts)
+            self._memory[8:], self._memory[:8] = content[8:], content[:8]
 
 
 def work_of(model: Any) -> Any:
