@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from gensynth.search.descent import Gains
+from gensynth.search.gains import Gains
 from gensynth.search.generator import Generator
 from gensynth.search.theta import draw
 from gensynth.space.cost_model import Tabulated

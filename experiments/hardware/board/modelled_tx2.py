@@ -54,11 +54,14 @@ class ModelledTX2(Board):
         self._ended = threading.Event()
 
     def start(self) -> None:
-        """Start it; a board has processors of its own, so none of this machine's work delays it."""
+        """Start it; a board has processors of its own, so none of this machine's work delays it.
+
+        What watches over a run goes before the run itself, which never lets go of a processor.
+        """
         super().start()
         assert self._process is not None
         with suppress(OSError):  # where that is not permitted
-            os.sched_setscheduler(self._process.pid, os.SCHED_RR, os.sched_param(1))
+            os.sched_setscheduler(self._process.pid, os.SCHED_RR, os.sched_param(2))
 
     @property
     def befallen(self) -> list[str]:
