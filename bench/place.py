@@ -7,11 +7,15 @@ gives other figures, so a figure of before answers nothing there. What a request
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import gensynth
 from gensynth.bench.request import Request
+
+DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+"""Of ONNX Runtime; each brings the module `onnxruntime`."""
 
 _FACTS = ("model", "serial_hash", "l4t", "cuda", "tensorrt", "kernel", "machine", "processors")
 
@@ -35,11 +39,12 @@ def place(request: Request, facts: Mapping[str, Any]) -> str:
 
 
 def local_runtimes() -> dict[str, str | None]:
-    """Return the versions of what measures on this machine."""
-    try:
-        return {"onnxruntime": version("onnxruntime")}
-    except PackageNotFoundError:
-        return {"onnxruntime": None}
+    """Return the versions of what measures on this machine, whatever it is distributed as."""
+    found: dict[str, str | None] = {}
+    for name in DISTRIBUTIONS:
+        with suppress(PackageNotFoundError):
+            found[name.replace("-", "_")] = version(name)
+    return found or {"onnxruntime": None}
 
 
 def settings(clocks: Mapping[str, Any]) -> dict[str, Any]:

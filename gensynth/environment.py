@@ -35,6 +35,7 @@ def environment(**facts: Any) -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         **{package: _version(package) for package in PACKAGES},
+        "onnxruntime": _version("onnxruntime") or _version("onnxruntime-gpu"),
         **facts,
     }
 

@@ -119,7 +119,7 @@ class Role:
         kernel, stride = (tuple(attributes.get(name, (1, 1))) for name in ("kernel", "stride"))
         groups = int(attributes.get("groups", 1))
         add, readers, behind = _readers(graph, vertex)
-        op = vertex.op
+        op = "conv" if _is_convolution(vertex) else vertex.op
         if op in _PASSES:  # what stands behind it is counted where the value comes from
             behind = ()
             before = graph[vertex.inputs[0]]
@@ -137,6 +137,11 @@ class Role:
         )
 
 
+def _is_convolution(vertex: Vertex) -> bool:
+    """Return whether a runtime computes it so: a linear layer of an image too, of 1 x 1."""
+    return vertex.op == "conv" or (vertex.op == "linear" and len(vertex.shape) == 3)
+
+
 def _readers(
     graph: Graph, vertex: Vertex
 ) -> tuple[bool, tuple[str, ...], tuple[tuple[str, int], ...]]:
@@ -148,14 +153,13 @@ def _readers(
         for after in (graph[reader] for reader in graph.consumers[name]):
             if after.name in seen:
                 continue
-            if after.op == "conv":
-                groups = int(after.attributes["groups"])
+            if _is_convolution(after):
                 readers.add(
                     conv.form_of(
                         graph[after.inputs[0]].shape[0],
                         after.shape[0],
-                        groups,
-                        tuple(after.attributes["kernel"]),
+                        int(after.attributes.get("groups", 1)),
+                        tuple(after.attributes.get("kernel", (1, 1))),
                     )
                 )
             elif after.op == "add" and name != vertex.name and not _is_first(graph, vertex, after):
@@ -180,7 +184,7 @@ def _is_first(graph: Graph, vertex: Vertex, total: Vertex) -> bool:
     for name in total.inputs:
         while graph[name].op == "batch_norm":
             name = graph[name].inputs[0]
-        if graph[name].op == "conv":
+        if _is_convolution(graph[name]):
             return name == vertex.name
     return False
 

@@ -2,6 +2,7 @@
 
 theta          theta_G, and where it begins
 generator      G(s; theta_G): a seed -> a network that meets every limit on cost
+gains          what channels and blocks earn, by theta and a seed
 descent        the moves of all networks of a batch, from the prototype downward
 importance     what responses teach of channels, blocks and substitutes
 features       a network's shape, cost and lack of information as regressors

@@ -5,19 +5,21 @@ loses least gain for the relative cost it saves, until every target itself holds
 takes back what still fits. Nothing is assumed of the costs: savings are exact differences.
 
 A move narrows a group, removes a block or gives one convolution a substitute; what is
-taken back are channels, and substitutes that lose less.
+taken back are channels, and substitutes that lose less. Where costs are estimates of hardware,
+and so staircases, groups also move by whole steps of them (`ladder`).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from gensynth.search.theta import Draw, Theta, grid
+from gensynth.search.gains import Gains
+from gensynth.space.ladder import every_step, stairs
 from gensynth.space.points import Points
 from gensynth.space.space import Space
 
-BLOCKS = (4, 8, 16)
-"""Channels that hardware computes at once."""
+JUMPS = (1, 2, 4, 8)
+"""Steps of a staircase that a move may take: a higher one may save more for what it loses."""
 
 
 @dataclass(frozen=True)
@@ -52,72 +54,59 @@ class Targets:
         return np.isfinite(self.limits) | self.budgeted
 
 
-class Gains:
-    """Gains of many networks, tabulated.
-
-    Attributes:
-        values: (networks, groups, widest + 1), f_g(k).
-        blocks: (networks, blocks), of a block that is there.
-        losses: (networks, sites, 1 + substitutes), of a convolution with a substitute.
-    """
-
-    def __init__(self, space: Space, thetas: list[Theta], draws: list[Draw]) -> None:
-        widest = int(space.sizes.max(initial=1))
-        groups = len(space.sizes)
-        steps = np.zeros((len(thetas), groups, widest + 1))
-        tilt = np.stack(
-            [
-                t.directions @ (np.exp(t.direction_scale) * d.xi)
-                for t, d in zip(thetas, draws, strict=True)
-            ]
-        )
-        offsets = np.stack([t.offset for t in thetas]) + tilt[:, :groups]
-        sharpness = np.array([t.sharpness for t in thetas])[:, None]
-        curvature = np.array([t.curvature for t in thetas])[:, None]
-        noises = np.stack([d.noise for d in draws])
-        start = 0
-        for g, size in enumerate(space.sizes):
-            u = grid([t.u[g] for t in thetas]) + noises[:, start : start + size]
-            best_first = -np.sort(-grid(u), axis=1)  # (networks, size)
-            returns = curvature * np.log(size / np.arange(1, size + 1))
-            log_step = sharpness * best_first + returns + offsets[:, g : g + 1]
-            steps[:, g, 1 : size + 1] = np.exp(log_step)
-            start += int(size)
-        self.values = grid(np.cumsum(steps, axis=2) * 2.0**10)  # (networks, groups, widest + 1)
-        ends = np.cumsum([groups, len(space.coupling.blocks), len(space.sites)])
-        _, of_block, of_site, of_substitute = np.split(tilt, ends, axis=1)
-        blocks = np.stack([t.block for t in thetas]) + of_block
-        self.blocks = grid(np.exp(blocks) * 2.0**10)
-        losses = np.stack([t.at_site + t.everywhere for t in thetas])
-        losses = np.exp(losses + of_site[:, :, None] + of_substitute[:, None, :])
-        self.losses = np.pad(grid(losses * 2.0**10), ((0, 0), (0, 0), (1, 0)))  # dense: none
-
-    def at(self, widths: np.ndarray) -> np.ndarray:
-        """Return (networks, groups) gains at these widths."""
-        return np.take_along_axis(self.values, widths[:, :, None], axis=2)[:, :, 0]
-
-    def lost(self, substitutes: np.ndarray) -> np.ndarray:
-        """Return (networks, sites) losses of these substitutes."""
-        return np.take_along_axis(self.losses, substitutes[:, :, None].astype(int), axis=2)[:, :, 0]
-
-
 class Descent:
     """Many greedy descents side by side."""
 
     def __init__(self, space: Space, gains: Gains, targets: Targets) -> None:
         self.space, self.gains, self.targets = space, gains, targets
+        counted, estimated = targets.counting & space.exact, targets.counting & ~space.exact
+        self._jumps = JUMPS if estimated.any() else ()
+        self._stairs = stairs(space, estimated) if self._jumps else every_step(space)
+        # Costs that are counted rise with every channel, and gains are concave: one step is best.
+        self._steps = every_step(space) if counted.any() else self._stairs
         whole = space.whole(len(gains.values))
         self.widths, self.kept_blocks = whole.widths, whole.kept_blocks
         self.substitutes = space.chosen(whole).copy()
         self._excess = targets.excess(space.costs(whole), space.prototype)
+        self._ended = np.full(len(gains.values), -np.inf)  # gain of the best of `_ends`
+        self._ends = Points(self.widths.copy(), self.kept_blocks.copy(), self.substitutes.copy())
 
     def run(self) -> Points:
-        """Descend until every target holds, then take back what fits."""
+        """Descend until every target holds, then take back what fits.
+
+        Where moves are whole steps of a staircase the last may save far more than was needed. So
+        the best network that one move ended in, earlier on, is filled up as well.
+        """
         while self._descend():
             pass
         while self._take_back():
             pass
-        return self._points()
+        if (other := self._ended > -np.inf).any():
+            self._fill_up(np.flatnonzero(other))
+        return self.space.canonical(self._points())
+
+    def _fill_up(self, rows: np.ndarray) -> None:
+        """Take back in what `_ends` has of these networks, and keep it where it is better."""
+        own, gained = self._points(), self._gained()
+        ends = self._ends.take(rows.tolist())
+        parts = ("widths", "kept_blocks", "substitutes")
+        for name in parts:
+            setattr(self, name, np.array(getattr(self, name)))
+            getattr(self, name)[rows] = getattr(ends, name)
+        while self._take_back():
+            pass
+        worse = self._gained() <= gained
+        for name in parts:
+            values = getattr(own, name)
+            if values is not None:
+                getattr(self, name)[worse] = values[worse]
+
+    def _gained(self) -> np.ndarray:
+        """Return the gain that is left: (networks,)."""
+        within = self.gains.at(self.widths) * self.space.living(self._points())
+        whole = within.sum(axis=1) + (self.gains.blocks * self.kept_blocks).sum(axis=1)
+        left: np.ndarray = whole - self.gains.lost(self.substitutes).sum(axis=1)
+        return left
 
     def _points(self) -> Points:
         return Points(
@@ -136,9 +125,12 @@ class Descent:
         if not unmet.any():
             return False
         urgency = unmet / costs  # a saving counts relative to what is there
-        steps, lost, ratios = self._narrowed(points, steps, width_saved, urgency)
-        saved = block_saved @ urgency[:, :, None]
-        of_blocks = _ratios(self._block_losses(points), saved[:, :, 0])
+        steps, lost, ratios, width_saved = self._narrowed(points, steps, width_saved, urgency)
+        saved, block_losses = block_saved @ urgency[:, :, None], self._block_losses(points)
+        if self._jumps:
+            left = costs[:, None] - np.concatenate([width_saved, block_saved], axis=1)
+            self._note_ends(unmet, left, steps, np.concatenate([lost, block_losses], axis=1))
+        of_blocks = _ratios(block_losses, saved[:, :, 0])
         ratios = np.concatenate([ratios, of_blocks], axis=1)  # (networks, groups + blocks)
         switched = self.substitutes
         if len(space.sites):
@@ -171,42 +163,58 @@ class Descent:
         ratios = _ratios(lost, saved[..., 0])  # (networks, sites, 1 + substitutes)
         return ratios.argmin(axis=2).astype(np.int8), ratios.min(axis=2)
 
+    def _note_ends(
+        self, unmet: np.ndarray, left: np.ndarray, steps: np.ndarray, lost: np.ndarray
+    ) -> None:
+        """Keep the best network that one more move would end in, where it beats earlier ones."""
+        ends = ~self.targets.unmet(left, self.space.prototype).any(axis=2)
+        unfinished = np.asarray(unmet.any(axis=1))[:, None]
+        after = np.where(ends & unfinished, self._gained()[:, None] - lost, -np.inf)
+        move, most = after.argmax(axis=1), after.max(axis=1)
+        rows = np.flatnonzero(most > self._ended)
+        self._ended[rows] = most[rows]
+        chosen = np.arange(after.shape[1]) == move[rows, None]
+        narrowed, removed = np.split(chosen, [steps.shape[1]], axis=1)
+        self._ends.widths[rows] = self.widths[rows] - steps[rows] * narrowed
+        kept = self.kept_blocks[rows] & ~removed
+        self._ends.kept_blocks[rows] = kept
+        gone = (~kept[:, None, :] & self.space.site_owners).any(axis=2)
+        substitutes = self._ends.substitutes
+        assert substitutes is not None
+        substitutes[rows] = np.where(gone, 0, self.substitutes[rows])
+
     def _narrowed(
         self, points: Points, steps: np.ndarray, saved: np.ndarray, urgency: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return each group's best step down, what it loses, and its ratio: (networks, groups).
 
-        Costs on hardware are staircases: besides the usual step, those down to the next whole
-        blocks are tried, where a step within a block saves nothing or costs more.
+        The price of a step on a staircase is taken over the whole of it. Last comes what the step
+        saves: (networks, groups, costs).
         """
         lost = self.gains.at(self.widths) - self.gains.at(self.widths - steps)
         ratios = _ratios(lost, (saved @ urgency[:, :, None])[:, :, 0])
-        if self.space.exact.all():
-            return steps, lost, ratios
-        for block in BLOCKS:
-            if block <= self.space.round_to:
-                continue
-            down = np.maximum((self.widths - 1) // block * block, self.space.floors)
+        for jump in self._jumps:
+            down = self._stairs.below(self.widths, jump)
             other = self.widths - down
-            saved = self.space.width_savings(points, other) @ urgency[:, :, None]
+            others = self.space.width_savings(points, other)
             then = self.gains.at(self.widths) - self.gains.at(down)
-            better = _ratios(then, saved[:, :, 0])
+            better = _ratios(then, (others @ urgency[:, :, None])[:, :, 0])
             taken = better < ratios
             steps, lost = np.where(taken, other, steps), np.where(taken, then, lost)
+            saved = np.where(taken[:, :, None], others, saved)
             ratios = np.where(taken, better, ratios)
-        return steps, lost, ratios
+        return steps, lost, ratios, saved
 
     def _narrowing(self) -> np.ndarray:
         """Return how many channels the next move takes away from each group."""
-        step, sizes = self.space.round_to, self.space.sizes
-        steps = np.maximum(1, (self._excess[:, None] * sizes / (8 * step)).astype(np.int64))
-        narrower = ((self.widths - 1) // step - (steps - 1)) * step
-        return self.widths - np.maximum(narrower, self.space.floors)
+        count = np.maximum(1, (self._excess[:, None] * self._steps.counts / 8).astype(np.int64))
+        return self.widths - self._steps.below(self.widths, count)
 
     def _widening(self) -> np.ndarray:
-        step = self.space.round_to
-        wider = np.minimum((self.widths // step + 1) * step, self.space.sizes)
-        return wider - self.widths
+        """Return how many channels may be taken back: (possibilities, networks, groups)."""
+        wider = [self._steps.above(self.widths)]
+        wider += [self._stairs.above(self.widths, jump) for jump in self._jumps]
+        return np.array(wider) - self.widths
 
     def _block_losses(self, points: Points) -> np.ndarray:
         """Return what each block's removal loses, its inner groups included.
@@ -222,11 +230,13 @@ class Descent:
     def _take_back(self) -> bool:
         """Take back what is most worthwhile of every network in which something still fits."""
         space, points = self.space, self._points()
+        living, now = space.living(points), self.gains.at(self.widths)
         steps = self._widening()
-        added = -space.width_savings(points, -steps)  # (networks, groups, costs)
-        gained = self.gains.at(self.widths + steps) - self.gains.at(self.widths)
-        gained = np.where((steps > 0) & space.living(points), gained, 0.0)
-        groups = added.shape[1]
+        added = np.concatenate([-space.width_savings(points, -one) for one in steps], axis=1)
+        gained = np.concatenate(
+            [(self.gains.at(self.widths + one) - now) * living for one in steps], axis=1
+        )  # (networks, possibilities * groups)
+        widenings = added.shape[1]
         if len(space.sites):
             options = -space.substitute_savings(points)
             better = self.gains.lost(self.substitutes)[:, :, None] - self.gains.losses
@@ -245,10 +255,11 @@ class Descent:
         if len(rows) == 0:
             return False
         choice = worth[rows].argmax(axis=1)
-        wider = choice < groups
-        self.widths[rows[wider], choice[wider]] += steps[rows[wider], choice[wider]]
+        wider = choice < widenings
+        step, group = np.divmod(choice[wider], max(len(space.sizes), 1))
+        self.widths[rows[wider], group] += steps[step, rows[wider], group]
         if len(space.sites):
-            site, substitute = np.divmod(choice[~wider] - groups, self.gains.losses.shape[2])
+            site, substitute = np.divmod(choice[~wider] - widenings, self.gains.losses.shape[2])
             self.substitutes[rows[~wider], site] = substitute
         return True
 

@@ -30,7 +30,8 @@ from typing_extensions import TypedDict
 
 from gensynth.graph.graph import Graph
 from gensynth.outside import Form, Positive
-from gensynth.search.descent import Descent, Gains, Targets
+from gensynth.search.descent import Descent, Targets
+from gensynth.search.gains import Gains
 from gensynth.search.theta import GRID, Theta, draw, grid
 from gensynth.space.points import Points
 from gensynth.space.space import Space

@@ -15,6 +15,7 @@ cost_model         what a cost is: names, and every vertex from the channels it 
 bilinear_cost      exact parameters and MACs, as coefficients of neighbouring widths
 points             many networks as arrays
 space              Space: their costs, and what the next moves save
+ladder             widths that are worth having where costs are staircases
 width_step         how many channels a width changes by at a time
 inspection         what can be changed in a network, for people
 """

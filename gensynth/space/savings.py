@@ -25,13 +25,15 @@ def width_savings(
     if isinstance(model, ClosedForm):
         return model.width_savings(read, written, alive, steps, points)
     saved = np.zeros((*steps.shape, len(model.names)))
+    now = model.vertex_costs(read, written, alive, points)
     for g in range(steps.shape[1]):
         at = np.flatnonzero(layout.reads[g] + layout.writes[g])
         less = steps[:, g, None]
-        wide = (read[:, at], written[:, at])
-        narrow = (wide[0] - less * layout.reads[g, at], wide[1] - less * layout.writes[g, at])
-        now = model.vertex_costs(*wide, alive[:, at], points, at)
-        saved[:, g] = (now - model.vertex_costs(*narrow, alive[:, at], points, at)).sum(axis=1)
+        narrow = (
+            read[:, at] - less * layout.reads[g, at], written[:, at] - less * layout.writes[g, at]
+        )  # fmt: skip
+        then = model.vertex_costs(*narrow, alive[:, at], points, at)
+        saved[:, g] = (now[:, at] - then).sum(axis=1)
     return saved
 
 

@@ -196,6 +196,13 @@ class Space:
         """Return which groups still exist: (networks, groups), bool."""
         return ~((~points.kept_blocks)[:, None, :] & self.owners[None]).any(axis=2)
 
+    def canonical(self, points: Points) -> Points:
+        """Return the same networks with groups that are gone as wide as in the prototype.
+
+        So that equal networks are equal points, whatever a group was before its block went.
+        """
+        return replace(points, widths=np.where(self.living(points), points.widths, self.sizes))
+
     def relative(self, points: Points) -> np.ndarray:
         """Return relative widths: (networks, groups) in [0, 1]; 0 where the group is gone.
 

@@ -1,13 +1,14 @@
 """An answer of the store is of the same device in the same state, and stands under its new name."""
 
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gensynth.bench.grades import find_grade
-from gensynth.bench.place import place
+from gensynth.bench.place import local_runtimes, place
 from gensynth.bench.request import Request
 from gensynth.bench.session import answer
 from gensynth.bench.store import Store
@@ -193,3 +194,23 @@ def test_what_could_not_be_kept_is_there_all_the_same(tmp_path: Path, store: Sto
     assert record["networks"][0]["latency"]["p50_ms"] == pytest.approx(2.005, abs=0.01)
     assert "cannot write" in record["not_kept"]
     assert "NOT KEPT: cannot write" in bench(record)
+
+
+@pytest.mark.parametrize(
+    ("installed", "found"),
+    [
+        ({"onnxruntime": "1.20.0"}, {"onnxruntime": "1.20.0"}),
+        ({"onnxruntime-gpu": "1.20.1"}, {"onnxruntime_gpu": "1.20.1"}),
+        ({}, {"onnxruntime": None}),
+    ],
+)
+def test_this_machines_runtime_is_known_by_each_of_its_distributions(
+    installed: dict[str, str], found: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        if name not in installed:
+            raise PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr("gensynth.bench.place.version", version)
+    assert local_runtimes() == found

@@ -8,22 +8,31 @@ network takes does not hang on what it has learned.
 import numpy as np
 
 from gensynth.randomness import stream
-from gensynth.space.points import Points
+from gensynth.space.points import Point, Points
 from gensynth.space.space import Space
 
 COUNT = 12
 _FEWER_BLOCKS, _SUBSTITUTED = 0.3, 0.4
 _STEPS = (1, 4, 8, 16)
+_ROUNDS = 4
 
 
 def diverse(space: Space, seed: int, count: int = COUNT) -> Points:
-    """Return networks of a space, the same for the same seed.
+    """Return different networks of a space, at most so many, the same for the same seed.
 
     Each has a common share of the widths, evenly spaced over the networks, and every group its own
     departure from it; widths are brought to multiples of 1, 4, 8 or 16 in turn, as far as a group
     has four of them and the space's own step allows.
     """
     random = stream(seed, "first measured")
+    found: dict[Point, None] = {}
+    for _ in range(_ROUNDS):  # a small space may draw the same network twice, or have no more
+        drawn = space.canonical(_drawn(space, random, count))
+        found |= dict.fromkeys(drawn[index] for index in range(count))
+    return space.points(list(found)[:count])
+
+
+def _drawn(space: Space, random: np.random.Generator, count: int) -> Points:
     shares = (random.permutation(count) + random.random(count)) / count  # one in each part
     widths = np.empty((count, len(space.sizes)), np.int64)
     for number, share in enumerate(shares):

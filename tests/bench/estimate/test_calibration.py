@@ -138,11 +138,16 @@ def test_ten_thousand_records_are_looked_through_at_once(
         network = database.execute("select * from networks").fetchone()
         kernels = database.execute("select * from kernels").fetchone()
         for number in range(10_000):
-            job = f"job-{number}"
+            if number < MOST:  # as many different networks as calibrate
+                layers = tuple(replace(kernel, macs=number) for kernel in 12 * KERNELS)
+                plan_of = [f"plan-{number}", write_kernels(layers)]
+                database.execute("insert into plans values (?, ?)", plan_of)
+            job, own_plan = f"job-{number}", f"plan-{number % MOST}"
             database.execute(f"insert into jobs values ({', '.join('?' * 9)})", [job, *row[1:]])
             own = [job, *network[1:3], f"{number:064}", *network[4:]]
             database.execute(f"insert into networks values ({', '.join('?' * 20)})", own)
-            database.execute("insert into kernels values (?, ?, ?, ?)", [job, *kernels[1:]])
+            known = [job, kernels[1], own_plan, json.dumps(36 * [0.1])]
+            database.execute("insert into kernels values (?, ?, ?, ?)", known)
     start = time.perf_counter()
     few = samples_of(store, context)
     whole_s = time.perf_counter() - start

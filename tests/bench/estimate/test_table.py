@@ -4,13 +4,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch import nn
 
+from gensynth.bench.estimate.calibrated import estimates_of
 from gensynth.bench.estimate.convolutions import Image
 from gensynth.bench.estimate.estimator import Estimator
 from gensynth.bench.estimate.onnxruntime_plan import plan
 from gensynth.bench.estimate.pieces import pieces
 from gensynth.bench.estimate.prior import PROCESSOR
 from gensynth.bench.estimate.table import tabulate
+from gensynth.devices.profiles import find_profile
 from gensynth.export.onnx import to_onnx
 from gensynth.graph.graph import Vertex
 from gensynth.prototypes import create
@@ -40,13 +43,17 @@ def drawn(space: Space, count: int) -> Points:
     return Points(np.minimum(space.sizes, widths), kept, chosen)
 
 
+def file_of(space: Space, points: Points, index: int) -> onnx.ModelProto:
+    ranking = [np.arange(size) for size in space.sizes]
+    graph = space.coupling.apply(space.selection(points, index, ranking))
+    weights = {key: np.ones(shape, "f") for key, shape in graph.tensor_shapes.items()}
+    return onnx.load_from_string(to_onnx(graph, weights, batch=1))
+
+
 def planned_ms(space: Space, points: Points, estimator: Estimator) -> np.ndarray:
     found = []
     for index in range(len(points)):
-        ranking = [np.arange(size) for size in space.sizes]
-        graph = space.coupling.apply(space.selection(points, index, ranking))
-        weights = {key: np.ones(shape, "f") for key, shape in graph.tensor_shapes.items()}
-        kernels = plan(onnx.load_from_string(to_onnx(graph, weights, batch=1)), 16)
+        kernels = plan(file_of(space, points, index), 16)
         found.append(estimator.latency_ms(kernels).value)
     return np.array(found)
 
@@ -72,6 +79,34 @@ def test_a_table_sums_to_the_estimate_of_the_networks_own_kernels(
     assert (
         errors.max() < 0.25
     )  # where a neighbour is plain that its own widths would let be blocked
+
+
+class Mixed(nn.Module):
+    """Two linear layers at every position of an image, as mixers and ConvNeXt have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 32, 3, padding=1), nn.Linear(32, 10)
+        self.wide, self.narrow = nn.Linear(32, 64), nn.Linear(64, 32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, 3, height, width) -> (batch, 10)."""
+        x = torch.relu(self.stem(x)).permute(0, 2, 3, 1)
+        x = self.narrow(torch.relu(self.wide(x))).permute(0, 3, 1, 2)
+        found: torch.Tensor = self.head(x.mean(dim=(2, 3)))
+        return found
+
+
+def test_a_linear_layer_of_an_image_is_estimated_at_all_its_positions() -> None:
+    space = Space(couple(trace(Mixed().eval(), torch.zeros(1, 3, 16, 16), name="mixed")), 8)
+    estimator, points = Estimator.fit([], PROCESSOR), space.whole(1)
+    table = tabulate(estimator, space, block=16)
+    told = space.with_models(table).costs(points)[:, -1]
+    assert told == pytest.approx(planned_ms(space, points, estimator), rel=0.1)
+    board = estimates_of("tx2", find_profile("jetson-tx2"), precision="fp16", batch=1)
+    ms = board.table(space, ("latency_ms",), file_of(space, points, 0)).tables
+    wide, head = (space.vertices.index(name) for name in ("wide", "head"))
+    assert ms[wide][0, -1, -1, 0] > ms[head][0, -1, -1, 0]  # 256 positions of it
 
 
 def test_a_step_off_the_block_costs_and_the_table_says_so() -> None:

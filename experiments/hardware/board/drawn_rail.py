@@ -1,10 +1,10 @@
 """A TX2's power rail that shows what the running network draws: a root folder that lives.
 
-    python -m tests.fakes.drawn_rail ROOT DRAW
+    python -m experiments.hardware.board.drawn_rail ROOT DRAW
 
 at rest 3.0 W; at work 4.0 W; while a network runs what stands in DRAW
-(`tests/fakes/modelled_tensorrt.py`). The chip is that of `tests/fakes/simulated_board.py`, taking
-snapshots; a board that throttles recovers after three seconds.
+(`modelled_tensorrt`). The chip is that of `tests/fakes/simulated_board.py`, taking snapshots; a
+board that throttles recovers after three seconds.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from tests.fakes.modelled_tensorrt import DRAW
+from experiments.hardware.board.modelled_tensorrt import DRAW
 from tests.fakes.simulated_board import CYCLE_S, REST_W, Chip, Processes
 
 WORK_W = 4.0
@@ -40,7 +40,13 @@ class DrawnRail:
     def __enter__(self) -> Self:
         self._draw.write_bytes(DRAW.pack(0, REST_W))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fakes.drawn_rail", str(self._root), str(self._draw)],
+            [
+                sys.executable,
+                "-m",
+                "experiments.hardware.board.drawn_rail",
+                str(self._root),
+                str(self._draw),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

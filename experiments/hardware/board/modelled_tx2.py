@@ -2,8 +2,8 @@
 
     with modelled_tx2(folder) as board: ...     a registered device "tx2"
 
-What it takes and draws is said in `tests/fakes/modelled_tensorrt.py`. All that is measured there is
-marked simulated, since the agent reads the board's files from below another root.
+What it takes and draws is said in `modelled_tensorrt`. All that is measured there is marked
+simulated, since the agent reads the board's files from below another root.
 """
 
 import os
@@ -16,9 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from experiments.hardware.board.drawn_rail import DrawnRail
 from tests.fakes import boards
 from tests.fakes.board import Board, ssh_with_own_configuration
-from tests.fakes.drawn_rail import DrawnRail
 from tests.places import FAKES
 
 ALIAS = "tx2"
@@ -38,7 +38,7 @@ class ModelledTX2(Board):
         self._draw, self._log = folder / "draw", folder / "befallen"
         packages = folder / "packages"
         packages.mkdir(parents=True)
-        shutil.copy(FAKES / "modelled_tensorrt.py", packages / "tensorrt.py")
+        shutil.copy(Path(__file__).parent / "modelled_tensorrt.py", packages / "tensorrt.py")
         library = folder / "cuda" / "libcudart.so"
         library.parent.mkdir()
         command = ["cc", "-shared", "-fPIC", "-o", str(library), str(FAKES / "fake_cudart.c")]
@@ -53,8 +53,19 @@ class ModelledTX2(Board):
         self._way = f"HostKeyAlias={ALIAS}\0".encode()
         self._ended = threading.Event()
 
+    def start(self) -> None:
+        """Start it; a board has processors of its own, so none of this machine's work delays it.
+
+        What watches over a run goes before the run itself, which never lets go of a processor.
+        """
+        super().start()
+        assert self._process is not None
+        with suppress(OSError):  # where that is not permitted
+            os.sched_setscheduler(self._process.pid, os.SCHED_RR, os.sched_param(2))
+
     @property
     def befallen(self) -> list[str]:
+        """Return what befell until now."""
         done = self._log.with_name(self._log.name + ".done")
         return done.read_text().split() if done.exists() else []
 

@@ -1,4 +1,5 @@
 # ruff: noqa: UP032, PTH123 (the grammar of Python 3.6)
+# ruff: noqa: D101, D102, S311 (TensorRT's names, and draws that are to be the same every time)
 """TensorRT 8.2.1's module for a board whose every network takes what a formula says.
 
 To be installed as `tensorrt` on a simulated TX2 that has `onnx` and `onnxruntime`, which compute
@@ -10,7 +11,7 @@ the answers. A run waits as long, and draws as much power, as this says of the f
 
 Kernels are convolutions, linear layers and pools. It is written beside what gensynth believes of
 boards, not after it. The watts stand in the file GENSYNTH_DRAW, where the rail looks
-(`tests/fakes/drawn_rail.py`).
+(`drawn_rail`).
 
 GENSYNTH_FAULTS is a share of networks that something befalls: a run fails, the board throttles
 for three seconds, or the cable is cut by whoever watches for the word. Each is a line of the
@@ -275,8 +276,9 @@ class _Draw:
                 self._memory = mmap.mmap(file.fileno(), DRAW.size)
 
     def write(self, until_ns: int, watts: float) -> None:
-        if self._memory is not None:
-            DRAW.pack_into(self._memory, 0, until_ns, watts)
+        if self._memory is not None:  # each number at once, since the rail looks at any moment
+            content = DRAW.pack(until_ns, watts)
+            self._memory[8:], self._memory[:8] = content[8:], content[:8]
 
 
 def work_of(model: Any) -> Any:
