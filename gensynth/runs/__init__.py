@@ -15,5 +15,5 @@ family, family_training            more networks from a learned generator
 budgets                            the best of them within each of several limits
 networks, artefacts                a run's networks for export
 load, preprocess                   for one's own code, with what makes images its input
-ahead, stopwatch                   what it can reach, how long it will take, and has taken
+ahead                              what it can reach, how long it will take, and has taken
 """

@@ -21,12 +21,12 @@ from gensynth.outside import read_text
 from gensynth.progress import Listener
 from gensynth.run_files import GENERATOR_FILE, PHASES_FILE, is_finished
 from gensynth.runs import full_distillation, state_files
+from gensynth.runs.ahead.stopwatch import Phases
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import FullDistillation, distil_once
 from gensynth.runs.hardware.turns import after_cycle, before_cycles, recall_cycles
 from gensynth.runs.inputs import inputs_of
 from gensynth.runs.prepare import Job
-from gensynth.runs.stopwatch import Phases
 from gensynth.search.cycle import Cycle, State
 from gensynth.search.generator import FORM
 from gensynth.search.synthesis import find_rate, first_state, synthesise, warm_up

@@ -38,6 +38,7 @@ from gensynth.run_files import (
 )
 from gensynth.runs import changes, finalists, inputs, publish, state_files
 from gensynth.runs.ahead.reach import Reach
+from gensynth.runs.ahead.stopwatch import Phases
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.forms import ENVIRONMENT, PHASES
 from gensynth.runs.hardware.opening import keep_tables
@@ -45,7 +46,6 @@ from gensynth.runs.learning import early, learn, with_found_rate
 from gensynth.runs.objects import Objects
 from gensynth.runs.prepare import Job, prepare
 from gensynth.runs.result import Result, read_document, read_result
-from gensynth.runs.stopwatch import Phases
 from gensynth.runs.trust import note, require
 from gensynth.tasks.task import Task
 
