@@ -235,9 +235,9 @@ def test_another_precision_of_the_same_file_is_another_engine(board: Board) -> N
 
 
 def test_the_program_tells_the_builder_which_layers_stay_in_fp32(board: Board) -> None:
-    one = brighter(1e3)
+    one = brighter(1e4)
     with torch.no_grad():
-        one.network.state_dict()["conv.weight"].mul_(1e3)
+        one.network.state_dict()["conv.weight"].mul_(1e2)
     board.copy(one, "fp16")
     assert manifest(board.folder)["builder_fp32_layers"] == ["fc"]
     board.answer()
