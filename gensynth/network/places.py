@@ -190,4 +190,6 @@ def _has(module: nn.Module, name: str) -> bool:
 
 def _saying(vertex: Vertex) -> object:
     """Return what two calls of one layer have in common."""
-    return vertex.op, dict(vertex.attributes), dict(vertex.tensors), len(vertex.shape)
+    differs = vertex.op in ("linear", "batch_norm")  # on a vector and on an image
+    rank = len(vertex.shape) if differs else None
+    return vertex.op, dict(vertex.attributes), dict(vertex.tensors), rank

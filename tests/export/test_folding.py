@@ -60,7 +60,7 @@ def folded(graph: Graph, seed: int = 0) -> Folded:
     result = fold(graph, arrays)
     module = Network(result.graph).double()
     module.load_state_dict(
-        {key: torch.from_numpy(np.array(result.weights[key])) for key in module.state_dict()}
+        {key: torch.from_numpy(np.array(result.weights[key])) for key in result.graph.tensor_shapes}
     )
     images = torch.randn(
         3, *graph.inputs[0].shape, generator=torch.Generator().manual_seed(seed)
