@@ -77,9 +77,12 @@ def read(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     document = {} if path is None else _located(_load(path), path.resolve().parent)
     given = _located(_nested(overrides or {}), Path.cwd())
     if _DEVICES in given:
-        tables = document.get(_DEVICES, {})
-        document[_DEVICES] = {name: tables.get(name, {}) for name in given.pop(_DEVICES)}
-    for name, table in given.pop(_DEVICE, {}).items():
+        tables, names = document.get(_DEVICES, {}), given.pop(_DEVICES)
+        if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
+            raise ConfigError(f"unknown key '{_DEVICES}'; did you mean '{_DEVICE}'?")
+        document[_DEVICES] = {name: tables.get(name, {}) for name in names}
+    named = _with_devices({_DEVICE: given.pop(_DEVICE, {})})
+    for name, table in named.get(_DEVICES, {}).items():
         tables = document.setdefault(_DEVICES, {})
         tables[name] = {**tables.get(name, {}), **table}
     try:
@@ -187,6 +190,8 @@ def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
         place = nested
         for table in tables:
             place = place.setdefault(table, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"'{table}' is given a value, and '{key}' a key of it")
         place[name] = value
     return nested
 

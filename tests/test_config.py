@@ -18,7 +18,7 @@ from gensynth.config import (
     RunConfig,
     SearchConfig,
 )
-from gensynth.config_file import read, to_toml
+from gensynth.config_file import assigned, read, to_toml
 from gensynth.errors import ConfigError
 
 EXAMPLE = """
@@ -207,6 +207,23 @@ def test_a_fault_is_named_with_its_place_and_what_is_expected(
     with pytest.raises(ConfigError) as refusal:
         read(write(tmp_path, text))
     assert str(refusal.value) == message
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["device=3"], "device must be the name of a device, a list of names, or a table"),
+        (["device.tx2=3"], "device must be the name of a device, a list of names, or a table"),
+        (["devices=tx2"], "unknown key 'devices'; did you mean 'device'"),
+        (["search=3", "search.cycles=4"], "'search' is given a value, and 'search.cycles' a key"),
+    ],
+)
+def test_what_is_set_of_devices_and_tables_is_refused_in_our_words(
+    texts: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read(None, assigned(texts))
+    assert read(None, assigned(["device=tx2"])).devices == {"tx2": DeviceConfig()}
 
 
 @pytest.mark.parametrize(

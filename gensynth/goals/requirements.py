@@ -237,7 +237,7 @@ def _relative(
                 f'{metric.name} in "{text}" is no quality that points are taken from; write for '
                 f"example 'top1 >= prototype - 1'{_share_of(metric)}"
             )
-        return "points", float((match["points"] or "0").replace(" ", ""))
+        return "points", float("".join((match["points"] or "0").split()))
     share = None
     if match["part"] is not None:
         whole = int(match["whole"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gensynth.bench.grades import find_grade
-from gensynth.bench.quiet import Usual
+from gensynth.bench.quiet import Usual, disturbances
 from gensynth.bench.request import Request
 from gensynth.bench.session import answer
 from gensynth.bench.store import Store
@@ -64,6 +64,24 @@ def scattered(cov: float) -> np.ndarray:
 def test_runs_that_scatter_are_flagged(desk: Desk, measure: Measure, cov: float) -> None:
     desk.times_ms = scattered(cov)
     assert flags_of(measure) == ["scatter"]
+
+
+def test_one_network_or_one_whole_that_scatters_is_enough() -> None:
+    even, odd = {"cov_pct": 1.0}, {"cov_pct": 35.0}
+    for latency, whole, flags in (
+        (even, even, []),
+        (odd, even, ["scatter"]),
+        (even, odd, ["scatter"]),
+    ):
+        record = {
+            "networks": [
+                {"latency": even, "end_to_end": None},
+                {"latency": latency, "end_to_end": {"latency": whole}},
+            ],
+            "others": {"processors": 0.0},
+            "reference_in_turns": {"p50_ms": 1.0},
+        }
+        assert disturbances(QUIET, record, {}) == flags
 
 
 def test_a_longer_grade_allows_less_scatter(desk: Desk, measure: Measure) -> None:

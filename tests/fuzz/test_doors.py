@@ -14,7 +14,10 @@ from tests.fuzz.doors import DOORS
 from tests.fuzz.onnx_doors import DOORS as ONNX_DOORS
 from tests.fuzz.user_doors import DOORS as USER_DOORS
 
-FOUND = {"masks": (1276, 2413)}
+FOUND = {
+    "masks": (1276, 2413), "settings": (4_000_345, 4_001_978), "limits": (4_006_674,),
+    "foreign": (26, 80, 289, 303), "checkpoint": (29,),
+}  # fmt: skip
 """Inputs that ended in a traceback once."""
 
 EVERY = DOORS | USER_DOORS | DATA_DOORS | ONNX_DOORS | AGENT_DOORS

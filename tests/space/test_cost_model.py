@@ -128,6 +128,17 @@ def test_the_cost_drawn_by_a_seed_is_of_the_costs_that_a_generator_names() -> No
         Generator.from_json(made.to_json(), small())
 
 
+@pytest.mark.parametrize("substitutes", [(), CHOICES])
+def test_a_prototype_that_was_kept_is_the_prototype(substitutes: tuple[str, ...]) -> None:
+    space = small(substitutes)
+    whole = space.whole(1)[0]
+    assert space.points([whole])[0] == whole
+    assert (
+        space.point(space.selection(space.points([whole]), 0, [*map(np.arange, space.sizes)]))
+        == whole
+    )
+
+
 def test_costs_have_their_names_and_exact_ones_are_whole() -> None:
     space = small()
     both = space.with_models(written_down(space, "joules", "ms"))
