@@ -248,8 +248,10 @@ def main(
     lay_out(folder, data, train, test)
     rows = {name: live_through(name, folder) for name in names or NETWORKS}
     classes = sorted(path.name for path in (folder / "images" / "train").iterdir())
+    words = ["python -m experiments.door.day FOLDER", *(names or ())]
+    words += ["--data CIFAR10"] if data else []
     found = {
-        "command": "python -m experiments.door.day FOLDER" + (" --data CIFAR10" if data else ""),
+        "command": " ".join(words),
         "data": "CIFAR-10" if data else "the Fashion-MNIST subset that ships",
         "classes": classes,
         "images": {s: len(classes) * n for s, n in (("train", train), ("test", test))},

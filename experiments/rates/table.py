@@ -19,7 +19,7 @@ import typer
 
 from gensynth.config import FinalistsConfig, PrototypeConfig, RunConfig, SearchConfig
 from gensynth.runs.prepare import prepare
-from gensynth.runs.run import synth
+from gensynth.runs.run import resume, synth
 
 HERE = Path(__file__).parent
 NAMES = (
@@ -40,7 +40,8 @@ def row(name: str, folder: Path, cycles: int, epochs: float) -> dict[str, Any]:
     )
     space = prepare(config).space
     least, macs = (int(space.named_costs(p)["macs"]) for p in (space.smallest(), space.whole(1)))
-    done = synth(replace(config, requirements=(f"macs <= {(least + macs) // 2}",)))
+    asked = replace(config, requirements=(f"macs <= {(least + macs) // 2}",))
+    done = resume(folder / name) if (folder / name).exists() else synth(asked)
     training = json.loads((done.path / "prototype" / "training.json").read_text())
     journal = [json.loads(line) for line in (done.path / "journal.jsonl").read_text().splitlines()]
     return {
@@ -61,13 +62,16 @@ def main(
     cycles: int = 2,
     epochs: float = 4,
 ) -> None:
-    """Write a line a network, those that stand there left out."""
+    """Write a line a network, those that stand there left out; a run that was stopped goes on."""
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
+    record = folder / "rates.jsonl"
+    lines = record.read_text().splitlines() if record.exists() else []
+    known = {json.loads(line)["network"] for line in lines}
     for name in names or NAMES:
-        if not (folder / name).exists():
+        if name not in known:
             line = json.dumps(row(name, folder, cycles, epochs))
-            with (folder / "rates.jsonl").open("a") as file:
+            with record.open("a") as file:
                 file.write(line + "\n")
 
 
