@@ -21,12 +21,10 @@ board does other things beside.
 
 import argparse
 import json
-import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -143,14 +141,15 @@ def _flags() -> dict[str, int]:
 def _killed(out: Path) -> None:
     """Begin the run in a process of its own, and end that with kill -9 while it measures."""
     command = [sys.executable, "-m", "experiments.hardware.simulated_board", "begin", str(out)]
-    process = subprocess.Popen(command)
-    journal = out / "journal.jsonl"
-    while not (journal.exists() and len(journal.read_text().splitlines()) > 2):
-        time.sleep(0.1)
-        assert process.poll() is None
-    killer = threading.Timer(4.0, process.send_signal, [signal.SIGKILL])  # within a cycle
-    killer.start()
-    process.wait()
+    process, journal = subprocess.Popen(command), out / "journal.jsonl"
+    try:
+        while not (journal.exists() and len(journal.read_text().splitlines()) > 2):
+            time.sleep(0.1)
+            assert process.poll() is None
+        time.sleep(4.0)  # within a cycle
+    finally:
+        process.kill()
+        process.wait()
 
 
 def record_of(path: Path) -> dict[str, Any]:

@@ -9,8 +9,7 @@ without a limit on any cost; three seeds each:
 
     macs-2         U = -10 log10(macs), widths in steps of 2
     macs-block     the same, widths in the blocks that this processor computes convolutions in
-    milliseconds   U = -10 log10(latency_ms@local), measured in the loop, widths in the step that a
-                   run with a device takes where it is not told
+    milliseconds   U = -10 log10(latency_ms@local), measured in the loop, widths in steps of 2
     table          as HALP (Shen et al. 2022): saliency of the prototype's channels, a table of
                    milliseconds from networks measured once, and a knapsack under a limit
 
@@ -61,7 +60,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "macs-block": {"utility": "-10*log10(macs)", "search": SEARCH},
     "milliseconds": {
         "utility": f"-10*log10({MS})",
-        "search": SEARCH,
+        "search": replace(SEARCH, round_to=2),
         "devices": {"local": DeviceConfig()},
     },
 }

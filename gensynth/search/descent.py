@@ -18,7 +18,7 @@ from gensynth.space.ladder import every_step, stairs
 from gensynth.space.points import Points
 from gensynth.space.space import Space
 
-JUMPS = (1, 2, 4, 8)
+JUMPS = (1, 2, 4)
 """Steps of a staircase that a move may take: a higher one may save more for what it loses."""
 
 
@@ -60,10 +60,13 @@ class Descent:
     def __init__(self, space: Space, gains: Gains, targets: Targets) -> None:
         self.space, self.gains, self.targets = space, gains, targets
         counted, estimated = targets.counting & space.exact, targets.counting & ~space.exact
-        self._jumps = JUMPS if estimated.any() else ()
-        self._stairs = stairs(space, estimated) if self._jumps else every_step(space)
         # Costs that are counted rise with every channel, and gains are concave: one step is best.
-        self._steps = every_step(space) if counted.any() else self._stairs
+        self._jumps: tuple[int, ...] = JUMPS if estimated.any() else ()
+        self._steps = self._stairs = every_step(space)
+        if self._jumps:
+            self._stairs = stairs(space, estimated)
+        if self._jumps and not counted.any():
+            self._steps, self._jumps = self._stairs, JUMPS[1:]
         whole = space.whole(len(gains.values))
         self.widths, self.kept_blocks = whole.widths, whole.kept_blocks
         self.substitutes = space.chosen(whole).copy()
