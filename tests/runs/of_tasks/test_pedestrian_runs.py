@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ def test_a_fifteenth_of_detectnets_work_is_allowed() -> None:
 def pedestrians(root: Path) -> Path:
     """Dark bars on grey in COCO's JSON, as many images as norms need."""
     random = np.random.default_rng(0)
-    images, boxes = [], []
+    images: list[dict[str, Any]] = []
+    boxes: list[dict[str, Any]] = []
     for split, count in (("train", 256), ("val", 8), ("test", 8)):
         for _ in range(count):
             number = len(images) + 1
