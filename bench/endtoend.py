@@ -29,7 +29,7 @@ from onnx import (
 
 from gensynth.bench.subjects import Subject
 from gensynth.errors import ConfigError
-from gensynth.export.decoding import are_maps, decoded
+from gensynth.export.decoding import RANKED, are_maps, decoded
 from gensynth.randomness import stream
 
 SCOPE = (
@@ -37,6 +37,7 @@ SCOPE = (
     "pixel, or the boxes of the surest cells, not yet merged; nothing decoded or resized"
 )
 _PREFIX = "end-to-end/"
+_DECODING = _PREFIX + "decoding/"
 _TYPES = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT}
 
 
@@ -79,6 +80,7 @@ def end_to_end(subject: Subject, *, pixels: str = "uint8") -> Subject:
         feed={_PREFIX + "pixels": images},
         fed_with=f"random pixels of seed 0, {pixels}",
         manifest=None,
+        ranked=frozenset([_DECODING + RANKED] if how else []),
     )
 
 
@@ -121,9 +123,7 @@ def _wrap(
             if name == image:
                 node.input[place] = before[-1].output[0]
     after, outputs = (
-        decoded(graph, how, shape[0], _PREFIX + "decoding/")
-        if how
-        else _answer(graph.output[0], shape)
+        decoded(graph, how, shape[0], _DECODING) if how else _answer(graph.output[0], shape)
     )
     del graph.node[:], graph.input[:], graph.output[:]
     graph.node.extend([*before, *nodes, *after])

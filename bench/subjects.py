@@ -77,6 +77,8 @@ class Subject:
         fed_with: what these are, in words.
         batch: images of one run.
         manifest: of its artefact; None without one.
+        ranked: outputs whose rows stand in the order of scores; of nearly equal ones rounding
+            decides, so these values are not compared with another machine's row by row.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Subject:
     fed_with: str
     batch: int
     manifest: Mapping[str, Any] | None = None
+    ranked: frozenset[str] = frozenset()
 
     @cached_property
     def sha256(self) -> str:

@@ -16,6 +16,9 @@ from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from gensynth.tasks.boxes import MERGED, stride_of
 
+RANKED = "surest-boxes"
+"""Of what `decoded` gives, the boxes in the order of their scores, after the prefix."""
+
 
 def are_maps(graph: GraphProto, order: Sequence[int]) -> bool:
     """Tell whether a graph's outputs, in this order, are pairs of maps that can be decoded."""
@@ -109,7 +112,7 @@ def decoded(
     boxes = add("GatherElements", [whole, spread], "free-boxes", axis=1)
     ends = np.array([how["width"], how["height"]] * 2, np.float32)
     above = add("Max", [boxes, constant("zero", np.zeros(1, np.float32))], "above")
-    inside = add("Min", [above, constant("ends", ends)], "surest-boxes")
+    inside = add("Min", [above, constant("ends", ends)], RANKED)
     given = [
         helper.make_tensor_value_info(inside, TensorProto.FLOAT, [batch, kept, 4]),
         helper.make_tensor_value_info(surest, TensorProto.FLOAT, [batch, kept]),

@@ -52,7 +52,7 @@ SCHEDULE = Schedule(
 )
 PEAK_LR = {"detectnet": 0.01}
 """Of networks that the schedule's own does not suit: by 0.05 DetectNet's corners leave the image in
-the first steps, and a third of the training is spent on their return."""
+the first steps."""
 
 CROP = (240, 320)
 SMALLEST, LIGHT = 0.4, 0.2

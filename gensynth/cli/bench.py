@@ -73,7 +73,7 @@ def bench(
         bool, typer.Option("--lock-clocks", help="Lock clocks meanwhile; needs permission there.")
     ] = False,
     end_to_end: Annotated[
-        bool, typer.Option("--end-to-end", help="Also from pixels to the class; of artefacts.")
+        bool, typer.Option("--end-to-end", help="Also from pixels to the answer; of artefacts.")
     ] = False,
     runtime: Annotated[
         str | None,
