@@ -230,6 +230,7 @@ class Composer:
         again = (first.op, (source,), first.shape, first.tensors)
         if self.flip():
             self.put(*again, first.module, **first.attributes)
+            self.vertices[-1] = replace(self.vertices[-1], tied=dict(first.tied))
             return
         self.put(*again, **first.attributes)
         names = [name for name in first.tensors if self.flip(0.7)]
