@@ -50,9 +50,11 @@ class Places:
         self._claims: dict[Path, nn.Module] = {}
         self._said: dict[Path, object] = {}
         self._of: dict[str, Path] = {}
+        self._own: set[str] = set()
         held: dict[Path, set[str]] = defaultdict(set)
         for vertex in graph.vertices:
             held[_home(vertex)] |= vertex.tensors.keys()
+            self._own |= {vertex.own_key(n) for n in vertex.tensors.keys() - vertex.tied.keys()}
         for vertex in graph.vertices:
             self._claim(vertex, opaque, held[_home(vertex)])
         for number, vertex in enumerate(graph.vertices):
@@ -77,6 +79,8 @@ class Places:
                     "give the module that computes it"
                 )
             self._claims[home] = opaque[vertex.name]
+        elif self._own & {vertex.own_key(name) for name in vertex.tied}:
+            return  # another vertex has a tensor of its own there
         elif vertex.tensors and vertex.op in LAYERS and home and home not in self._claims:
             layer = layer_of(vertex)
             foreign = held - vertex.tensors.keys()
@@ -87,6 +91,8 @@ class Places:
         home = _home(vertex)
         module = self._make(home, number)
         for name, shape in vertex.tensors.items():
+            if name in vertex.tied and vertex.own_key(name) in self._own:
+                continue
             if name in vertex.tied:
                 *inner, last = name.split(".")
                 self._tie((*home, *inner), last, vertex.tied[name])
@@ -101,7 +107,7 @@ class Places:
                 return home
             own = self._put(layer_of(vertex), vertex.name, number)
             for name in vertex.tensors:
-                self._tie(own, name, vertex.own_key(name))
+                self._tie(own, name, vertex.tensor_key(name))
             return own
         value = constant(vertex)
         if value is None:
@@ -192,4 +198,5 @@ def _saying(vertex: Vertex) -> object:
     """Return what two calls of one layer have in common."""
     differs = vertex.op in ("linear", "batch_norm")  # on a vector and on an image
     rank = len(vertex.shape) if differs else None
-    return vertex.op, dict(vertex.attributes), dict(vertex.tensors), rank
+    tied = dict(vertex.tied)
+    return vertex.op, dict(vertex.attributes), dict(vertex.tensors), tied, rank
