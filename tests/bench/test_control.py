@@ -55,7 +55,9 @@ def test_a_creeping_board_does_not_take_its_limits_along() -> None:
     assert Chart.of(creeping.tolist()).beyond > 0
 
 
-@pytest.mark.parametrize("scatter", [0.002, 0.01, 0.03])
+@pytest.mark.parametrize(
+    "scatter", [0.01, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.002, 0.03))]
+)
 def test_false_alarms_are_rare_and_a_change_is_found(scatter: float) -> None:
     draws = np.random.default_rng(0)
     beyond = points = confirmed = found = 0

@@ -131,6 +131,7 @@ def test_the_whole_machine_is_a_model_and_says_so(
     assert store.measured() == []
 
 
+@pytest.mark.slow
 def test_a_network_is_also_measured_from_pixels_to_its_class(tmp_path: Path, store: Store) -> None:
     folder = tmp_path / "FermiNet-A"
     folder.mkdir()
@@ -207,6 +208,7 @@ def test_two_measurements_of_one_device_do_not_disturb_each_other(
     assert len(store.measured()) == 1
 
 
+@pytest.mark.slow
 def test_integers_are_measured_as_well(tmp_path: Path, store: Store) -> None:
     file = unary(tmp_path / "net.onnx", "Abs", ["N", 64], TensorProto.INT64)
     assert answer(request(file), store=store)["networks"][0]["latency"]["p50_ms"] > 0
@@ -247,8 +249,8 @@ def test_beside_the_measuring_a_job_takes_little_more_than_starting_the_runtime_
     program = f"import onnxruntime; onnxruntime.InferenceSession({str(file)!r})"
     start = [sys.executable, "-c", program]
     starting_s = min(cpu_s(lambda: subprocess.run(start, check=True)) for _ in range(3))
-    job_s = min(cpu_s(lambda: answer(asked, store=store, fresh=True)) for _ in range(2))
-    assert job_s - 11 * 0.02 < 6 * starting_s
+    job_s = min(cpu_s(lambda: answer(asked, store=store, fresh=True)) for _ in range(3))
+    assert job_s - 11 * 0.02 < 8 * starting_s
 
 
 def test_a_board_behind_ssh_measures_the_same_way(
@@ -353,7 +355,10 @@ class Cutting(Heard):
             self._board.relay.cut()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_a_signal_ends_the_job_and_leaves_nothing(
     tmp_path: Path, agent_home: Home, number: signal.Signals, code: int
 ) -> None:

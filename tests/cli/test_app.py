@@ -229,14 +229,8 @@ def test_an_unknown_option_names_the_nearest(gensynth: Command) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_with_its_exit_code_and_the_way_on(
     toys: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -163,6 +163,7 @@ def test_a_record_that_could_not_be_kept_is_printed_and_no_success(
     assert (done.exit_code, json.loads(done.stdout)) == (code, record)
 
 
+@pytest.mark.slow
 def test_what_a_file_leaves_free_can_be_given(tmp_path: Path) -> None:
     file = unary(tmp_path / "free.onnx", "Relu", ["N", "K"])
     assert bench(file, "--shape", "x=2,64").exit_code == 0

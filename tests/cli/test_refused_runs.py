@@ -140,6 +140,7 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_the_state_before_it(
     assert [path.name for path in (run / "state").iterdir()] == ["0000"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_the_start_leaves_nothing(toys: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     done = toybox.python(

@@ -83,6 +83,7 @@ def test_an_engine_is_built_once_and_compared_on_every_sample(
     assert built(one).facts["cached"] is True
 
 
+@pytest.mark.slow
 def test_an_artefact_tells_of_its_engine_and_holds_none(trtexec: Path, tmp_path: Path) -> None:
     one = artefact()
     whole = engine.with_engine(one, built(one))
@@ -142,6 +143,7 @@ def test_a_build_that_fails_says_why(trtexec: Path, monkeypatch: pytest.MonkeyPa
     assert fault.value.status == "oom"
 
 
+@pytest.mark.slow
 def test_a_machine_without_tensorrt_says_so(agent_home: Home) -> None:
     with pytest.raises(DeviceFault) as fault:
         built(artefact())

@@ -78,7 +78,7 @@ def words(result: Folded) -> list[str]:
     return [vertex.op for vertex in result.graph.vertices]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_any_composition_computes_the_same_in_float64(seed: int) -> None:
     graph = compose(seed)

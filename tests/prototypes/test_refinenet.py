@@ -45,6 +45,7 @@ def test_it_is_made_by_name_as_any_factory() -> None:
     assert (network.classify.out_channels, network.conv1.in_channels) == (3, 1)
 
 
+@pytest.mark.slow
 def test_no_part_of_it_is_opaque(camvid: Graph) -> None:
     assert [v.name for v in camvid.vertices if v.op == "opaque"] == []
     assert camvid.vertices[-1].shape == (11, 360, 480)

@@ -119,9 +119,8 @@ def longer(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return synth(replace(config, search=replace(config.search, cycles=3))).path
 
 
-@pytest.mark.parametrize(
-    ("state", "done"), [pytest.param("stopped", 1, marks=pytest.mark.slow), ("finished", 2)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("state", "done"), [("stopped", 1), ("finished", 2)])
 def test_more_cycles_end_as_if_they_had_been_asked_for_from_the_start(
     request: pytest.FixtureRequest, longer: Path, state: str, done: int
 ) -> None:
@@ -142,6 +141,7 @@ def test_a_stricter_limit_holds_for_every_network_from_then_on(stopped: Path) ->
     assert set(result.finalists[0].verdicts) == set(result.requirements)
 
 
+@pytest.mark.slow
 def test_a_network_of_the_looser_limit_is_no_finalist(finished: Path) -> None:
     file = finished / "attempts" / "cycle-1" / "attempt.json"
     early = json.loads(file.read_text())

@@ -36,6 +36,7 @@ def config(out: Path) -> RunConfig:
     return replace(named, prototype=PrototypeConfig())
 
 
+@pytest.mark.slow
 def test_objects_give_the_networks_that_their_names_give(
     weights: Path, finished: Result, tmp_path: Path
 ) -> None:

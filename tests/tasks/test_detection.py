@@ -162,7 +162,9 @@ def test_cells_go_to_the_object_that_they_lie_in_and_their_best_target_is_the_be
     assert ignored[1].all()
 
 
-@pytest.mark.parametrize("kind", ["grid", "bins", "distances"])
+@pytest.mark.parametrize(
+    "kind", ["grid", "distances", pytest.param("bins", marks=pytest.mark.slow)]
+)
 def test_maps_that_are_taught_by_the_loss_alone_decode_to_the_true_boxes(kind: str) -> None:
     # The maps themselves are what is trained, so nothing but loss and decoding is at work.
     own = [m.float()[:1].mul(0.01).requires_grad_() for m in maps(0, kind)]

@@ -90,6 +90,7 @@ def test_scaled_first_weights_give_every_channel_unit_variance() -> None:
     assert torch.allclose(spread[spread > 0], torch.ones(int((spread > 0).sum())), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_deep_network_without_norms_begins_where_it_learns() -> None:
     data, compute, task = quarters(), Compute(), Classification()
     torch.manual_seed(0)

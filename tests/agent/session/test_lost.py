@@ -160,7 +160,8 @@ def test_a_cable_that_is_pulled(
     assert board.leftovers() == []
 
 
-@pytest.mark.parametrize("how", ["sleep-60000", pytest.param("stubborn", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["sleep-60000", "stubborn"])
 def test_a_board_that_loses_its_power(board: Board, how: str) -> None:
     errand = errands.good("job", network_id=how)
 
@@ -240,6 +241,7 @@ def test_a_host_that_is_killed(
 
 
 @pytest.mark.parametrize("host", [60.0], indirect=True)
+@pytest.mark.slow
 def test_a_host_that_is_interrupted(board: Board, host: subprocess.Popen[str]) -> None:
     wait_for(lambda: (board.path / "lock").read_text().count("worker"))
     host.send_signal(signal.SIGINT)
@@ -249,6 +251,7 @@ def test_a_host_that_is_interrupted(board: Board, host: subprocess.Popen[str]) -
 
 
 @pytest.mark.parametrize("host", [60.0], indirect=True)
+@pytest.mark.slow
 def test_a_second_host_is_told_who_has_the_board(board: Board, host: subprocess.Popen[str]) -> None:
     busy = lost(board, errands.good("other"))
     assert busy.status == "device_busy"
@@ -260,6 +263,7 @@ def test_a_second_host_is_told_who_has_the_board(board: Board, host: subprocess.
     assert board.leftovers() == []
 
 
+@pytest.mark.slow
 def test_a_host_that_sleeps_longer_than_its_lease(
     board: Board, host: subprocess.Popen[str]
 ) -> None:

@@ -102,9 +102,8 @@ def drawn(count: int, share: float, seed: int) -> dict[str, str | None]:
     }
 
 
-@pytest.mark.parametrize(
-    ("count", "share"), [(16, 0.5), pytest.param(200, 0.05, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "share"), [(16, 0.5), (200, 0.05)])
 def test_a_queue_with_faults_ends_and_leaves_nothing(
     board: Board, count: int, share: float
 ) -> None:

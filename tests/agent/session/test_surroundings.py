@@ -155,6 +155,7 @@ def test_any_shell_starts_the_agent(board: Board, shell: str) -> None:
         assert connection.hello["type"] == "hello"
 
 
+@pytest.mark.slow
 def test_a_folder_beyond_ascii_serves_where_no_language_is_set(
     board: Board, tmp_path: Path
 ) -> None:
