@@ -15,7 +15,8 @@ is left out, and its reason is printed. One right after
 
 may do so.
 
-With --short, a search has fewer cycles and epochs than the reader's, and less is required of it.
+With --short, a search has fewer cycles and epochs than the reader's and less is required of it, and
+a measurement is a short one.
 """
 
 import os
@@ -33,9 +34,12 @@ BLOCK = re.compile(
     r"^```(?P<language>bash|python|toml)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-# A search, and what is said after it.
-SEARCH = re.compile(r"^(gensynth synth [^#\n]*[^#\n ])( *(?:#.*)?)$", re.MULTILINE)
-SHORTER = '--cycles 3 --set finalists.epochs=2 --require "top1 >= 60%" --require "macs <= 4M"'
+SHORTER = {
+    "gensynth synth": "--cycles 2 --finalists 2 --set finalists.epochs=2 "
+    '--set search.full_networks=0 --require "top1 >= 60%" --require "macs <= 4M"',
+    "gensynth bench": "--grade loop",
+}
+"""What is said besides, after a command's own words and before its comment."""
 READ = "import pathlib, sys; from gensynth.config_file import read; read(pathlib.Path(sys.argv[1]))"
 
 
@@ -72,7 +76,9 @@ def command(block: Block, folder: Path, *, short: bool) -> list[str]:
     if block.language == "bash":
         code = block.code
         if short:
-            code = SEARCH.sub(rf"\1 {SHORTER}\2", code)
+            for start, further in SHORTER.items():
+                line = rf"^({start} [^#\n]*[^#\n ])( *(?:#.*)?)$"
+                code = re.sub(line, rf"\1 {further}\2", code, flags=re.MULTILINE)
         return ["bash", "-euo", "pipefail", "-c", code]
     if block.language == "python":
         return [sys.executable, "-W", "error", "-c", block.code]
@@ -86,7 +92,7 @@ def command(block: Block, folder: Path, *, short: bool) -> list[str]:
 def main(paths: list[str], *, short: bool) -> None:
     """Run every block; end with 1 at the first that fails."""
     if short:
-        print(f"every search is run with {SHORTER}", flush=True)
+        print(*(f"{start} {further}" for start, further in SHORTER.items()), sep="\n", flush=True)
     found = [block for path in paths for block in blocks(Path(path))]
     # Nothing of the checkout is to be found but through the installation.
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MAKEFLAGS")}

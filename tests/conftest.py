@@ -60,8 +60,8 @@ def no_network() -> Iterator[None]:
         yield
 
 
-LONGEST = ("runs", "agent", "export", "cli")
-"""Rooms whose files take longest: begun first, so that no processor waits for the other's last."""
+LONGEST = ("runs", "agent", "devices", "export", "cli")
+"""Rooms whose files take or wait longest: begun first, so that no processor waits for the last."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
