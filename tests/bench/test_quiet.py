@@ -14,6 +14,7 @@ from gensynth.bench.session import answer
 from gensynth.bench.store import Store
 from gensynth.bench.subjects import find, read
 from gensynth.devices.registry import LOCAL
+from gensynth.errors import StoreError
 from gensynth.render.bench import bench
 from tests.fakes.agent_results import AgentResult
 from tests.fakes.desk import Desk
@@ -53,6 +54,33 @@ def flags_of(measure: Measure) -> list[str]:
 
 def test_a_quiet_machine_has_no_flags_and_its_record_answers(measure: Measure) -> None:
     assert flags_of(measure) == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"serial_hash": "f" * 16}, {"power_mode": {"id": 1, "name": "MAXQ"}}], ids=list
+)
+def test_a_board_that_was_changed_while_it_measured_answers_nothing(
+    desk: Desk, measure: Measure, change: dict[str, Any]
+) -> None:
+    def another(result: AgentResult) -> None:
+        result.result["board"].update(change)
+
+    desk.change = another
+    assert not measure()["from_store"]
+    assert not measure()["from_store"]
+    assert desk.jobs == 2
+
+
+def test_without_room_for_a_record_nothing_is_measured(
+    desk: Desk, measure: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(store: Store, size: int) -> None:
+        raise StoreError("no room")
+
+    monkeypatch.setattr(Store, "require_room", full)
+    with pytest.raises(StoreError, match="no room"):
+        measure()
+    assert desk.jobs == 0
 
 
 def scattered(cov: float) -> np.ndarray:
