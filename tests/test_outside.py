@@ -61,6 +61,7 @@ def test_only_plain_files_of_a_bounded_size_are_read(tmp_path: Path) -> None:
         read_bytes(tmp_path / "small", 4)
     os.mkfifo(tmp_path / "pipe")
     writing = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)  # no one waits for it
+    os.write(writing, b"12")
     for path in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(OSError, match="must be a plain file"):
             read_bytes(path, 1)  # a pipe has no end, and /dev/zero neither
