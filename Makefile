@@ -18,9 +18,12 @@ help: ## say what the targets do
 demo: $(VENV)/.installed ## install into .venv and run the quickstart (a few minutes on 2 cores)
 	$(BIN)/gensynth synth
 
+# Modules without such a test would be imported for nothing, which takes ten seconds.
+REALTIME = $$(grep -rl --include="test_*.py" mark.realtime tests)
+
 test: check ## install what development needs, then lint, check types, run the fast tests
-	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not slow and not realtime"
-	$(BIN)/python -m pytest -m "realtime and not slow"
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow and not realtime"
+	$(BIN)/python -m pytest -m "realtime and not slow" $(REALTIME)
 
 # torch, oneDNN and numpy are told what the processor may do; ONNX Runtime looks for itself, so
 # the tests of what it rounds run on an emulated processor, where there is one.
@@ -28,8 +31,8 @@ AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
   NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR"
 
 avx2: $(VENV)/.installed-dev ## run the tests that arithmetic decides, as a processor with AVX2 alone
-	$(AVX2) $(BIN)/python -m pytest -q -n 4 --dist loadfile -m "not slow and not realtime" \
-	  tests/search/test_synthesis.py tests/search/test_evolution.py tests/probing/test_probe.py \
+	$(AVX2) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not realtime" \
+	  tests/search/test_synthesis.py tests/probing/test_probe.py \
 	  tests/tasks/test_classification.py tests/export/test_parity.py
 	if command -v qemu-x86_64 >/dev/null; then qemu-x86_64 -cpu Haswell $(BIN)/python -m pytest \
 	  -q -p no:cacheprovider tests/export/test_int8_rounding.py; \

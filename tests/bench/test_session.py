@@ -115,6 +115,7 @@ def test_whoever_waits_hears_what_goes_on(tmp_path: Path, store: Store) -> None:
     assert heard.told[-1] == "latency 8 of 8"
 
 
+@pytest.mark.slow
 def test_the_whole_machine_is_a_model_and_says_so(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +233,7 @@ def test_from_python_one_call_measures_and_wrong_ones_are_refused(
     )
 
 
+@pytest.mark.slow
 def test_beside_the_measuring_a_job_takes_little_more_than_starting_the_runtime_does(
     tmp_path: Path, store: Store
 ) -> None:

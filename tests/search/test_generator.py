@@ -269,6 +269,7 @@ def test_a_prototype_without_a_free_width_gives_its_blocks_or_itself() -> None:
 
 
 @pytest.mark.realtime
+@pytest.mark.slow
 def test_256_seeds_of_resnet56_are_drawn_in_less_than_twenty_steps_of_its_training() -> None:
     space = space_of("resnet56", 2)
     generator = Generator(space, theta_of(space), limits_of(space, 0.3, 0.3))
