@@ -230,7 +230,7 @@ Made by `{record["command"]}`; do not edit.
   `{" ".join(UNFETCHED)}`, which trains them from nothing. {SIDE} pixels are few for what was made
   for 224, and so are these images: the scores say that the way is open, not what a network can.
 - Latency: median of one image, one thread, of the smaller network and its prototype in turns.
-  Minutes are of all commands, wall time; a busy machine is said in place of a latency. {machine["processor"]},
+  Minutes are of all commands; a busy machine has no latency. {machine["processor"]},
   {machine["cores"]} cores; torch {machine["torch"]}, ONNX Runtime {machine["onnxruntime"]}.
 """
 
