@@ -225,7 +225,8 @@ def _zero_point(node: NodeProto, values: Known, restrictions: str) -> Broken | N
 
 
 def _attribute(node: NodeProto, name: str, default: Any) -> Any:
-    found = [a for a in node.attribute if a.name == name]
+    # One that stands for an attribute of a function has no value here.
+    found = [a for a in node.attribute if a.name == name and not a.ref_attr_name]
     return helper.get_attribute_value(found[0]) if found else default
 
 

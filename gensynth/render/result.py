@@ -338,7 +338,7 @@ def _decided(networks: Sequence["Finalist"]) -> Iterator[str]:
 
 def _phases(result: "Result") -> dict[str, float]:
     """Return the wall time of every phase, without the parts of one ("finalists train")."""
-    whole = {name.split()[0] for name in result.seconds} & result.seconds.keys()
+    whole = {name.partition(" ")[0] for name in result.seconds} & result.seconds.keys()
     return {
         name: seconds
         for name, seconds in result.seconds.items()

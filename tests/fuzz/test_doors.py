@@ -17,6 +17,7 @@ from tests.fuzz.user_doors import DOORS as USER_DOORS
 FOUND = {
     "masks": (1276, 2413), "settings": (4_000_345, 4_001_978), "limits": (4_006_674,),
     "foreign": (26, 80, 289, 303), "checkpoint": (29,),
+    "result": (9_000_634,), "inspect": (9_000_854,),
 }  # fmt: skip
 """Inputs that ended in a traceback once."""
 
