@@ -105,13 +105,10 @@ class Space:
 
     def beyond_reach(self, limits: Mapping[str, float]) -> str | None:
         """Return an exact cost whose limit no network of the space meets; None if there is none."""
-        floor, exact = (
-            self.named_costs(self.smallest()),
-            dict(zip(self.names, self.exact, strict=True)),
-        )
-        return next(
-            (name for name, limit in limits.items() if exact[name] and floor[name] > limit), None
-        )
+        floor = self.named_costs(self.smallest())
+        exact = dict(zip(self.names, self.exact, strict=True))
+        beyond = (name for name, limit in limits.items() if exact[name] and floor[name] > limit)
+        return next(beyond, None)
 
     def check_reachable(self, limits: Mapping[str, float]) -> None:
         """Refuse limits on exact costs that no network of the space meets.
