@@ -216,8 +216,10 @@ class _Maker:
         }
         for name in (*self._flags, *disturbances(request.grade.quiet, record, board)):
             flag(record, name)
-        # The last guard of the rule above: NaN and infinity are no JSON.
-        return json.loads(json.dumps(record, allow_nan=False)), self._raw
+        try:
+            return json.loads(json.dumps(record, allow_nan=False)), self._raw
+        except ValueError as error:  # NaN and infinity are no JSON
+            raise _unreadable(request, "a figure that is no finite number") from error
 
     def _network(self, subject: Subject, entry: Mapping[str, Any]) -> dict[str, Any]:
         precision = self._precision(entry)

@@ -156,7 +156,7 @@ def _runtimes(surveyed: list[dict[str, Any]], profile: Profile) -> list[Finding]
     for path in profile.runtimes:
         entry = entries.get(path, {"version": None, "why": "the agent does not know it"})
         works = entry["version"] is not None
-        said = f"{path} {entry['version']}" if works else f"{path}: {entry['why']}"
+        said = f"{path} {entry['version']}" if works else f"{path}: {_why(entry)}"
         found.append(Finding("runtime", works, said))
     working = {path for path, finding in zip(profile.runtimes, found, strict=True) if finding.works}
     mend = ""
@@ -167,12 +167,17 @@ def _runtimes(surveyed: list[dict[str, Any]], profile: Profile) -> list[Finding]
     return [replace(found[0], mend=mend), *found[1:]]
 
 
+def _why(answer: Mapping[str, Any]) -> str:
+    """Return why something does not work, in the board's words."""
+    return answer["why"] or "the board does not say why"
+
+
 def _power(power: Mapping[str, Any], profile: Profile) -> Finding:
     meter = power["meter"]
     if meter is None:
         if profile.no_energy is not None:
             return Finding("energy", None, profile.no_energy)
-        return Finding("energy", False, power["why"])
+        return Finding("energy", False, _why(power))
     said = f"rail {meter['rail']} ({meter['scope']}), {meter['sensor']}"
     power_w = meter["seen"].get("power_w")
     if power_w is not None:
@@ -185,14 +190,14 @@ def _power(power: Mapping[str, Any], profile: Profile) -> Finding:
 def _clocks(clocks: Mapping[str, Any]) -> Finding:
     modes = [f"{mode['id']} {mode['name']}" for mode in clocks["power_modes"]]
     if not modes and not clocks["can_lock"]:
-        return Finding("clocks", None, f"cannot be set: {clocks['why']}")
+        return Finding("clocks", None, f"cannot be set: {_why(clocks)}")
     said = f"power modes {', '.join(modes)}; now {clocks['current']}" if modes else "no power modes"
     if clocks["can_set"] and clocks["can_lock"]:
         return Finding("clocks", True, f"{said}; can be set and locked")
     return Finding(
         "clocks",
         False,
-        f"{said}; {clocks['why']}",
+        f"{said}; {_why(clocks)}",
         _SUDOERS if clocks["sudoers"] else "",
         tuple(clocks["sudoers"]),
     )

@@ -5,6 +5,7 @@ The one place that opens a session; `gensynth.export.parity` runs files with it 
 """
 
 import importlib
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from gensynth.errors import ExportError
-from gensynth.outside import ONNX_BYTES, read_bytes
+from gensynth.outside import ELEMENTS, ONNX_BYTES, read_bytes, within
 
 PROVIDER = "CPUExecutionProvider"
 Rounding = Literal["as_written", "in_kernels"]
@@ -109,7 +110,8 @@ def open_session(
         rounding: how an INT8 file is computed; other files are the same either way.
 
     Raises:
-        ExportError: if there is no such file, or it is damaged or not for this runtime.
+        ExportError: if there is no such file, it is damaged or not for this runtime, or one run of
+            it reads more than fits in memory.
     """
     source = "the ONNX file" if isinstance(model, bytes) else str(model)
     if isinstance(model, bytes):
@@ -131,7 +133,14 @@ def open_session(
         raise ExportError(
             f"{source} is damaged or not for this runtime: {_first_line(error)}"
         ) from error
-    return Session(session, source)
+    found = Session(session, source)
+    for spec in found.inputs:
+        sizes = [size for size in spec.shape if isinstance(size, int)]
+        try:
+            within(math.prod(sizes), ELEMENTS, f"the values that {source} reads at once")
+        except ValueError as error:
+            raise ExportError(str(error)) from error
+    return found
 
 
 @cache

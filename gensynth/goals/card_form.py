@@ -113,6 +113,7 @@ class Card(Own):
     seed: Natural | None
     costs: Costs
     certificate: CertificateDocument
+    precisions: NotRequired[dict[str, str]]
     search: dict[str, Any]
     scores: Scores
     latency: Latency | None

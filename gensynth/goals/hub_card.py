@@ -50,6 +50,7 @@ model-index:
         (title, f"{certificate['point_pct']:.2f} %"),
         ("95 % interval", f"{certificate['low_pct']:.2f} to {certificate['high_pct']:.2f} %"),
         ("test images", f"{certificate.get('n', 0):,}"),
+        ("computed in", _precisions(card)),
         ("parameters", f"{card['costs']['params']:,}"),
         ("MACs", f"{card['costs']['macs']:,}"),
         *((_cell(one["text"]), one["certified"]) for one in card["requirements"]),
@@ -73,6 +74,14 @@ Classes: {classes or "none"}.
 
 `card.json` beside this file says how each figure was measured, and of which files it holds.
 """
+
+
+def _precisions(card: Mapping[str, Any]) -> str:
+    """Return what the score was computed in, and what a run's devices compute in."""
+    told = {name: of.upper() for name, of in card.get("precisions", {}).items()}
+    own = told.pop("certificate", "FP32")
+    others = [f"{_cell(name)} computes in {of}" for name, of in told.items() if of != own]
+    return "; ".join([own, *others])
 
 
 def _share(certificate: Mapping[str, Any]) -> str:

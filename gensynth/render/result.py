@@ -319,6 +319,11 @@ def _certified(networks: Sequence["Finalist"]) -> Iterator[str]:
         together = f", true of {sharing} networks together" * (sharing > 1)
         level = f"{100 * those[0].certificate.confidence:g} %"
         yield f"certified{of}: {bounds}{together} at {level}"
+    for device, precision in (networks[0].rounded if networks else {}).items():
+        yield (
+            f"scores are of FP32, and {device} computes in {precision.upper()}: how far that is "
+            f"apart says gensynth export, and gensynth verify there"
+        )
     for one in networks:
         if one.trained_further:
             yield (

@@ -114,6 +114,8 @@ def card_of(
             "parameters in FP32, peak of the activations alive at once of one image in FP32",
         },
         "certificate": certificate.to_document(),
+        "precisions": {"certificate": "fp32"}
+        | {name: device.precision for name, device in job.config.devices.items()},
         "search": {
             **in_percent(entrant.search_score),
             "provenance": "measured; these images chose among networks",

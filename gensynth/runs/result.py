@@ -96,6 +96,7 @@ class Finalist:
         trained_further: whether its weights were changed outside gensynth, then certified again.
         difference: of its test score from the prototype's; None where the images' share in it is
             not known.
+        rounded: precisions of the run's devices that are not the certificate's, by device.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Finalist:
     figures: Mapping[str, Figure] = field(default_factory=dict)
     estimated: frozenset[str] = frozenset()
     difference: Difference | None = None
+    rounded: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -214,6 +216,11 @@ def read_finalist(folder: Path) -> Finalist:
             figures={key: read_figure(one) for key, one in card.get("figures", {}).items()},
             estimated=frozenset(r["text"] for r in requirements if r.get("by") == "estimate"),
             difference=_difference(card.get("difference")),
+            rounded={
+                device: precision
+                for device, precision in card.get("precisions", {}).items()
+                if precision != "fp32"
+            },
         )
     except ValueError as error:
         raise RunError(f"{folder / CARD_FILE} is damaged: {error}") from error

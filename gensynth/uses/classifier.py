@@ -98,6 +98,12 @@ def open_classifier(path: Path, given: Given | None = None) -> Classifier:
     session = open_session(content)
     if len(session.inputs) != 1:
         raise ConfigError(f"{file} has {len(session.inputs)} inputs; a classifier reads one image")
+    sizes, channels = session.inputs[0].shape, reading.shape[0]
+    if len(sizes) > 1 and isinstance(sizes[1], int) and sizes[1] != channels:
+        raise ExportError(
+            f"{file} reads inputs of the shape {list(sizes)}, and {channels} channels are said to "
+            "be read; write it again with: gensynth export"
+        )
     return Classifier(file, reading, session)
 
 

@@ -49,7 +49,9 @@ def test_every_module_of_the_agent_can_be_imported(version: str, tmp_path: Path)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("version", ["3.6", "3.8", "3.12", "3.13"])
+@pytest.mark.parametrize(
+    "version", ["3.6", "3.13", *(pytest.param(v, marks=pytest.mark.slow) for v in ("3.8", "3.12"))]
+)
 def test_a_board_with_that_python_does_its_jobs(board: Board, version: str) -> None:
     device = replace(board.device, python=python(version))
     with connect(device, agent=MISBEHAVING) as connection:

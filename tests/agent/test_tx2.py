@@ -86,6 +86,7 @@ def test_an_engine_is_built_on_a_tx2_and_nothing_else(board: Board, tx2: Device)
     assert board.leftovers() == []
 
 
+@pytest.mark.slow
 def test_a_network_that_tensorrt_does_not_take_has_its_fault(board: Board, tx2: Device) -> None:
     errand = errands.not_a_number("log")  # Log is not Mul
     spec = dict(errand.spec, runtimes=["tensorrt-ctypes", "onnxruntime"])
@@ -97,6 +98,7 @@ def test_a_network_that_tensorrt_does_not_take_has_its_fault(board: Board, tx2: 
     assert board.leftovers() == []
 
 
+@pytest.mark.slow
 def test_a_survey_of_a_tx2_names_the_runtime_that_works(board: Board, tx2: Device) -> None:
     with connect(tx2) as connection:
         report = connection.check()

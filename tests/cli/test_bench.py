@@ -104,6 +104,7 @@ def test_what_cannot_be_meant_is_one_line_and_exit_code_two(tmp_path: Path, word
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"error: {REFUSED[words]}\n")
 
 
+@pytest.mark.slow
 def test_a_network_that_computes_no_number_is_an_error_and_no_table(tmp_path: Path) -> None:
     done = bench(unary(tmp_path / "net.onnx", "Log", ["N", 64]))
     assert (done.exit_code, done.stdout) == (2, "")

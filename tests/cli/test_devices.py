@@ -144,7 +144,7 @@ def test_a_board_is_recognised_by_what_it_calls_itself(
         assert "-> for its GPU install TensorRT's Python package" in checked(found)
 
 
-@pytest.mark.parametrize("word", ["add", "check"])
+@pytest.mark.parametrize("word", ["add", pytest.param("check", marks=pytest.mark.slow)])
 def test_a_board_is_known_by_its_serial_number_from_then_on(
     tmp_path: Path, board: Board, word: str
 ) -> None:

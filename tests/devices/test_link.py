@@ -167,6 +167,7 @@ def test_another_machine_at_the_same_address(board: Board) -> None:
     assert not board.path.exists()  # nothing was sent to it
 
 
+@pytest.mark.slow
 def test_another_board_with_the_same_address_and_a_copied_image(board: Board) -> None:
     with connect(board.device) as connection:
         own = connection.hello["facts"]["serial_hash"]
@@ -237,6 +238,7 @@ def test_a_start_file_that_never_ends(board: Board) -> None:
     assert time.monotonic() - start_s < limit_s + 10 * usual_s
 
 
+@pytest.mark.slow
 def test_a_shell_that_takes_its_time_after_the_connection(board: Board) -> None:
     limit_s = 1.0 + connecting_s(board)
     board.configure(**start_file(f"sleep {limit_s:.1f}\n", board.folder))

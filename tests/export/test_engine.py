@@ -99,6 +99,7 @@ def test_an_artefact_tells_of_its_engine_and_holds_none(trtexec: Path, tmp_path:
         verify(tmp_path / "toy")
 
 
+@pytest.mark.slow
 def test_an_engine_that_computes_something_else_is_refused(trtexec: Path) -> None:
     one = artefact()
     with np.load(io.BytesIO(one.files["samples.npz"])) as samples:
@@ -168,6 +169,7 @@ def test_the_command_builds_on_the_device_and_shows_what_came_back(
     assert "no engine was built" not in out
 
 
+@pytest.mark.slow
 def test_without_a_device_it_is_built_here_where_the_gpu_is_what_the_files_are_for(
     finished: tuple[Path, str, str], tmp_path: Path, trtexec: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +185,7 @@ def test_without_a_device_it_is_built_here_where_the_gpu_is_what_the_files_are_f
     assert manifest(not_here.folder)["engine"] == "none; TensorRT builds it on the board"
 
 
+@pytest.mark.slow
 def test_a_failed_build_writes_nothing(
     gensynth: toybox.Command, finished: tuple[Path, str, str], here: Path, agent_home: Home
 ) -> None:

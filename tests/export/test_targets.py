@@ -310,6 +310,7 @@ def test_the_committed_table_is_what_comes_out_today(row: str) -> None:
             assert json.loads(json.dumps(found[key])) == recorded[key]
 
 
+@pytest.mark.slow
 def test_a_runs_finalists_are_rows_of_the_table(finished: tuple[Path, str, str]) -> None:
     found = table.finalists(finished[0])
     names_of_run = json.loads((finished[0] / "result.json").read_text())["finalists"]

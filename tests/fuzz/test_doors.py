@@ -16,7 +16,8 @@ from tests.fuzz.user_doors import DOORS as USER_DOORS
 
 FOUND = {
     "masks": (1276, 2413), "settings": (4_000_345, 4_001_978), "limits": (4_006_674,),
-    "foreign": (26, 80, 289, 303), "checkpoint": (29,),
+    "foreign": (26, 80, 289, 303, 9_000_071), "checkpoint": (29,), "told": (7_006_195,),
+    "answers": (7_000_409, 9_000_416),
     "result": (9_000_634,), "inspect": (9_000_854,),
 }  # fmt: skip
 """Inputs that ended in a traceback once."""

@@ -21,6 +21,13 @@ def test_a_recorded_card_is_told_to_a_hub() -> None:
     assert '  - task: {type: image-classification}\n    dataset: {type: "cifar10",' in head
 
 
+def test_a_device_that_computes_in_fp16_stands_beside_the_score() -> None:
+    card = json.loads(RECORDED.read_text())
+    assert "| computed in | FP32 |" in hub_card(card)  # of an earlier version
+    card["precisions"] = {"certificate": "fp32", "tx2": "fp16", "local": "fp32"}
+    assert "| computed in | FP32; tx2 computes in FP16 |" in hub_card(card)
+
+
 def test_what_others_have_named_stays_in_its_cell() -> None:
     card = json.loads(RECORDED.read_text())
     card["name"] = 'a"b\n---\n| <script>'

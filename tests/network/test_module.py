@@ -279,6 +279,7 @@ def test_values_are_dropped_after_their_last_reader() -> None:
     assert [step[-1] for step in network._plan] == [(n,) for n in range(21)]
 
 
+@pytest.mark.slow
 def test_the_compiler_follows_the_whole_network() -> None:
     # fullgraph=True raises at the first thing that dynamo cannot follow.
     _, network, (images,) = rebuilt("resnet")

@@ -132,6 +132,11 @@ def test_one_network_shares_its_certificate_with_none() -> None:
     assert "\ncertified: one-sided Wilson bound at 95 %\n" in text
 
 
+def test_a_device_that_computes_otherwise_than_the_certificate_is_named() -> None:
+    text = result(finished(network("FermiNet-A", 1, 1, 1, rounded={"tx2": "fp16"})), 80)
+    assert "\nscores are of FP32, and tx2 computes in FP16: " in text
+
+
 def test_networks_that_do_not_fit_beside_each_other_stand_below_beside_the_prototype() -> None:
     names = [f"FermiNet-{letter}" for letter in "ABCDE"]
     text = result(finished(*(network(n, 2800, 19_510, 4_000_000) for n in names)), 80)

@@ -1,11 +1,12 @@
 """What a card claims: by the whole interval of a measurement, not by its middle."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gensynth.config import PrototypeConfig
+from gensynth.config import DeviceConfig, PrototypeConfig
 from gensynth.goals.card_form import CARD
 from gensynth.goals.certificate import certify
 from gensynth.goals.figure import Figure, Provenance
@@ -69,6 +70,12 @@ def test_a_card_says_which_verdict_rests_on_an_estimate(
     assert (found["certified"], found["point"]) == (certified, point)
     assert found.get("by") == ("estimate" if provenance == "estimate" else None)
     assert card["figures"] == {"latency_ms@local": figure.to_document()}
+
+
+def test_a_card_says_which_precision_its_score_and_each_device_are_of(job: Job) -> None:
+    config = replace(job.config, devices={"jetson-tx2": DeviceConfig(precision="fp16")})
+    told = card_with(replace(job, config=config), {})["precisions"]
+    assert told == {"certificate": "fp32", "jetson-tx2": "fp16"}
 
 
 def test_a_card_has_every_exact_cost(job: Job) -> None:

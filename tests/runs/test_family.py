@@ -228,6 +228,7 @@ def test_distilled_networks_are_certified_together_and_nothing_is_done_twice(
     assert sorted(results) == sorted(set(digests))  # each network once, even if two are alike
 
 
+@pytest.mark.slow
 def test_seeds_asked_for_one_by_one_share_the_confidence_as_well(finished: Result) -> None:
     first = distil(finished.path, [110]).drawn[0].certificate
     second = distil(finished.path, [111]).drawn[0].certificate

@@ -141,6 +141,7 @@ def assert_same_end(recorded: tuple[RunConfig, Recorder], tmp_path: Path, every:
         assert told(go_on(config, files, place)) == expected, f"killed before: {what}"
 
 
+@pytest.mark.slow
 def test_every_kind_of_operation_is_recorded(recorded: tuple[RunConfig, Recorder]) -> None:
     _, recorder = recorded
     kinds = {what.split()[0] for what in recorder.operations}

@@ -160,6 +160,7 @@ def test_the_search_split_trains_nothing(weights: Path, tmp_path: Path) -> None:
     assert files["noise"] == files["own"]
 
 
+@pytest.mark.slow
 def test_a_network_that_a_cycle_distilled_fully_may_be_a_finalist(
     weights: Path, tmp_path: Path
 ) -> None:

@@ -70,7 +70,9 @@ def test_a_step_raises_the_objective_and_respects_diversity(cycle: int) -> None:
     assert theta.vector().tolist() != generator().theta.vector().tolist()
 
 
-@pytest.mark.parametrize("cycle", range(3))
+@pytest.mark.parametrize(
+    "cycle", [0, *(pytest.param(cycle, marks=pytest.mark.slow) for cycle in (1, 2))]
+)
 def test_no_utility_buys_a_family_of_one_network(cycle: int) -> None:
     # The smallest network alone would be worth far more than sameness costs.
     objective = Objective(Utility("-1000 * log10(params)"), "top1", NAMES, None, SHORT)

@@ -171,6 +171,7 @@ def test_a_program_that_hangs_is_ended_with_the_limit(
     assert _sleeping(root) == []
 
 
+@pytest.mark.slow
 def test_a_program_that_is_killed_is_out_of_memory_and_the_next_job_is_well(
     agent_home: Home, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +182,7 @@ def test_a_program_that_is_killed_is_out_of_memory_and_the_next_job_is_well(
     assert agent_home.leftovers() == []
 
 
+@pytest.mark.slow
 def test_no_runtime_at_all_says_why_each_is_not_one(agent_home: Home, put: Put) -> None:
     put("tensorrt", "raise ImportError('libnvinfer.so.8')")
     put("onnxruntime", "raise ImportError('numpy is too old')")

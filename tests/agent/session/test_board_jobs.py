@@ -54,6 +54,7 @@ def test_a_stuck_sensor_keeps_the_latency(root: str) -> None:
     assert result["networks"][0]["times"]["runs"] >= 5
 
 
+@pytest.mark.slow
 def test_energy_alone_without_a_sensor_is_a_fault(root: str) -> None:
     result = run(energy=ENERGY, timing=None)
     assert result["status"] == "sensor_missing"
@@ -71,6 +72,7 @@ def test_a_job_that_asks_for_clocks_has_them_and_gives_them_back(root: str) -> N
     assert result["board_after"]["clocks"]["locked"] is False
 
 
+@pytest.mark.slow
 def test_a_job_that_does_not_ask_touches_nothing(root: str) -> None:
     assert run()["clocks"] is None
     assert jetson_tools.calls(root) == []

@@ -54,6 +54,7 @@ def still_works(name: str = "after") -> bool:
     return result_of(errands.good(name))["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_outputs_that_are_no_numbers(clean: Home) -> None:
     result = result_of(errands.not_a_number("nan"))
     assert result["status"] == "invalid_output"
@@ -86,6 +87,7 @@ def test_building_has_a_limit_of_its_own(clean: Home) -> None:
     assert result_of(errands.good("slow", limits={"build_s": 0.01}))["status"] == "timeout_build"
 
 
+@pytest.mark.slow
 def test_a_network_that_needs_more_memory_than_there_is(clean: Home) -> None:
     with connect(LOCAL) as connection:
         limit = 8 << 30  # of address space: enough for the runtime, not for 16 GiB
@@ -97,6 +99,7 @@ def test_a_network_that_needs_more_memory_than_there_is(clean: Home) -> None:
     assert result["status"] == "oom"
 
 
+@pytest.mark.slow
 def test_what_the_kernel_says_of_memory_that_ran_out_is_kept(
     clean: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +121,7 @@ def test_no_runtime_of_those_asked_for(clean: Home) -> None:
     assert [one["path"] for one in result["details"]["tried"]] == ["tensorrt-ctypes", "trtexec"]
 
 
+@pytest.mark.slow
 def test_the_first_runtime_that_works_is_taken_and_the_others_are_named(clean: Home) -> None:
     result = result_of(errands.good("ladder", runtimes=["trtexec", "onnxruntime"]))
     assert result["status"] == "ok"
@@ -218,6 +222,7 @@ def test_a_host_that_is_heard_may_take_its_time(clean: Home) -> None:
     assert misbehave("sleep-1500", limits={"lease_s": 0.5})["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_two_hosts_at_once(clean: Home) -> None:
     long = errands.good("long", network_id="sleep-60000")
     other = errands.good("other", network_id="good")
@@ -304,6 +309,7 @@ def test_an_agent_that_is_killed_takes_its_worker_along(clean: Home) -> None:
     assert misbehave("good", "after")["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_cancellation_that_came_too_late_is_not_for_the_next_run(clean: Home) -> None:
     misbehave("good", "earlier")
     (clean.path / "requests" / "job").write_text('{"heard_s": 1e18, "cancel": true}')

@@ -61,6 +61,7 @@ def test_cut_while_connecting_or_while_the_agent_is_pushed(board: Board, up: int
     assert board.leftovers() == []
 
 
+@pytest.mark.slow
 def test_cut_while_a_blob_goes_up(board: Board) -> None:
     errand = errands.good("job")
     blob = os.urandom(4 * MIB)

@@ -245,6 +245,7 @@ def test_a_part_that_cannot_be_looked_into_has_no_estimate(
         synth(replace(config, prototype=odd))
 
 
+@pytest.mark.slow
 def test_networks_that_are_made_later_are_weighed_by_the_same_utility(
     config: RunConfig, put: Put
 ) -> None:
