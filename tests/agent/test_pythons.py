@@ -62,6 +62,7 @@ def test_a_board_with_that_python_does_its_jobs(board: Board, version: str) -> N
             errand = errands.good(f"job-{number}", network_id=how)
             result = connection.run(errand.spec, errand.blobs)
             assert result["status"] == status
+    assert list(board.path.glob(f"agent-*-cpython-{version.replace('.', '')}-*.pyz"))
     assert board.leftovers() == []
 
 

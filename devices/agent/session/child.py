@@ -18,6 +18,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
+from gensynth.devices.agent.session.compiled import compiled
 from gensynth.devices.agent.wire import frames, processes
 from gensynth.devices.agent.wire.channel import Channel, Tail, wait_readable
 from gensynth.devices.agent.wire.status import Fault, fault_from
@@ -56,7 +57,7 @@ class Child:
         errors, worker_errors = os.pipe()
         try:
             self._process = subprocess.Popen(
-                processes.interpreter() + [sys.argv[0], role, str(lifeline)],
+                processes.interpreter() + [compiled(sys.argv[0]), role, str(lifeline)],
                 stdin=worker_source,
                 stdout=worker_sink,
                 stderr=worker_errors,

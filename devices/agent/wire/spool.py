@@ -1,6 +1,6 @@
 """The agent's folder on a board, and all that stays there between jobs.
 
-    agent-HASH.pyz      the agent, put there by the link
+    agent-HASH.pyz      the agent, put there by the link; beside it what `compiled` made of it
     blobs/HASH          what hosts sent: networks and inputs
     engines/            what the runtimes built; only they know the names
     results/ID/         result.json and the job's own blobs
