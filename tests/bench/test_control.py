@@ -211,6 +211,7 @@ def test_each_power_mode_has_a_chart_of_its_own(desk: Desk, options: dict[str, A
     assert {key: getattr(desk.measured[-1], key) for key in options} == options
 
 
+@pytest.mark.slow
 def test_a_point_of_a_board_that_slowed_itself_down_is_none(desk: Desk) -> None:
     desk.settle()
     desk.status, desk.takes_ms = "throttled", 9.0
@@ -221,7 +222,9 @@ def test_a_point_of_a_board_that_slowed_itself_down_is_none(desk: Desk) -> None:
     assert point["p50_ms"] == pytest.approx(2.0, rel=0.01)
 
 
-@pytest.mark.parametrize("status", ["throttled", "not_steady"])
+@pytest.mark.parametrize(
+    "status", ["throttled", pytest.param("not_steady", marks=pytest.mark.slow)]
+)
 def test_a_board_in_quarantine_measures_nothing_until_a_point_is_good(
     desk: Desk, status: str
 ) -> None:
@@ -260,6 +263,7 @@ def test_a_repeat_that_cannot_be_used_confirms_nothing_and_lets_nothing_through(
     assert len(desk.store.measured()) == before + 1  # nothing is in doubt yet
 
 
+@pytest.mark.slow
 def test_a_change_in_one_power_mode_says_nothing_of_another(desk: Desk) -> None:
     for _ in range(FEWEST):
         desk.bench(power_mode=1)

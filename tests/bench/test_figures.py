@@ -56,7 +56,7 @@ def test_throughput_has_the_inverse_interval_of_the_mean() -> None:
     assert latency(np.array([[1.0], [2.0]]), 1)["img_per_s_ci95"] is None
 
 
-@pytest.mark.parametrize("shape", [(8, 125), (60, 17)])
+@pytest.mark.parametrize("shape", [(8, 125), pytest.param((60, 17), marks=pytest.mark.slow)])
 def test_the_interval_of_p99_holds_the_truth_in_nine_of_ten_repeats(shape: tuple[int, int]) -> None:
     # Of log-normal runs of sigma 0.1 the 99th percentile is exp(0.1 * 2.3263).
     random, truth = np.random.default_rng(1), math.exp(0.23263)

@@ -130,6 +130,7 @@ def test_a_card_of_an_earlier_version_is_of_the_score_on_record(run: Path) -> No
         package.load(folder)
 
 
+@pytest.mark.slow
 def test_a_network_beside_another_onnx_file_was_not_trained_further(
     gensynth: Command, run: Path
 ) -> None:
@@ -202,6 +203,7 @@ def test_the_same_weights_are_looked_at_once(gensynth: Command, run: Path) -> No
     assert card(folder)["certificate"] == first["certificate"]
 
 
+@pytest.mark.slow
 def test_the_data_may_have_moved_and_not_changed(gensynth: Command, run: Path, here: Path) -> None:
     train(run / "finalists" / NAME)
     other = toybox.MODULE.replace("integers(0, 140,", "integers(0, 141,")

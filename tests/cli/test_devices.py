@@ -68,6 +68,7 @@ def test_a_board_whose_fingerprint_is_not_taken_is_not_registered(board: Board) 
     assert [device.alias for device in registry.all_devices()] == ["local"]
 
 
+@pytest.mark.slow
 def test_where_nobody_can_answer_the_fingerprint_is_given(board: Board) -> None:
     words = unregistered(board)
     done = devices("add", *words, answer="")

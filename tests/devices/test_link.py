@@ -72,6 +72,7 @@ def test_an_agent_that_was_damaged_on_the_board_is_sent_again(board: Board) -> N
     assert board.leftovers() == []
 
 
+@pytest.mark.slow
 def test_two_versions_of_the_agent_share_a_board(board: Board) -> None:
     other = package.pack(package.sources() | {"gensynth/newer.py": b""})
     with connect(board.device) as one, connect(board.device, agent=other) as two:

@@ -32,7 +32,12 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize(
     ("target", "precision"),
-    [("jetson-tx2", "fp16"), ("jetson-orin-jp5", "int8"), ("x86-cpu", "fp32"), ("x86-cpu", "int8")],
+    [
+        ("jetson-tx2", "fp16"),
+        ("x86-cpu", "int8"),
+        pytest.param("jetson-orin-jp5", "int8", marks=pytest.mark.slow),
+        pytest.param("x86-cpu", "fp32", marks=pytest.mark.slow),
+    ],
 )
 def test_a_detectors_artefact_verifies_in_every_precision(
     tmp_path: Path, target: str, precision: str

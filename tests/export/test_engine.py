@@ -123,7 +123,9 @@ def test_an_artefact_is_verified_on_a_device(
     assert second.endswith(" on 8 images")
 
 
-@pytest.mark.parametrize(("precision", "allowed"), [("fp32", 1e-5), ("int8", 0.2)])
+@pytest.mark.parametrize(
+    ("precision", "allowed"), [pytest.param("fp32", 1e-5, marks=pytest.mark.slow), ("int8", 0.2)]
+)
 def test_a_file_for_onnx_runtime_is_run_by_the_agent_as_it_is(
     agent_home: Home, tmp_path: Path, precision: str, allowed: float
 ) -> None:
@@ -137,6 +139,7 @@ def test_a_file_for_onnx_runtime_is_run_by_the_agent_as_it_is(
     assert agent_home.leftovers() == []
 
 
+@pytest.mark.slow
 def test_a_build_that_fails_says_why(trtexec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENSYNTH_TRTEXEC", "killed")
     with pytest.raises(DeviceFault) as fault:

@@ -176,8 +176,9 @@ def test_a_finished_run_goes_on_and_its_first_networks_stay(finished: Path) -> N
     assert json.loads((finished / "inputs.json").read_text())["judged"] == 2
 
 
-@pytest.mark.parametrize("step", ["journal_change", "put_aside", *(
-    pytest.param(step, marks=pytest.mark.slow) for step in ("write_text", "remove", "write_bytes")
+@pytest.mark.parametrize("step", ["journal_change", *(
+    pytest.param(step, marks=pytest.mark.slow)
+    for step in ("put_aside", "write_text", "remove", "write_bytes")
 )])  # fmt: skip
 def test_a_change_that_was_cut_short_is_done_by_the_same_command(
     finished: Path, monkeypatch: pytest.MonkeyPatch, step: str

@@ -167,6 +167,7 @@ def test_another_data_set_than_the_run_began_with_is_refused(
         resume(out)
 
 
+@pytest.mark.slow
 def test_a_changed_prototype_is_refused(weights: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(Interrupted):

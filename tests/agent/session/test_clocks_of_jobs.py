@@ -61,7 +61,11 @@ def test_clocks_are_held_for_the_job_alone(root: str) -> None:
 
 @pytest.mark.parametrize(
     ("how", "status"),
-    [("raises", "device_lost"), ("stubborn", "timeout_run"), ("sleep-60000", "timeout_run")],
+    [
+        ("raises", "device_lost"),
+        ("sleep-60000", "timeout_run"),
+        pytest.param("stubborn", "timeout_run", marks=pytest.mark.slow),
+    ],
 )
 def test_a_job_that_fails_says_what_became_of_the_clocks(root: str, how: str, status: str) -> None:
     result = run(how, limits={"run_s": 0.3})

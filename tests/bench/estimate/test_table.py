@@ -63,7 +63,7 @@ def planned_ms(space: Space, points: Points, estimator: Estimator) -> np.ndarray
     [
         ("resnet8", 1, ("separable", "low_rank_2", "grouped_2"), 0.04),
         ("resnet8", 4, (), 0.03),
-        ("mobilenet", 16, (), 0.03),
+        pytest.param("mobilenet", 16, (), 0.03, marks=pytest.mark.slow),
     ],
 )
 def test_a_table_sums_to_the_estimate_of_the_networks_own_kernels(

@@ -140,6 +140,7 @@ def test_a_card_has_the_figures_of_its_network_whatever_became_of_the_others(
         assert figure["value"] == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_device_that_is_away_leaves_estimates_and_ends_in_the_same_family(
     whole: Undisturbed, config: RunConfig, put: Put, tmp_path: Path
 ) -> None:
