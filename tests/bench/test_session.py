@@ -94,6 +94,7 @@ def test_networks_are_measured_in_turns_and_the_larger_is_slower(
     assert small["latency"]["p50_ms"] == pytest.approx(np.median(times))
 
 
+@pytest.mark.slow
 def test_the_same_request_is_answered_from_the_store_unless_fresh(
     tmp_path: Path, store: Store
 ) -> None:
@@ -171,6 +172,7 @@ def test_no_power_sensor_is_a_reason_and_no_zero(
     assert network["latency"]["p50_ms"] > 0
 
 
+@pytest.mark.slow
 def test_a_network_that_computes_no_number_has_no_figures(tmp_path: Path, store: Store) -> None:
     # Half of normal noise is negative, and its logarithm is no number.
     file = unary(tmp_path / "net.onnx", "Log", ["N", 64])
@@ -180,6 +182,7 @@ def test_a_network_that_computes_no_number_has_no_figures(tmp_path: Path, store:
     assert not store.path.exists()
 
 
+@pytest.mark.slow
 def test_an_operator_that_nobody_knows_is_named(tmp_path: Path, store: Store) -> None:
     file = unary(tmp_path / "net.onnx", "Flub", ["N", 64])
     with pytest.raises(DeviceFault, match="local: .*does not load net: .*Flub") as caught:
