@@ -131,7 +131,10 @@ def read_manifest(folder: Path, form: Form[T]) -> T:
     try:
         manifest = form.read(read_bytes(path))
     except OSError as error:
-        raise ExportError(f"{folder} is no artefact: {MANIFEST}: {error.strerror}") from error
+        within = sorted(place.parent.name for place in folder.glob(f"*/{MANIFEST}"))
+        holds = f"; it holds some, name one of them: {', '.join(within)}" if within else ""
+        what = f"{folder} is no artefact: {MANIFEST}: {error.strerror}{holds}"
+        raise ExportError(what) from error
     except ValueError as error:
         raise ExportError(f"{path} is damaged: {error}") from error
     return manifest

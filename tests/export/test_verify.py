@@ -270,8 +270,13 @@ def test_a_manifest_that_says_otherwise_is_found(
 
 
 def test_a_folder_without_manifest_is_no_artefact(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"is no artefact: manifest\.json: No such file"):
+    with pytest.raises(ExportError, match=r"is no artefact: manifest\.json: No such file.*ory$"):
         verify(tmp_path)
+
+
+def test_a_folder_of_artefacts_names_them(folder: Path) -> None:
+    with pytest.raises(ExportError, match=f"holds some, name one of them: .*{folder.name}"):
+        verify(folder.parent)
 
 
 def test_samples_that_unpack_to_more_than_they_can_hold_are_refused(folder: Path) -> None:
