@@ -10,6 +10,7 @@ from typing import Any
 from gensynth.devices import registry
 from gensynth.devices.client import connect
 from gensynth.devices.profiles import TENSORRT, Profile, find_profile, recognise
+from gensynth.devices.protocol import PATIENCE_S
 from gensynth.devices.registry import Device
 from gensynth.errors import DeviceFault
 
@@ -86,14 +87,18 @@ def recognised(device: Device, *, keep: bool) -> Recognised:
     return Recognised(_learned(device, facts, keep=keep), "")
 
 
-def check(device: Device) -> Checked:
+def check(device: Device, patience_s: float = PATIENCE_S) -> Checked:
     """Ask a device what works on it; may take a minute.
+
+    Args:
+        device: that is asked.
+        patience_s: that each runtime may take to open there.
 
     Raises:
         DeviceFault: if it cannot be asked, saying what to do.
     """
     with connect(device) as connection:
-        report = connection.check()
+        report = connection.check(patience_s)
         interrupted = connection.hello.get("interrupted")
     facts = report["facts"]
     device = _learned(device, facts, keep=device.profile != "generic")

@@ -25,9 +25,10 @@ from gensynth.devices.protocol import (
     BEAT_S,
     EXPECTED_TIMES,
     PART,
+    PATIENCE_S,
     PROTOCOL,
     SILENCE_S,
-    SURVEY_S,
+    survey_s,
 )
 from gensynth.devices.registry import Device
 from gensynth.errors import DeviceFault
@@ -132,9 +133,14 @@ class Connection:
         """
         self._ask({"type": "have", "sha256s": []})
 
-    def check(self) -> dict[str, Any]:
-        """Return what works on the board, and why the rest does not; may take a minute."""
-        header, _ = self._request({"type": "check"}, SURVEY_S)
+    def check(self, patience_s: float = PATIENCE_S) -> dict[str, Any]:
+        """Return what works on the board, and why the rest does not; may take a minute.
+
+        Args:
+            patience_s: that each runtime may take to open.
+        """
+        question = {"type": "check", "patience_s": patience_s}
+        header, _ = self._request(question, survey_s(patience_s) + SILENCE_S)
         return header["report"]
 
     def _require_board(self, serial: object) -> None:

@@ -15,7 +15,7 @@ is not there yet, and becomes it. Then messages go both ways, framed as in
                                             result {result}
     get   {blob, offset}                    blob {blob, size, offset} + payload
     facts {}                                facts {facts}, with "runtimes", the versions there
-    check {}                                check {report}
+    check {patience_s}                      check {report}
     beat  {}, cancel {id}, bye {}           beat {}
                                             fault {status, message, details}
 
@@ -29,6 +29,8 @@ is not there yet, and becomes it. Then messages go both ways, framed as in
   `beat` every 5 s, and the agent does; a host that is silent for the job's lease has its
   job ended; an agent that is silent for 15 s is `device_lost`. Nothing else may be sent
   meanwhile but `cancel`.
+- `check` waits "patience_s" for each runtime to open: importing TensorRT on a small board takes its
+  time.
 - "progress" has "expected_s" where the worker knows how long what follows takes at the board's own
   speed; a job has three times that, if its limit is less.
 - A `fault` answers any request that cannot be met. The session goes on, except after
@@ -40,7 +42,13 @@ any other; the statuses those of `gensynth.devices.agent.wire.status`. Blobs are
 sha256 and jobs by [a-z0-9-]{1,64}: no file's name crosses the wire.
 """
 
-from gensynth.devices.agent.wire.spec import BEAT_S, LEASE_S, PROTOCOL
+from gensynth.devices.agent.wire.spec import (
+    BEAT_S,
+    LEASE_S,
+    PATIENCE_S,
+    PROTOCOL,
+    survey_s,
+)
 from gensynth.devices.agent.wire.upload import BLOB_LIMIT
 
 __all__ = [
@@ -51,9 +59,10 @@ __all__ = [
     "EXPECTED_TIMES",
     "LEASE_S",
     "PART",
+    "PATIENCE_S",
     "PROTOCOL",
     "SILENCE_S",
-    "SURVEY_S",
+    "survey_s",
 ]
 
 SILENCE_S = 15.0
@@ -67,9 +76,6 @@ EXPECTED_TIMES = 3
 
 AROUND_S = 600.0
 """What a job may take beside loading and running: setting clocks, ending a worker, and cleaning."""
-
-SURVEY_S = 150.0
-"""How long a `check` may take: importing TensorRT on a small board takes its time."""
 
 PART = 1 << 20
 """Bytes of a blob in one message."""

@@ -95,6 +95,7 @@ def to_onnx(
     for output, name in owed.items():  # an input that is an output, or one vertex twice
         writer.close(graph[name], values[name], output)
     size: int | str = "batch" if batch is None else batch
+    read = {name for node in writer.nodes for name in node.input}
     model = helper.make_model(
         helper.make_graph(
             writer.nodes,
@@ -104,7 +105,11 @@ def to_onnx(
                 _value_info(name, graph[vertex].shape, size)
                 for name, vertex in zip(outputs, graph.outputs, strict=True)
             ],
-            sorted(writer.initializers, key=lambda tensor: tensor.name),
+            sorted(
+                # A part that torch's exporter wrote may hold some that nothing reads.
+                (tensor for tensor in writer.initializers if tensor.name in read),
+                key=lambda tensor: tensor.name,
+            ),
             value_info=[  # ONNX cannot always infer what torch's exporter wrote
                 _value_info(values[vertex.name], vertex.shape, size)
                 for vertex in graph.vertices

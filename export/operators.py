@@ -84,11 +84,11 @@ def _conv(writer: Writer, vertex: Vertex, reads: Reads) -> str:
 
 
 def _linear(writer: Writer, vertex: Vertex, reads: Reads) -> str:
-    weight = writer.tensor(vertex, "weight")
     bias = [writer.tensor(vertex, "bias")] if "bias" in vertex.tensors else []
     if len(vertex.shape) == 3:
         kernel = writer.tensor(vertex, "weight", [*vertex.tensors["weight"], 1, 1])
         return writer.node(vertex, "Conv", [*reads, kernel, *bias], kernel_shape=[1, 1])
+    weight = writer.tensor(vertex, "weight")
     if len(vertex.shape) == 1:
         return writer.node(vertex, "Gemm", [*reads, weight, *bias], transB=1)
     turned = writer.node(vertex, "Transpose", [weight], perm=[1, 0])

@@ -40,6 +40,11 @@ def environment(**facts: Any) -> dict[str, Any]:
     }
 
 
+def memory_bytes() -> int:
+    """Return how much memory this machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

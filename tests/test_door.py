@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from PIL import Image
 
 from experiments.door import day
@@ -30,9 +31,31 @@ def test_a_command_that_fails_or_a_network_at_chance_is_a_failure_and_a_busy_mac
     assert day.failure("mine:lenet", said()) is None
     assert day.failure("mine:lenet", said(bench=1)) is None
     assert day.failure("mine:lenet", said(bench=2)) == "bench: error: in bench"
+    waiting = said(bench=2)
+    waiting["bench"]["errors"] = ["error: local is busy; two at once would disturb each other: run"]
+    assert day.failure("mine:lenet", waiting) is None
     assert day.failure("mine:lenet", said(val=1)) == "val: error: in val"
     assert day.failure("mine:lenet", said(33.0)) == "prototype at chance: 200 of 600"
     assert day.failure("mine:lenet", {}) == "inspect: not run"
+
+
+def test_the_readme_counts_the_families_that_the_record_counts() -> None:
+    root = Path(day.__file__).parents[2]
+    rows = json.loads((root / "experiments/families/families.json").read_text())["rows"]
+    ours = sum(1 for row in rows if row["groups"] and row["half"]["error"] <= 1e-9)
+    theirs = sum(1 for row in rows if not row["torch_pruning"]["fault"])
+    readme = (root / "README.md").read_text()
+    assert readme.count(f"{ours} of {len(rows)} families") == 2
+    assert f"{theirs} of the same {len(rows)} (" in readme
+
+
+def test_a_record_takes_further_networks_of_the_same_images_and_refuses_others() -> None:
+    record = {"data": "CIFAR-10", "classes": ["dog"], "images": {"train": 3}}
+    day.check_same_images({**record, "networks": {}}, record)
+    with pytest.raises(typer.BadParameter, match="the record is of images"):
+        day.check_same_images(record, {**record, "images": {"train": 4}})
+    kept = day.in_order({"mine:vgg": 1, "mine:stack": 2} | {"mine:lenet": 3})
+    assert list(kept) == ["mine:stack", "mine:lenet", "mine:vgg"]
 
 
 def test_images_are_laid_out_as_a_newcomer_has_them(tmp_path: Path) -> None:

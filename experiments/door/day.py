@@ -11,7 +11,8 @@ All is as by default but --cycles, --finalists and --epochs, which make the sear
 weights of timm and torchvision, which are not fetched. What a network's commands have said stands
 in FOLDER/NAME.json; a command that went well is not run again, so that a second call mends what a
 busy machine spoiled. results.json and day.md are written in FOLDER, or with --record beside this
-file.
+file; there the networks of earlier calls stay, and those of this one come to them or take their
+place.
 """
 
 import json
@@ -54,8 +55,13 @@ NETWORK = "FermiNet-A"
 BUSY = 1
 """Exit code of a `bench` whose figures may not be used, since the machine was busy."""
 
+AT_ONCE = "two at once would disturb each other"
+"""In the words of a `bench` that another measurement keeps waiting."""
+
 CHANCE_PCT = 100 / 3
 """Of three classes with as many images each."""
+
+_NO_NETWORK: dict[str, Any] = {"networks": {}, "environments": {}}
 
 Said = dict[str, Any]
 """What a command said: its words, exit code, seconds, and figures."""
@@ -170,13 +176,20 @@ def failure(name: str, said: dict[str, Said]) -> str | None:
     """Return what went wrong with a network, None for nothing; a busy machine is no failure."""
     for step in commands(name):
         code = said.get(step, {"code": None})["code"]
-        if code != 0 and not (step == "bench" and code == BUSY):
+        if code != 0 and not (step == "bench" and is_busy(said.get(step))):
             return f"{step}: {'; '.join(said.get(step, {}).get('errors', ['not run']))}"
     for one in ("prototype", "finalist"):
         found = said["synth"][one]["certificate"]
         if found["low_pct"] <= CHANCE_PCT:
             return f"{one} at chance: {found['correct']} of {found['n']}"
     return None
+
+
+def is_busy(bench: Said | None) -> bool:
+    """Return whether a `bench` found the machine busy, or another measurement under way there."""
+    if bench is None:
+        return False
+    return bench["code"] == BUSY or any(AT_ONCE in line for line in bench["errors"])
 
 
 def table(rows: dict[str, dict[str, Said]]) -> str:
@@ -211,14 +224,33 @@ def _latency(bench: Said | None) -> str:
     return f"{small:.3f} of {whole:.3f} ms"
 
 
+def check_same_images(before: dict[str, Any], images: dict[str, Any]) -> None:
+    """Refuse to add to a record of other images: the two are no one table.
+
+    Raises:
+        typer.BadParameter: if they are others.
+    """
+    for key, found in images.items():
+        if before[key] != found:
+            raise typer.BadParameter(f"the record is of {key} {before[key]}, this is {found}")
+
+
+def in_order(of: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of networks in the order of `NETWORKS`."""
+    return {name: of[name] for name in NETWORKS if name in of}
+
+
 def page(record: dict[str, Any]) -> str:
     """Return the table with what it must not be read without."""
-    rows, machine = record["networks"], record["environment"]
+    rows = record["networks"]
     failed = [name for name, said in rows.items() if failure(name, said)]
     splits = ", ".join(f"{count:,} to {split}" for split, count in record["images"].items())
+    kinds = ("processor", "cores", "torch", "onnxruntime")
+    made = {tuple(one[kind] for kind in kinds): None for one in record["environments"].values()}
+    machines = "; ".join(f"{p}, {c} cores, torch {t}, ONNX Runtime {o}" for p, c, t, o in made)
     return f"""# A newcomer's day
 
-Made by `{record["command"]}`; do not edit.
+Made by `{record["command"]}`, in one call or several; do not edit.
 
 {table(rows)}
 
@@ -230,8 +262,8 @@ Made by `{record["command"]}`; do not edit.
   `{" ".join(UNFETCHED)}`, which trains them from nothing. {SIDE} pixels are few for what was made
   for 224, and so are these images: the scores say that the way is open, not what a network can.
 - Latency: median of one image, one thread, of the smaller network and its prototype in turns.
-  Minutes are of all commands; a busy machine has no latency. {machine["processor"]},
-  {machine["cores"]} cores; torch {machine["torch"]}, ONNX Runtime {machine["onnxruntime"]}.
+  Minutes are of all commands, on a clock; a busy machine has no latency, and long minutes.
+- On: {machines}.
 """
 
 
@@ -246,21 +278,27 @@ def main(
     """Live through the day; end with 1 if anything failed."""
     folder.mkdir(parents=True, exist_ok=True)
     lay_out(folder, data, train, test)
-    rows = {name: live_through(name, folder) for name in names or NETWORKS}
     classes = sorted(path.name for path in (folder / "images" / "train").iterdir())
-    words = ["python -m experiments.door.day FOLDER", *(names or ())]
-    words += ["--data CIFAR10"] if data else []
-    found = {
-        "command": " ".join(words),
+    images = {
         "data": "CIFAR-10" if data else "the Fashion-MNIST subset that ships",
         "classes": classes,
         "images": {s: len(classes) * n for s, n in (("train", train), ("test", test))},
-        "networks": rows,
-        "environment": environment(threads=1),
     }
-    place = HERE if record else folder
-    atomic_files.write_json(place / "results.json", found)
-    (place / "day.md").write_text(page(found))
+    path = (HERE if record else folder) / "results.json"
+    before = json.loads(path.read_text()) if path.exists() else {**images, **_NO_NETWORK}
+    check_same_images(before, images)
+    rows = {name: live_through(name, folder) for name in names or NETWORKS}
+    found = {
+        "command": "python -m experiments.door.day FOLDER NAME ..."
+        + " --data CIFAR10" * bool(data),
+        **images,
+        "networks": in_order({**before["networks"], **rows}),
+        "environments": in_order(
+            {**before["environments"], **dict.fromkeys(rows, environment(threads=1))}
+        ),
+    }
+    atomic_files.write_json(path, found)
+    path.with_name("day.md").write_text(page(found))
     failed = {name: why for name, said in rows.items() if (why := failure(name, said))}
     for name, why in failed.items():
         print(f"{name} failed: {why}", file=sys.stderr)

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import typer
 from torch import Tensor
 
 from experiments.families import rival
@@ -89,6 +90,9 @@ def measure(name: str) -> dict[str, Any]:
         "macs": found.cost.macs,
         "changeable_macs_share": found.changeable_macs_share,
         "opaque": [vertex.name for vertex in found.opaque],
+        "held_by": sorted(
+            {why for part in found.frozen for why in part.reasons} - {"input", "output"}
+        ),
         "trace_couple_cpu_ms": cpu_ms(lambda: couple(trace(module, images, name=name))),
         "build_cpu_ms": cpu_ms(cut),
         "half": {
@@ -202,6 +206,9 @@ def page(record: dict[str, Any]) -> str:
     judged = [row["torch_pruning"] for row in rows if row["torch_pruning"]]
     theirs = sum(1 for other in judged if not other["fault"])
     against = f", Torch-Pruning {rival.VERSION} {theirs} of {len(judged)}" if judged else ""
+    frozen = "; ".join(
+        f"`{row['family']}` ({', '.join(row['held_by'])})" for row in rows if not row["groups"]
+    )
     return f"""# Families
 
 Made by `python -m experiments.families.table` from `families.json`; do not edit.
@@ -209,8 +216,8 @@ Made by `python -m experiments.families.table` from `families.json`; do not edit
 {table(record)}
 
 - Half: of every group of coupled channels, cut out; the share of the MACs that is left. gensynth
-  halves {ours} of {len(rows)}{against}. The others of gensynth's are frozen, and it says why:
-  `norms` has a layer norm over all channels, `with_attention` matrix products.
+  halves {ours} of {len(rows)}{against}. What gensynth leaves whole, and the reason that it gives:
+  {frozen}.
 - gensynth's cuts are exact: what is left computes what the masked prototype does (largest error
   {worst:.1e} of the largest output, float64, limit {TOLERANCE:.0e}; masking moves the outputs by
   {100 * least:.0f} % of it or more). Of Torch-Pruning's it is only asked that they run and give
@@ -225,7 +232,7 @@ Made by `python -m experiments.families.table` from `families.json`; do not edit
 
 
 def main() -> None:
-    """Measure all networks and write record and page."""
+    """Measure all networks and write families.json and families.md, in some minutes."""
     torch.set_num_threads(1)
     rows = []
     for name in NAMES:
@@ -237,4 +244,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -87,6 +87,12 @@ def check(
     alias: Annotated[
         str, typer.Argument(metavar="NAME", help="A device.", envvar="GENSYNTH_DEVICE")
     ] = "local",
+    patience: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", min=1, max=600, help="That each runtime may take to open there."
+        ),
+    ] = 30,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -101,7 +107,7 @@ def check(
         device = registry.find(alias)
         with Live(console(stderr=True)) as live:
             live.phase("check")
-            found = examine(device)
+            found = examine(device, patience)
         Form(as_json).print(found, None, partial(checked, found))
     if not found.can_measure:
         raise typer.Exit(code=1)

@@ -9,7 +9,6 @@ Either is indexed by a number, a slice or an array of numbers, and gives uint8.
 
 import functools
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gensynth.environment import memory_bytes
 from gensynth.errors import DataError
 
 ROOM_SHARE = 8
@@ -161,11 +161,6 @@ def survey(images: Images) -> Survey:
 def room_bytes() -> int:
     """Return how many bytes of images this machine's memory has room for."""
     return memory_bytes() // ROOM_SHARE
-
-
-def memory_bytes() -> int:
-    """Return how much memory this machine has."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def require_room(name: str, needed: int) -> None:

@@ -2,6 +2,7 @@
 
 images_a_pass      go through a network at a time
 images_in_memory   go through a network at a time, by what it keeps of each
+parts_of_a_step    that a training step's images go through a network in, where memory is short
 images_looked_at   are enough, where some stand for a split: fewer of large ones, which have
 more positions each
 """
@@ -14,6 +15,9 @@ PIXELS_A_PASS = 2**21
 
 BYTES_A_PASS = 2**31
 """That the activations of one pass may fill."""
+
+TRAINED_SHARE = 3
+"""What part of the memory a training step may fill with what it keeps: a third."""
 
 PIXELS_LOOKED_AT = 2**23
 """Of some images that stand for a split."""
@@ -37,6 +41,27 @@ def images_in_memory(elements: int, most: int) -> int:
         most: images in any case.
     """
     return min(most, max(1, BYTES_A_PASS // (4 * elements)))
+
+
+def parts_of_a_step(elements: int, batch: int, memory_bytes: int | None) -> int:
+    """Return in how many parts, one after the other, a training step's images go through a network.
+
+    In as few as let what is kept for the gradients of one part fill no more than a third of the
+    memory: the rest is for weights, images, and what computing takes for a moment.
+
+    Args:
+        elements: float32 numbers that are kept of one image.
+        batch: images of the step.
+        memory_bytes: that there are; None sets no bound.
+
+    Example:
+        >>> parts_of_a_step(2**20, 128, 2**30), parts_of_a_step(2**20, 128, 2**34)
+        (2, 1)
+    """
+    if memory_bytes is None:
+        return 1
+    fit = memory_bytes // TRAINED_SHARE // (4 * elements)
+    return -(-batch // min(batch, max(1, fit)))
 
 
 def images_looked_at(shape: Sequence[int], most: int) -> int:

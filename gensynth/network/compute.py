@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from gensynth.environment import memory_bytes
+
 
 @dataclass(frozen=True)
 class Compute:
@@ -25,12 +27,14 @@ class Compute:
         autocast: lower precision for convolutions and products, or None for float32.
         compiler: whether `torch.compile` has a C++ compiler and Python's headers here.
         threads: processor threads of one operator.
+        memory_bytes: that the device has; None sets no bound to what is computed at once.
     """
 
     device: str = "cpu"
     autocast: torch.dtype | None = None
     compiler: bool = False
     threads: int = 1
+    memory_bytes: int | None = None
 
     @contextlib.contextmanager
     def precision(self) -> Iterator[None]:
@@ -67,13 +71,15 @@ def detect() -> Compute:
     slower than float32 (ResNet-20, two Zen 3 cores); with AVX512-BF16 alone still 1.4 times.
     """
     if torch.cuda.is_available():
-        return Compute("cuda", torch.bfloat16, _has_compiler(), torch.get_num_threads())
+        memory = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+        return Compute("cuda", torch.bfloat16, _has_compiler(), torch.get_num_threads(), memory)
     tiles = torch.cpu._is_amx_tile_supported()
     return Compute(
         "cpu",
         torch.bfloat16 if tiles else None,
         _has_compiler(),
         torch.get_num_threads(),
+        memory_bytes(),
     )
 
 

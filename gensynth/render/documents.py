@@ -119,11 +119,16 @@ def drawn(family: "Family") -> list[Row]:
 
 
 def budgets(found: "Sequence[Budget]") -> list[Row]:
-    """Return a row a budget: the best network within it, or why there is none."""
-    return [
-        {"within": one.requirement, **({"why": one.why} if one.best is None else _drawn(one.best))}
-        for one in found
-    ]
+    """Return a row a budget: the best network within it, or why there is none.
+
+    All rows have the same columns: that a network keeps its budget is said by "within" alone.
+    """
+    rows = []
+    for one in found:
+        row: Row = {"within": one.requirement, "why": one.why or None}
+        best = {} if one.best is None else _drawn(one.best)
+        rows.append({**row, **{key: of for key, of in best.items() if key != one.requirement}})
+    return rows
 
 
 def _drawn(one: "Drawn") -> Row:

@@ -66,10 +66,12 @@ def _rate(found: "Reach") -> str:
 def _memory(found: "Reach") -> str:
     kept, there = found.training_bytes / 2**30, found.memory_bytes / 2**30
     text = f"a training step keeps about {kept:.2g} GiB of activations"
-    if kept < there / 2:
+    if found.training_parts == 1:
         return text
     return (
-        f"{text}, and this machine has {there:.2g} GiB; a smaller batch in [finalists] keeps less"
+        f"{text}, and this machine has {there:.2g} GiB: its images go through a network in "
+        f"{found.training_parts} parts, of which norms take their statistics; a smaller batch in "
+        "[finalists] needs fewer"
     )
 
 

@@ -50,7 +50,9 @@ class Objects:
         if self.prototype is not None:
             if config.prototype.train:
                 raise ConfigError(
-                    "a prototype given as a module is trained already; drop train from [prototype]"
+                    "a prototype given as a module is trained already; drop train from "
+                    "[prototype], or give the function that makes it, as module:factory, to have "
+                    "it trained"
                 )
             name = OBJECT + type(self.prototype).__name__
             config = replace(config, prototype=replace(config.prototype, network=name))

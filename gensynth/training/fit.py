@@ -13,9 +13,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from gensynth.data.passes import parts_of_a_step
 from gensynth.data.views import Views
 from gensynth.errors import DataError
+from gensynth.graph.activations import all_elements
 from gensynth.network.compute import Compute
+from gensynth.network.module import Network
 from gensynth.network.outputs import Outputs, as_float, as_list
 from gensynth.randomness import stream
 from gensynth.tasks.task import Task
@@ -84,7 +87,7 @@ class Teacher:
     ) -> None:
         self.views = views
         self._room = room
-        self._network = compute.place(network).eval()
+        self.network = compute.place(network).eval()
         self._compute = compute
         self._answers: dict[tuple[int, int, int], Outputs] = {}
 
@@ -94,7 +97,7 @@ class Teacher:
         if key in self._answers:
             return self._answers[key]
         with torch.no_grad(), self._compute.precision():
-            answers = as_float(self._network(images))
+            answers = as_float(self.network(images))
         size = sum(x.nbytes for x in as_list(answers))
         if size <= self._room:
             self._room -= size
@@ -156,6 +159,11 @@ def fit(
             training goes on from it, to the same end as without the interruption.
         progress: called with (share of steps done, mean loss of the last 50 steps or fewer).
 
+    Where memory is too short for what a step keeps, its images go through the network in parts
+    (`gensynth.data.passes.parts_of_a_step`), of sizes that follow from the teacher where there is
+    one, so that all its students ask for the same answers. The gradient is that of the whole batch,
+    but for norms, which take their statistics of a part.
+
     Returns:
         the loss with the targets, mean over the last quarter of the steps: of images that are new
         to the network, if there is one epoch. None if a checkpoint held all of them.
@@ -172,18 +180,23 @@ def fit(
             f"batches of {recipe.batch}"
         )
     steps = max(1, round(recipe.epochs * steps_an_epoch))
+    count = _parts(network if teacher is None else teacher.network, recipe.batch, compute)
     step = resume(checkpoint, network, optimizer) if checkpoint else 0
     forward = compute.compiled(network) if recipe.compiled else network
     network.train()
     losses: list[float] = []
+    ends: list[torch.Tensor] = []
     last: list[torch.Tensor] = []
     while step < steps:
         passed = step // steps_an_epoch
         epoch = first_epoch + passed
         with _dropout_of(views.seed, epoch):
-            for batch in views.epoch(epoch, recipe.batch, limit=steps - passed * steps_an_epoch):
-                for group in optimizer.param_groups:
-                    group["lr"] = recipe.rate(step, steps)
+            left = min(steps - passed * steps_an_epoch, steps_an_epoch)
+            parts = views.epoch(epoch, recipe.batch // count, limit=left * count)
+            for place, batch in enumerate(parts):
+                if place % count == 0:
+                    optimizer.zero_grad(set_to_none=True)
+                    ends = []
                 with compute.precision():
                     outputs = as_float(forward(batch.images))
                 hard = task.loss(outputs, batch.targets)
@@ -196,17 +209,28 @@ def fit(
                     divergence = task.divergence(outputs, answers, recipe.temperature)
                     soft = recipe.temperature**2 * divergence
                     loss = (1 - recipe.hard_weight) * soft + recipe.hard_weight * hard
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
+                (loss / count).backward()  # type: ignore[no-untyped-call]
+                ends.append(loss.detach())
+                if len(ends) < count:
+                    continue
+                for group in optimizer.param_groups:
+                    group["lr"] = recipe.rate(step, steps)
                 optimizer.step()
                 step += 1
                 if progress is not None:
-                    losses = [*losses[-49:], loss.item()]
+                    losses = [*losses[-49:], float(torch.stack(ends).mean())]
                     progress(step / steps, sum(losses) / len(losses))
         if checkpoint is not None:
             keep(checkpoint, network, optimizer, step)
     network.eval()
     return float(torch.stack(last).mean()) if last else None
+
+
+def _parts(whole: nn.Module, batch: int, compute: Compute) -> int:
+    """Return in how many parts a step's images go through a network, or through a smaller one."""
+    if not isinstance(whole, Network):  # of which nobody knows what it keeps
+        return 1
+    return parts_of_a_step(all_elements(whole.graph), batch, compute.memory_bytes)
 
 
 @contextlib.contextmanager

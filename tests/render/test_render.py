@@ -207,6 +207,7 @@ REACH = Reach(
     step=WidthStep(8, "the run file says so"), blocks=("stage1.0", "stage2.0"),
     substitutes=(("separable", 7), ("grouped_4", 1)), peak_lr=(None, None),
     training_bytes=3 << 29,
+    training_parts=1,
     memory_bytes=8 << 30,
 )  # fmt: skip
 

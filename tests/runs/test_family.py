@@ -14,6 +14,7 @@ from gensynth.goals.verdicts import Verdict
 from gensynth.graph.cost import cost
 from gensynth.graph.graph import Graph, Selection
 from gensynth.progress import Silent
+from gensynth.render import documents
 from gensynth.render.family import budgets
 from gensynth.runs.budgets import within
 from gensynth.runs.family import Family, architecture, generate
@@ -93,6 +94,9 @@ def test_of_each_budget_the_best_predicted_of_its_networks_is_kept(finished: Res
     assert [line.split()[:3] for line in table[1:4]] == [
         ["macs", "<=", n] for n in ("52k", "58k", "1k")
     ]
+    first, second, none = documents.budgets(found)
+    assert list(first) == list(second)
+    assert set(none) < set(first)
     with pytest.raises(UnreachableError):
         within(finished.path, "macs <= 1k", SEEDS[:1])
     with pytest.raises(ConfigError, match="budgets are limits on a cost of networks"):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gensynth.data.views import Views
 from gensynth.errors import RunError
+from gensynth.graph.activations import all_elements
 from gensynth.graph.graph import Graph, Selection
 from gensynth.network.compute import Compute
 from gensynth.network.module import Network
@@ -23,6 +24,7 @@ from tests.training.norms import Noisy, Twice, averaging
 from tests.training.quarters import (
     bits,
     evaluator_of,
+    prototype_of,
     quarters,
     small_resnet,
 )
@@ -64,6 +66,26 @@ def test_what_another_network_did_before_does_not_matter() -> None:
     evaluate(evaluator, Recipe(epochs=2, batch=32, peak_lr=0.1))
     torch.rand(7)
     assert bits(evaluate(evaluator, recipe)) == bits(alone)
+
+
+def test_a_step_that_memory_is_too_short_for_is_the_same_step_in_parts() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(128, 4)
+    )
+    recipe = Recipe(epochs=2, batch=32, peak_lr=0.05)
+    kept_bytes = 4 * all_elements(prototype_of(module).graph)
+    found, sizes = [], []
+    for memory_bytes in (None, 3 * 10 * kept_bytes):  # a third of it holds 10 of 32 images
+        evaluator = evaluator_of(module)
+        compute = Compute(memory_bytes=memory_bytes)
+        network = evaluator.prototype.network()
+        network.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+        fit(network, evaluator.views, recipe, compute, TASK, teacher=evaluator.teacher)
+        found.append(network.state_dict())
+    whole, parts = found
+    assert sizes == [32] * 8 + [8] * 4 * 8
+    for name, tensor in whole.items():
+        torch.testing.assert_close(parts[name], tensor)
 
 
 def test_distilling_from_another_epoch_sees_other_images() -> None:

@@ -23,11 +23,9 @@ from gensynth.devices.agent.runtimes.trtexec import Trtexec, find_trtexec
 from gensynth.devices.agent.runtimes.trtexec_call import Program
 from gensynth.devices.agent.wire import processes
 from gensynth.devices.agent.wire.bootstrap import default_home
-from gensynth.devices.agent.wire.spec import RUNTIMES
+from gensynth.devices.agent.wire.spec import PATIENCE_S, RUNTIMES
 from gensynth.devices.agent.wire.spool import Spool
 from gensynth.devices.agent.wire.status import Fault
-
-PROBE_S = 30.0
 
 _PROBE = (
     "import os; answer = os.dup(1); os.dup2(2, 1); "
@@ -63,12 +61,16 @@ def open_runtime(path: str, threads: int, spool: Spool, root: str, board: str) -
     raise Fault("protocol_error", f"a runtime must be one of {', '.join(RUNTIMES)}, got {path!r}")
 
 
-def survey(root: str = "/") -> List[Dict[str, Any]]:
+def survey(root: str = "/", patience_s: float = PATIENCE_S) -> List[Dict[str, Any]]:
     """Return for each runtime its "path", its "version", and "why" it does not work here.
 
     One of the two is None. Nothing that a runtime does ends this process.
+
+    Args:
+        root: the folder below which programs are looked for.
+        patience_s: that each may take to open.
     """
-    return [_surveyed(path, root) for path in RUNTIMES]
+    return [_surveyed(path, root, patience_s) for path in RUNTIMES]
 
 
 def probe(path: str, root: str) -> str:
@@ -86,7 +88,7 @@ def probe(path: str, root: str) -> str:
     return json.dumps(entry)
 
 
-def _surveyed(path: str, root: str) -> Dict[str, Any]:
+def _surveyed(path: str, root: str, patience_s: float) -> Dict[str, Any]:
     failed: Dict[str, Any] = {"path": path, "version": None}
     try:
         done = subprocess.run(
@@ -94,10 +96,10 @@ def _surveyed(path: str, root: str) -> Dict[str, Any]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            timeout=PROBE_S,
+            timeout=patience_s,
         )
     except subprocess.TimeoutExpired:
-        return dict(failed, why=f"it did not open within {PROBE_S:g} s")
+        return dict(failed, why=f"it did not open within {patience_s:g} s")
     if done.returncode == 0:
         return dict(json.loads(done.stdout.decode("utf-8")))
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()

@@ -87,13 +87,13 @@ def _work() -> None:
 
 
 def _survey() -> None:
-    answers, _ = _open_channel()
+    answers, question = _open_channel()
     from gensynth.devices.agent.board import clocks
     from gensynth.devices.agent.power import meters
     from gensynth.devices.agent.runtimes import runtimes
 
     report = {
-        "runtimes": runtimes.survey(),
+        "runtimes": runtimes.survey(patience_s=question["patience_s"]),
         "power": meters.survey(root()),
         "clocks": clocks.survey(root()),
     }

@@ -17,7 +17,15 @@ from gensynth.devices.agent.session import job
 from gensynth.devices.agent.session.child import ask
 from gensynth.devices.agent.session.lock import BoardLock
 from gensynth.devices.agent.wire.channel import Channel
-from gensynth.devices.agent.wire.spec import LEASE_S, PROTOCOL, check_sha256, check_spec
+from gensynth.devices.agent.wire.spec import (
+    LEASE_S,
+    PATIENCE_S,
+    PROTOCOL,
+    check_patience,
+    check_sha256,
+    check_spec,
+    survey_s,
+)
 from gensynth.devices.agent.wire.spool import Spool
 from gensynth.devices.agent.wire.status import Fault
 from gensynth.devices.agent.wire.upload import BLOB_LIMIT, Upload
@@ -25,7 +33,6 @@ from gensynth.devices.agent.wire.upload import BLOB_LIMIT, Upload
 PART_LIMIT = 8 << 20
 PART = 1 << 20
 MAX_HASHES = 1024
-SURVEY_S = 120.0
 
 Header = Dict[str, Any]
 
@@ -153,7 +160,9 @@ class Session:
 
     def _check(self, header: Header, payload: bytes) -> None:
         """Survey in a child: a broken runtime may kill the process that imports it."""
-        report = ask("survey", {"type": "survey"}, SURVEY_S)["report"]
+        patience_s = check_patience(header.get("patience_s", PATIENCE_S))
+        question = {"type": "survey", "patience_s": patience_s}
+        report = ask("survey", question, survey_s(patience_s))["report"]
         report.update(
             agent=_own_hash(),
             python=platform.python_version(),

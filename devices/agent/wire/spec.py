@@ -12,6 +12,8 @@ PROTOCOL = 1
 LEASE_S = 60.0
 BEAT_S = 5.0
 RUNTIMES = ("tensorrt-pycuda", "tensorrt-ctypes", "trtexec", "onnxruntime")
+PATIENCE_S = 30.0
+MAX_PATIENCE_S = 600.0
 PRECISIONS = ("fp32", "fp16", "int8")
 MAX_NETWORKS = 64
 MAX_SECONDS = 24 * 3600.0
@@ -52,6 +54,21 @@ def check_sha256(value: Any, what: str = "sha256") -> str:
             "{} must be 64 lower-case hexadecimal digits, got {!r:.80}".format(what, value),
         )
     return value
+
+
+def check_patience(value: Any) -> float:
+    """Return how long a survey waits for each runtime to open.
+
+    Raises:
+        Fault: `protocol_error` if it is no number of seconds up to `MAX_PATIENCE_S`.
+    """
+    _number(1.0, MAX_PATIENCE_S)(value, "patience_s")
+    return float(value)
+
+
+def survey_s(patience_s: float) -> float:
+    """Return how long a survey takes at most: every runtime as long as it may, and the rest."""
+    return len(RUNTIMES) * patience_s + 30.0
 
 
 def check_spec(spec: Any) -> Spec:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from gensynth.config import RunConfig
 from gensynth.data.dataset import Dataset
 from gensynth.data.description import described
-from gensynth.data.images import memory_bytes
+from gensynth.data.passes import parts_of_a_step
+from gensynth.environment import memory_bytes
 from gensynth.errors import ConfigError
 from gensynth.goals.certificate import certifiable
 from gensynth.goals.exact import peak_limit, peak_range
@@ -54,6 +55,7 @@ class Reach:
         substitutes: (substitute, places where it may stand), of those that the run allows.
         peak_lr: largest learning rate of cycles and finalists; None where one is to be found.
         training_bytes: what the activations of one training step of the prototype take, about.
+        training_parts: that a step's images go through the prototype in, see `parts_of_a_step`.
         memory_bytes: of this machine.
     """
 
@@ -72,6 +74,7 @@ class Reach:
     substitutes: tuple[tuple[str, int], ...]
     peak_lr: tuple[float | None, float | None]
     training_bytes: int
+    training_parts: int
     memory_bytes: int
 
 
@@ -117,6 +120,9 @@ def reach_of(
         ),
         peak_lr=(config.search.peak_lr, config.finalists.peak_lr),
         training_bytes=training_bytes(prototype.graph, config.finalists.batch),
+        training_parts=parts_of_a_step(
+            all_elements(prototype.graph), config.finalists.batch, memory_bytes()
+        ),
         memory_bytes=memory_bytes(),
     )
 
@@ -157,8 +163,8 @@ def _least(holds: Callable[[int], bool], above: int) -> int | None:
 
 
 def training_bytes(graph: Graph, batch: int) -> int:
-    """Return what a training step keeps: every activation once, and its gradient."""
-    return 2 * BYTES * all_elements(graph) * batch
+    """Return what a training step keeps for its gradients: at most every activation once."""
+    return BYTES * all_elements(graph) * batch
 
 
 def frozen_macs_share(coupling: Coupling) -> float:

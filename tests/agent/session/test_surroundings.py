@@ -11,6 +11,7 @@ import pytest
 from gensynth.devices import package
 from gensynth.devices.client import connect
 from gensynth.devices.registry import LOCAL
+from gensynth.errors import DeviceFault
 from tests.fakes import boards, jetson_tools
 from tests.fakes.board import Board, Home, start_file
 from tests.fakes.pythons import python
@@ -102,6 +103,20 @@ def test_an_old_python_imports_its_own_modules_too(board: Board, tmp_path: Path)
     assert "got 4.135 always" in report["power"]["why"]  # it was watched while a core was busy
     assert traps.ran == []
     assert board.leftovers() == []
+
+
+@pytest.mark.slow
+def test_a_check_waits_for_a_runtime_as_long_as_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent_home: Home
+) -> None:
+    (tmp_path / "tensorrt.py").write_text("import time\ntime.sleep(600)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with connect(LOCAL) as connection:
+        report = connection.check(patience_s=2)
+        with pytest.raises(DeviceFault, match="patience_s must be a number in"):
+            connection.check(patience_s=601)
+    surveyed = {entry["path"]: entry["why"] for entry in report["runtimes"]}
+    assert surveyed["tensorrt-ctypes"] == "it did not open within 2 s"
 
 
 def test_a_runtime_that_is_in_pythonpath_alone_is_found(
