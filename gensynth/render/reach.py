@@ -25,6 +25,7 @@ def reach(found: "Reach", width: int = 80) -> str:
         devices.append(f"{metric.title} on {device}")
         devices.append(f"  smallest   {of_device(least, metric.unit)}")
         devices.append(f"  prototype  {of_device(most, metric.unit)}")
+    devices += [wrapped(_all_in_fp16(device), width) for device in found.in_fp16]
     channels = sum(size for _, size in found.groups)
     groups = ", ".join(f"{name} {size}" for name, size in found.groups)
     blocks = ", ".join(found.blocks)
@@ -50,6 +51,13 @@ def reach(found: "Reach", width: int = 80) -> str:
         "\n".join(wrapped(line, width) for line in freedom),
     ]
     return "\n\n".join(parts)
+
+
+def _all_in_fp16(device: str) -> str:
+    return (
+        f"{device} in FP16: until the end all layers of a network are taken in FP16; one that is "
+        "handed over keeps those that its trained weights make overflow in FP32, and is measured so"
+    )
 
 
 def _rate(found: "Reach") -> str:

@@ -202,7 +202,7 @@ REACH = Reach(
     prototype="resnet8", data="bars", description=tuple(described(bars())),
     certificate="180 test images are too few",
     costs={"macs": (120_000, 12_500_000), "params": (1_200, 78_042)},
-    limits={"macs": 4_000_000}, figures={}, requirements=("top1 >= 87%", "macs <= 4M"),
+    limits={"macs": 4_000_000}, figures={}, in_fp16=(), requirements=("top1 >= 87%", "macs <= 4M"),
     frozen_macs_share=0.0042, groups=tuple((f"stage{n}.0.conv1", 16) for n in range(6)),
     step=WidthStep(8, "the run file says so"), blocks=("stage1.0", "stage2.0"),
     substitutes=(("separable", 7), ("grouped_4", 1)), peak_lr=(None, None),
@@ -241,6 +241,12 @@ frozen: 0.4 % of the prototype's MACs, in fixed parts
 learning rate: found before the warm-up, from 0.1 downward (peak_lr gives one)
 a training step keeps about 1.5 GiB of activations"""
     )
+
+
+def test_a_plan_says_that_in_fp16_the_search_does_not_know_what_overflows() -> None:
+    text = " ".join(reach(replace(REACH, in_fp16=("tx2",)), 80).split())
+    assert "tx2 in FP16: until the end all layers of a network are taken in FP16" in text
+    assert "in FP16" not in reach(REACH, 80)
 
 
 EXPECTED = Forecast(

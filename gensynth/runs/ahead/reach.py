@@ -46,6 +46,7 @@ class Reach:
         costs: of (the smallest network of the space, the prototype), by name.
         limits: largest allowed cost by name.
         figures: what is estimated of (the smallest network, the prototype) on devices, by key.
+        in_fp16: devices that compute in FP16.
         requirements: as written.
         frozen_macs_share: share of the prototype's MACs, in [0, 1], in vertices that no
             generated network can change.
@@ -66,6 +67,7 @@ class Reach:
     costs: dict[str, tuple[float, float]]
     limits: dict[str, float]
     figures: dict[str, tuple[Figure, Figure]]
+    in_fp16: tuple[str, ...]
     requirements: tuple[str, ...]
     frozen_macs_share: float
     groups: tuple[tuple[str, int], ...]
@@ -110,6 +112,7 @@ def reach_of(
         costs=costs,
         limits=limits,
         figures=hardware.reach(),
+        in_fp16=hardware.in_fp16,
         requirements=tuple(r.text for r in requirements),
         frozen_macs_share=frozen_macs_share(prototype.coupling),
         groups=tuple((g.name, g.size) for g in prototype.coupling.groups),

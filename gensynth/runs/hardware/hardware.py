@@ -82,6 +82,12 @@ class Hardware:
         return any(board.device.device is not None for board in self._boards.values())
 
     @property
+    def in_fp16(self) -> tuple[str, ...]:
+        """Names of the devices that compute in FP16."""
+        boards = self._boards.items()
+        return tuple(n for n, board in boards if board.device.config.precision == "fp16")
+
+    @property
     def batches(self) -> dict[str, int]:
         """Images of one run, by device."""
         return {name: board.device.config.batch for name, board in self._boards.items()}

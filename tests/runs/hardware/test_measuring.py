@@ -107,6 +107,16 @@ def hardware(space: Space, *requirements: str) -> Hardware:
     return Hardware([board], space, parse_all(requirements))
 
 
+def test_who_computes_in_fp16_is_known(space: Space) -> None:
+    rough: Any = Rough()
+    devices = [
+        run_device("local", DeviceConfig()),
+        run_device("jetson-tx2", DeviceConfig(precision="fp16")),
+    ]
+    boards = [Board(device, ("latency_ms",), rough, rough) for device in devices]
+    assert Hardware(boards, space, ()).in_fp16 == ("jetson-tx2",)
+
+
 def test_what_a_search_allows_is_kept_by_the_upper_end_of_an_estimate(space: Space) -> None:
     # The 99th percentile is a tenth above the median, as long as nothing was measured.
     devices = hardware(space, "p99_ms@local <= 5.5", "latency_ms@local <= 6")
