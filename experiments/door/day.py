@@ -245,6 +245,10 @@ def page(record: dict[str, Any]) -> str:
     rows = record["networks"]
     failed = [name for name, said in rows.items() if failure(name, said)]
     splits = ", ".join(f"{count:,} to {split}" for split, count in record["images"].items())
+    refused = [n for n, said in rows.items() if said.get("bench", {"code": 0})["code"] > BUSY]
+    kept_out = f"\n  Kept out by another measurement: `bench` of {', '.join(refused)}." * bool(
+        refused
+    )
     kinds = ("processor", "cores", "torch", "onnxruntime")
     made = {tuple(one[kind] for kind in kinds): None for one in record["environments"].values()}
     machines = "; ".join(f"{p}, {c} cores, torch {t}, ONNX Runtime {o}" for p, c, t, o in made)
@@ -262,7 +266,7 @@ Made by `{record["command"]}`, in one call or several; do not edit.
   `{" ".join(UNFETCHED)}`, which trains them from nothing. {SIDE} pixels are few for what was made
   for 224, and so are these images: the scores say that the way is open, not what a network can.
 - Latency: median of one image, one thread, of the smaller network and its prototype in turns.
-  Minutes are of all commands, on a clock; a busy machine has no latency, and long minutes.
+  Minutes are of all commands; a busy machine has no latency, and long minutes.{kept_out}
 - On: {machines}.
 """
 

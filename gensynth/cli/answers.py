@@ -20,7 +20,9 @@ Network = Annotated[
 ]
 Mean = Annotated[
     str | None,
-    typer.Option(metavar="N,N,N", help="Of each channel of images in [0, 1]; of others' files."),
+    typer.Option(
+        metavar="N,N,N", help="Of each channel of images in [0, 1], or one; of others' files."
+    ),
 ]
 Std = Annotated[str | None, typer.Option(metavar="N,N,N", help="Standard deviation, likewise.")]
 Size = Annotated[

@@ -24,12 +24,15 @@ from gensynth.runs import full_distillation, state_files
 from gensynth.runs.ahead.stopwatch import Phases
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import FullDistillation, distil_once
+from gensynth.runs.hardware.opening import tables_of
 from gensynth.runs.hardware.turns import after_cycle, before_cycles, recall_cycles
 from gensynth.runs.inputs import inputs_of
 from gensynth.runs.prepare import Job
 from gensynth.search.cycle import Cycle, State
-from gensynth.search.generator import FORM
+from gensynth.search.generator import FORM, Generator
+from gensynth.search.inquisitor import Inquisitor
 from gensynth.search.synthesis import find_rate, first_state, synthesise, warm_up
+from gensynth.space.space import Space
 
 RATE = "learning_rate"
 """Key of the journal's first line: the test of learning rates."""
@@ -147,9 +150,12 @@ def learned_by(path: Path, job: Job) -> State:
             f"{path} has widths in steps of {step}, and this run in steps of "
             f"{job.step.channels}; leave out round_to"
         )
+    now = job.hardware.space
+    # It may be limited by what its networks took on devices, which need not be this run's.
+    bare = Space(now.coupling, now.round_to, now.sites.substitutes)
     try:
-        state = state_files.read(*last, job.prototype, job.hardware.space)
-        return _now(job, replace(state, cycle=0))
+        state = state_files.read(*last, job.prototype, tables_of(path, bare))
+        return _on_space_of(job, replace(state, cycle=0))
     except UnreachableError as error:
         raise RunError(f"{path} cannot be begun from: {error}") from error
 
@@ -207,6 +213,16 @@ def _last_state(run: RunFolder, job: Job) -> State | None:
     if last is None:
         return None
     return _now(job, state_files.read(*last, job.prototype, job.hardware.space))
+
+
+def _on_space_of(job: Job, state: State) -> State:
+    """Return what another run knows, with the costs and limits of this one."""
+    space, known = job.hardware.space, state.inquisitor
+    return replace(
+        state,
+        generator=Generator(space, state.generator.theta, job.limits(), job.settings.budgeted),
+        inquisitor=Inquisitor(space, known.importance, known.divergences, known.observations),
+    )
 
 
 def _now(job: Job, state: State) -> State:

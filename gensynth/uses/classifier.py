@@ -31,7 +31,7 @@ class Given:
 
     Attributes:
         classes: names, in the order of the outputs.
-        mean, std: of each channel of images scaled to [0, 1].
+        mean, std: of each channel of images scaled to [0, 1]; one value is of all channels.
         colour: "rgb", "bgr" or "grey".
         size: side of the images where the file leaves it free.
     """
@@ -137,13 +137,14 @@ def _given(file: Path, shape: tuple[int | None, ...], given: Given) -> Reading:
             f"nothing says how {file} reads images; say it, for example --mean 0.485,0.456,0.406 "
             "--std 0.229,0.224,0.225 --size 224"
         )
-    if not len(given.mean) == len(given.std) == channels:
+    mean, std = (each * channels if len(each) == 1 else each for each in (given.mean, given.std))
+    if not len(mean) == len(std) == channels:
         raise ConfigError(
-            f"mean and std must have {channels} values, as {file} reads {channels} channels, got "
-            f"{len(given.mean)} and {len(given.std)}"
+            f"mean and std must have {channels} values, or one, as {file} reads {channels} "
+            f"channels, got {len(given.mean)} and {len(given.std)}"
         )
     colour = "grey" if channels == 1 else given.colour
-    return Reading((channels, height, width), given.mean, given.std, colour, given.classes)
+    return Reading((channels, height, width), mean, std, colour, given.classes)
 
 
 def _shape(model: onnx.ModelProto) -> tuple[int | None, ...]:

@@ -9,20 +9,22 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from gensynth.bench.subjects import find, read
-from gensynth.errors import DataError, ExportError
+from gensynth.errors import ConfigError, DataError, ExportError
 from gensynth.export.half import is_half
 from gensynth.export.int8 import is_int8
-from gensynth.uses.classifier import Given
+from gensynth.uses.classifier import Given, open_classifier
 from gensynth.uses.foreign import export_file
 
 GIVEN = Given(mean=(0.5,), std=(0.25,))
 
 
-def network(*, opset: int = 17, gain: float = 1.0, activation: str = "Relu") -> bytes:
+def network(
+    *, opset: int = 17, gain: float = 1.0, activation: str = "Relu", channels: int = 1
+) -> bytes:
     """Convolution, activation, means over the image, two classes; its nodes have no names."""
     draws = np.random.default_rng(0)
     tensors = {
-        "w": (gain * draws.normal(0, 0.5, (4, 1, 3, 3))).astype(np.float32),
+        "w": (gain * draws.normal(0, 0.5, (4, channels, 3, 3))).astype(np.float32),
         "v": draws.normal(0, 1, (4, 2)).astype(np.float32),
     }
     nodes = [
@@ -34,7 +36,7 @@ def network(*, opset: int = 17, gain: float = 1.0, activation: str = "Relu") -> 
     ]
     graph = helper.make_graph(
         nodes, "other",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 8, 8])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", channels, 8, 8])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
         [numpy_helper.from_array(value, name) for name, value in tensors.items()],
     )  # fmt: skip
@@ -68,6 +70,14 @@ def test_a_file_is_brought_to_the_opset_and_the_batch_that_a_board_reads(file: P
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
     assert (found.noise, found.same_class) == (True, 1.0)
     assert found.relative < 1e-5
+
+
+def test_one_mean_is_of_every_channel_and_two_are_refused_for_three(file: Path) -> None:
+    file.write_bytes(network(channels=3))
+    reading = open_classifier(file, GIVEN).reading
+    assert (reading.mean, reading.std) == ((0.5,) * 3, (0.25,) * 3)
+    with pytest.raises(ConfigError, match="must have 3 values, or one, .* got 2 and 1"):
+        open_classifier(file, Given(mean=(0.5, 0.5), std=(0.25,)))
 
 
 def test_ranges_of_int8_are_measured_on_ones_own_pictures(file: Path, pictures: Path) -> None:

@@ -27,12 +27,14 @@ from gensynth.runs import publish
 from gensynth.runs.certification import certify
 from gensynth.runs.family import generate
 from gensynth.runs.family_training import distil
+from gensynth.runs.inputs import begun_from
 from gensynth.runs.result import Result
 from gensynth.runs.run import resume, synth
 from tests.fakes.modelled_device import ModelledDevice, milliseconds
 from tests.runs import tiny
 
 LIMIT_MS = 0.045
+STATE = ("generator", "inquisitor")
 KNOWN_OF = "gensynth.runs.hardware.calibration.known_of"
 REQUIRED = ("top1 >= 40%", f"latency_ms@local <= {LIMIT_MS}")
 
@@ -215,6 +217,24 @@ def test_a_learned_generator_draws_within_the_limit_without_its_device(
     save_file({**tables, "0": tables["0"][:, :-1].clone()}, costs)
     with pytest.raises(RunError, match="device costs in .* belong to another prototype"):
         generate(path, range(12, 14))
+
+
+@pytest.mark.slow
+def test_what_was_learned_under_a_devices_limit_begins_a_run_without_the_device(
+    whole: Undisturbed, tmp_path: Path
+) -> None:
+    asked = {
+        "requirements": ["top1 >= 40%", "macs <= 1/3"], "search.cycles": 1, "finalists.count": 1,
+        "finalists.epochs": 1, "out": tmp_path / "run",
+    }  # fmt: skip
+    done = synth(begun_from(whole.result.path, asked, trust=True))
+    (limits, learned), (own, known) = (
+        [json.loads((run / "state" / state / f"{name}.json").read_text()) for name in STATE]
+        for run, state in ((done.path, "0000"), (whole.result.path, "0002"))
+    )
+    assert list(limits["limits"]) == ["macs"]
+    assert "latency_ms@local" in own["limits"]
+    assert learned["inquisitor"] == known["inquisitor"]
 
 
 @pytest.mark.slow
