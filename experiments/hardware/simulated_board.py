@@ -9,7 +9,7 @@
 
 Nothing here was measured on a board: ssh, the agent, its jobs and the sensor's driver files are the
 real ones, and below them a program waits and draws power by a formula
-(`board/modelled_tensorrt.py`). All figures are marked simulated. What is shown is the loop: that a
+(`board/modelled_work.py`). All figures are marked simulated. What is shown is the loop: that a
 search whose estimates are wrong at first ends in networks that meet both requirements, since it
 measures, corrects and steers, and that faults do not change where it ends.
 
@@ -218,7 +218,7 @@ def report() -> str:
     required = ", ".join(f"`{one}`" for one in REQUIREMENTS)
     lines = f"""# A search against a simulated Jetson TX2
 
-Simulated throughout: a program plays the board (`board/modelled_tensorrt.py`). Required:
+Simulated throughout: a program plays the board (`board/modelled_work.py`). Required:
 {required}, FP16, batch {BATCH}; {CYCLES} cycles.
 
 | arm | finalists: ms | images per joule | both met | certified | measured, failed \

@@ -1,16 +1,21 @@
 """Which seed a cycle takes: the inquisitor's guesses first, then a cheap look.
 
 Hundreds of seeds are costed and predicted, a few are built and probed without training,
-one is trained.
+one is trained. What is trained fully, at the end, is what promises most beside what is in hand.
 """
 
 import numpy as np
+from scipy.special import ndtri
 
 from gensynth.randomness import stream
 from gensynth.search.cycle import Candidate, Settings, State
+from gensynth.search.evolution import Objective
 from gensynth.search.inquisitor import Inquisitor
 from gensynth.search.regression import sigmoid
 from gensynth.space.points import Points
+
+LEVELS = 64
+"""Quantiles that stand for what a predicted score leaves open."""
 
 
 def shortlist(settings: Settings, state: State) -> list[Candidate]:
@@ -47,6 +52,36 @@ def worth(settings: Settings, state: State, inquisitor: Inquisitor, points: Poin
     mean, sd = inquisitor.predict(points, objective.fidelity)
     utilities = objective.utilities(sigmoid(mean), state.generator.space.costs(points))
     return utilities - state.penalty * objective.violation(mean, sd)
+
+
+def promise(
+    objective: Objective,
+    penalty: float,
+    predicted: tuple[np.ndarray, np.ndarray],
+    costs: np.ndarray,
+    beaten: float,
+) -> np.ndarray:
+    """Return what a place is worth once a network has been tried for it: (networks,).
+
+        promise = E[max(v, beaten)],  v = U(score, costs) - mu * (score is missed)
+
+    The expectation is over the predicted score. Who misses leaves the place to what has it
+    otherwise, so only the networks that meet the requirement are to be better: that is the
+    expected improvement under a constraint of Gardner et al., 2014, with mu for its weight.
+
+    Args:
+        objective: U and the required score.
+        penalty: mu.
+        predicted: mean and standard deviation of the score's logit, (networks,) each.
+        costs: (networks, costs).
+        beaten: what the place is worth if the network is no better.
+    """
+    mean, sd = predicted
+    logits = mean[:, None] + sd[:, None] * ndtri((np.arange(LEVELS) + 0.5) / LEVELS)
+    values = objective.utilities(sigmoid(logits), costs[:, None])
+    values = values - penalty * (logits < objective.least_logit)
+    promised: np.ndarray = np.maximum(values, beaten).mean(axis=1)
+    return promised
 
 
 def _candidates(state: State, seeds: list[int], points: Points) -> list[Candidate]:

@@ -75,11 +75,15 @@ class Objective:
 
     def violation(self, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
         """Return the probability that the score is below the requirement."""
+        return np.asarray(ndtr((self.least_logit - mean) / sd))
+
+    @property
+    def least_logit(self) -> float:
+        """The logit of the least score; -inf where none is required."""
         if self.least_score is None:
-            return np.zeros_like(mean)
+            return -np.inf
         least = min(max(self.least_score, 1e-9), 1 - 1e-9)  # 0 and 1 have no logit
-        limit = np.log(least / (1 - least))
-        return np.asarray(ndtr((limit - mean) / sd))
+        return float(np.log(least / (1 - least)))
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class ILogger:
         self.is_made = True
 
 
-class _Config:
+class Config:
     __slots__ = ("cache", "flags", "max_workspace_size", "profiling_verbosity")
 
     def set_flag(self, flag: Any) -> Any:
@@ -82,7 +82,7 @@ class Builder:
         return _Network()
 
     def create_builder_config(self) -> Any:
-        return _Config()
+        return Config()
 
     def build_serialized_network(self, network: Any, config: Any) -> Any:
         assert config.max_workspace_size == 64 << 20

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from gensynth.search.acquisition import shortlist, worth
+from gensynth.goals.utility import Utility
+from gensynth.search.acquisition import promise, shortlist, worth
 from gensynth.search.inquisitor import SHORT
 from tests.search.planted import learned, space
 from tests.search.stubs import settings_of, state_of
@@ -20,6 +21,19 @@ def test_worth_is_the_predicted_utility_less_the_penalty_of_a_violation() -> Non
     # U is the score in percent; the requirement's logit is log(0.9 / 0.1).
     expected = 100 / (1 + np.exp(-mean)) - 20.0 * norm.cdf((np.log(9) - mean) / sd)
     assert worth(settings, state, learned(), points) == pytest.approx(expected)
+
+
+def test_a_promise_is_what_a_place_is_worth_after_a_try() -> None:
+    objective = replace(settings_of(least_score=0.9).objective, utility=Utility("-10*log10(macs)"))
+    mean, sd = np.array([2.0, 2.2, 3.0]), np.array([0.5, 0.1, 0.3])
+    costs = np.zeros((3, len(objective.costs)))
+    costs[:, objective.costs.index("macs")] = [1e5, 1e6, 1e7]
+    value, meets = np.array([-50.0, -60.0, -70.0]), norm.sf((np.log(9) - mean) / sd)
+    for beaten in (-np.inf, -65.0, -55.0):
+        # U is the same wherever in its interval the score is; mu is 20 for one that is missed.
+        expected = meets * np.maximum(value, beaten) + (1 - meets) * np.maximum(value - 20, beaten)
+        found = promise(objective, 20.0, (mean, sd), costs, beaten)
+        assert found == pytest.approx(expected, abs=20 / 64)
 
 
 def test_the_seeds_of_a_shortlist_are_different_and_of_this_cycle() -> None:

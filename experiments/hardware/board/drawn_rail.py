@@ -3,7 +3,7 @@
     python -m experiments.hardware.board.drawn_rail ROOT DRAW
 
 at rest 3.0 W; at work 4.0 W; while a network runs what stands in DRAW
-(`modelled_tensorrt`). The chip is that of `tests/fakes/simulated_board.py`, taking snapshots; a
+(`modelled_work`). The chip is that of `tests/fakes/simulated_board.py`, taking snapshots; a
 board that throttles recovers after three seconds.
 """
 
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from experiments.hardware.board.modelled_tensorrt import DRAW
+from experiments.hardware.board.modelled_work import DRAW
 from tests.fakes.simulated_board import CYCLE_S, REST_W, Chip, Processes
 
 WORK_W = 4.0

@@ -2,7 +2,7 @@
 
     with modelled_tx2(folder) as board: ...     a registered device "tx2"
 
-What it takes and draws is said in `modelled_tensorrt`. All that is measured there is marked
+What it takes and draws is said in `modelled_work`. All that is measured there is marked
 simulated, since the agent reads the board's files from below another root.
 """
 
@@ -38,7 +38,10 @@ class ModelledTX2(Board):
         self._draw, self._log = folder / "draw", folder / "befallen"
         packages = folder / "packages"
         packages.mkdir(parents=True)
-        shutil.copy(Path(__file__).parent / "modelled_tensorrt.py", packages / "tensorrt.py")
+        own = Path(__file__).parent
+        shutil.copy(own / "modelled_tensorrt.py", packages / "tensorrt.py")
+        for file in (own / "modelled_work.py", FAKES / "old_tensorrt.py"):
+            shutil.copy(file, packages)
         library = folder / "cuda" / "libcudart.so"
         library.parent.mkdir()
         command = ["cc", "-shared", "-fPIC", "-o", str(library), str(FAKES / "fake_cudart.c")]
