@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,7 +158,8 @@ def record_of(path: Path) -> dict[str, Any]:
     journal = [json.loads(line) for line in (path / "journal.jsonl").read_text().splitlines()]
     measured = [one for entry in journal for one in entry.get("measured", ())]
     after = path / "measured.json"
-    measured += json.loads(after.read_text()) if after.exists() else []
+    finally_measured = json.loads(after.read_text()) if after.exists() else []
+    measured += finally_measured
     shapes = Counter((*one["widths"], *one["kept_blocks"]) for one in measured if one["figures"])
     return {
         "requirements": list(REQUIREMENTS),
@@ -173,20 +174,27 @@ def record_of(path: Path) -> dict[str, Any]:
                 "cycle": entry["cycle"],
                 "limits": {k: v for k, v in entry.get("limits", {}).items() if "@" in k},
                 "figures": entry.get("figures"),
-                "measured": [
-                    {
-                        "why": one["why"], "status": one["status"],
-                        "estimated": {n: f["value"] for n, f in one["estimated"].items()},
-                        "figures": {n: f["value"] for n, f in one["figures"].items()},
-                    }
-                    for one in entry.get("measured", ())
-                ],
+                "measured": _values(entry.get("measured", ())),
                 "seconds": entry["seconds"],
             }
             for entry in journal
         ],
+        "after": _values(finally_measured),
         "seconds_of": result.seconds,
-    }  # fmt: skip
+    }
+
+
+def _values(measured: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what was measured beside what was estimated before."""
+    return [
+        {
+            "why": one["why"],
+            "status": one["status"],
+            "estimated": {n: f["value"] for n, f in one["estimated"].items()},
+            "figures": {n: f["value"] for n, f in one["figures"].items()},
+        }
+        for one in measured
+    ]
 
 
 def family_of(path: Path) -> dict[str, Any]:
