@@ -147,6 +147,11 @@ def fit(
     with temperature T and hard weight h of the recipe (Hinton et al., arXiv:1503.02531), the
     divergence being the task's.
 
+    Where memory is too short for what a step keeps, its images go through the network in parts
+    (`gensynth.data.passes.parts_of_a_step`), of sizes that follow from the teacher where there is
+    one, so that all its students ask for the same answers. The gradient is that of the whole batch,
+    but for norms, which take their statistics of a part.
+
     Args:
         network: trained in place, left in evaluation mode.
         views: the training images.
@@ -158,11 +163,6 @@ def fit(
         checkpoint: a file that takes weights and momentum after every epoch; if it exists,
             training goes on from it, to the same end as without the interruption.
         progress: called with (share of steps done, mean loss of the last 50 steps or fewer).
-
-    Where memory is too short for what a step keeps, its images go through the network in parts
-    (`gensynth.data.passes.parts_of_a_step`), of sizes that follow from the teacher where there is
-    one, so that all its students ask for the same answers. The gradient is that of the whole batch,
-    but for norms, which take their statistics of a part.
 
     Returns:
         the loss with the targets, mean over the last quarter of the steps: of images that are new
