@@ -1,11 +1,12 @@
 """MACs against milliseconds: what does a search gain that is told what the device takes?
 
-    python -m experiments.hardware.steering search FOLDER     # goes on where it was stopped
-    python -m experiments.hardware.steering measure FOLDER    # each seed's networks in one session
-    python -m experiments.hardware.steering report            # the table
+    python -m experiments.hardware.steering search FOLDER/SPACE     # goes on where it was stopped
+    python -m experiments.hardware.steering measure FOLDER/SPACE    # a seed's networks in a session
+    python -m experiments.hardware.steering report                  # the tables
 
 Four ways to smaller networks of the quickstart's prototype, at the same requirement on accuracy and
-without a limit on any cost; three seeds each:
+without a limit on any cost, three seeds each, in two spaces, `widths` (and blocks) alone,
+and `substitutes`, with separable convolutions and bottlenecks for dense ones beside them.
 
     macs-2         U = -10 log10(macs), widths in steps of 2
     macs-block     the same, widths in the blocks that this processor computes convolutions in
@@ -15,7 +16,7 @@ without a limit on any cost; three seeds each:
 
 The first three learn for as many cycles on as many images, and each ends in two networks. The
 table's limit is found by bisection, and every limit costs a full distillation, as many as another
-arm's finalists do. FOLDER keeps the runs. Searches in milliseconds and `measure` need a quiet
+arm's finalists do. FOLDER/SPACE keeps the runs. Searches in milliseconds and `measure` need a quiet
 machine.
 """
 
@@ -55,6 +56,11 @@ MS = key_of(LATENCY.name, "local")
 SEARCH = SearchConfig(cycles=6, warmup_images=2_500, images=1_250)
 FINALISTS = FinalistsConfig(count=2, epochs=4)
 """A third of the quickstart's budget, so that nine searches take an hour on one core."""
+SPACES: dict[str, tuple[str, ...]] = {
+    "widths": (),
+    "substitutes": ("separable", "bottleneck_4"),
+}
+"""What may stand for a dense convolution in each."""
 ARMS: dict[str, dict[str, Any]] = {
     "macs-2": {"utility": "-10*log10(macs)", "search": replace(SEARCH, round_to=2)},
     "macs-block": {"utility": "-10*log10(macs)", "search": SEARCH},
@@ -69,14 +75,20 @@ BISECTIONS = 3
 
 
 def config_of(arm: str, seed: int, folder: Path) -> RunConfig:
-    """Return the run file of an arm; the table's is that of milliseconds."""
+    """Return an arm's run file in the space of its folder; the table's is that of milliseconds."""
     settings = ARMS["milliseconds" if arm == TABLE else arm]
-    out = folder / f"{arm}-{seed}"
-    return RunConfig(requirements=(REQUIRED,), seed=seed, out=out, finalists=FINALISTS, **settings)
+    search = replace(settings["search"], substitutes=SPACES[folder.name])
+    return RunConfig(
+        requirements=(REQUIRED,),
+        seed=seed,
+        out=folder / f"{arm}-{seed}",
+        finalists=FINALISTS,
+        **{**settings, "search": search},
+    )
 
 
 def search(folder: Path) -> None:
-    """Run what is not there yet."""
+    """Run what is not there yet in the space that the folder is named by."""
     for seed in SEEDS:
         for arm in ARMS:
             config = config_of(arm, seed, folder)
@@ -181,8 +193,13 @@ def family(entry: dict[str, Any], arm: str) -> dict[str, float]:
     return {"faster": float(faster), "fewer_macs": float(fewer), "pct": float(pct)}
 
 
-def report(record: dict[str, Any]) -> str:
-    """Return the tables."""
+def report(records: dict[str, dict[str, Any]]) -> str:
+    """Return the tables of the spaces that were measured."""
+    of_spaces = [_of_space(space, records[space]) for space in SPACES if space in records]
+    return "\n".join(["# MACs against milliseconds", "", *of_spaces])
+
+
+def _of_space(space: str, record: dict[str, Any]) -> str:
     seeds = record["seeds"]
     families = {arm: [family(entry, arm) for entry in seeds] for arm in (*ARMS, TABLE)}
     images = seeds[0]["networks"][0]["n"]
@@ -191,8 +208,9 @@ def report(record: dict[str, Any]) -> str:
         f"Top-1 on {images:,} test images; grade {record['grade']}, one thread, "
         f"{record['environment']['processor']}; a seed's networks in turns in one session."
     )
+    heading = "Widths and blocks" + "".join(f", {one}" for one in SPACES[space])
     head = "| arm | seed | times faster | times fewer MACs | speed a MAC saved | top-1, % |"
-    lines = ["# MACs against milliseconds", "", about, "", head, "|---|---|---|---|---|---|"]
+    lines = [f"## {heading}", "", about, "", head, "|---|---|---|---|---|---|"]
     for arm, of_seeds in families.items():
         for entry, one in zip(seeds, of_seeds, strict=True):
             gain = one["faster"] / one["fewer_macs"]
@@ -225,17 +243,21 @@ def main() -> None:
     """Search, measure, or report."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("what", choices=("search", "measure", "report"))
-    parser.add_argument("folder", nargs="?", type=Path, help="of the runs")
+    parser.add_argument("folder", nargs="?", type=Path, help=f"named {' or '.join(SPACES)}")
     parser.add_argument("--grade", default="quick", help="of `measure`")
     given = parser.parse_args()
     if given.what != "report" and given.folder is None:
         parser.error(f"{given.what} needs the folder of the runs")
+    if given.what != "report" and given.folder.name not in SPACES:
+        parser.error(f"the folder's name is one of {', '.join(SPACES)}; got {given.folder.name!r}")
     if given.what == "search":
         search(given.folder)
         return
+    records = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     if given.what == "measure":
-        write_json(RECORD, measured(given.folder, given.grade))
-    text = report(json.loads(RECORD.read_text()))
+        records[given.folder.name] = measured(given.folder, given.grade)
+        write_json(RECORD, records)
+    text = report(records)
     (RESULTS / "steering.md").write_text(text)
     print(text)
 

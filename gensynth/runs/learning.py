@@ -99,7 +99,7 @@ def _begin(job: Job, listener: Listener) -> tuple[State, dict[str, Any]]:
             test = find_rate(settings, job.evaluator, state)
             listener.note(test.told())
             entry |= {RATE: test.to_document()}
-        settings = replace(settings, recipe=job.at_rate(_rate(entry)).settings.recipe)
+        settings = replace(settings, recipe=job.at_rates(*_rates(entry)).settings.recipe)
     if start is None:
         state = warm_up(settings, job.evaluator, state)
     entry["seconds"] = {"initialise": round(time.perf_counter() - seen, 3)}
@@ -110,15 +110,17 @@ def _begin(job: Job, listener: Listener) -> tuple[State, dict[str, Any]]:
 
 
 def with_found_rate(run: RunFolder, job: Job) -> Job:
-    """Return the job at the learning rate that its run has found, if it has looked for one."""
+    """Return the job at the learning rates that its run has found, if it has looked for some."""
     for entry in run.read_journal():
         if RATE in entry:
-            return job.at_rate(_rate(entry))
+            return job.at_rates(*_rates(entry))
     return job
 
 
-def _rate(entry: Mapping[str, Any]) -> float:
-    return float(entry[RATE]["peak_lr"])
+def _rates(entry: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the rates of finalists and of cycles, which had one when the entry named one."""
+    found = entry[RATE]
+    return float(found["peak_lr"]), float(found.get("brief_peak_lr", found["peak_lr"]))
 
 
 def _found_by(start: Path | None) -> dict[str, Any]:

@@ -117,11 +117,16 @@ class Job:
         """U."""
         return self.settings.objective.utility
 
-    def at_rate(self, peak_lr: float) -> "Job":
-        """Return the same with a learning rate that was found, where the run file gives none."""
+    def at_rates(self, peak_lr: float, brief_peak_lr: float) -> "Job":
+        """Return the same with learning rates that were found, where the run file gives none.
+
+        Args:
+            peak_lr: of finalists.
+            brief_peak_lr: of cycles.
+        """
         job = self
         if self.config.search.peak_lr is None:
-            recipe = replace(self.settings.recipe, peak_lr=peak_lr)
+            recipe = replace(self.settings.recipe, peak_lr=brief_peak_lr)
             job = replace(job, settings=replace(self.settings, recipe=recipe))
         if self.config.finalists.peak_lr is None:
             job = replace(job, recipe=replace(self.recipe, peak_lr=peak_lr))

@@ -32,7 +32,14 @@ from gensynth.search.inquisitor import SHORT, Inquisitor, Observation
 from gensynth.search.theta import initial_theta
 from gensynth.space.space import Space
 from gensynth.training.evaluator import Evaluator
-from gensynth.training.learning_rate import FIRST, RangeTest, is_guessing, outcome, range_test
+from gensynth.training.learning_rate import (
+    BRIEF_GAIN,
+    FIRST,
+    RangeTest,
+    is_guessing,
+    outcome,
+    range_test,
+)
 
 DIRECTION_SCALE = 0.9
 """First spread of what a seed's directions add to a log-gain."""
@@ -75,7 +82,7 @@ def first_state(settings: Settings, evaluator: Evaluator, probe: Probe, space: S
 
 
 def find_rate(settings: Settings, evaluator: Evaluator, state: State) -> RangeTest:
-    """Return which learning rate suits the short distillation of G_0's first network.
+    """Return which learning rates suit the distillation of G_0's first network.
 
     Raises:
         ConfigError: if it learns nothing at any.
@@ -86,7 +93,7 @@ def find_rate(settings: Settings, evaluator: Evaluator, state: State) -> RangeTe
         network = evaluator.inherit(graph, state.weights)
         return evaluator.distil(network, replace(settings.recipe, peak_lr=rate))
 
-    test = range_test(train, FIRST, evaluator.guess)
+    test = range_test(train, FIRST, evaluator.guess, gain=BRIEF_GAIN)
     if is_guessing(test.chosen.loss, test.guess) and _tells(settings):
         raise ConfigError(
             f"no learning rate teaches a network as small as is asked for: {test.told()}; give a "
@@ -171,6 +178,7 @@ def run_cycle(settings: Settings, evaluator: Evaluator, probe: Probe, state: Sta
     loss = evaluator.distil(network, settings.recipe, first_epoch=settings.first_epoch(state.cycle))
     if state.cycle == settings.warmup == 0:
         _check_learned(settings, evaluator, loss)
+    evaluator.recalibrate(network)
     laps.lap("train")
     score = evaluator.score(network, evaluator.dataset.search)
     laps.lap("evaluate")

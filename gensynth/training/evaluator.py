@@ -37,6 +37,7 @@ from gensynth.training.substitute_weights import FITTED_IMAGES, fit_all
 
 CALIBRATION_IMAGES = 256
 CALIBRATION_BATCHES = 2
+"""More where memory holds fewer images at once: as many as these batches have, or eight of them."""
 """Training batches from which a new network's norms take their statistics."""
 
 SINGLE = 8
@@ -75,7 +76,16 @@ class Evaluator:
     def calibration(self) -> list[Tensor]:
         """Return the batches of training images from which a network is calibrated."""
         count = min(images_a_pass(self.dataset.shape, CALIBRATION_IMAGES), len(self.views))
-        return [b.images for b in self.views.epoch(0, count, limit=CALIBRATION_BATCHES)]
+        batches = min(CALIBRATION_BATCHES * CALIBRATION_IMAGES // count, 8)
+        return [b.images for b in self.views.epoch(0, count, limit=batches)]
+
+    def recalibrate(self, network: Network) -> None:
+        """Give a network's norms the statistics that its weights have now.
+
+        The running ones of a short training are still of weights that it had some steps ago: a
+        network that is right 80 times of 100 may be right 16 times with them.
+        """
+        recalibrate(network, self.calibration())
 
     def inherit(self, graph: Graph, weights: Mapping[str, Tensor]) -> Network:
         """Return a graph's network on slices of the shared weights, its norms recalibrated.

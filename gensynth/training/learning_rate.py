@@ -2,7 +2,8 @@
 
     rates     first, 0.3 first, 0.1 first, 0.03 first, ...
     trial     the network trained on a few images at one of them, and the loss that it ends at
-    chosen    the largest that no smaller one beats clearly
+    chosen    the largest that no smaller one beats clearly, for long trainings
+    brief     the largest that no smaller one beats at all, for trainings as short as a trial
     below     what a longer training falls back to that is destroyed at it all the same
 
 A rate that a network with norms thrives on destroys many a one without them within tens of steps,
@@ -22,12 +23,17 @@ FIRST = 0.1
 LADDER = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 """Rates, as shares of the first."""
 
-USUAL_TRIALS = 2
-"""Of a network that bears the first rate."""
+USUAL_TRIALS = 3
+"""Of a search whose networks bear the first rate."""
 
 LEAST_GAIN = 0.1
-"""Share of the loss of guessing by which a smaller rate must be better to be taken instead."""
+"""Share of the loss of guessing by which a smaller rate must be better for long trainings.
 
+In thousands of steps a large rate makes up for what it has destroyed in the first tens.
+"""
+
+BRIEF_GAIN = 0.02
+"""The same for short ones, which have to live with it: less is what other images would change."""
 
 NEAR = 0.02
 """Share of the loss of guessing within which a whole training has ended at guessing."""
@@ -61,10 +67,19 @@ class RangeTest:
     @property
     def chosen(self) -> Trial:
         """The trial with the largest rate that no smaller one beats clearly."""
+        return self.largest(LEAST_GAIN)
+
+    @property
+    def brief(self) -> Trial:
+        """The trial whose rate suits a training that is as short as the trials."""
+        return self.largest(BRIEF_GAIN)
+
+    def largest(self, gain: float) -> Trial:
+        """Return the trial with the largest rate that no smaller one beats by this share."""
         unit = self.guess or min((t.loss for t in self.trials), default=0.0)
         best = self.trials[0]
         for trial in self.trials[1:]:
-            if not math.isfinite(best.loss) or trial.loss < best.loss - LEAST_GAIN * unit:
+            if not math.isfinite(best.loss) or trial.loss < best.loss - gain * unit:
                 best = trial
         return best
 
@@ -82,14 +97,16 @@ class RangeTest:
         """Return one sentence for people."""
         tried = ", ".join(f"{trial.loss:.2f} at {trial.rate:g}" for trial in self.trials)
         against = "" if self.guess is None else f"; guessing loses {self.guess:.2f}"
-        return (
-            f"learning rate {self.chosen.rate:g}: short trainings end at a loss of {tried}{against}"
-        )
+        rate = f"learning rate {self.chosen.rate:g}"
+        if self.brief != self.chosen:
+            rate += f", {self.brief.rate:g} while the generator learns"
+        return f"{rate}: short trainings end at a loss of {tried}{against}"
 
     def to_document(self) -> dict[str, Any]:
         """Return the test as JSON values; a loss that is no number is null."""
         return {
             "peak_lr": self.chosen.rate,
+            "brief_peak_lr": self.brief.rate,
             "trials": [
                 {"peak_lr": t.rate, "loss": t.loss if math.isfinite(t.loss) else None}
                 for t in self.trials
@@ -99,7 +116,11 @@ class RangeTest:
 
 
 def range_test(
-    train: Callable[[float], float | None], first: float, guess: float | None
+    train: Callable[[float], float | None],
+    first: float,
+    guess: float | None,
+    *,
+    gain: float = LEAST_GAIN,
 ) -> RangeTest:
     """Try rates from the first downward until the next is no better.
 
@@ -109,6 +130,7 @@ def range_test(
         train: trains a fresh copy of the network at a rate, and returns the loss that it ends at.
         first: the largest rate.
         guess: loss of who guesses; None where nobody knows.
+        gain: share of it by which the next must be better.
     """
     trials: list[Trial] = []
     for share in LADDER:
@@ -116,7 +138,7 @@ def range_test(
         loss = train(rate)
         trials.append(Trial(rate, math.inf if loss is None or not math.isfinite(loss) else loss))
         test = RangeTest(tuple(trials), guess)
-        if test.has_learned and test.chosen != trials[-1]:
+        if test.has_learned and test.largest(gain) != trials[-1]:
             break
     return RangeTest(tuple(trials), guess)
 

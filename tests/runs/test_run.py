@@ -165,8 +165,9 @@ def test_a_network_that_a_cycle_distilled_fully_may_be_a_finalist(
     weights: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
+    config = replace(tiny.config(weights, out), utility="top1")
     with pytest.raises(Interrupted):
-        synth(tiny.config(weights, out), listener=Stop(phase="finalists"))
+        synth(config, listener=Stop(phase="finalists"))
     file = out / "attempts" / "cycle-1" / "attempt.json"
     entry = json.loads(file.read_text())
     file.write_text(json.dumps({**entry, "correct": entry["n"]}))  # as if it were always right

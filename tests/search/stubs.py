@@ -56,6 +56,7 @@ class StubEvaluator:
         self.guess = 1.0
         self.scored: list[tuple[Built, Any]] = []
         self.trained: list[Built] = []
+        self.recalibrated: list[Built] = []
         self.absorbed: list[tuple[Mapping[str, Tensor], Built, float]] = []
 
     def inherit(self, graph: Graph, weights: Mapping[str, Tensor]) -> Built:
@@ -65,6 +66,11 @@ class StubEvaluator:
         network.epochs.append(first_epoch)
         self.trained.append(network)
         return 0.5
+
+    def recalibrate(self, network: Built) -> None:
+        assert network.epochs, "running statistics go stale in a training"
+        assert network not in [scored for scored, _ in self.scored]
+        self.recalibrated.append(network)
 
     def score(self, network: Built, split: Any) -> Score:
         self.scored.append((network, split))

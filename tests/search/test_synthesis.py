@@ -62,6 +62,7 @@ def test_what_is_trained_is_scored_on_the_search_split_and_probed() -> None:
     ((network, split),) = evaluator.scored
     assert split == "search"
     assert network is evaluator.trained[0]
+    assert evaluator.recalibrated == [network]
     assert network.weights["w"] == WEIGHTS["w"]
     assert len(probe.seeds) == 1
 

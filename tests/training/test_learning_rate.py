@@ -18,7 +18,7 @@ from gensynth.trace import trace
 from gensynth.training.beginning import begin, scale_first_weights
 from gensynth.training.evaluator import score
 from gensynth.training.fit import Recipe, fit
-from gensynth.training.learning_rate import RangeTest, below, range_test
+from gensynth.training.learning_rate import BRIEF_GAIN, RangeTest, below, range_test
 from gensynth.training.pretrain import fit_at_one_of, train_prototype
 from tests.training.quarters import evaluator_of, quarters, small_resnet
 
@@ -34,6 +34,13 @@ def test_the_first_rate_stays_where_the_next_is_hardly_better() -> None:
     test = trials_of({0.1: 0.60, 0.03: 0.47})  # as the quickstart's prototype has it
     assert test.chosen.rate == 0.1
     assert [trial.rate for trial in test.trials] == [0.1, 0.03]
+
+
+def test_short_trainings_get_the_largest_rate_that_none_beats_at_all() -> None:
+    losses = {0.1: 0.60, 0.03: 0.47, 0.01: 0.46, 0.003: 0.1}
+    test = range_test(losses.__getitem__, 0.1, GUESS, gain=BRIEF_GAIN)
+    assert (test.chosen.rate, test.brief.rate) == (0.1, 0.03)
+    assert [trial.rate for trial in test.trials] == [0.1, 0.03, 0.01]
 
 
 @pytest.mark.parametrize("destroyed", [2.3027, math.nan, math.inf, 7e3])
