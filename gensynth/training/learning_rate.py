@@ -32,8 +32,8 @@ LEAST_GAIN = 0.1
 In thousands of steps a large rate makes up for what it has destroyed in the first tens.
 """
 
-BRIEF_GAIN = 0.02
-"""The same for short ones, which have to live with it: less is what other images would change."""
+BRIEF_GAIN = 0.005
+"""The same for short ones, which have to live with it: all trials see the same images."""
 
 NEAR = 0.02
 """Share of the loss of guessing within which a whole training has ended at guessing."""
