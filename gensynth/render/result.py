@@ -267,6 +267,12 @@ def _notes(result: "Result", width: int) -> Iterator[str]:
     lines: list[str] = []
     finalists = result.finalists
     lines += _certified(finalists)
+    lines += [
+        f'"{text}" is held against the prototype on the search split; on the test images the '
+        f"prototype itself has {result.prototype.certificate.point_pct:.2f} %, and misses it"
+        for text, verdict in result.prototype.point_verdicts.items()
+        if "prototype" in text and verdict is Verdict.VIOLATED
+    ]
     lines.append(
         "parameters: all that training changes, norms with them; an ONNX file has norms folded "
         "into its weights, and bench counts those of the file"

@@ -123,6 +123,16 @@ this table again  gensynth show 'runs/my q'"""
     )
 
 
+def test_a_limit_that_the_prototype_misses_on_the_test_images_is_explained() -> None:
+    asked = "top1 >= prototype - 1 (89.5 %)"
+    verdicts = {"verdicts": {asked: NO}, "point_verdicts": {asked: NO}}
+    prototype, one = replace(PROTOTYPE, **verdicts), network("A", 2784, 15_000, 10, **verdicts)
+    text = " ".join(result(replace(finished(one), prototype=prototype)).split())
+    assert f'"{asked}" is held against the prototype on the search split; on the test' in text
+    assert "images the prototype itself has 88.50 %, and misses it" in text
+    assert "held against" not in result(finished(second()))
+
+
 def test_one_network_shares_its_certificate_with_none() -> None:
     alone = network(
         "FermiNet-A", 2800, 19_510, 4_000_000,
