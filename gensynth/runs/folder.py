@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from filelock import BaseFileLock
+
 from gensynth import atomic_files
 from gensynth.errors import RunError
 from gensynth.outside import read_bytes
@@ -42,7 +44,7 @@ class RunFolder:
         ...     run.commit_state(0, {"generator.json": b"..."}, {"utility": 42.0})
     """
 
-    def __init__(self, path: Path, lock: int | None) -> None:
+    def __init__(self, path: Path, lock: BaseFileLock | None) -> None:
         self.path = path
         self._lock = lock
         self._history = History(path)
@@ -76,7 +78,7 @@ class RunFolder:
             atomic_files.sync_folder(new.parent)
         except BaseException as error:
             if lock is not None:
-                os.close(lock)
+                lock.release()
             shutil.rmtree(building, ignore_errors=True)
             if isinstance(error, OSError):
                 raise RunError(
@@ -133,7 +135,7 @@ class RunFolder:
     def close(self) -> None:
         """Give the lock back; closing twice does nothing more."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     def __enter__(self) -> Self:

@@ -1,10 +1,11 @@
 """The lock of a run folder: one process writes, and the folder of a dead one is recognised."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from gensynth.atomic_files import PARTIAL
 from gensynth.errors import RunError
@@ -16,29 +17,27 @@ _UNBORN = {LOCK_FILE, "state", "finalists", *_FILES, *(PARTIAL + name for name i
 """What there is in a run folder before it has its name."""
 
 
-def take_lock(folder: Path) -> int:
-    """Return the descriptor that holds a folder's lock; closing it gives the lock back.
+def take_lock(folder: Path) -> BaseFileLock:
+    """Return a folder's lock, held until it is released or its process ends, however it ends.
+
+    The folder may be renamed meanwhile.
 
     Raises:
-        RunError: if another process holds it, naming that, or there can be none.
+        RunError: if another process holds it, naming that, or there can be none: the folder is
+            not to be written in, or its filesystem has no locks that end with their holder.
     """
     path = folder / LOCK_FILE
+    lock = FileLock(path, blocking=False, thread_local=False, fallback_to_soft=False)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise
-    except BlockingIOError as error:
+        lock.acquire()
+    except Timeout as error:
         holder = path.read_text().strip() or "unknown"
         raise RunError(f"{folder} is in use by process {holder}") from error
     except OSError as error:
         raise RunError(f"{folder} cannot be locked for writing: {error}") from error
-    os.ftruncate(descriptor, 0)
     with contextlib.suppress(OSError):  # the lock holds without the number, on a full disk too
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-    return descriptor
+        path.write_text(f"{os.getpid()}\n")
+    return lock
 
 
 def sweep_unborn(folder: Path) -> None:
@@ -56,7 +55,7 @@ def sweep_unborn(folder: Path) -> None:
 
 def _is_dead(unborn: Path, process: int) -> bool:
     if (unborn / LOCK_FILE).exists():
-        os.close(take_lock(unborn))  # refused if it lives
+        take_lock(unborn).release()  # refused if it lives
         return True
     try:
         os.kill(process, 0)

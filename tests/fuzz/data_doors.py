@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from PIL import Image
 
 from gensynth.data import coco, masks
@@ -90,7 +91,7 @@ def on_devices(place: Path) -> Try:
     tables = [np.ones(size) for size in sizes]
     none = np.full(len(tables), -1)
     with_costs = space.with_models(Tabulated(("latency_ms@tx2",), tables, none))
-    run = RunFolder(place, 0)
+    run = RunFolder(place, FileLock(place / "lock"))
     hardware: Any = SimpleNamespace(space=with_costs)
     keep_tables(run, hardware)
     costs = (place / DEVICE_COSTS_FILE).read_bytes()

@@ -1,7 +1,10 @@
 """A run folder keeps what it was given, mends what was cut off, and refuses what it cannot mean."""
 
+import errno
+import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -237,6 +240,19 @@ input()
         holder.kill()
         holder.wait()
     RunFolder.open(path).close()  # the lock died with its holder
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_folder_on_a_filesystem_without_locks_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    message = f"{path} cannot be locked for writing: [Errno {number}] {os.strerror(number)}"
+    with pytest.raises(RunError, match=f"^{re.escape(message)}$"):
+        RunFolder.open(path)
 
 
 def test_a_reader_does_not_write(path: Path) -> None:
