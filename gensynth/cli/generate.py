@@ -44,10 +44,12 @@ def generate(
 ) -> None:
     """Draw more networks from a learned generator."""
     with reported():
+        from gensynth.goals.budgets import read_budgets
         from gensynth.render.seeds import read_seeds
 
         form, wanted = Form(as_json, as_csv), read_seeds(seeds)
         if budgets is not None:
+            read_budgets(budgets)  # refuses before torch is loaded
             _within(run, budgets, wanted, require or (), form, distil=distil, trust=trust)
             return
         with uninterrupted():

@@ -6,6 +6,7 @@ difference      how far two scores of the same images are apart
 recall          the smallest of the classes' recalls, as a score
 requirements    "top1 >= 89%", "macs <= 20M": readable inequalities; `units` of their numbers
 relative        "macs <= 50%", "top1 >= prototype - 1": the limits that they come to
+budgets         "macs <= 2M, 4M": several limits on one cost
 utility         U: NetScore, information density, or the user's own arithmetic
 devices         which devices a run asks of, and for what
 exact           what a graph costs exactly, and the limit on its peak of activations

@@ -11,8 +11,10 @@ import pytest
 import gensynth
 from gensynth.errors import ConfigError, Interrupted, RunError, UnreachableError
 from gensynth.goals.verdicts import Verdict
+from gensynth.graph.activations import peak_mib
 from gensynth.graph.cost import cost
 from gensynth.graph.graph import Graph, Selection
+from gensynth.network.files import read_graph
 from gensynth.progress import Silent
 from gensynth.render import documents
 from gensynth.render.family import budgets
@@ -101,8 +103,21 @@ def test_of_each_budget_the_best_predicted_of_its_networks_is_kept(finished: Res
     assert set(none) < set(first)
     with pytest.raises(UnreachableError):
         within(finished.path, "macs <= 1k", SEEDS[:1])
-    with pytest.raises(ConfigError, match="budgets are limits on a cost of networks"):
+    with pytest.raises(ConfigError, match="a budget is over a cost"):
         within(finished.path, "top1 >= 80%, 90%", SEEDS[:1])
+
+
+def test_within_a_budget_of_the_peak_are_only_networks_whose_peak_it_allows(
+    finished: Result,
+) -> None:
+    every = generate(finished.path, range(20, 24)).drawn
+    peaks = {one.seed: peak_mib(read_graph(one.folder / "graph.json")) for one in every}
+    least = min(peaks.values())
+    (found,) = within(finished.path, f"peak_mib <= {least}", range(20, 24))
+    assert found.best is not None
+    assert peaks[found.best.seed] == least
+    with pytest.raises(UnreachableError, match="holds of none of the 4 networks"):
+        within(finished.path, f"peak_mib < {least}", range(20, 24))
 
 
 def test_a_network_follows_from_generator_prototype_graph_and_seed(
