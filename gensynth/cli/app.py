@@ -120,10 +120,12 @@ def inspect(
         from gensynth.render.inspection import inspection, read_shapes
 
         shapes, arguments = read_shapes(shape or ["3,32,32"]), assigned(argument or [])
+        from gensynth.render.live import Live, console
         from gensynth.runs.plan import suggested_step
         from gensynth.space.inspection import inspect
 
-        found = inspect(prototype, shapes, classes=classes, arguments=arguments)
+        with Live(console(stderr=True)):
+            found = inspect(prototype, shapes, classes=classes, arguments=arguments)
         step = suggested_step(found.coupling)
         Form(as_json).print(found, None, partial(inspection, found, step))
 

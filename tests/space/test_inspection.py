@@ -1,5 +1,6 @@
 """What can be changed in a network: told of every family, with reasons for the rest."""
 
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -259,6 +260,15 @@ def test_the_command_says_all_of_a_small_network(gensynth: Command) -> None:
     code, out, err = gensynth("shown_toys:Net", "--shape", "1,8,8", "--classes", "3")
     assert (code, err) == (0, "")
     assert out == SAID.format(step=wrapped(step_of_widths(STEP), 80))
+
+
+def test_what_a_module_of_others_prints_is_no_part_of_the_answer(
+    gensynth: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "shown_toys.py").write_text(TOYS + "\nprint('hello from below')\n")
+    code, out, err = gensynth("shown_toys:Net", "--shape", "1,8,8", "--json")
+    assert (code, err) == (0, "hello from below\n")
+    assert json.loads(out)["graph"]["name"] == "shown_toys:Net"
 
 
 def test_a_network_that_cannot_be_read_is_refused_with_the_line(
