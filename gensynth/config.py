@@ -147,8 +147,8 @@ class PrototypeConfig:
         batch: images a step of it.
         peak_lr: its largest learning rate; None takes 0.2, and 0.02 from weights.
         outputs: parts of the network, such as "model.22.cv2.0", whose answers the task reads, in
-            this order; what comes after them, such as the decoding of boxes, is left out. None
-            takes what the network returns.
+            this order; what comes after them, such as the decoding of boxes, is left out. Or keys
+            of a dictionary that it returns, such as "out". None takes all that the network returns.
         seen_search: whether the weights were trained on the search images too; figures
             measured on these are then marked as seen.
     """

@@ -16,7 +16,7 @@ from gensynth.export.targets import Target
 ANSWERS = {
     "class": "Say the class of images",
     "boxes": "Print and draw the objects in images",
-    "mask": "Write the class of every pixel of images, a palette PNG beside each,",
+    "mask": "Write the class of every pixel of images, a palette PNG each,",
 }
 """What a program does, by `program` of the task (`gensynth.tasks.task`)."""
 

@@ -112,6 +112,13 @@ def inspect(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Of its factory, such as depth=20; once for each."),
     ] = None,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART",
+            help="Read up to this part, or this key of what it returns; once for each.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say what can be changed in a network, and what stays and why; no weights are needed."""
@@ -125,7 +132,10 @@ def inspect(
         from gensynth.space.inspection import inspect
 
         with Live(console(stderr=True)):
-            found = inspect(prototype, shapes, classes=classes, arguments=arguments)
+            found = inspect(
+                prototype, shapes, classes=classes, arguments=arguments,
+                outputs=tuple(output or ()),
+            )  # fmt: skip
         step = suggested_step(found.coupling)
         Form(as_json).print(found, None, partial(inspection, found, step))
 

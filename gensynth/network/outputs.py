@@ -1,6 +1,6 @@
 """What a network answers: one tensor, or a tuple of several maps, treated alike."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +27,20 @@ def joined(parts: Sequence[Outputs]) -> Outputs:
     if isinstance(parts[0], Tensor):
         return torch.cat(list(parts))
     return tuple(torch.cat(maps) for maps in zip(*parts, strict=True))
+
+
+def by_name(returned: Any) -> dict[str, Any]:
+    """Return what a module returned by name: a mapping's values by key, a sequence's by place.
+
+    Example:
+        >>> by_name({"out": 1, "aux": 2}), by_name([7])
+        ({'out': 1, 'aux': 2}, {'0': 7})
+    """
+    if isinstance(returned, Mapping):
+        return {str(key): value for key, value in returned.items()}
+    if isinstance(returned, (tuple, list)):
+        return {str(place): value for place, value in enumerate(returned)}
+    return {}
 
 
 def as_list(outputs: Outputs) -> list[Tensor]:

@@ -24,13 +24,13 @@ def artefacts(written: "Sequence[Written]", *, trt: bool) -> str:
 
     Difference is the largest between the ONNX file's and the network's outputs, in units of
     the largest output. The score is measured on the search split, of the network and of the
-    file.
+    file; where no data set could be opened, none is told.
     """
-    measured = written[0].artefact.accuracy
-    metric = metrics.TOP1.name if measured is None else measured.before.metric
-    title = metrics.find(metric, "the artefact").title
-    head = ["network", "opset", "batch", "nodes", "difference", title, "of the file"]
-    rows = [head, *(_row(one) for one in written)]
+    measured = [one.artefact.accuracy for one in written if one.artefact.accuracy is not None]
+    head = ["network", "opset", "batch", "nodes", "difference"]
+    if measured:
+        head += [metrics.find(measured[0].before.metric, "the artefact").title, "of the file"]
+    rows = [head, *(_row(one)[: len(head)] for one in written)]
     target = written[0].artefact.target
     lines = [*columns(rows, left=0), ""]
     rewritten = sum(one.artefact.rewritten for one in written)

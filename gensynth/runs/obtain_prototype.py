@@ -116,7 +116,10 @@ def prototype_of(
         try:
             task.check(prototype.graph, dataset)
         except PrototypeError as error:
-            way_out = f"; {made.way_out(classes)}" if module is None and not asked.outputs else ""
+            graph = prototype.graph
+            of_classes = any(graph[output].shape[0] == classes for output in graph.outputs)
+            may_help = module is None and not asked.outputs and not of_classes
+            way_out = f"; {made.way_out(classes)}" if may_help else ""
             raise PrototypeError(f"{error}{way_out}") from error
         asked_of_it = settle(requirements, exact_costs(prototype.graph))
         _, space = space_of(config, prototype.coupling, devices, asked_of_it)

@@ -65,7 +65,9 @@ from gensynth.training.evaluator import Evaluator, open_trainer
 from gensynth.training.fit import Recipe, Teacher
 
 LEAST_IMAGES = 256
-"""A network's norms take their statistics from batches of this size, if images are small."""
+"""That a network's norms take their statistics from, if images are small."""
+LEAST_POSITIONS = LEAST_IMAGES * 32 * 32
+"""That are as good: of larger images fewer do."""
 PROBED_AT_ONCE = 128
 LEAST_STIMULI = 16
 ANSWERS_BYTES = 2**28
@@ -226,7 +228,7 @@ def prepare(
         open_dataset(config.data, config.task.kind) if objects.dataset is None else objects.dataset
     )
     dataset = augmented_as(dataset, config.data.augments)
-    _check_size(dataset, config)
+    check_size(dataset, config)
     if not any(r.relative == "points" for r in asked):  # refuses what no training would help
         search_requirements(config, asked, task, len(dataset.test), judged)
     compute = detect()
@@ -339,11 +341,24 @@ def _check_measured(config: RunConfig, requirements: tuple[Requirement, ...], ta
             )
 
 
-def _check_size(dataset: Dataset, config: RunConfig) -> None:
-    least = max(images_a_pass(dataset.shape, LEAST_IMAGES), config.finalists.batch)
-    if len(dataset.train) < least:
+def check_size(dataset: Dataset, config: RunConfig) -> None:
+    """Refuse too few training images.
+
+    Raises:
+        DataError: with how many there must be.
+    """
+    there, batch = len(dataset.train), config.finalists.batch
+    enough = -(-LEAST_POSITIONS // math.prod(dataset.shape[1:]))
+    least = max(LEAST_STIMULI, min(LEAST_IMAGES, enough))
+    if there < least:
         raise DataError(
-            f"{dataset.name} has {len(dataset.train)} training images; at least {least} are needed"
+            f"{dataset.name} has {there} training images; at least {least} of "
+            f"{' x '.join(map(str, dataset.shape[:0:-1]))} pixels are needed"
+        )
+    if there < batch:
+        raise DataError(
+            f"{dataset.name} has {there} training images, fewer than batch in [finalists], "
+            f"{batch}; set it to {there} at most"
         )
 
 

@@ -95,6 +95,7 @@ def inspect(
     *,
     classes: int | None = None,
     arguments: Mapping[str, Any] | None = None,
+    outputs: tuple[str, ...] = (),
 ) -> Inspection:
     """Make an untrained prototype and say what can be changed in it.
 
@@ -104,6 +105,7 @@ def inspect(
         classes: number of classes that the network must have; None asks a factory for 10, and
             takes what it gives.
         arguments: of the factory, by name.
+        outputs: see `gensynth.trace.trace`.
 
     Raises:
         ConfigError: if no such prototype is known.
@@ -113,7 +115,8 @@ def inspect(
     """
     made = make(name, classes=classes or 10, channels=shapes[0][0], arguments=arguments)
     module = plain(unwrapped(made.network, name=name), shapes, name=name)
-    graph = trace(module, tuple(torch.zeros(1, *shape) for shape in shapes), name=name)
+    images = tuple(torch.zeros(1, *shape) for shape in shapes)
+    graph = trace(module, images, name=name, outputs=outputs)
     answers = [graph[output].shape for output in graph.outputs]
     if classes is not None and len(answers) == len(answers[0]) == 1 and answers != [(classes,)]:
         raise PrototypeError(

@@ -80,8 +80,8 @@ class Segmentation:
         if shapes != [wanted]:
             raise PrototypeError(
                 f"prototype '{graph.name}' must give one logit for each of {classes} classes at "
-                f"every pixel, {wanted}, got outputs of shape {', '.join(map(str, shapes))}; let "
-                "it enlarge its answer to the image"
+                f"every pixel, {wanted}, got outputs of shape {', '.join(map(str, shapes))}"
+                f"{_way_out(shapes, wanted)}"
             )
         for split in (dataset.train, dataset.search, dataset.test):
             if not (split.labels < classes).any():
@@ -193,6 +193,23 @@ class Segmentation:
         if int(known.sum()) < 2:
             return 0.0
         return label_information(features[known].float(), labels[known])
+
+
+def _way_out(shapes: list[tuple[int, ...]], wanted: tuple[int, ...]) -> str:
+    """Return what lets a network of such outputs give the one that is wanted, if that is known."""
+    if wanted in shapes:
+        return (
+            "; say which of them answers, by a part of the network or a key of what it returns: "
+            'outputs in [prototype], such as outputs = ["out"]'
+        )
+    if shapes == [(1, *wanted[1:])] and wanted[0] == 2:
+        return (
+            "; one logit is that of the second class beside a first of 0: let it answer "
+            "torch.cat([torch.zeros_like(logit), logit], 1)"
+        )
+    if any(len(shape) == 3 and shape[0] == wanted[0] for shape in shapes):
+        return "; let it enlarge its answer to the image"
+    return ""
 
 
 def _grid(size: tuple[int, ...], side: int) -> tuple[Tensor, Tensor]:

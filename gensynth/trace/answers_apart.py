@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from gensynth.errors import TraceError
 from gensynth.graph.graph import Graph
 from gensynth.network import apart
+from gensynth.network.outputs import by_name
 
 
 def check_apart(module: nn.Module, graph: Graph, outputs: tuple[str, ...]) -> None:
@@ -38,15 +39,17 @@ def check_apart(module: nn.Module, graph: Graph, outputs: tuple[str, ...]) -> No
 
 
 class _UpTo(nn.Module):
-    """A module that answers with what some of its parts answer first, and goes no further."""
+    """A module that answers with what is named of it, and goes no further than it must."""
 
     def __init__(self, whole: nn.Module, outputs: tuple[str, ...]) -> None:
         super().__init__()
         self.whole, self._outputs = whole, outputs
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the parts' answers, in the order that was asked for."""
+        """Return what is named, in the order that was asked for: a part's first answer."""
         found: dict[str, Tensor] = {}
+        parts = {path for path, _ in self.whole.named_modules()} & set(self._outputs)
+        returned: Any = None
 
         def keep(path: str) -> Callable[[nn.Module, Any, Tensor], None]:
             def hook(_: nn.Module, given: Any, answer: Tensor) -> None:
@@ -57,16 +60,16 @@ class _UpTo(nn.Module):
             return hook
 
         handles = [
-            self.whole.get_submodule(path).register_forward_hook(keep(path))
-            for path in self._outputs
+            self.whole.get_submodule(path).register_forward_hook(keep(path)) for path in parts
         ]
         try:
-            self.whole(*inputs)
+            returned = self.whole(*inputs)
         except _Found:
             pass
         finally:
             for handle in handles:
                 handle.remove()
+        found = by_name(returned) | found
         return tuple(found[path] for path in self._outputs)
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from gensynth.errors import PrototypeError
+from gensynth.network.outputs import by_name
 from gensynth.suggestion import did_you_mean
 from gensynth.trace.meaning import Unreadable
 
@@ -76,7 +77,8 @@ def capture(
         examples: one for each argument of its `forward` that has no default.
         whole: paths of modules that are called and not followed.
         outputs: paths of modules whose first answers are returned, in this order, in place of what
-            `module` returns; what comes after them is not looked at.
+            `module` returns; what comes after them is not looked at. A name that is no module's
+            is a key, or a place, of what `module` returns.
 
     Raises:
         Unreadable: if what a module does depends on its input's values, or cannot be
@@ -102,18 +104,31 @@ def capture(
             tracer.failed_in,
             f"{_line_of(error.__traceback__)}: cannot be followed: {type(error).__name__}: {error}",
         ) from error
-    missing = [path for path in outputs if path not in tracer.answers]
-    if missing:
-        raise PrototypeError(
-            f"outputs in [prototype] must be parts that the network calls, got '{missing[0]}'; "
-            f"{did_you_mean(missing[0], [path for path, _ in module.named_modules() if path])}"
-        )
+    if outputs:
+        _keep(outputs, next(node for node in graph.nodes if node.op == "output"), tracer, module)
     if tracer.examples:
         raise PrototypeError(
             f"the network takes {len(examples) - len(tracer.examples)} inputs, "
             f"the example has {len(examples)}"
         )
     return Calls(tuple(graph.nodes), tracer.values, tracer.lines, tracer.scopes)
+
+
+def _keep(
+    outputs: tuple[str, ...], returned: fx.Node, tracer: "_Tracer", module: nn.Module
+) -> None:
+    """Let a module return what is asked for and nothing else."""
+    known = by_name(returned.args[0])
+    if tracer.answers.keys() < set(outputs):
+        found = known | {path: tracer.create_arg(x) for path, x in tracer.answers.items()}
+        missing = [name for name in outputs if name not in found]
+        if missing:
+            names = [path for path, _ in module.named_modules() if path] + list(known)
+            raise PrototypeError(
+                "outputs in [prototype] must be parts that the network calls, or keys of what it "
+                f"returns, got '{missing[0]}'; {did_you_mean(missing[0], names)}"
+            )
+        returned.args = (tuple(found[name] for name in outputs),)
 
 
 class _Proxy(fx.Proxy):
@@ -267,7 +282,7 @@ class _Tracer(fx.Tracer):
             return self.examples.pop(0)
         if node.op == "get_attr":
             return self._attribute(node)
-        args, kwargs = fx.node.map_aggregate((node.args, node.kwargs), self._value)
+        args, kwargs = self._given((node.args, node.kwargs))
         self._computing = True
         try:
             value = _perform(self.root, node, args, kwargs)
@@ -287,6 +302,16 @@ class _Tracer(fx.Tracer):
                 f"{self.lines[node]}: {_DATA_DEPENDENT}",
             )
         return value
+
+    def _given(self, argument: Any) -> Any:
+        """Return what a call is given: lists are its own, for code may write into them."""
+        if isinstance(argument, list):
+            return [self._given(one) for one in argument]
+        if isinstance(argument, tuple) and not hasattr(argument, "_fields"):
+            return tuple(self._given(one) for one in argument)
+        if isinstance(argument, dict):
+            return {key: self._given(one) for key, one in argument.items()}
+        return fx.node.map_aggregate(argument, self._value)
 
     def _value(self, argument: Any) -> Any:
         if not isinstance(argument, fx.Node):

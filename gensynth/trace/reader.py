@@ -29,6 +29,10 @@ _OWN_MODULE = (
     "; put this line into an nn.Module of its own, and only that part stays as it is and the rest "
     "can change"
 )
+_BEFORE_IT = (
+    "; or, where it decodes what the network answers, name the parts before it: outputs in "
+    "[prototype], --output of inspect"
+)
 
 _SHAPED_CONSTANTS = frozenset(
     ["zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "new_tensor"]
@@ -53,9 +57,9 @@ def trace(
         example: (batch, channels, height, width), as normalised by the data set; a tuple
             for a network with several inputs. Only its shape matters.
         name: of the graph.
-        outputs: paths of parts whose answers the graph ends with, in this order; none takes what
-            the module returns. What is computed from them, such as the decoding of boxes, need not
-            be sayable.
+        outputs: paths of parts whose answers the graph ends with, or keys of what the module
+            returns, in this order; none takes all that it returns. What is computed from the
+            parts, such as the decoding of boxes, need not be sayable.
 
     Raises:
         TraceError: if the network's own forward cannot be said, nothing but opaque parts is
@@ -78,6 +82,7 @@ def trace(
         except Unreadable as error:
             if not error.path or error.path in whole:
                 way = _OWN_MODULE if isinstance(error.__cause__, Unsaid) else ""
+                way += "" if outputs else _BEFORE_IT
                 raise TraceError(f"{error.reason}{way}") from error
             whole[error.path] = error.reason
             continue

@@ -24,6 +24,8 @@ from gensynth.export.runtime import Session, open_session
 from gensynth.graph.files import CARD_FILE, ONNX_FILE
 from gensynth.outside import ONNX_BYTES, read_bytes
 
+_TOLD = {"mask": "a class for every pixel", "boxes": "boxes"}
+
 
 @dataclass(frozen=True)
 class Given:
@@ -62,6 +64,7 @@ class Classifier:
 
         Raises:
             DataError: if one is no whole image or has another size; it is named.
+            ConfigError: if the file answers otherwise than a classifier.
         """
         channels, height, width = self.reading.shape
         colour = "grey" if channels == 1 else self.reading.colour
@@ -74,7 +77,14 @@ class Classifier:
             some = np.stack(pictures[start : start + at_once])
             short = at_once - len(some) if fixed else 0
             read = self.reading(np.pad(some, [(0, short), (0, 0), (0, 0), (0, 0)]))
-            answers.append(self.session.run({spec.name: read})[0][: len(some)])
+            given = self.session.run({spec.name: read})
+            if len(given) != 1 or given[0].ndim != 2:
+                shapes = ", ".join(str(one.shape[1:]) for one in given)
+                raise ConfigError(
+                    f"{self.file} gives of an image what has the shape {shapes}, and a classifier "
+                    "gives one number a class"
+                )
+            answers.append(given[0][: len(some)])
         return _softmax(np.concatenate(answers))
 
 
@@ -109,8 +119,6 @@ def open_classifier(path: Path, given: Given | None = None) -> Classifier:
 
 def _reading(file: Path, content: bytes, given: Given) -> Reading:
     folder = file.parent
-    if (folder / MANIFEST).is_file() and not given.mean:
-        return Reading.of(read_manifest(folder, WHOLE))
     model = read_model(content)
     shape = _shape(model)
     try:
@@ -118,9 +126,14 @@ def _reading(file: Path, content: bytes, given: Given) -> Reading:
     except ValueError as error:
         raise ExportError(f"the metadata of {file} is damaged: {error}") from error
     if facts.get("task") not in (None, "class"):
-        raise ConfigError(f"{file} gives a {facts['task']}, and only classes are read here")
+        raise ConfigError(
+            f"{file} gives {_TOLD.get(facts['task'], 'an answer of its own')}, and only classes "
+            "are read here; example_onnx.py of its artefact shows what it answers: gensynth export"
+        )
     if given.mean:
         return _given(file, shape, given)
+    if (folder / MANIFEST).is_file():
+        return Reading.of(read_manifest(folder, WHOLE))
     if "reads" in facts and "classes" in facts:
         return Reading.of(facts)
     if (folder / CARD_FILE).is_file() and file.name == ONNX_FILE:

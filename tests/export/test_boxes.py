@@ -81,7 +81,7 @@ def told(folder: Path, picture: Path) -> list[list[str]]:
         [sys.executable, "example_onnx.py", str(picture)], cwd=folder, capture_output=True,
         text=True, check=True,
     )  # fmt: skip
-    assert (picture.parent / f"{picture.stem}-boxes.png").is_file()
+    assert (folder / f"{picture.stem}-boxes.png").is_file()
     return [line.split(": ", 1)[1].split() for line in done.stdout.splitlines() if " at " in line]
 
 

@@ -1,7 +1,9 @@
 """Artefacts of segmenters: a map of logits is verified, sampled, shown and timed as one."""
 
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from gensynth.data.passes import images_a_pass, images_looked_at
 from gensynth.export.artefact import SAMPLED_BYTES, make, write
 from gensynth.export.targets import find_target
 from gensynth.export.verify import verify
+from gensynth.render.artefacts import artefacts
+from gensynth.runs.artefacts import Written
 from gensynth.tasks.pictures import colours
 from tests.export.mask_sources import mask_source
 from tests.export.sources import manifest
@@ -36,8 +40,12 @@ def test_a_segmenters_artefact_verifies_in_every_precision(
     tmp_path: Path, target: str, precision: str
 ) -> None:
     profile = find_target(target)
-    write(make(mask_source(), profile, precision=precision, batch=None), tmp_path / "squares")
+    made = make(mask_source(), profile, precision=precision, batch=None)
+    write(made, tmp_path / "squares")
     verify(tmp_path / "squares")
+    assert "pixel accuracy" in artefacts([Written(made, tmp_path)], trt=False)
+    blind = Written(replace(made, accuracy=None), tmp_path)  # its data set is not there
+    assert artefacts([blind], trt=False).splitlines()[0].split()[-1] == "difference"
     document = manifest(tmp_path / "squares")
     assert document["accuracy"]["metric"] == "pixel_accuracy"
     assert document["output"]["shape"][1:] == [3, 16, 16]
@@ -60,10 +68,13 @@ def answers(folder: Path, picture: Path) -> np.ndarray:
     return found
 
 
-def test_the_standalone_program_writes_a_coloured_mask(folder: Path) -> None:
+def test_the_standalone_program_writes_a_coloured_mask_where_it_runs_and_not_among_the_images(
+    folder: Path, tmp_path: Path
+) -> None:
+    shutil.copy(folder / "sample.png", tmp_path)
     done = subprocess.run(
-        [sys.executable, "example_onnx.py", "sample.png"], cwd=folder, capture_output=True,
-        text=True, check=True,
+        [sys.executable, "example_onnx.py", f"{tmp_path}/sample.png"], cwd=folder,
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
     expected = answers(folder, folder / "sample.png")
     with Image.open(folder / "sample-mask.png") as mask:
@@ -72,7 +83,9 @@ def test_the_standalone_program_writes_a_coloured_mask(folder: Path) -> None:
         assert np.array_equal(np.asarray(mask.convert("RGB")), np.array(colours(3))[expected])
     name = ("ground", "bright", "dark")[np.bincount(expected.ravel()).argmax()]
     share = np.bincount(expected.ravel()).max() / expected.size
-    assert done.stdout.startswith(f"sample.png: sample-mask.png; {name} {share:.1%}")
+    left = [path.name for path in tmp_path.iterdir()]
+    assert left == ["sample.png"]  # a picture more would be one without a mask
+    assert done.stdout.startswith(f"{tmp_path}/sample.png: sample-mask.png; {name} {share:.1%}")
 
 
 @pytest.mark.parametrize("name", ["example_onnx.py", "example_trt.py"])

@@ -22,6 +22,7 @@ from gensynth.config import (
     SearchConfig,
     TaskConfig,
 )
+from gensynth.data.dataset import Dataset, Split
 from gensynth.errors import ConfigError, DataError, GensynthError, PrototypeError, UnreachableError
 from gensynth.goals.requirements import parse, parse_all
 from gensynth.goals.utility import Utility
@@ -38,7 +39,7 @@ from gensynth.runs.ahead.forecast import (
 )
 from gensynth.runs.ahead.reach import certificate_told, frozen_macs_share, reach_of
 from gensynth.runs.plan import settings_of
-from gensynth.runs.prepare import Job, prepare
+from gensynth.runs.prepare import Job, check_size, prepare
 from gensynth.runs.run import synth
 from gensynth.search.inquisitor import FULL
 from gensynth.space.coupling import couple
@@ -147,10 +148,23 @@ REFUSED = [
         id="class weights",
     ),
     pytest.param(
-        {"finalists": FinalistsConfig(batch=1024)}, DataError, "at least 1024 are needed",
-        id="batch",
+        {"finalists": FinalistsConfig(batch=1024)}, DataError,
+        r"fewer than batch in \[finalists\], 1024; set it to \d+ at most", id="batch",
     ),
 ]  # fmt: skip
+
+
+def test_norms_want_as_many_positions_of_few_large_images_as_of_many_small_ones() -> None:
+    config = RunConfig(finalists=FinalistsConfig(batch=8))
+    for side, enough in ((32, 256), (96, 29), (512, 16)):
+        for count in (enough, enough - 1):
+            part = Split("train", np.zeros((count, 1, side, side), np.uint8), np.zeros(count, int))
+            data = Dataset("few", ("a", "b"), part, part, part, (0.0,), (1.0,))
+            if count == enough:
+                check_size(data, config)
+                continue
+            with pytest.raises(DataError, match=f"at least {enough} of {side} x {side} pixels"):
+                check_size(data, config)
 
 
 @pytest.mark.parametrize(("changes", "kind", "words"), REFUSED)

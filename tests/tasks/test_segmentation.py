@@ -1,5 +1,7 @@
 """One class a pixel: against torch's own losses, closed forms, and what it refuses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -107,12 +109,36 @@ def test_half_the_resolution_is_read_at_the_same_places() -> None:
     assert TASK.information(values, masks) == pytest.approx(np.log(2), abs=0.08)
 
 
+class Answering(nn.Module):
+    """A segmenter as others write them, which answers otherwise than is asked here."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.conv = how, nn.Conv2d(1, 1 if how == "one" else 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+        logits: torch.Tensor = self.conv(x)
+        if self.how == "pair":
+            return {"out": logits, "aux": logits.relu()}
+        return nn.functional.avg_pool2d(logits, 4) if self.how == "coarse" else logits
+
+
 def test_what_is_no_segmenter_of_these_data_is_refused() -> None:
     data = squares()
     image = torch.zeros(1, 1, 16, 16)
     TASK.check(trace(Net(3, 1).eval(), image, name="small"), data)
     with pytest.raises(PrototypeError, match=r"every pixel, \(3, 16, 16\), got .* \(4, 16, 16\)"):
         TASK.check(trace(Net(4, 1).eval(), image, name="small"), data)
+    for module, way_out in (
+        (Answering("pair"), r'outputs in \[prototype\], such as outputs = \["out"\]'),
+        (Answering("coarse"), "let it enlarge its answer to the image"),
+    ):
+        with pytest.raises(PrototypeError, match=way_out):
+            TASK.check(trace(module.eval(), image, name="other"), data)
+    part = Split("train", data.test.images, data.test.labels // 255)
+    two = replace(data, classes=("ground", "thing"), train=part, search=part, test=part)
+    with pytest.raises(PrototypeError, match="let it answer torch.cat"):
+        TASK.check(trace(Answering("one").eval(), image, name="other"), two)
     labels = np.zeros(4, np.int64)
     part = Split("train", np.zeros((4, 1, 16, 16), np.uint8), labels)
     classes = Dataset("plain", ("a", "b"), part, part, part, (0.0,), (1.0,))

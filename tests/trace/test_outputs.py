@@ -1,4 +1,4 @@
-"""A network whose last part decodes is read up to the parts that are named."""
+"""Of a network that answers more than the task reads, the graph ends with what is named."""
 
 import pytest
 import torch
@@ -21,6 +21,45 @@ class Decoding(nn.Module):
         maps = self.maps(x)
         scores = torch.cat([logits.sigmoid().flatten(2) for logits in maps[::2]], dim=2)
         return torch.sort(scores, dim=2).values[scores.sum() > 0]  # depends on values
+
+
+class Writing(nn.Module):
+    """A head as detectors have it: it writes into the list that it is given, then decodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(nn.Conv2d(3, 4, 1) for _ in range(2))
+
+    def forward(self, x: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        for place, head in enumerate(self.maps):
+            x[place] = head(x[place])
+        return torch.cat([one.flatten(2) for one in x], 2).sort(2)[0], x
+
+
+class Listed(nn.Module):
+    """What gives that head its list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = Writing()
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        found: tuple[torch.Tensor, list[torch.Tensor]] = self.head(
+            [x, nn.functional.avg_pool2d(x, 2)]
+        )
+        return found
+
+
+class Two(nn.Module):
+    """An answer and one that helps in training, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.main, self.side = (nn.Conv2d(3, width, 1) for width in (3, 4, 5))
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        x = self.body(x).relu()
+        return {"out": self.main(x) * 2, "aux": self.side(x)}
 
 
 NAMES = ("maps.classes.0", "maps.sides.0", "maps.classes.1", "maps.sides.1")
@@ -48,3 +87,25 @@ def test_the_order_of_the_outputs_is_the_one_that_is_asked_for() -> None:
 def test_a_part_that_is_not_called_is_refused_with_the_nearest() -> None:
     with pytest.raises(PrototypeError, match="got 'classes.7'; did you mean"):
         trace(SmallDetector().eval(), torch.zeros(1, 3, 32, 32), name="cut", outputs=("classes.7",))
+
+
+def test_a_key_of_what_is_returned_is_an_output_and_what_only_others_need_is_left_out() -> None:
+    module, image = Two().eval(), torch.randn(2, 3, 8, 8)
+    graph = trace(module, image, name="two", outputs=("out",))
+    assert not any("side" in vertex.name for vertex in graph.vertices)
+    with torch.no_grad():
+        assert torch.equal(build(graph, module.state_dict()).eval()(image), module(image)["out"])
+    assert len(trace(module, image, name="two", outputs=("body", "aux")).outputs) == 2
+    with pytest.raises(PrototypeError, match="got 'oud'; did you mean 'out'"):
+        trace(module, image, name="two", outputs=("oud",))
+
+
+def test_a_head_that_writes_into_the_list_it_is_given_is_read_up_to_its_parts() -> None:
+    module, image = Listed().eval(), torch.randn(2, 3, 8, 8)
+    with pytest.raises(TraceError, match=r"axis 2.*name the parts before it: outputs in \[proto"):
+        trace(module, image, name="written")
+    names = ("head.maps.0", "head.maps.1")
+    graph = trace(module, image, name="written", outputs=names)
+    with torch.no_grad():
+        found = build(graph, module.state_dict()).eval()(image)
+        assert all(torch.equal(a, b) for a, b in zip(found, module(image)[1], strict=True))

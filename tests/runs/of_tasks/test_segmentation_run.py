@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -28,6 +29,8 @@ from gensynth.runs.result import Result
 from gensynth.tasks.confusion import confusion, miou, pixel_accuracy
 from gensynth.tasks.segmentation import Segmentation
 from gensynth.training.fit import Recipe, fit
+from gensynth.uses.classifier import Given
+from gensynth.uses.predict import predict
 from tests.runs.tiny_masks import net, squares
 
 
@@ -125,6 +128,23 @@ def test_the_run_folder_shows_image_truth_and_answers_side_by_side(result: Resul
         assert (np.abs(panel[known] - colour) <= 1).all(axis=1).mean() > 0.98
     void = data.search.labels[0] == 255
     assert np.array_equal(panels[1][void], np.repeat(grey[void][:, None], 3, 1))
+
+
+def test_a_file_that_answers_with_masks_is_no_classifier_and_says_so(
+    result: Result, tmp_path: Path
+) -> None:
+    image = tmp_path / "image.png"
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(image)
+    file = tmp_path / "network.onnx"
+    network = onnx.load(result.path / "finalists" / result.finalists[0].name / "network.onnx")
+    (tmp_path / "manifest.json").write_text("{}")  # an artefact's says nothing of the task
+    onnx.save(network, file)
+    with pytest.raises(ConfigError, match="gives a class for every pixel, and only classes are re"):
+        predict(tmp_path, [image])
+    del network.metadata_props[:]
+    onnx.save(network, file)
+    with pytest.raises(ConfigError, match=r"has the shape \(3, 16, 16\), and a classifier gives"):
+        predict(file, [image], given=Given(mean=(0.5,), std=(0.5,)))
 
 
 def test_nothing_says_top1_in_the_records_of_another_task(result: Result) -> None:
