@@ -3,6 +3,7 @@
     certify        a score, requirements, how many share the confidence -> Certificate
     verdicts       certificate and costs -> a verdict a requirement
     certifiable    a requirement -> what a network must reach to be certified for it
+    promising      a requirement -> the quality from which most networks reach that
 
 Nothing here looks at an image: the caller measures, through the `ledger`.
 """
@@ -16,6 +17,9 @@ from gensynth.goals.intervals import bonferroni
 from gensynth.goals.requirements import Requirement, quality_limit
 from gensynth.goals.score import Score
 from gensynth.goals.verdicts import Known, Range, Verdict, judge_all, judge_score
+
+POWER = 0.8
+"""Probability that a network of the quality that a search strives for gets its certificate."""
 
 TABLE_CONFIDENCE = 0.95
 """Of the two-sided interval that stands beside every point value."""
@@ -159,10 +163,43 @@ def certifiable(
             f'no network can be certified for "{requirement}" by {n:,} test images, not even one '
             'that is always right; use more of them, or aim = "point"'
         )
+    return _for_a_certificate(requirement, _least(passes, n), n)
+
+
+def promising(
+    requirement: Requirement,
+    n: int,
+    anticipated: Callable[[float, int], Score],
+    *,
+    sharing: int = 1,
+    confidence: float = 0.95,
+) -> Requirement:
+    """Return a requirement on a quality with the limit from which a certificate is to be expected.
+
+    A network that is just certifiable in truth gets its certificate on half of all test splits.
+    From this limit on the lower bound of what it reaches there, one-sided at `POWER`, is
+    certifiable; where even that of a network that is always right is not, it is `certifiable`.
+
+    Args, raises: as `certifiable`.
+    """
+    least = certifiable(requirement, n, anticipated, sharing=sharing, confidence=confidence)
+
+    def passes(part: int) -> bool:
+        return least.allows(100 * anticipated(part / n, n).bounds(POWER, sided=1)[0])
+
+    return _for_a_certificate(requirement, _least(passes, n), n) if passes(n) else least
+
+
+def _least(passes: Callable[[int], bool], n: int) -> int:
+    """Return the least part of n that passes; n does."""
     low, high = 0, n
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if passes(middle) else (middle + 1, high)
-    limit = 100 * low / n
+    return low
+
+
+def _for_a_certificate(requirement: Requirement, part: int, n: int) -> Requirement:
+    limit = 100 * part / n
     text = f"{requirement} ({limit:.2f} % for a certificate)"
     return replace(requirement, comparison=">=", limit=limit, text=text)

@@ -18,7 +18,7 @@ from gensynth.config import DeviceConfig, RunConfig
 from gensynth.devices.run_device import RunDevice, known_names, run_device
 from gensynth.errors import ConfigError
 from gensynth.goals import metrics
-from gensynth.goals.certificate import certifiable
+from gensynth.goals.certificate import promising
 from gensynth.goals.device_costs import sum_of
 from gensynth.goals.devices import asked_of_devices, check_known, placed
 from gensynth.goals.requirements import Requirement, cost_limits, parse_all, quality_limit
@@ -135,7 +135,7 @@ def search_requirements(
         )
     try:
         sharing = finalists.count + judged
-        sought = certifiable(required, test_images, task.anticipated, sharing=sharing)
+        sought = promising(required, test_images, task.anticipated, sharing=sharing)
     except ConfigError:
         if finalists.aim is None:
             return requirements

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gensynth.errors import ConfigError
@@ -160,7 +160,9 @@ def test_nothing_but_arithmetic_is_let_through(expression: str) -> None:
 @given(st.text(alphabet="top1macs+-*/() 0.9,logmin@", max_size=60))
 def test_any_text_is_a_utility_or_a_refusal_and_its_value_is_finite(text: str) -> None:
     with contextlib.suppress(ConfigError):
-        assert math.isfinite(Utility(text)(RESNET_20))
+        utility = Utility(text)
+        assume(utility.needs <= RESNET_20.keys())  # the letters also spell "map"
+        assert math.isfinite(utility(RESNET_20))
 
 
 @pytest.mark.parametrize(

@@ -125,8 +125,9 @@ this table again  gensynth show 'runs/my q'"""
 
 def test_a_limit_that_the_prototype_misses_on_the_test_images_is_explained() -> None:
     asked = "top1 >= prototype - 1 (89.5 %)"
-    verdicts = {"verdicts": {asked: NO}, "point_verdicts": {asked: NO}}
-    prototype, one = replace(PROTOTYPE, **verdicts), network("A", 2784, 15_000, 10, **verdicts)
+    missed = {asked: NO}
+    prototype = replace(PROTOTYPE, verdicts=missed, point_verdicts=missed)
+    one = network("A", 2784, 15_000, 10, verdicts=missed, point_verdicts=missed)
     text = " ".join(result(replace(finished(one), prototype=prototype)).split())
     assert f'"{asked}" is held against the prototype on the search split; on the test' in text
     assert "images the prototype itself has 88.50 %, and misses it" in text

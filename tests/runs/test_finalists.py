@@ -14,7 +14,7 @@ from gensynth.bench.subjects import find, read
 from gensynth.config import DeviceConfig
 from gensynth.environment import environment
 from gensynth.errors import ConfigError, PrototypeError
-from gensynth.goals.certificate import certify
+from gensynth.goals.certificate import certifiable, certify
 from gensynth.goals.requirements import parse
 from gensynth.goals.score import Proportion
 from gensynth.goals.verdicts import Verdict
@@ -132,8 +132,9 @@ def test_a_run_that_aims_at_certificates_keeps_only_what_may_get_one(
     (required,) = (one for one in cautious.requirements if one.metric == "top1")
     (aimed,) = (one for one in cautious.search_requirements if one.metric == "top1")
     assert aimed.text == f"{required.text} ({aimed.limit:.2f} % for a certificate)"
-    # Two networks on 180 test images: 48.9 % is the least whose one-sided bound is 40 %.
-    correct = round(aimed.limit * 180 / 100)
+    least = certifiable(required, 180, cautious.task.anticipated, sharing=2)
+    assert aimed.limit > least.limit  # so that most of the networks that reach it get theirs
+    correct = round(least.limit * 180 / 100)
     assert (
         certify(Proportion("top1", correct, 180), cautious.requirements, sharing=2).verdict
         is Verdict.SATISFIED
@@ -147,7 +148,7 @@ def test_a_run_that_aims_at_certificates_keeps_only_what_may_get_one(
     between = attempt(job, ranking, 0, correct=round(150 * (required.limit + 4) / 100))
     assert between.accepted(job)
     assert between.missed(cautious) == [aimed.text]
-    assert attempt(job, ranking, 0, correct=round(150 * 0.5)).accepted(cautious)
+    assert attempt(job, ranking, 0, correct=round(150 * 0.55)).accepted(cautious)
 
 
 def test_who_was_judged_before_shares_the_certificates_that_are_aimed_at(job: Job) -> None:
@@ -166,8 +167,9 @@ def test_without_an_aim_it_is_the_certificate_where_the_test_split_can_give_one(
         return tuple(one.text for one in prepare(config).search_requirements)
 
     # 85 of 180, z = 1.959964: (0.47222 + 0.01067 - 0.07369) / 1.02134 = 40.06 %, and 84 give less.
+    # 91 of 180, z = 0.841621: (0.50556 + 0.00197 - 0.03142) / 1.00394 = 47.42 %, and 90 give less.
     # By 180 images even one that is always right has at least 97.9 % (two share 95 %).
-    assert sought("top1 >= 40%") == ("top1 >= 40% (47.22 % for a certificate)",)
+    assert sought("top1 >= 40%") == ("top1 >= 40% (50.56 % for a certificate)",)
     assert sought("top1 >= 98%") == ("top1 >= 98%",)
     assert sought("macs <= 60k") == ("macs <= 60k",)
 
