@@ -180,7 +180,9 @@ def test_an_absent_run_file_is_named(gensynth: Command) -> None:
             "Undecided",
             (
                 "{here}/toy.py:{decision}: what this line does depends on the values of the input, "
-                "so there is no one graph to read; move the decision out of forward\n"
+                "so there is no one graph to read; move the decision out of forward; or, where it "
+                "decodes what the network answers, name the parts before it: outputs in "
+                "[prototype], --output of inspect\n"
             ),
         ),
     ],
