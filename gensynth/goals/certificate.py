@@ -19,7 +19,7 @@ from gensynth.goals.score import Score
 from gensynth.goals.verdicts import Known, Range, Verdict, judge_all, judge_score
 
 POWER = 0.8
-"""Probability that a network of the quality that a search strives for gets its certificate."""
+"""Probability that a network that just reaches what a search strives for gets its certificate."""
 
 TABLE_CONFIDENCE = 0.95
 """Of the two-sided interval that stands beside every point value."""
@@ -171,21 +171,29 @@ def promising(
     n: int,
     anticipated: Callable[[float, int], Score],
     *,
+    chosen_on: int,
     sharing: int = 1,
     confidence: float = 0.95,
 ) -> Requirement:
     """Return a requirement on a quality with the limit from which a certificate is to be expected.
 
-    A network that is just certifiable in truth gets its certificate on half of all test splits.
-    From this limit on the lower bound of what it reaches there, one-sided at `POWER`, is
+    A network that is just certifiable on the m images that it is chosen by gets its certificate on
+    half of all test splits. Its values on both are apart by chance as one on n m / (n + m) images
+    is from the truth. From this limit on the lower bound of that, one-sided at `POWER`, is
     certifiable; where even that of a network that is always right is not, it is `certifiable`.
 
-    Args, raises: as `certifiable`.
+    Args:
+        requirement, n, anticipated, sharing, confidence: as `certifiable`.
+        chosen_on: images of the search split.
+
+    Raises:
+        ConfigError: as `certifiable`.
     """
     least = certifiable(requirement, n, anticipated, sharing=sharing, confidence=confidence)
+    apart = max(1, round(n * chosen_on / (n + chosen_on)))
 
     def passes(part: int) -> bool:
-        return least.allows(100 * anticipated(part / n, n).bounds(POWER, sided=1)[0])
+        return least.allows(100 * anticipated(part / n, apart).bounds(POWER, sided=1)[0])
 
     return _for_a_certificate(requirement, _least(passes, n), n) if passes(n) else least
 

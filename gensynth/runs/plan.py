@@ -109,6 +109,7 @@ def search_requirements(
     requirements: tuple[Requirement, ...],
     task: "Task",
     test_images: int,
+    search_images: int,
     judged: int,
 ) -> tuple[Requirement, ...]:
     """Return the requirements as the search is to meet them.
@@ -118,6 +119,7 @@ def search_requirements(
         requirements: of the run.
         task: that networks are scored for.
         test_images: that a certificate is shown on.
+        search_images: that networks are chosen by.
         judged: networks that these have judged already, which share the confidence.
 
     Raises:
@@ -135,7 +137,9 @@ def search_requirements(
         )
     try:
         sharing = finalists.count + judged
-        sought = promising(required, test_images, task.anticipated, sharing=sharing)
+        sought = promising(
+            required, test_images, task.anticipated, chosen_on=search_images, sharing=sharing
+        )
     except ConfigError:
         if finalists.aim is None:
             return requirements

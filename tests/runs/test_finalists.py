@@ -167,9 +167,11 @@ def test_without_an_aim_it_is_the_certificate_where_the_test_split_can_give_one(
         return tuple(one.text for one in prepare(config).search_requirements)
 
     # 85 of 180, z = 1.959964: (0.47222 + 0.01067 - 0.07369) / 1.02134 = 40.06 %, and 84 give less.
-    # 91 of 180, z = 0.841621: (0.50556 + 0.00197 - 0.03142) / 1.00394 = 47.42 %, and 90 give less.
+    # Chosen by 150 images, its value there and here are apart as on 150 * 180 / 330 = 82. 43 of 82,
+    # z = 0.841621: (0.52439 + 0.00432 - 0.04662) / 1.00864 = 47.80 %, and 42 give less. 94 of 180
+    # are 43 of 82, and 93 are 42.
     # By 180 images even one that is always right has at least 97.9 % (two share 95 %).
-    assert sought("top1 >= 40%") == ("top1 >= 40% (50.56 % for a certificate)",)
+    assert sought("top1 >= 40%") == ("top1 >= 40% (52.22 % for a certificate)",)
     assert sought("top1 >= 98%") == ("top1 >= 98%",)
     assert sought("macs <= 60k") == ("macs <= 60k",)
 
