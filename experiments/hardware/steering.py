@@ -206,7 +206,8 @@ def _of_space(space: str, record: dict[str, Any]) -> str:
     about = (
         f"By `python -m experiments.hardware.steering`: {record['required']}, no limit on costs. "
         f"Top-1 on {images:,} test images; grade {record['grade']}, one thread, "
-        f"{record['environment']['processor']}; a seed's networks in turns in one session."
+        f"{record['environment']['processor']}; a seed's networks in turns in one session; "
+        f"gensynth at {record['environment']['commit'][:7]}."
     )
     heading = "Widths and blocks" + "".join(f", {one}" for one in SPACES[space])
     head = "| arm | seed | times faster | times fewer MACs | speed a MAC saved | top-1, % |"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gensynth.goals import metrics
 from gensynth.goals.difference import Difference
 from gensynth.goals.figure import Figure
+from gensynth.goals.relative import as_asked
 from gensynth.goals.requirements import parse
 from gensynth.goals.verdicts import Verdict, is_estimate
 from gensynth.graph.files import ONNX_FILE, WEIGHTS_FILE
@@ -271,7 +272,7 @@ def _notes(result: "Result", width: int) -> Iterator[str]:
         f'"{text}" is held against the prototype on the search split; on the test images the '
         f"prototype itself has {result.prototype.certificate.point_pct:.2f} %, and misses it"
         for text, verdict in result.prototype.point_verdicts.items()
-        if "prototype" in text and verdict is Verdict.VIOLATED
+        if verdict is Verdict.VIOLATED and parse(as_asked(parse(text))).relative == "points"
     ]
     lines.append(
         "parameters: all that training changes, norms with them; an ONNX file has norms folded "

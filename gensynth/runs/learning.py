@@ -36,6 +36,8 @@ from gensynth.space.space import Space
 
 RATE = "learning_rate"
 """Key of the journal's first line: the test of learning rates."""
+BRIEF = "brief_peak_lr"
+"""Key of the test: the rate of cycles, beside `peak_lr`, that of finalists."""
 
 
 def learn(run: RunFolder, job: Job, phases: Phases, listener: Listener) -> State:
@@ -98,7 +100,7 @@ def _begin(job: Job, listener: Listener) -> tuple[State, dict[str, Any]]:
         if RATE not in entry:
             test = find_rate(settings, job.evaluator, state)
             listener.note(test.told())
-            entry |= {RATE: test.to_document()}
+            entry |= {RATE: {**test.to_document(), BRIEF: test.brief.rate}}
         settings = replace(settings, recipe=job.at_rates(*_rates(entry)).settings.recipe)
     if start is None:
         state = warm_up(settings, job.evaluator, state)
@@ -120,7 +122,7 @@ def with_found_rate(run: RunFolder, job: Job) -> Job:
 def _rates(entry: Mapping[str, Any]) -> tuple[float, float]:
     """Return the rates of finalists and of cycles, which had one when the entry named one."""
     found = entry[RATE]
-    return float(found["peak_lr"]), float(found.get("brief_peak_lr", found["peak_lr"]))
+    return float(found["peak_lr"]), float(found.get(BRIEF, found["peak_lr"]))
 
 
 def _found_by(start: Path | None) -> dict[str, Any]:

@@ -108,6 +108,7 @@ def search_requirements(
     config: RunConfig,
     requirements: tuple[Requirement, ...],
     task: "Task",
+    *,
     test_images: int,
     search_images: int,
     judged: int,

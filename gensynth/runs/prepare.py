@@ -229,9 +229,9 @@ def prepare(
     )
     dataset = augmented_as(dataset, config.data.augments)
     check_size(dataset, config)
-    sizes = len(dataset.test), len(dataset.search)
+    judges = {"test_images": len(dataset.test), "search_images": len(dataset.search)}
     if not any(r.relative == "points" for r in asked):  # refuses what no training would help
-        search_requirements(config, asked, task, *sizes, judged)
+        search_requirements(config, asked, task, judged=judged, **judges)
     compute = detect()
     devices = [device for device, _ in devices_of(config, asked, utility).values()]
     if known is None:
@@ -272,7 +272,7 @@ def prepare(
     if is_trained:
         reference[task.metric] = 100 * search_score.value
         requirements = settle(requirements, reference)
-    sought = search_requirements(config, requirements, task, *sizes, judged)
+    sought = search_requirements(config, requirements, task, judged=judged, **judges)
     required = quality_limit(sought, task.metric)
     reached_pct = 100 * search_score.value
     if required is not None and is_trained and not required.allows(reached_pct):

@@ -37,8 +37,9 @@ from gensynth.training.substitute_weights import FITTED_IMAGES, fit_all
 
 CALIBRATION_IMAGES = 256
 CALIBRATION_BATCHES = 2
-"""More where memory holds fewer images at once: as many as these batches have, or eight of them."""
-"""Training batches from which a new network's norms take their statistics."""
+"""Training batches from which a network's norms take their statistics."""
+MOST_CALIBRATION_BATCHES = 8
+"""Where memory holds fewer images at once, and more batches make up for it."""
 
 SINGLE = 8
 """Images that a network is asked for one by one."""
@@ -76,7 +77,7 @@ class Evaluator:
     def calibration(self) -> list[Tensor]:
         """Return the batches of training images from which a network is calibrated."""
         count = min(images_a_pass(self.dataset.shape, CALIBRATION_IMAGES), len(self.views))
-        batches = min(CALIBRATION_BATCHES * CALIBRATION_IMAGES // count, 8)
+        batches = min(CALIBRATION_BATCHES * CALIBRATION_IMAGES // count, MOST_CALIBRATION_BATCHES)
         return [b.images for b in self.views.epoch(0, count, limit=batches)]
 
     def recalibrate(self, network: Network) -> None:

@@ -106,7 +106,6 @@ class RangeTest:
         """Return the test as JSON values; a loss that is no number is null."""
         return {
             "peak_lr": self.chosen.rate,
-            "brief_peak_lr": self.brief.rate,
             "trials": [
                 {"peak_lr": t.rate, "loss": t.loss if math.isfinite(t.loss) else None}
                 for t in self.trials

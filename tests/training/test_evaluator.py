@@ -51,6 +51,30 @@ def test_inheriting_takes_slices_and_fresh_statistics() -> None:
     assert not torch.equal(own["bn1.running_mean"], whole["bn1.running_mean"][[0, 2, 3]])
 
 
+@pytest.mark.parametrize(("at_once", "batches"), [(100, 1), (32, 4), (8, 8)])
+def test_where_fewer_images_fit_more_batches_calibrate(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, batches: int
+) -> None:
+    monkeypatch.setattr("gensynth.training.evaluator.images_a_pass", lambda shape, most: at_once)
+    sizes = [len(images) for images in evaluator_of(small_resnet()).calibration()]  # of 128 images
+    assert sizes == [at_once] * batches
+
+
+def test_recalibrating_after_a_training_forgets_what_the_norms_saw_before() -> None:
+    evaluator = evaluator_of(small_resnet())
+    network = evaluate(evaluator, Recipe(epochs=1, batch=32, peak_lr=0.1))
+    stale = network.state_dict()["bn1.running_mean"].clone()
+    evaluator.recalibrate(network)
+    with torch.no_grad():
+        seen = [
+            network.get_submodule("conv1")(images).mean((0, 2, 3))
+            for images in evaluator.calibration()
+        ]
+    mean = torch.stack(seen).mean(0)
+    assert torch.allclose(network.state_dict()["bn1.running_mean"], mean, atol=1e-5)
+    assert not torch.allclose(stale, mean, atol=1e-4)
+
+
 def test_distilling_twice_gives_the_same_bits() -> None:
     recipe = Recipe(epochs=2, batch=32, peak_lr=0.05)
     first = evaluate(evaluator_of(small_resnet()), recipe)
