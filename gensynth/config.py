@@ -184,8 +184,8 @@ class DataConfig:
         classes: names of a folder's classes, in the order of their numbers in its masks; of the
             categories of a JSON file, those that are taught.
         void: number in a folder's masks for pixels that are neither taught nor scored.
-        size: side of the square images in pixels, to which a folder's are brought, and by a
-            letterbox those with boxes.
+        size: to which a folder's images are brought, and by a letterbox those with boxes: the
+            side of a square in pixels, or (height, width).
         mean: of each channel of images scaled to [0, 1]; None is the data set's own.
         std: standard deviation of each channel, likewise.
         colour: "rgb", "bgr" or "grey": the channels that the prototype reads, in order.
@@ -198,7 +198,7 @@ class DataConfig:
     folder: Place | None = None
     classes: tuple[str, ...] | None = None
     void: Annotated[int, Field(ge=0, le=255)] | None = None
-    size: Positive | None = None
+    size: Positive | tuple[Positive, Positive] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[Above0, ...] | None = None
     colour: Literal["rgb", "bgr", "grey"] = "rgb"

@@ -306,6 +306,7 @@ def test_the_defaults_read_back_from_their_own_run_file(tmp_path: Path) -> None:
     assert read(write(tmp_path, to_toml(RunConfig()))) == RunConfig()
 
 
+PIXELS = st.integers(1, 10**6)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
@@ -322,7 +323,7 @@ def configs(draw: st.DrawFn) -> RunConfig:
         out=draw(st.none() | st.just(Path('/tmp/a "b"\\c\n\x7f'))),
         data=DataConfig(
             source=draw(TEXT.filter(lambda text: "/" not in text)),
-            size=draw(st.none() | st.integers(1, 10**6)),
+            size=draw(st.none() | PIXELS | st.tuples(PIXELS, PIXELS)),
             mean=tuple(draw(NUMBER) for _ in range(channels)) if moments else None,
             std=tuple(draw(POSITIVE) for _ in range(channels)) if moments else None,
             colour=draw(st.sampled_from(["rgb", "bgr", "grey"])),

@@ -54,9 +54,10 @@ PEAK_LR = {"detectnet": 0.01}
 """Of networks that the schedule's own does not suit: by 0.05 DetectNet's corners leave the image in
 the first steps."""
 
+IMAGE = (360, 480)
 CROP = (240, 320)
 SMALLEST, LIGHT = 0.4, 0.2
-"""Least height of what is shown of an image, as a share; largest relative change of light."""
+"""Least share of an image's height that is shown at once; largest relative change of light."""
 
 
 def main() -> None:
@@ -65,20 +66,25 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="pedestrians.json of CamVid")
     parser.add_argument("--network", default="detectnet", help="detectnet or small_detector")
     parser.add_argument("--epochs", type=int, default=SCHEDULE.epochs)
+    parser.add_argument(
+        "--enlarged", type=float, default=1.0, help="times, of images and of what is shown of them"
+    )
     parser.add_argument("--state", type=Path, default=Path(tempfile.gettempdir()) / "pedestrians")
     options = parser.parse_args()
     options.state.mkdir(parents=True, exist_ok=True)
     name = options.network
     peak_lr = PEAK_LR.get(name, SCHEDULE.peak_lr)
     schedule = replace(SCHEDULE, epochs=options.epochs, peak_lr=peak_lr)
-    compute, task, data = detect(), Detection(), coco.load(options.data)
+    compute, task = detect(), Detection()
+    size = tuple(round(options.enlarged * side) for side in IMAGE)
+    data = coco.load(options.data, size=size)
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         network = create(name, classes=1, channels=3)
     costs = cost(trace(network.eval(), torch.zeros(1, *data.shape), name=name))
     curve = train(
         network,
-        lambda epoch: views(data, epoch, schedule.batch),
+        lambda epoch: views(data, epoch, schedule.batch, options.enlarged),
         len(data.train) // schedule.batch,
         schedule,
         compute,
@@ -94,7 +100,7 @@ def main() -> None:
         "question": f"what {name} reaches on CamVid's pedestrians from scratch, validation images",
         "data": "boxes derived from CamVid's class masks, a substitute for Parse27k",
         "command": "python -m experiments.pedestrians.feasibility --data FOLDER/pedestrians.json "
-        f"--network {name} --epochs {schedule.epochs}",
+        f"--network {name} --epochs {schedule.epochs} --enlarged {options.enlarged:g}",
         "params": costs.params,
         "macs": costs.macs,
         "input": data.shape,
@@ -130,23 +136,23 @@ def measured(
     }
 
 
-def views(data: Dataset, epoch: int, batch: int) -> Iterator[tuple[Tensor, Any]]:
+def views(data: Dataset, epoch: int, batch: int, enlarged: float) -> Iterator[tuple[Tensor, Any]]:
     """Yield an epoch's full batches: parts of images, resized; draws are of (seed, epoch) alone."""
     draws = stream(SEED, "pedestrians", epoch)
     count, normalise = len(data.train), normaliser(data)
     order, chances = draws.permutation(count), draws.random((count, 6))
     for first in range(0, count - batch + 1, batch):
         places = range(first, first + batch)
-        shown = [view(data, int(order[place]), chances[place]) for place in places]
+        shown = [view(data, int(order[place]), chances[place], enlarged) for place in places]
         images = torch.stack([image for image, _ in shown])
         yield normalise(images), Boxes(torch.stack([rows for _, rows in shown]), *CROP)
 
 
-def view(data: Dataset, index: int, chances: np.ndarray) -> tuple[Tensor, Tensor]:
+def view(data: Dataset, index: int, chances: np.ndarray, enlarged: float) -> tuple[Tensor, Tensor]:
     """Return a part of an image at the crop's size, and its boxes in it."""
     image = torch.from_numpy(data.train.images[index]).float()
     rows = torch.from_numpy(data.train.labels[index]).clone()
-    share = SMALLEST + (1 - SMALLEST) * chances[0]
+    share = (SMALLEST + (1 - SMALLEST) * chances[0]) / enlarged
     high, wide = (round(share * size) for size in image.shape[1:])
     top = int(chances[1] * (image.shape[1] - high + 1))
     left = int(chances[2] * (image.shape[2] - wide + 1))

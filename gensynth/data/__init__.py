@@ -37,6 +37,7 @@ from gensynth.suggestion import did_you_mean
 if TYPE_CHECKING:
     from gensynth.config import DataConfig
     from gensynth.data.dataset import Dataset
+    from gensynth.data.picture import Size
 
 WITH_FILES = ("cifar10", "camvid")
 
@@ -161,10 +162,12 @@ def _ready_made(source: str, batches: Path | None) -> "Dataset":
     return custom.load(source)
 
 
-def _turned(dataset: "Dataset", size: int | None, colour: str) -> "Dataset":
+def _turned(dataset: "Dataset", size: "Size | None", colour: str) -> "Dataset":
     """Bring images that are already in memory to a colour order; refuse what they are not."""
+    from gensynth.data.picture import sides
+
     channels, height, width = dataset.shape
-    if size is not None and (height, width) != (size, size):
+    if size is not None and (height, width) != sides(size):
         raise ConfigError(
             f"images of {dataset.name} are {width} x {height}, got size {size}; size applies "
             "to a folder of images"

@@ -9,10 +9,11 @@ split's name, and in `folder` where one is given. "split" is "train", "val" (or 
 Where no image has one, a fifth of the images is for test and a tenth for search, by a fixed draw.
 
 Images without boxes are background. Boxes with "iscrowd" or "ignore" are regions that are neither
-taught nor scored. With a `size`, images of any size are brought to a square of it: the longer side
-resized, the rest black (`letterbox`); their boxes go with them.
+taught nor scored. With a `size`, images of any size are resized to fit in it, and the rest is
+black (`letterbox`); their boxes go with them.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from gensynth.data.dataset import Augmentation, Dataset, Split
 from gensynth.data.images import require_room, survey
 from gensynth.data.labelled import SEARCH_SHARE, TEST_SHARE
 from gensynth.data.listing import SPLITS, split_of, visible
-from gensynth.data.picture import COLOURS, picture
+from gensynth.data.picture import COLOURS, Size, picture, sides
 from gensynth.errors import ConfigError, DataError
 from gensynth.outside import Finite, Form, Natural, Positive, is_file, read_bytes
 from gensynth.randomness import stream
@@ -91,7 +92,7 @@ def load(
     *,
     folder: Path | None = None,
     classes: Sequence[str] | None = None,
-    size: int | None = None,
+    size: Size | None = None,
     colour: str = "rgb",
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
@@ -103,8 +104,8 @@ def load(
         folder: of the images, if they do not lie beside the JSON file.
         classes: names of the categories that are taught; objects of others are background.
             None takes all, in the order of their ids.
-        size: side of the square that images are brought to; None takes them as they are, all of
-            one size.
+        size: that images are brought to: side of a square, or (height, width); None takes them
+            as they are, all of one size.
         colour, mean, std: see `gensynth.data.folder`.
 
     Raises:
@@ -133,7 +134,7 @@ def dataset_of(
     *,
     name: str,
     source: str,
-    size: int | None,
+    size: Size | None,
     colour: str,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
@@ -166,29 +167,30 @@ def dataset_of(
     )
 
 
-def letterbox(image: np.ndarray, rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bring an image to a square without changing its proportions, and its boxes with it.
+def letterbox(image: np.ndarray, rows: np.ndarray, size: Size) -> tuple[np.ndarray, np.ndarray]:
+    """Bring an image to a size without changing its proportions, and its boxes with it.
 
     Args:
         image: (channels, height, width), uint8.
         rows: (objects, 6).
-        size: side of the square.
+        size: side of a square, or (height, width).
 
     Returns:
-        (channels, size, size), black where the image does not reach, and the boxes in it.
+        (channels, *size), black where the image does not reach, and the boxes in it.
     """
     height, width = image.shape[1:]
-    scale = size / max(height, width)
+    tall, broad = sides(size)
+    scale = min(tall / height, broad / width)
     wide, high = max(1, round(scale * width)), max(1, round(scale * height))
-    left, top = (size - wide) // 2, (size - high) // 2
-    square = np.zeros((len(image), size, size), np.uint8)
-    for plane, whole in zip(image, square, strict=True):
+    left, top = (broad - wide) // 2, (tall - high) // 2
+    boxed = np.zeros((len(image), tall, broad), np.uint8)
+    for plane, whole in zip(image, boxed, strict=True):
         resized = Image.fromarray(plane).resize((wide, high), Image.Resampling.BILINEAR)
         whole[top : top + high, left : left + wide] = np.asarray(resized)
     moved = rows.copy()
     moved[:, [0, 2]] = rows[:, [0, 2]] * (wide / width) + left
     moved[:, [1, 3]] = rows[:, [1, 3]] * (high / height) + top
-    return square, moved
+    return boxed, moved
 
 
 def _files(root: Path) -> dict[Path, str]:
@@ -329,12 +331,12 @@ def _cut(found: dict[str, list[Pictured]], path: Path) -> dict[str, list[Picture
     return {**cut, "train": train}
 
 
-def _bytes(images: Sequence[Pictured], size: int | None) -> int:
-    return sum(3 * (size**2 if size else one.size[0] * one.size[1]) for one in images)
+def _bytes(images: Sequence[Pictured], size: Size | None) -> int:
+    return sum(3 * math.prod(one.size if size is None else sides(size)) for one in images)
 
 
 def _read(
-    one: Pictured, size: int | None, colour: str, first: Pictured
+    one: Pictured, size: Size | None, colour: str, first: Pictured
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the pixels of an image, and its boxes in them."""
     pixels = picture(one.file, None, colour)

@@ -16,7 +16,7 @@ import numpy as np
 from gensynth.data.dataset import Augmentation, Dataset
 from gensynth.data.labelled import Listed, dataset_of
 from gensynth.data.listing import by_split, split_of, visible
-from gensynth.data.picture import check_reading
+from gensynth.data.picture import Size, check_reading
 from gensynth.errors import DataError
 from gensynth.suggestion import did_you_mean
 
@@ -24,7 +24,7 @@ from gensynth.suggestion import did_you_mean
 def load(
     root: Path,
     *,
-    size: int | None = None,
+    size: Size | None = None,
     colour: str = "rgb",
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
@@ -34,7 +34,8 @@ def load(
 
     Args:
         root: the folder above the splits or above the classes.
-        size: side of the square images; None takes them as they are, all of one shape.
+        size: side of square images, or (height, width); None takes them as they are, all of one
+            shape.
         colour: "rgb", "bgr" (channels in OpenCV's order) or "grey" (one channel).
         mean: per-channel mean of images scaled to [0, 1], in the channel order of
             `colour`; computed from the training images if None.

@@ -14,7 +14,7 @@ import numpy as np
 
 from gensynth.data.dataset import Augmentation, Dataset, Split, held_out
 from gensynth.data.images import read_images, room_bytes, survey
-from gensynth.data.picture import picture
+from gensynth.data.picture import Size, picture
 from gensynth.errors import DataError
 
 SIDED = {"left", "right", "sign", "signs", "text", "digit", "digits", "letter", "letters"}
@@ -50,7 +50,7 @@ def dataset_of(
     *,
     name: str,
     source: str,
-    size: int | None = None,
+    size: Size | None = None,
     colour: str = "rgb",
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,

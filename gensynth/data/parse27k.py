@@ -21,7 +21,7 @@ from PIL import Image
 
 from gensynth.data.coco import Pictured, dataset_of
 from gensynth.data.dataset import Dataset
-from gensynth.data.picture import DAMAGED
+from gensynth.data.picture import DAMAGED, Size
 from gensynth.errors import DataError
 from gensynth.outside import is_file
 
@@ -45,7 +45,7 @@ def is_parse27k(root: Path) -> bool:
 def load(
     root: Path,
     *,
-    size: int | None = None,
+    size: Size | None = None,
     colour: str = "rgb",
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,

@@ -1,7 +1,7 @@
 """One picture as numbers: decoded, turned as its EXIF says, in a colour order, of one size.
 
-With a `size`, a picture's shorter side is resized to it (bilinear, antialiased) and its centre cut
-out. What runs on a device must do the same to its camera's pictures.
+With a `size`, a picture is resized to cover it (bilinear, antialiased) and its centre cut out. What
+runs on a device must do the same to its camera's pictures.
 """
 
 import struct
@@ -29,7 +29,11 @@ DAMAGED = (
 )  # fmt: skip
 
 
-def check_reading(size: int | None, colour: str) -> None:
+Size = int | tuple[int, int]
+"""Side of a square in pixels, or (height, width)."""
+
+
+def check_reading(size: Size | None, colour: str) -> None:
     """Refuse a size or a colour order that cannot be meant.
 
     Raises:
@@ -37,13 +41,18 @@ def check_reading(size: int | None, colour: str) -> None:
     """
     if colour not in COLOURS:
         raise ConfigError(f"unknown colour order '{colour}'; {did_you_mean(colour, COLOURS)}")
-    if size is not None and size < 1:
+    if size is not None and min(sides(size)) < 1:
         raise ConfigError(f"size must be at least 1 pixel, got {size}")
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """Return (height, width)."""
+    return (size, size) if isinstance(size, int) else size
 
 
 def picture(
     file: Path,
-    size: int | tuple[int, int] | None,
+    size: Size | None,
     colour: str,
     wanted: tuple[int, ...] | None = None,
     large: AbstractContextManager[Any] | None = None,
@@ -75,16 +84,12 @@ def picture(
         raise DataError(f"{file} is not a whole image: {what}; remove or replace it") from error
 
 
-def decoded(opened: Image.Image, size: int | tuple[int, int] | None, colour: str) -> np.ndarray:
-    """Return an image that is open: (channels, height, width), uint8.
-
-    Args:
-        size: of its sides, or (height, width).
-    """
+def decoded(opened: Image.Image, size: Size | None, colour: str) -> np.ndarray:
+    """Return an image that is open: (channels, height, width), uint8."""
     upright = ImageOps.exif_transpose(opened)
     converted = upright.convert("L" if colour == "grey" else "RGB")
     if size is not None:
-        height, width = (size, size) if isinstance(size, int) else size
+        height, width = sides(size)
         converted = ImageOps.fit(converted, (width, height), Image.Resampling.BILINEAR)
     values = np.asarray(converted)
     values = values[:, :, None] if colour == "grey" else values

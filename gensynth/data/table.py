@@ -20,7 +20,7 @@ import numpy as np
 from gensynth.data.dataset import Dataset
 from gensynth.data.labelled import Listed, dataset_of
 from gensynth.data.listing import by_split, split_of, visible
-from gensynth.data.picture import check_reading
+from gensynth.data.picture import Size, check_reading
 from gensynth.errors import DataError
 from gensynth.outside import is_file, read_bytes
 from gensynth.suggestion import did_you_mean
@@ -52,7 +52,7 @@ def load(
     path: Path,
     *,
     folder: Path | None = None,
-    size: int | None = None,
+    size: Size | None = None,
     colour: str = "rgb",
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,

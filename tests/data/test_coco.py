@@ -117,6 +117,14 @@ def test_a_letterbox_keeps_proportions_and_boxes_stay_on_what_they_show() -> Non
     assert bright.sum() == pytest.approx(3 * 40 * 16, rel=0.05)
 
 
+def test_a_letterbox_of_two_sides_fills_the_narrower(tmp_path: Path) -> None:
+    rows = np.array([[10, 4, 30, 12, 0, 0]], np.float32)
+    boxed, moved = coco.letterbox(np.full((3, 20, 40), 255, np.uint8), rows, (30, 80))
+    assert moved[0, :4].tolist() == [25, 6, 55, 18]  # 1.5 times as large, 10 black columns left
+    assert (boxed > 127).any(axis=(0, 1)).sum() == 60
+    assert (boxed > 127).any(axis=(0, 2)).all()
+
+
 def test_images_of_several_sizes_need_a_size(tmp_path: Path) -> None:
     sizes = {**SIZES, "b.png": (30, 30)}
     content = document()
@@ -125,6 +133,7 @@ def test_images_of_several_sizes_need_a_size(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"b.png has 30 x 30 pixels and .*a.png 40 x 24; give a"):
         coco.load(file)
     assert coco.load(file, size=32).shape == (3, 32, 32)
+    assert coco.load(file, size=(24, 40)).shape == (3, 24, 40)
 
 
 @pytest.mark.parametrize(

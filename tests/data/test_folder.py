@@ -104,6 +104,7 @@ def test_size_keeps_the_centre_and_not_the_ends(tmp_path: Path) -> None:
     assert image.shape == (3, 4, 4)
     assert (image[1] == 255).all()
     assert (image[0] == 0).all()
+    assert folder.load(root, size=(4, 6)).train.images[0].shape == (3, 4, 6)
 
 
 def test_a_picture_on_its_side_is_turned_as_its_exif_says(tmp_path: Path) -> None:
