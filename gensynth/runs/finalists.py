@@ -43,8 +43,8 @@ TRIES_A_FINALIST = 2
 BUDGETS = (0.0, 0.35, -0.35, -0.7, -1.05)
 """What is added to the mean log cost of the learned family: neighbours' spreads of 0.1 meet."""
 
-LEAST_GAIN = 1e-9
-"""In units of U; what promises less is not worth a distillation."""
+LEAST_GAIN = 0.05
+"""In standard deviations of U over the seeds; what promises less is not worth a distillation."""
 
 REFUSED_A_FINALIST = 4
 """Networks that are measured and found too slow, before one is distilled all the same."""
@@ -130,7 +130,10 @@ class Ranking:
             farthest = int(distance.argmax())
             return farthest if distance[farthest] > 0 else None
         place = int(np.where(unlike, worth, -math.inf).argmax())
-        return place if alone or worth[place] > beaten + LEAST_GAIN else None
+        if alone:
+            return place
+        spread = float(self.utility(inquisitor)[self._competes].std())
+        return place if worth[place] > beaten + LEAST_GAIN * spread else None
 
     def _within_peak(self) -> np.ndarray:
         """Return which seeds' networks are within the limit on activations: (seeds,), bool."""
@@ -169,8 +172,8 @@ def choose(
 ) -> tuple[list[FullDistillation], list[FullDistillation], Inquisitor]:
     """Distil networks of the final generator for the finalists' places.
 
-    At least as many are tried as there are places, unless nothing promises to be better than what
-    has them, and at most twice as many. A try that would leave too few for the places that are
+    Up to twice as many are tried as there are places, as long as one promises to be better than what
+    has the last of them. A try that would leave too few for the places that are
     open is cautious; one before that has to beat what is in hand, or else what the cautious one
     would put there.
 
@@ -195,8 +198,6 @@ def choose(
     while (left := TRIES_A_FINALIST * count - len(made)) > 0:
         distilled = [*early, *made]
         held = _best_that_meet(job, distilled, count)
-        if len(held) == count <= len(made):
-            break
         beaten = -math.inf
         if len(held) == count:
             beaten = held[-1].utility(job)
