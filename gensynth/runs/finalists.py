@@ -25,7 +25,7 @@ from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import FullDistillation, distil_once
 from gensynth.runs.hardware.turns import before_distillation, recall_end
 from gensynth.runs.prepare import Job
-from gensynth.search.acquisition import promise
+from gensynth.search.acquisition import around, promise
 from gensynth.search.cycle import Candidate, State
 from gensynth.search.generator import Generator
 from gensynth.search.inquisitor import FULL, Inquisitor
@@ -39,9 +39,6 @@ LEAST_DISTANCE = 0.05
 
 TRIES_A_FINALIST = 2
 """Networks that are distilled for a finalist's place, until one can have it."""
-
-BUDGETS = (0.0, 0.35, -0.35, -0.7, -1.05)
-"""What is added to the mean log cost of the learned family: neighbours' spreads of 0.1 meet."""
 
 LEAST_GAIN = 0.05
 """In standard deviations of U over the seeds; what promises less is not worth a distillation."""
@@ -70,14 +67,8 @@ class Ranking:
         count = job.settings.search.candidates
         draws = stream(job.settings.seed, "finalists").integers(0, 2**31, count)
         self.seeds = [int(seed) for seed in draws]
-        mean, spread = generator.theta.budget
-        learned = job.settings.objective.least_score is not None and (mean, spread) != (0.0, 0.0)
-        self._thetas = [
-            replace(generator.theta, budget=(min(0.0, mean + by), spread))
-            for by in (BUDGETS if learned else (0.0,))
-        ]
-        thetas = [self._thetas[place % len(self._thetas)] for place in range(count)]
-        self.points = generator.points_of(thetas, self.seeds)
+        self._thetas = around(job.settings.objective, generator.theta, count)
+        self.points = generator.points_of(self._thetas, self.seeds)
         self._relative = job.space.relative(self.points)
         self._competes = self._within_peak()
         if (self._competes & (within := self._within_power())).any():
@@ -158,7 +149,7 @@ class Ranking:
 
     def generator(self, place: int) -> Generator:
         """Return the generator whose network of this seed it is."""
-        return replace(self._generator, theta=self._thetas[place % len(self._thetas)])
+        return replace(self._generator, theta=self._thetas[place])
 
     def candidate(self, place: int) -> Candidate:
         """Return one seed's network."""
@@ -172,9 +163,9 @@ def choose(
 ) -> tuple[list[FullDistillation], list[FullDistillation], Inquisitor]:
     """Distil networks of the final generator for the finalists' places.
 
-    Up to twice as many are tried as there are places, as long as one promises to be better than what
-    has the last of them. A try that would leave too few for the places that are
-    open is cautious; one before that has to beat what is in hand, or else what the cautious one
+    Up to twice as many are tried as there are places, as long as one promises to be better than
+    what has the last of them. A try that would leave too few for the places that are open is
+    cautious; one before that has to beat what is in hand, or else what the cautious one
     would put there.
 
     Args:

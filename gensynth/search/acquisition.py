@@ -1,8 +1,12 @@
-"""Which seed a cycle takes: the inquisitor's guesses first, then a cheap look.
+"""Which network a cycle takes: the inquisitor's guesses first, then a cheap look.
 
 Hundreds of seeds are costed and predicted, a few are built and probed without training,
-one is trained. What is trained fully, at the end, is what promises most beside what is in hand.
+one is trained: the one that promises most beside what was seen. A family that may violate what is
+required with a small probability only stays where it is sure; what is tried beyond shows how far
+it may go. So where the family's cost is learned, seeds are dealt out to budgets around it.
 """
+
+from dataclasses import replace
 
 import numpy as np
 from scipy.special import ndtri
@@ -12,10 +16,14 @@ from gensynth.search.cycle import Candidate, Settings, State
 from gensynth.search.evolution import Objective
 from gensynth.search.inquisitor import Inquisitor
 from gensynth.search.regression import sigmoid
+from gensynth.search.theta import Theta
 from gensynth.space.points import Points
 
 LEVELS = 64
 """Quantiles that stand for what a predicted score leaves open."""
+
+BUDGETS = (0.0, 0.35, -0.35, -0.7, -1.05)
+"""What is added to the mean log cost of the learned family: neighbours' spreads of 0.1 meet."""
 
 
 def shortlist(settings: Settings, state: State) -> list[Candidate]:
@@ -32,7 +40,7 @@ def shortlist(settings: Settings, state: State) -> list[Candidate]:
     if state.cycle == 0:
         seeds = seeds[: 4 * search.shortlist]
         return _candidates(state, seeds, generator.points(seeds))
-    points = generator.points(seeds)
+    points = generator.points_of(around(objective, generator.theta, len(seeds)), seeds)
     costs = generator.space.costs(points)
     residual_sd = np.full(len(seeds), state.inquisitor.posterior.residual_sd)
     chosen: list[int] = []
@@ -44,6 +52,36 @@ def shortlist(settings: Settings, state: State) -> list[Candidate]:
         value[chosen] = -np.inf
         chosen.append(int(value.argmax()))
     return _candidates(state, [seeds[i] for i in chosen], points.take(chosen))
+
+
+def around(objective: Objective, theta: Theta, count: int) -> list[Theta]:
+    """Return parameters for so many seeds, dealt out to budgets where the cost is learned."""
+    mean, spread = theta.budget
+    learned = objective.least_score is not None and (mean, spread) != (0.0, 0.0)
+    steps = BUDGETS if learned else (0.0,)
+    dealt = [replace(theta, budget=(min(0.0, mean + by), spread)) for by in steps]
+    return [dealt[place % len(dealt)] for place in range(count)]
+
+
+def choose(
+    settings: Settings, state: State, inquisitor: Inquisitor, candidates: list[Candidate]
+) -> Candidate:
+    """Return the candidate that promises most beside the best of what was trained, see `promise`.
+
+    Args:
+        settings: of the run.
+        state: before the cycle.
+        inquisitor: that has heard what the candidates answer untrained.
+        candidates: of the shortlist.
+    """
+    objective, space = settings.objective, state.generator.space
+    beaten, points = -np.inf, space.points([c.points[0] for c in candidates])
+    if inquisitor.observations:
+        seen = space.points([one.point for one in inquisitor.observations])
+        beaten = float(worth(settings, state, inquisitor, seen).max())
+    predicted = inquisitor.predict(points, objective.fidelity)
+    promises = promise(objective, state.penalty, predicted, space.costs(points), beaten)
+    return candidates[int(promises.argmax())]
 
 
 def worth(settings: Settings, state: State, inquisitor: Inquisitor, points: Points) -> np.ndarray:

@@ -24,7 +24,7 @@ from gensynth.probing.operator_probe import switching_nats
 from gensynth.probing.probe import Probe
 from gensynth.randomness import stream
 from gensynth.search import evolution
-from gensynth.search.acquisition import shortlist, worth
+from gensynth.search.acquisition import choose, shortlist
 from gensynth.search.cycle import Cycle, Laps, Settings, State, record
 from gensynth.search.generator import Generator
 from gensynth.search.importance import first_importance
@@ -170,7 +170,7 @@ def run_cycle(settings: Settings, evaluator: Evaluator, probe: Probe, state: Sta
     nats = [probe.divergence(evaluator.inherit(c.graph, state.weights)) for c in candidates]
     inquisitor = state.inquisitor.hear(points, nats, state.cycle)
     laps.lap("probe")
-    chosen = candidates[int(worth(settings, state, inquisitor, points).argmax())]
+    chosen = choose(settings, state, inquisitor, candidates)
     predicted = inquisitor.interval(chosen.points, SHORT)
     laps.lap("generate")
 
