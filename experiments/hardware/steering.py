@@ -53,9 +53,9 @@ RECORD = RESULTS / "steering.json"
 SEEDS = (0, 1, 2)
 REQUIRED = "top1 >= 85%"
 MS = key_of(LATENCY.name, "local")
-SEARCH = SearchConfig(cycles=6, warmup_images=2_500, images=1_250)
+SEARCH = SearchConfig(cycles=12, warmup_images=2_500, images=2_500)
 FINALISTS = FinalistsConfig(count=2, epochs=4)
-"""A third of the quickstart's budget, so that nine searches take an hour on one core."""
+"""Small cycles, so that nine searches take an hour on one core."""
 SPACES: dict[str, tuple[str, ...]] = {
     "widths": (),
     "substitutes": ("separable", "bottleneck_4"),
