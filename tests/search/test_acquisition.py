@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from gensynth.goals.score import Proportion
 from gensynth.goals.utility import Utility
-from gensynth.search.acquisition import promise, shortlist, worth
-from gensynth.search.inquisitor import SHORT
-from tests.search.planted import learned, space
+from gensynth.search.acquisition import BUDGETS, around, choose, promise, shortlist, worth
+from gensynth.search.cycle import Candidate
+from gensynth.search.inquisitor import SHORT, Inquisitor, Observation
+from tests.search.planted import importance, learned, space
 from tests.search.stubs import settings_of, state_of
 
 
@@ -52,6 +54,42 @@ def test_a_candidate_is_the_network_that_the_generator_gives_its_seed() -> None:
     for candidate in shortlist(settings, state):
         assert candidate.graph.to_json() == state.generator.generate(candidate.seed).to_json()
         assert candidate.points[0] == space().point(candidate.graph.selection)
+
+
+def test_where_the_cost_is_learned_networks_beyond_the_family_s_are_tried() -> None:
+    settings = settings_of(least_score=0.6, candidates=60)
+    state = state_of(settings, learned())
+    dealt = around(settings.objective, state.generator.theta, 10)
+    middle, spread = state.generator.theta.budget
+    assert [t.budget for t in dealt[:5]] == [(min(0.0, middle + by), spread) for by in BUDGETS]
+    assert [t.budget for t in dealt[5:]] == [t.budget for t in dealt[:5]]
+    points = state.generator.points_of(dealt, list(range(10)))
+    macs = space().costs(points)[:, space().names.index("macs")]
+    assert macs[4] < macs[3] < macs[2] < macs[0]
+    # Nobody asks for a score, or nobody may lower the cost: there is one budget.
+    free = around(settings_of().objective, state.generator.theta, 3)
+    assert {theta.budget for theta in free} == {(middle, spread)}
+    fixed = replace(state.generator.theta, budget=(0.0, 0.0))
+    assert {theta.budget for theta in around(settings.objective, fixed, 3)} == {(0.0, 0.0)}
+
+
+def test_a_cycle_looks_where_it_is_not_sure_rather_than_again_at_what_it_knows() -> None:
+    settings = settings_of(least_score=0.85)
+    objective = replace(settings.objective, utility=Utility("-10*log10(macs)"))
+    settings, state = replace(settings, objective=objective), state_of(settings, learned())
+    known = state.generator.points(range(1))
+    inquisitor = Inquisitor(space(), importance())
+    for _ in range(30):  # the same network, seen again and again, meets the requirement
+        score = Proportion("top1", 3_600, 4_000)
+        inquisitor = inquisitor.observe(Observation(known[0], SHORT, score))
+    smaller = replace(state.generator.theta, budget=(state.generator.theta.budget[0] - 0.7, 0.1))
+    points = state.generator.points_of([state.generator.theta, smaller], [0, 0])
+    candidates = [
+        Candidate(s, state.generator.graph(points, s, 0), points.take([s])) for s in (0, 1)
+    ]
+    _, risk = objective.violation(*inquisitor.predict(points, SHORT))
+    assert 0.05 < risk < 0.95
+    assert choose(settings, state, inquisitor, candidates) is candidates[1]
 
 
 def test_what_is_listed_is_better_than_what_is_not() -> None:
