@@ -1,8 +1,9 @@
-"""What a run ran on, for its `environment.json`: versions, commit, machine.
+"""What a run ran on, for its `environment.json`: versions, commit, machine; and its memory.
 
 Versions are read from the installed packages' metadata, so nothing here imports torch.
 """
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -43,6 +44,17 @@ def environment(**facts: Any) -> dict[str, Any]:
 def memory_bytes() -> int:
     """Return how much memory this machine has."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def give_back_memory() -> None:
+    """Give the system what this process has freed.
+
+    glibc keeps what lies between two blocks that are still in use. A training asks for blocks of a
+    thousand sizes, so what it keeps grows by a gigabyte an epoch at first (RefineNet, 360 x 480).
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def _version(package: str) -> str | None:

@@ -15,6 +15,7 @@ from torch import nn
 
 from gensynth.data.passes import parts_of_a_step
 from gensynth.data.views import Views
+from gensynth.environment import give_back_memory
 from gensynth.errors import DataError
 from gensynth.graph.activations import all_elements
 from gensynth.network.compute import Compute
@@ -70,8 +71,8 @@ COMPILED_FROM = 300_000
 LAST = 0.25
 """Share of a training's steps from which the loss that it ends at is taken."""
 
-ROOM_BYTES = 2 * 2**30
-"""That a teacher's answers may fill: those of 50 epochs of CIFAR-10, or of one of CamVid."""
+ROOM_BYTES = 2**29
+"""That a teacher's answers may fill: those of 250 epochs of CIFAR-10."""
 
 
 class Teacher:
@@ -222,6 +223,7 @@ def fit(
                     progress(step / steps, sum(losses) / len(losses))
         if checkpoint is not None:
             keep(checkpoint, network, optimizer, step)
+        give_back_memory()
     network.eval()
     return float(torch.stack(last).mean()) if last else None
 
