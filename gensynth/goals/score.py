@@ -51,6 +51,16 @@ class Score(Protocol):
         """Return JSON values from which `read_score` makes the score again."""
 
 
+def least_told(n: int) -> float:
+    """Return the smallest value that so many images tell from 0: half an image's worth.
+
+    Example:
+        >>> least_told(50)
+        0.01
+    """
+    return 0.5 / n
+
+
 @dataclass(frozen=True)
 class Proportion:
     """The share of images that are right.

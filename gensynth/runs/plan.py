@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 SHORT_BATCH = 64
 """Of a cycle's short distillation: many small steps, because there are few images."""
+PROTOTYPE_BATCH = 128
+"""Of a prototype's training where none is asked, see `gensynth.training.pretrain`."""
+STEPS = 4
+"""Of an epoch of images that are fewer than a batch was to have."""
 
 
 def goals_of(
@@ -146,6 +150,26 @@ def search_requirements(
             return requirements
         raise
     return tuple(sought if one == required else one for one in requirements)
+
+
+def with_batches(config: RunConfig, images: int) -> tuple[RunConfig, list[str]]:
+    """Return a run whose batches its training images fill, and in words what became smaller.
+
+    Where there are fewer images than a batch was to have, it has a quarter of them: an epoch of one
+    step would teach little.
+    """
+    smaller, notes = images // STEPS, []
+    finalists, prototype = config.finalists, config.prototype
+    told = (
+        f"a batch of [{{}}] has {smaller} images and not {{}}, since {images} are there to train on"
+    )
+    if finalists.batch > images:
+        notes.append(told.format("finalists", finalists.batch))
+        finalists = replace(finalists, batch=smaller)
+    if prototype.train and (asked := prototype.batch or PROTOTYPE_BATCH) > images:
+        notes.append(told.format("prototype", asked))
+        prototype = replace(prototype, batch=smaller)
+    return replace(config, finalists=finalists, prototype=prototype), notes
 
 
 def space_of(
