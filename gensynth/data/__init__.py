@@ -14,6 +14,7 @@
     folder          a folder of images by class
     table           CSV of path and label
     torch_dataset   data sets as PyTorch has them
+    torch_targets   the same whose targets are boxes or masks
     orientation     boxes and masks that were drawn on a picture before EXIF turned it
     masks           a folder of images and masks
     camvid          the official folder of images and masks, given or fetched once
