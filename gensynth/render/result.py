@@ -12,7 +12,7 @@ from gensynth.goals.difference import Difference
 from gensynth.goals.figure import Figure
 from gensynth.goals.relative import as_asked
 from gensynth.goals.requirements import parse
-from gensynth.goals.score import least_told
+from gensynth.goals.score import value_for_utility
 from gensynth.goals.verdicts import Verdict, is_estimate
 from gensynth.graph.files import ONNX_FILE, WEIGHTS_FILE
 from gensynth.render.figures import (
@@ -136,7 +136,7 @@ def _gained(
 def _below(network: "Finalist") -> str:
     """Return what stands before a figure of a score that the test images do not tell from 0."""
     score = network.certificate.score
-    return "below " if score.value < least_told(score.n) else ""
+    return "below " if score.value < value_for_utility(score) else ""
 
 
 def _is_shown(utility: float, network: "Finalist") -> bool:

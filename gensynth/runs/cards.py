@@ -16,7 +16,7 @@ from gensynth.goals.device_costs import derived
 from gensynth.goals.difference import Difference, difference
 from gensynth.goals.exact import exact_costs
 from gensynth.goals.figure import Figure
-from gensynth.goals.score import Score, in_percent, least_told
+from gensynth.goals.score import Score, in_percent, value_for_utility
 from gensynth.goals.utility import information_density, netscore
 from gensynth.goals.verdicts import Known, is_estimate, judge_all
 from gensynth.network.module import Network
@@ -196,12 +196,11 @@ def setting_of(job: Job, command: str | None) -> dict[str, Any]:
 
 
 def _scores(job: Job, score: Score, costs: Mapping[str, float]) -> dict[str, float]:
-    """Return what weighs a score against costs; one of 0 is taken for what half an image is worth.
+    """Return what weighs a score against costs; one of 0 is taken for an image's share.
 
-    NetScore is minus infinity there, which neither JSON nor a ratio can say, and no set of images
-    tells 0 from less than that.
+    NetScore is minus infinity there, which neither JSON nor a ratio can say.
     """
-    value_pct = 100 * max(score.value, least_told(score.n))
+    value_pct = 100 * value_for_utility(score)
     params_m, macs_g = costs["params"] / 1e6, costs["macs"] / 1e9
     return {
         "utility": job.utility({score.metric: value_pct, **costs}),

@@ -60,10 +60,14 @@ def goals_of(
 def with_metric(config: RunConfig) -> RunConfig:
     """Return a run file whose task judges by what the requirements are on, if it names no metric.
 
+    A task of one's own has one metric, which nobody knows before it is opened.
+
     Raises:
         ConfigError: if the requirements cannot be read.
     """
-    known = MEASURED.get(config.task.kind, ())
+    if ":" in config.task.kind:
+        return config
+    known = MEASURED[config.task.kind]
     asked = {r.metric for r in parse_all(config.requirements)} & set(known)
     if config.task.metric is not None or len(asked) != 1 or asked == {known[0]}:
         return config
