@@ -21,14 +21,13 @@ from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     ValidationError,
 )
 from pydantic import dataclasses as validated
 
+from gensynth.config_values import Arguments, Sides
 from gensynth.outside import named_path
 
 Positive = Annotated[int, Field(gt=0)]
@@ -63,28 +62,6 @@ def located_source(source: str, folder: Path | None = None) -> str:
 BUILT_IN_DATA = ("fashion-mnist", "cifar10", "camvid")
 """Names that `gensynth.data` knows; a folder of such a name is written with a "/"."""
 
-
-def _arguments(given: Any) -> Any:
-    """Return a table of plain values as pairs of name and value, lists as tuples: hashable."""
-    if isinstance(given, Mapping):
-        given = tuple(given.items())
-    if not isinstance(given, tuple):
-        raise ValueError(f"arguments must be a table such as {{depth = 20}}, got {given!r:.40}")
-    pairs = tuple((name, tuple(v) if isinstance(v, list) else v) for name, v in given)
-    for name, value in pairs:
-        parts = value if isinstance(value, tuple) else (value,)
-        if not all(isinstance(part, bool | int | float | str) for part in parts):
-            raise ValueError(
-                f"arguments must be numbers, words, true, false or lists of these, got {name} = "
-                f"{value!r:.40}"
-            )
-    return pairs
-
-
-Arguments = Annotated[
-    tuple[tuple[str, Any], ...], BeforeValidator(_arguments), PlainSerializer(dict)
-]
-"""A table of plain values, such as {depth = 20}, for a function of the user's."""
 
 Place = Annotated[Path, AfterValidator(located)]
 """A file or folder, absolute whoever names it: a run goes on from another working directory."""
@@ -198,7 +175,7 @@ class DataConfig:
     folder: Place | None = None
     classes: tuple[str, ...] | None = None
     void: Annotated[int, Field(ge=0, le=255)] | None = None
-    size: Positive | tuple[Positive, Positive] | None = None
+    size: Sides = None
     mean: tuple[float, ...] | None = None
     std: tuple[Above0, ...] | None = None
     colour: Literal["rgb", "bgr", "grey"] = "rgb"
@@ -210,6 +187,8 @@ class DataConfig:
         return (self.augment,) if isinstance(self.augment, str) else self.augment or ()
 
     def __post_init__(self) -> None:
+        if self.classes is not None and not 0 < len(set(self.classes)) == len(self.classes):
+            raise ValueError(f"classes must be names, each once, got {list(self.classes)}")
         if (self.mean is None) != (self.std is None):
             raise ValueError("mean and std must be given together, got one of them")
         if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):

@@ -63,6 +63,7 @@ _WORDS = {
     "a valid number": "a number",
     "a valid boolean": "true or false",
     "List should": "must",
+    "Tuple should": "must",
     " after validation": "",
 }
 

@@ -10,8 +10,6 @@ from gensynth.cli.exit_codes import reported
 from gensynth.errors import ConfigError
 from gensynth.render.visible import say
 
-ASKED = ["macs <= 50%", "top1 >= prototype - 1"]
-
 
 def init(
     prototype: Annotated[
@@ -36,18 +34,18 @@ def init(
     with reported():
         from gensynth.atomic_files import reason, write_bytes
         from gensynth.config_file import assigned, read
-        from gensynth.runs.plan import check_names
+        from gensynth.runs.plan import check_names, usual_requirements
         from gensynth.template import seen_from, template
 
         if out.exists():
             raise ConfigError(f"{out} is there already; name another file by --out")
         given = {
-            "requirements": require or ASKED,
             "prototype.network": prototype,
             "prototype.weights": weights,
             "data.source": data,
             **assigned(settings or ()),
         }
+        given["requirements"] = require or usual_requirements(read(None, given).task)
         check_names(read(None, given))
         placed = seen_from(out.absolute().parent, given)
         try:

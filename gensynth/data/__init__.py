@@ -14,8 +14,11 @@
     folder          a folder of images by class
     table           CSV of path and label
     torch_dataset   data sets as PyTorch has them
+    torch_targets   the same whose targets are boxes or masks
+    orientation     boxes and masks that were drawn on a picture before EXIF turned it
     masks           a folder of images and masks
     camvid          the official folder of images and masks, given or fetched once
+    pictured        images whose boxes are known, read and brought to a size
     coco            images and the boxes of objects, COCO's JSON
     parse27k        pedestrians' boxes in the layout that Parse27k is published in
     boxes           how a split keeps boxes, and where they go when their image is moved
@@ -73,7 +76,9 @@ def open_dataset(config: "DataConfig", kind: str = "classification") -> "Dataset
             "folder of one's own images is itself the source"
         )
     has_masks = source not in BUILT_IN_DATA and root.is_dir() and kind == "segmentation"
-    if not has_masks and (config.classes is not None or config.void is not None):
+    is_path = source not in BUILT_IN_DATA and ":" not in source
+    is_lost = kind == "segmentation" and is_path and not has_masks
+    if not (has_masks or is_lost) and (config.classes is not None or config.void is not None):
         raise ConfigError(
             "classes and void are of a folder of masks, classes of COCO's JSON too, got them with "
             f"source '{source}' for {kind}"
@@ -81,6 +86,12 @@ def open_dataset(config: "DataConfig", kind: str = "classification") -> "Dataset
     if has_masks:
         from gensynth.data import masks
 
+        if config.size is not None:
+            raise ConfigError(
+                f"size in [data] is for images by class and with boxes, got {config.size}; bring "
+                f"the images and masks of {root} to one size first, the masks without mixing "
+                "numbers (nearest)"
+            )
         return masks.load(
             root, classes=config.classes, void=config.void, colour=config.colour,
             mean=config.mean, std=config.std,
@@ -96,14 +107,15 @@ def open_dataset(config: "DataConfig", kind: str = "classification") -> "Dataset
         return folder.load(
             root, size=config.size, colour=config.colour, mean=config.mean, std=config.std
         )
-    if source not in BUILT_IN_DATA and ":" not in source:
-        if root.suffix == ".json" and root.is_file():
+    if is_path:
+        if root.is_file():
+            boxes = '; if it holds boxes, set kind = "detection" in [task], or --task detection'
             raise ConfigError(
-                f"{root} is a file, and {kind} reads folders; if it holds boxes, set kind = "
-                '"detection" in [task], or --task detection'
+                f"{root} is a file, and {kind} reads folders{boxes * (root.suffix == '.json')}"
             )
         if "/" in source:
-            raise DataError(f"no folder {root}; it must hold one folder of images a class")
+            held = "images and masks" if is_lost else "one folder of images a class"
+            raise DataError(f"no folder {root}; it must hold {held}")
         raise ConfigError(
             f"unknown data set '{source}'; {did_you_mean(source, BUILT_IN_DATA)}; your own is a "
             "folder of images by class, a CSV of paths and labels, or module:factory"

@@ -10,26 +10,24 @@ Where no image has one, a fifth of the images is for test and a tenth for search
 
 Images without boxes are background. Boxes with "iscrowd" or "ignore" are regions that are neither
 taught nor scored. With a `size`, images of any size are resized to fit in it, and the rest is
-black (`letterbox`); their boxes go with them.
+black (`letterbox`); their boxes go with them. Of a picture that EXIF turns, boxes may be of either
+side, as its `width` and `height` say (`gensynth.data.orientation`).
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired
 
 import numpy as np
-from PIL import Image
 from typing_extensions import TypedDict
 
 from gensynth.data import boxes
-from gensynth.data.dataset import Augmentation, Dataset, Split
-from gensynth.data.images import require_room, survey
+from gensynth.data.dataset import Dataset
 from gensynth.data.labelled import SEARCH_SHARE, TEST_SHARE
 from gensynth.data.listing import SPLITS, split_of, visible
-from gensynth.data.picture import COLOURS, Size, picture, sides
+from gensynth.data.picture import COLOURS, Size
+from gensynth.data.pictured import Pictured, dataset_of
 from gensynth.errors import ConfigError, DataError
 from gensynth.outside import Finite, Form, Natural, Positive, is_file, read_bytes
 from gensynth.randomness import stream
@@ -72,21 +70,6 @@ class _Document(TypedDict):
 _DOCUMENT: Form[_Document] = Form(_Document)
 
 
-@dataclass(frozen=True)
-class Pictured:
-    """One image of a split before its pixels are read.
-
-    Attributes:
-        file: where they are.
-        size: (width, height) that they must have.
-        rows: (objects, 6), see `gensynth.data.boxes`.
-    """
-
-    file: Path
-    size: tuple[int, int]
-    rows: np.ndarray
-
-
 def load(
     path: Path,
     *,
@@ -122,75 +105,12 @@ def load(
             found[name] += images
     if not found["train"]:
         raise DataError(f"{path} has no training images")
+    _check_once(found, path)
+    splits, how = _cut(found, path)
     return dataset_of(
-        _cut(found, path), names, name=path.resolve().stem, source=f"boxes {path.resolve()}",
+        splits, names, name=path.resolve().stem, source=f"boxes {path.resolve()}", how=how,
         size=size, colour=colour, mean=mean, std=std,
     )  # fmt: skip
-
-
-def dataset_of(
-    found: Mapping[str, Sequence[Pictured]],
-    classes: Sequence[str],
-    *,
-    name: str,
-    source: str,
-    size: Size | None,
-    colour: str,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-) -> Dataset:
-    """Read the pixels of images whose boxes are known, and make a data set of them.
-
-    Training crops from images padded by a sixteenth of the shorter side, and mirrors them.
-
-    Raises:
-        DataError: if a file is missing, damaged, or of another size than it should be.
-    """
-    splits = {}
-    for split in SPLITS:
-        require_room(split, _bytes(found[split], size))
-        read = [_read(one, size, colour, found["train"][0]) for one in found[split]]
-        images, labels = [pixels for pixels, _ in read], [rows for _, rows in read]
-        splits[split] = Split(split, np.stack(images), boxes.stacked(labels))
-    computed_mean, computed_std = survey(splits["train"].images).moments()
-    height, width = splits["train"].images.shape[2:]
-    return Dataset(
-        name=name,
-        classes=tuple(classes),
-        train=splits["train"],
-        search=splits["search"],
-        test=splits["test"],
-        mean=computed_mean if mean is None else mean,
-        std=computed_std if std is None else std,
-        augmentation=Augmentation(pad=min(height, width) // 16, flip=True),
-        source=f"{source}, colour order {colour}",
-    )
-
-
-def letterbox(image: np.ndarray, rows: np.ndarray, size: Size) -> tuple[np.ndarray, np.ndarray]:
-    """Bring an image to a size without changing its proportions, and its boxes with it.
-
-    Args:
-        image: (channels, height, width), uint8.
-        rows: (objects, 6).
-        size: side of a square, or (height, width).
-
-    Returns:
-        (channels, *size), black where the image does not reach, and the boxes in it.
-    """
-    height, width = image.shape[1:]
-    tall, broad = sides(size)
-    scale = min(tall / height, broad / width)
-    wide, high = max(1, round(scale * width)), max(1, round(scale * height))
-    left, top = (broad - wide) // 2, (tall - high) // 2
-    boxed = np.zeros((len(image), tall, broad), np.uint8)
-    for plane, whole in zip(image, boxed, strict=True):
-        resized = Image.fromarray(plane).resize((wide, high), Image.Resampling.BILINEAR)
-        whole[top : top + high, left : left + wide] = np.asarray(resized)
-    moved = rows.copy()
-    moved[:, [0, 2]] = rows[:, [0, 2]] * (wide / width) + left
-    moved[:, [1, 3]] = rows[:, [1, 3]] * (high / height) + top
-    return boxed, moved
 
 
 def _files(root: Path) -> dict[Path, str]:
@@ -228,6 +148,8 @@ def _classes(
 ) -> tuple[str, ...]:
     file, (_, first) = next(iter(documents.items()))
     named = {category["id"]: category["name"] for category in first["categories"]}
+    if len(named) < len(first["categories"]):
+        raise DataError(f"{file} has two categories of one id")
     for other, (_, document) in documents.items():
         if {c["id"]: c["name"] for c in document["categories"]} != named:
             raise DataError(f"{other} has other categories than {file}; they must be the same")
@@ -247,6 +169,12 @@ def _pictured(
     images = {image["id"]: image for image in document["images"]}
     if len(images) < len(document["images"]):
         raise DataError(f"{file} has two images of one id")
+    unsaid = [image["file_name"] for image in document["images"] if "split" not in image]
+    if not split and 0 < len(unsaid) < len(images):
+        raise DataError(
+            f'{file}, image {unsaid[0]}: has no "split", which {len(images) - len(unsaid)} other '
+            "images have; give all of them one, or none"
+        )
     names = {category["id"]: category["name"] for category in document["categories"]}
     rows: dict[int, list[tuple[float, ...]]] = {number: [] for number in images}
     for place, one in enumerate(document["annotations"]):
@@ -316,9 +244,29 @@ def _file(json: Path, name: str, split: str, folder: Path | None) -> Path:
     )
 
 
-def _cut(found: dict[str, list[Pictured]], path: Path) -> dict[str, list[Pictured]]:
-    """Cut search and test off the training images where no image has a split of these."""
-    train = found["train"]
+def _check_once(found: Mapping[str, Sequence[Pictured]], path: Path) -> None:
+    """Refuse a file that is two images: one would be tested on, or lack the other's boxes."""
+    seen: dict[Path, str] = {}
+    for split, images in found.items():
+        for one in images:
+            if one.file in seen:
+                where = (
+                    f"in {seen[one.file]} and in {split}" if seen[one.file] != split else "twice"
+                )
+                raise DataError(
+                    f"{path} names the image {one.file} {where}; an image must be named once, "
+                    "with all of its boxes"
+                )
+            seen[one.file] = split
+
+
+def _cut(found: Mapping[str, list[Pictured]], path: Path) -> tuple[dict[str, list[Pictured]], str]:
+    """Cut search and test off the training images where no image has a split of these.
+
+    Returns:
+        the splits, and how they came to be.
+    """
+    train, made = found["train"], []
     cut = dict(found)
     for name, share in (("test", TEST_SHARE), ("search", SEARCH_SHARE)):
         if not found[name]:
@@ -326,31 +274,8 @@ def _cut(found: dict[str, list[Pictured]], path: Path) -> dict[str, list[Picture
             drawn = set(stream(0, "hold-out", count).permutation(len(train))[:count].tolist())
             cut[name] = [one for place, one in enumerate(train) if place in drawn]
             train = [one for place, one in enumerate(train) if place not in drawn]
+            made.append(f"{name} is {count:,} of the images given for train")
     if not train:
         raise DataError(f"{path} has too few images to be cut into train, search and test")
-    return {**cut, "train": train}
-
-
-def _bytes(images: Sequence[Pictured], size: Size | None) -> int:
-    return sum(3 * math.prod(one.size if size is None else sides(size)) for one in images)
-
-
-def _read(
-    one: Pictured, size: Size | None, colour: str, first: Pictured
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pixels of an image, and its boxes in them."""
-    pixels = picture(one.file, None, colour)
-    height, width = pixels.shape[1:]
-    if (width, height) != one.size:
-        raise DataError(
-            f"{one.file} has {width} x {height} pixels, and its boxes are of "
-            f"{one.size[0]} x {one.size[1]}"
-        )
-    if size is not None:
-        return letterbox(pixels, one.rows, size)
-    if one.size != first.size:
-        raise DataError(
-            f"{one.file} has {width} x {height} pixels and {first.file} "
-            f"{first.size[0]} x {first.size[1]}; give a size to bring all to one"
-        )
-    return pixels, one.rows
+    how = ", ".join(made) + ", cut by a fixed draw" if made else ""
+    return {**cut, "train": train}, how

@@ -70,6 +70,12 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
     entries = visible(root)
     named = [path for path in entries if path.is_dir() and split_of(path.name) is not None]
     if not any(_holds_folders(path) for path in named):  # a class may be called train
+        if len(named) > 1:
+            raise DataError(
+                f"{' and '.join(path.name for path in named)} of {root} hold no folders of images "
+                'by class; if masks lie beside them, set kind = "segmentation" in [task], or '
+                "--task segmentation"
+            )
         return {"train": root}, []
     found = by_split(named, root)
     if "train" not in found:

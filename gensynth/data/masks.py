@@ -5,10 +5,11 @@
 
 The first is the layout of SegNet's CamVid; its lists begin every path with /SegNet/CamVid,
 which is left out where no such file is below the root. A mask gives a number for every pixel:
-grey or palette PNG, 8 bits. Numbers are those of the classes, in order, and the void.
+grey or palette PNG, 8 bits. Numbers are those of the classes, in order, and the void. Masks that
+belong to no image are left out, and named.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 from gensynth.data.dataset import Augmentation, Dataset, Split
 from gensynth.data.images import require_room, survey
 from gensynth.data.listing import SPLITS, by_split, visible
+from gensynth.data.orientation import drawn_turned, turned_mask
 from gensynth.data.picture import COLOURS, DAMAGED, PICTURE_BYTES, picture
 from gensynth.errors import ConfigError, DataError
 from gensynth.outside import PIXELS, check_plain, is_file, read_bytes
@@ -26,6 +28,7 @@ MASKS = "annot"
 """What the name of a folder of masks ends in."""
 VOID = 255
 """What void is in memory."""
+MOST_CLASSES = 255
 
 
 def load(
@@ -58,9 +61,14 @@ def load(
     """
     if colour not in COLOURS:
         raise ConfigError(f"unknown colour order '{colour}'; {did_you_mean(colour, COLOURS)}")
+    if classes is not None and len(classes) > MOST_CLASSES:
+        raise ConfigError(
+            f"a mask of 8 bits tells {MOST_CLASSES} classes and the void apart, got {len(classes)}"
+        )
     pairs = {split: _pairs(root, split) for split in SPLITS}
-    masks = {split: [_mask(mask) for _, mask in found] for split, found in pairs.items()}
-    numbers = _numbers(masks["train"], classes, void)
+    left_out = _check_once(pairs)
+    masks = {split: [_mask(*pair) for pair in found] for split, found in pairs.items()}
+    numbers = _numbers(masks["train"], classes, void, root)
     splits = {}
     for split, found in pairs.items():
         first = picture(found[0][0], None, colour)
@@ -68,7 +76,7 @@ def load(
         images = [picture(image, None, colour) for image, _ in found]
         _check_sizes(found, images, masks[split], pairs["train"][0][0], images[0].shape)
         renumbered = [
-            _renumbered(mask, numbers, void, file)
+            _renumbered(mask, numbers, void, file, is_named=classes is not None)
             for mask, (_, file) in zip(masks[split], found, strict=True)
         ]
         splits[split] = Split(split, np.stack(images), np.stack(renumbered))
@@ -84,8 +92,25 @@ def load(
         std=computed_std if std is None else std,
         augmentation=augmentation or Augmentation(pad=min(height, width) // 8, flip=True),
         source=f"folder {root.resolve()}, images and masks, colour order {colour}",
+        left_out=left_out,
         void=VOID,
     )
+
+
+def _check_once(pairs: Mapping[str, Sequence[tuple[Path, Path]]]) -> tuple[str, ...]:
+    """Refuse an image of two splits, which would be tested on what it taught.
+
+    Returns:
+        the masks beside those of the images, which are of none.
+    """
+    seen: dict[Path, str] = {}
+    for split, found in pairs.items():
+        for image, _ in found:
+            if seen.setdefault(image, split) != split:
+                raise DataError(f"{image} is in {seen[image]} and in {split}; leave it in one")
+    masks = {mask for found in pairs.values() for _, mask in found}
+    folders = sorted({mask.parent for mask in masks} - {image.parent for image in seen})
+    return tuple(str(path) for folder in folders for path in visible(folder) if path not in masks)
 
 
 def _pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
@@ -99,8 +124,11 @@ def _pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
         return _listed(root, lists[split])
     if split in folders:
         return _named_alike(folders[split], root / f"{folders[split].name}{MASKS}")
-    wanted = " or ".join(f"{n}.txt, or folders {n} and {n}{MASKS}" for n in SPLITS[split][:2])
-    raise DataError(f"{root} holds neither {wanted}")
+    name = {"search": "val"}.get(split, split)
+    raise DataError(
+        f"{root} holds neither {name}.txt, nor folders {name} and {name}{MASKS}; segmentation "
+        "needs images and masks of train, val and test"
+    )
 
 
 def _listed(root: Path, file: Path) -> list[tuple[Path, Path]]:
@@ -140,9 +168,9 @@ def _below(root: Path, text: str, file: Path, number: int) -> Path:
 def _named_alike(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     if not masks.is_dir():
         raise DataError(f"{images} has no folder of masks beside it; it must be {masks}")
-    by_stem = {path.stem: path for path in visible(masks)}
+    by_stem, seen = _by_stem(masks), _by_stem(images)
     pairs = []
-    for image in visible(images):
+    for image in seen.values():
         if image.stem not in by_stem:
             raise DataError(f"{image} has no mask; {masks} must hold one named {image.stem}.png")
         pairs.append((image, by_stem[image.stem]))
@@ -151,8 +179,31 @@ def _named_alike(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def _mask(file: Path) -> np.ndarray:
-    """Return the numbers of a mask's pixels: (height, width), uint8."""
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Return the files of a folder by their names without endings, by which images find masks."""
+    found: dict[str, Path] = {}
+    for path in visible(folder):
+        if path.stem in found:
+            raise DataError(
+                f"{folder} holds {found[path.stem].name} and {path.name}; an image and its mask "
+                "are known by the name before the ending, so it must be there once"
+            )
+        found[path.stem] = path
+    return found
+
+
+def _mask(image: Path, file: Path) -> np.ndarray:
+    """Return the numbers of an image's mask, upright as the image is: (height, width), uint8."""
+    mask = _numbers_of(file)
+    try:
+        orientation = drawn_turned(image, (mask.shape[1], mask.shape[0]))
+    except DAMAGED:  # said by who reads the image
+        return mask
+    return turned_mask(mask, orientation)
+
+
+def _numbers_of(file: Path) -> np.ndarray:
+    """Return the numbers of a mask's pixels as they are stored: (height, width), uint8."""
     try:
         check_plain(file, PICTURE_BYTES)
         with Image.open(file) as opened:
@@ -169,15 +220,27 @@ def _mask(file: Path) -> np.ndarray:
 
 
 def _numbers(
-    masks: Sequence[np.ndarray], classes: Sequence[str] | None, void: int | None
+    masks: Sequence[np.ndarray], classes: Sequence[str] | None, void: int | None, root: Path
 ) -> list[int]:
     """Return the classes' numbers in the masks, in the order of the classes."""
     if classes is None:
-        return sorted({int(n) for mask in masks for n in np.unique(mask)} - {void})
+        found = sorted({int(n) for mask in masks for n in np.unique(mask)} - {void})
+        if void is None and VOID in found[2:]:
+            raise DataError(
+                f"the masks of {root} hold {VOID} beside {len(found) - 1} other numbers, which "
+                f"most use for pixels of no class; set void = {VOID} in [data], or name the classes"
+            )
+        if len(found) < 2:
+            raise DataError(
+                f"the training masks of {root} hold {len(found)} classes; telling apart takes two"
+            )
+        return found
     return [number for number in range(len(classes) + 1) if number != void][: len(classes)]
 
 
-def _renumbered(mask: np.ndarray, numbers: list[int], void: int | None, file: Path) -> np.ndarray:
+def _renumbered(
+    mask: np.ndarray, numbers: list[int], void: int | None, file: Path, *, is_named: bool
+) -> np.ndarray:
     table = np.full(256, -1, np.int16)
     table[numbers] = np.arange(len(numbers))
     if void is not None:
@@ -187,7 +250,9 @@ def _renumbered(mask: np.ndarray, numbers: list[int], void: int | None, file: Pa
         share = 100 * float((mask == strange).mean())
         raise DataError(
             f"{file} holds {strange}, in {share:.2g} % of its pixels, which is no class; classes "
-            f"are {numbers[0]} to {numbers[-1]}" + ("" if void is None else f" and void {void}")
+            f"are {numbers[0]} to {numbers[-1]}"
+            + ("" if void is None else f" and void {void}")
+            + ("; without classes in [data] all numbers that occur are some" if is_named else "")
         )
     return table[mask].astype(np.uint8)
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gensynth.data.coco import Pictured, dataset_of
 from gensynth.data.dataset import Dataset
 from gensynth.data.picture import DAMAGED, Size
+from gensynth.data.pictured import Pictured, dataset_of
 from gensynth.errors import DataError
 from gensynth.outside import is_file
 

@@ -3,6 +3,8 @@
     one object, len(d) and d[i]             cut into train, search and test
     {"train": ..., "val": ..., "test": ...}     any of `gensynth.data.listing`'s names
 
+A label is a class's number; boxes and masks are read by `gensynth.data.torch_targets`.
+
 An image is a PIL image, an array (height, width, 3) or a tensor (channels, height, width), uint8 or
 float in [0, 1] as `ToTensor` makes it; all have one size. Normalising and random augmentation are
 left out there: gensynth does both itself, and every network of a run must see the same.
@@ -17,6 +19,7 @@ import torch
 from gensynth.data.dataset import Dataset
 from gensynth.data.labelled import Listed, assemble, cut
 from gensynth.data.listing import split_of
+from gensynth.data.torch_targets import kind_of, of_targets
 from gensynth.errors import DataError
 
 ROUNDING = 0.02
@@ -61,6 +64,16 @@ def as_dataset(given: Any, name: str | None = None) -> Dataset:
         raise DataError("a data set needs training images; give train")
     train = found["train"]
     kind = type(train).__name__
+    some = [f"{kind}[{place}]" for place in range(min(READ_TWICE, len(train)))]
+    once, again = ([_image(train, place, of) for place, of in enumerate(some)] for _ in range(2))
+    for which, first, second in zip(some, once, again, strict=True):
+        if not np.array_equal(first, second):
+            raise DataError(
+                f"{which} is another image every time; leave random augmentation out of it, and "
+                "choose it in [data] augment"
+            )
+    if len(train) and (targets := kind_of(_item(train, 0, f"train split {kind}")[1])) is not None:
+        return of_targets(found, targets, _image, name or kind)
     labels = {split: _labels(part, f"{split} split {kind}") for split, part in found.items()}
     classes = _classes(train, labels)
     listed = {
@@ -83,13 +96,6 @@ def as_dataset(given: Any, name: str | None = None) -> Dataset:
 
         return decode
 
-    for place in range(min(READ_TWICE, len(train))):
-        which = f"{kind}[{place}]"
-        if not np.array_equal(_image(train, place, which), _image(train, place, which)):
-            raise DataError(
-                f"{which} is another image every time; leave random augmentation out of it, and "
-                "choose it in [data] augment"
-            )
     return assemble(
         {split: (one, decoder(one.files)) for split, one in splits.items()}, classes, shape,
         name=name or kind, source=f"Python object {kind}", how=how, mean=None, std=None,
@@ -117,11 +123,15 @@ def _classes(train: Any, labels: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     return tuple(str(number) for number in range(count))
 
 
-def _pair(part: Any, place: int, what: str) -> tuple[Any, int]:
+def _item(part: Any, place: int, what: str) -> tuple[Any, Any]:
     item = part[place]
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(f"item {place} of the {what} must be (image, label), got {_told(item)}")
-    image, label = item
+    return item[0], item[1]
+
+
+def _pair(part: Any, place: int, what: str) -> tuple[Any, int]:
+    image, label = _item(part, place, what)
     try:
         return image, int(label)
     except (TypeError, ValueError) as error:
@@ -132,7 +142,7 @@ def _pair(part: Any, place: int, what: str) -> tuple[Any, int]:
 
 def _image(part: Any, place: int, what: str) -> np.ndarray:
     """Return an item's image: (channels, height, width), uint8."""
-    image = part[place][0]
+    image, _ = _item(part, place, what)
     values = image.numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
     if values.ndim == 2:
         values = values[None]

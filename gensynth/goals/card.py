@@ -20,6 +20,7 @@ from gensynth.atomic_files import file_sha256
 from gensynth.errors import RunError
 from gensynth.goals.card_form import CARD
 from gensynth.goals.ledger import Ledger
+from gensynth.goals.metrics import TOP1, stand_in
 from gensynth.graph.files import CARD_FILE, GRAPH_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.outside import read_bytes
 from gensynth.run_files import LEDGER_FILE, PROTOTYPE, run_of
@@ -41,6 +42,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         content = read_bytes(path)
         CARD.read(content)
         card: dict[str, Any] = json.loads(content)
+        stand_in(card["certificate"].get("metric", TOP1.name))
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -17,7 +17,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from gensynth.goals.intervals import normal_quantile, wilson
-from gensynth.goals.metrics import TOP1, names
+from gensynth.goals.metrics import TOP1, names, stand_in
 from gensynth.goals.recall import SmallestRecall
 from gensynth.outside import Form, Natural, Positive, Share
 
@@ -287,6 +287,7 @@ def read_score(document: Mapping[str, Any], metric: str = TOP1.name) -> Score:
             named = document.get("metric", metric)
             if not isinstance(named, str):
                 raise ValueError(f"the metric of a score must be a name, got {named!r:.40}")
+            stand_in(named)
             return read(named, document)
     raise ValueError(f"no score in a document of {', '.join(document) or 'nothing'}")
 
@@ -297,9 +298,9 @@ def of_counts(right: int, n: int) -> Score:
 
 
 def value_for_utility(score: Score) -> float:
-    """Return the value at which U is taken: one image's share where it is less.
+    """Return the value at which U and NetScore are taken: one image's share where it is less.
 
-    Logarithms have no value at 0.
+    Logarithms have no value at 0, and no set of images tells 0 from less than one's share.
     """
     return max(score.value, 1 / score.n)
 

@@ -12,6 +12,7 @@ from gensynth.goals.difference import Difference
 from gensynth.goals.figure import Figure
 from gensynth.goals.relative import as_asked
 from gensynth.goals.requirements import parse
+from gensynth.goals.score import value_for_utility
 from gensynth.goals.verdicts import Verdict, is_estimate
 from gensynth.graph.files import ONNX_FILE, WEIGHTS_FILE
 from gensynth.render.figures import (
@@ -79,8 +80,8 @@ def _rows(prototype: "Finalist", some: Sequence["Finalist"]) -> list[Row]:
         ("parameters", lambda f: f"{f.params:,}"),
         ("MACs", lambda f: count(f.macs)),
         *((_with_unit(name), _cost(name)) for name in _limited(prototype)),
-        ("information density, %/M", lambda f: digits(f.information_density)),
-        ("NetScore", lambda f: f"{f.netscore:.2f}"),
+        ("information density, %/M", lambda f: _below(f) + digits(f.information_density)),
+        ("NetScore", lambda f: f"{_below(f)}{f.netscore:.2f}"),
         ("utility", lambda f: f"{f.utility:#.4g}") if own else None,
         ("latency p50, ms", _latency),
         ("  95 % interval", _latency_interval),
@@ -130,6 +131,12 @@ def _gained(
     if any(found(network) for network in networks):
         yield "  points gained", points
         yield "    95 % interval", ends
+
+
+def _below(network: "Finalist") -> str:
+    """Return what stands before a figure of a score that the test images do not tell from 0."""
+    score = network.certificate.score
+    return "below " if score.value < value_for_utility(score) else ""
 
 
 def _is_shown(utility: float, network: "Finalist") -> bool:

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from gensynth.bench.latency import certain_range
 from gensynth.environment import environment
 from gensynth.goals.card import CARD_FORMAT
@@ -18,7 +16,7 @@ from gensynth.goals.device_costs import derived
 from gensynth.goals.difference import Difference, difference
 from gensynth.goals.exact import exact_costs
 from gensynth.goals.figure import Figure
-from gensynth.goals.score import Score, in_percent
+from gensynth.goals.score import Score, in_percent, value_for_utility
 from gensynth.goals.utility import information_density, netscore
 from gensynth.goals.verdicts import Known, is_estimate, judge_all
 from gensynth.network.module import Network
@@ -128,7 +126,7 @@ def card_of(
             "provenance": "predicted before it was distilled; 95 % interval",
         },
         "scores": {
-            **_scores(job, metric, certificate.score.value, {**costs, **_values(job, figures)}),
+            **_scores(job, certificate.score, {**costs, **_values(job, figures)}),
             "expression": job.utility.expression,
             "provenance": _weighed(job, known),
         },
@@ -197,11 +195,15 @@ def setting_of(job: Job, command: str | None) -> dict[str, Any]:
     }
 
 
-def _scores(job: Job, metric: str, value: float, costs: Mapping[str, float]) -> dict[str, float]:
-    value_pct = max(100 * value, np.finfo(float).tiny)
+def _scores(job: Job, score: Score, costs: Mapping[str, float]) -> dict[str, float]:
+    """Return what weighs a score against costs; one of 0 is taken for an image's share.
+
+    NetScore is minus infinity there, which neither JSON nor a ratio can say.
+    """
+    value_pct = 100 * value_for_utility(score)
     params_m, macs_g = costs["params"] / 1e6, costs["macs"] / 1e9
     return {
-        "utility": job.utility({metric: value_pct, **costs}),
+        "utility": job.utility({score.metric: value_pct, **costs}),
         "netscore": netscore(value_pct, params_m, macs_g),
         "information_density": information_density(value_pct, params_m),
     }

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gensynth.config import DeviceConfig, RunConfig
+from gensynth.config import DeviceConfig, RunConfig, TaskConfig
 from gensynth.devices.run_device import RunDevice, known_names, run_device
 from gensynth.errors import ConfigError
 from gensynth.goals import metrics
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 SHORT_BATCH = 64
 """Of a cycle's short distillation: many small steps, because there are few images."""
+PROTOTYPE_BATCH = 128
+"""Of a prototype's training where none is asked, see `gensynth.training.pretrain`."""
+STEPS = 4
+"""Of an epoch of images that are fewer than a batch was to have."""
 
 
 def goals_of(
@@ -56,14 +60,27 @@ def goals_of(
 def with_metric(config: RunConfig) -> RunConfig:
     """Return a run file whose task judges by what the requirements are on, if it names no metric.
 
+    A task of one's own has one metric, which nobody knows before it is opened.
+
     Raises:
         ConfigError: if the requirements cannot be read.
     """
-    known = MEASURED.get(config.task.kind, ())
+    if ":" in config.task.kind:
+        return config
+    known = MEASURED[config.task.kind]
     asked = {r.metric for r in parse_all(config.requirements)} & set(known)
     if config.task.metric is not None or len(asked) != 1 or asked == {known[0]}:
         return config
     return replace(config, task=replace(config.task, metric=asked.pop()))
+
+
+def usual_requirements(task: TaskConfig) -> tuple[str, ...]:
+    """Return what is asked where nobody says it: half the work, at a score that is nearly kept.
+
+    A task of one's own has a metric that is not known here.
+    """
+    measured = (task.metric,) if task.metric else MEASURED.get(task.kind, ())
+    return ("macs <= 50%", *(f"{metric} >= prototype - 1" for metric in measured[:1]))
 
 
 def check_names(config: RunConfig) -> None:
@@ -146,6 +163,26 @@ def search_requirements(
             return requirements
         raise
     return tuple(sought if one == required else one for one in requirements)
+
+
+def with_batches(config: RunConfig, images: int) -> tuple[RunConfig, list[str]]:
+    """Return a run whose batches its training images fill, and in words what became smaller.
+
+    Where there are fewer images than a batch was to have, it has a quarter of them: an epoch of one
+    step would teach little.
+    """
+    smaller, notes = images // STEPS, []
+    finalists, prototype = config.finalists, config.prototype
+    told = (
+        f"a batch of [{{}}] has {smaller} images and not {{}}, since {images} are there to train on"
+    )
+    if finalists.batch > images:
+        notes.append(told.format("finalists", finalists.batch))
+        finalists = replace(finalists, batch=smaller)
+    if prototype.train and (asked := prototype.batch or PROTOTYPE_BATCH) > images:
+        notes.append(told.format("prototype", asked))
+        prototype = replace(prototype, batch=smaller)
+    return replace(config, finalists=finalists, prototype=prototype), notes
 
 
 def space_of(

@@ -52,6 +52,7 @@ from gensynth.runs.plan import (
     search_requirements,
     settings_of,
     space_of,
+    with_batches,
     with_metric,
 )
 from gensynth.search.cycle import Settings
@@ -228,7 +229,10 @@ def prepare(
         open_dataset(config.data, config.task.kind) if objects.dataset is None else objects.dataset
     )
     dataset = augmented_as(dataset, config.data.augments)
-    check_size(dataset, config)
+    check_size(dataset)
+    config, notes = with_batches(config, len(dataset.train))
+    for note in notes:
+        listener.note(note)
     judges = {"test_images": len(dataset.test), "search_images": len(dataset.search)}
     if not any(r.relative == "points" for r in asked):  # refuses what no training would help
         search_requirements(config, asked, task, judged=judged, **judges)
@@ -342,24 +346,19 @@ def _check_measured(config: RunConfig, requirements: tuple[Requirement, ...], ta
             )
 
 
-def check_size(dataset: Dataset, config: RunConfig) -> None:
+def check_size(dataset: Dataset) -> None:
     """Refuse too few training images.
 
     Raises:
         DataError: with how many there must be.
     """
-    there, batch = len(dataset.train), config.finalists.batch
+    there = len(dataset.train)
     enough = -(-LEAST_POSITIONS // math.prod(dataset.shape[1:]))
     least = max(LEAST_STIMULI, min(LEAST_IMAGES, enough))
     if there < least:
         raise DataError(
             f"{dataset.name} has {there} training images; at least {least} of "
             f"{' x '.join(map(str, dataset.shape[:0:-1]))} pixels are needed"
-        )
-    if there < batch:
-        raise DataError(
-            f"{dataset.name} has {there} training images, fewer than batch in [finalists], "
-            f"{batch}; set it to {there} at most"
         )
 
 

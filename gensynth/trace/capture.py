@@ -218,7 +218,8 @@ class _Tracer(fx.Tracer):
             answer = super().call_module(m, forward, args, kwargs)
             path = self.path_of_module(m)
             if path in self._wanted:
-                self.answers.setdefault(path, answer)
+                if path not in self.answers:
+                    self.answers[path] = _kept(answer)
                 if len(self.answers) == len(set(self._wanted)):
                     raise _Enough
             return answer
@@ -326,6 +327,13 @@ class _Tracer(fx.Tracer):
             return attribute(self.root, str(node.target))
         finally:
             self._computing = False
+
+
+def _kept(answer: Any) -> Any:
+    """Return an answer as it is now, whatever is written into it later."""
+    if isinstance(answer, tuple | list):
+        return type(answer)([_kept(one) for one in answer])
+    return answer.clone() if isinstance(answer, _Proxy) else answer
 
 
 def _perform(root: nn.Module, node: fx.Node, args: Any, kwargs: Any) -> Any:

@@ -68,7 +68,7 @@ class Classifier:
         """
         channels, height, width = self.reading.shape
         colour = "grey" if channels == 1 else self.reading.colour
-        pictures = [picture(file, _side(height, width, file), colour) for file in files]
+        pictures = [picture(file, (height, width), colour) for file in files]
         (spec,) = self.session.inputs
         fixed = spec.shape[0] if isinstance(spec.shape[0], int) else None
         at_once = fixed or max(1, len(pictures))
@@ -166,12 +166,6 @@ def _shape(model: onnx.ModelProto) -> tuple[int | None, ...]:
     if not inputs:
         raise ConfigError("a classifier reads one image, and the file has no input")
     return tuple(size.dim_value or None for size in inputs[0].type.tensor_type.shape.dim)
-
-
-def _side(height: int, width: int, file: Path) -> int:
-    if height != width:
-        raise ConfigError(f"{file} would be read as {width} x {height}; only squares are cut here")
-    return height
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

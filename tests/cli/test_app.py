@@ -185,6 +185,25 @@ def test_any_key_of_a_run_file_can_be_set_and_a_device_comes_from_the_environmen
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("settings", "asked"),
+    [
+        ((), '"macs <= 50%", "top1 >= prototype - 1"'),
+        (("task.kind=detection",), '"macs <= 50%", "ap50 >= prototype - 1"'),
+        (("task.kind=segmentation",), '"macs <= 50%", "pixel_accuracy >= prototype - 1"'),
+        (("task.kind=segmentation", "task.metric=miou"), '"macs <= 50%", "miou >= prototype - 1"'),
+        (("task.kind=toy:Mine",), '"macs <= 50%"'),
+    ],
+)
+def test_init_asks_for_what_its_task_measures(
+    gensynth: Command, here: Path, settings: tuple[str, ...], asked: str
+) -> None:
+    words = [word for text in settings for word in ("--set", text)]
+    assert gensynth("init", *words, "-o", "mine.toml")[0] == 0
+    told = " ".join((here / "mine.toml").read_text().split())
+    assert f"requirements = [{asked}]" in told.replace("[ ", "[").replace(", ]", "]")
+
+
 def test_init_writes_a_run_file_with_every_key_that_synth_takes(
     gensynth: Command, here: Path
 ) -> None:

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from gensynth.config import DataConfig
+from gensynth.config_file import read
 from gensynth.data import coco, open_dataset
 from gensynth.data.boxes import BoxTargets, own_rows, stacked
 from gensynth.data.dataset import Augmentation, Dataset, Split
+from gensynth.data.pictured import letterbox
 from gensynth.data.views import Moves, Views
 from gensynth.errors import ConfigError, DataError
 
@@ -109,7 +111,7 @@ def test_a_letterbox_keeps_proportions_and_boxes_stay_on_what_they_show() -> Non
     image = np.zeros((3, 20, 40), np.uint8)
     image[:, 4:12, 10:30] = 255
     rows = np.array([[10, 4, 30, 12, 0, 0]], np.float32)
-    square, moved = coco.letterbox(image, rows, 80)
+    square, moved = letterbox(image, rows, 80)
     assert moved[0, :4].tolist() == [20, 28, 60, 44]  # twice as large, 20 black rows above
     left, top, right, bottom = moved[0, :4].astype(int)
     bright = square > 127
@@ -119,7 +121,7 @@ def test_a_letterbox_keeps_proportions_and_boxes_stay_on_what_they_show() -> Non
 
 def test_a_letterbox_of_two_sides_fills_the_narrower(tmp_path: Path) -> None:
     rows = np.array([[10, 4, 30, 12, 0, 0]], np.float32)
-    boxed, moved = coco.letterbox(np.full((3, 20, 40), 255, np.uint8), rows, (30, 80))
+    boxed, moved = letterbox(np.full((3, 20, 40), 255, np.uint8), rows, (30, 80))
     assert moved[0, :4].tolist() == [25, 6, 55, 18]  # 1.5 times as large, 10 black columns left
     assert (boxed > 127).any(axis=(0, 1)).sum() == 60
     assert (boxed > 127).any(axis=(0, 2)).all()
@@ -153,6 +155,7 @@ def test_images_of_several_sizes_need_a_size(tmp_path: Path) -> None:
         ({"bbox": [5, 2, 1e-9, 5]}, "must have an area in a.png"),
         ({"bbox": [5, 2, -3, 5]}, "must have an area"),
         ({"bbox": [5, 2, 3]}, "is not COCO's JSON: annotations"),
+        ({"bbox": [5, 2, 3, 4, 5]}, r"annotations\[0\].bbox must have at most 4 items, not 5, got"),
         ({"category_id": 9}, r"box 1 is of category 9; the file has \[3, 7\]"),
         ({"image_id": 9}, "box 1 is of image 9, which is not in the file"),
     ],
@@ -232,3 +235,92 @@ def test_images_with_other_numbers_of_boxes_are_collated_in_one_batch() -> None:
     (batch,) = Views(data, split, 0, targets=BoxTargets(split)).epoch(0, 3)
     assert batch.targets.rows.shape == (3, 3, 6)
     assert sorted((batch.targets.rows[:, :, 4] >= 0).sum(1).tolist()) == [0, 2, 3]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("drawn", ["stored", "upright"])
+def test_boxes_stay_on_what_they_show_when_exif_turns_their_picture(
+    tmp_path: Path, orientation: int, drawn: str
+) -> None:
+    # Pillow turns the pixels; the box must lie where the bright ones are then.
+    file = written(tmp_path, document())
+    stored = np.zeros((24, 40, 3), np.uint8)
+    stored[3:11, 2:12] = 255
+    box, size = [2, 3, 10, 8], (40, 24)
+    picture = Image.fromarray(stored)
+    exif = picture.getexif()
+    exif[0x0112] = orientation
+    for name in SIZES:
+        picture.save(tmp_path / name, exif=exif)
+    if drawn == "upright":
+        upright = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a.png")))
+        ys, xs = np.nonzero(upright[:, :, 0])
+        box = [int(x) for x in (xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1)]
+        size = (upright.shape[1], upright.shape[0])
+    content = document(
+        annotations=[{"id": n, "image_id": n, "category_id": 7, "bbox": box} for n in (1, 2, 3)]
+    )
+    for image in content["images"]:
+        image.update(width=size[0], height=size[1])
+    file.write_text(json.dumps(content))
+    if orientation in (2, 3, 4):  # as wide and as high either way
+        with pytest.raises(DataError, match=rf"a.png is turned .* \(orientation {orientation}\)"):
+            coco.load(file)
+        return
+    data = coco.load(file)
+    left, top, right, bottom = own_rows(data.train.labels[0])[0, :4].astype(int)
+    bright = data.train.images[0, 0] > 0
+    assert bright[top:bottom, left:right].all()
+    assert bright.sum() == 80 == (right - left) * (bottom - top)
+
+
+def test_a_file_that_is_two_images_is_refused(tmp_path: Path) -> None:
+    content = document()
+    content["images"][2]["file_name"] = "a.png"  # what is taught would be tested on
+    with pytest.raises(DataError, match=r"names the image .*a.png in train and in test; an image"):
+        coco.load(written(tmp_path, content))
+    content["images"][2]["split"] = "train"  # either would lack the other's boxes
+    with pytest.raises(DataError, match=r"names the image .*a.png twice; an image must be named"):
+        coco.load(written(tmp_path, content))
+
+
+def test_two_categories_of_one_id_are_refused(tmp_path: Path) -> None:
+    content = document()
+    content["categories"].append({"id": 7, "name": "cow"})
+    with pytest.raises(DataError, match=r"boxes.json has two categories of one id"):
+        coco.load(written(tmp_path, content))
+
+
+def test_a_split_that_only_some_images_have_is_refused(tmp_path: Path) -> None:
+    content = document()
+    del content["images"][1]["split"]
+    with pytest.raises(DataError, match='image b.png: has no "split", which 2 other images have'):
+        coco.load(written(tmp_path, content))
+
+
+def test_it_is_said_that_splits_were_cut(tmp_path: Path) -> None:
+    sizes = {f"{n}.png": (16, 16) for n in range(20)}
+    images = [{"id": n, "file_name": f"{n}.png", "width": 16, "height": 16} for n in range(20)]
+    file = written(tmp_path, document(images=images, annotations=[]), sizes)
+    assert coco.load(file).how == (
+        "test is 4 of the images given for train, search is 2 of the images given for train, cut "
+        "by a fixed draw"
+    )
+    assert coco.load(written(tmp_path / "given", document())).how == ""
+
+
+@pytest.mark.parametrize("classes", [["cat", "cat"], []])
+def test_classes_are_named_each_once(classes: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"classes must be names, each once, got .* in \[data\]"):
+        DataConfig(source="boxes.json", classes=tuple(classes))
+
+
+@pytest.mark.parametrize("size", [0, "16", [16, 16, 16], [-4, 8], [16], True, 2.5])
+def test_a_size_is_one_or_two_numbers_and_said_in_one_sentence(size: Any) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read(overrides={"data.size": size})
+    assert str(refused.value) == (
+        "size must be the side of a square in pixels, or [height, width], of 1 at least, got "
+        f"{size!r} in [data]"
+    )
+    assert read(overrides={"data.size": [24, 40]}).data.size == (24, 40)

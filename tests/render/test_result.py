@@ -64,6 +64,14 @@ def second() -> Finalist:
     )  # fmt: skip
 
 
+def test_figures_of_a_score_that_is_not_told_from_0_are_below_what_is_shown() -> None:
+    never = network("FermiNet-A", 0, 19_510, 4_000_000, netscore=-12.25)
+    rows = result(finished(never), 80).splitlines()
+    assert next(r for r in rows if r.startswith("NetScore  ")).split() == [
+        "NetScore", "77.90", "below", "-12.25",
+    ]  # fmt: skip
+
+
 def test_a_latency_that_was_not_steady_is_told_as_the_bench_tells_it() -> None:
     hasty = LatencyFigures(
         0.1, None, None, "local", "onnxruntime 1.22.0", 1, 1, 3, ("not_steady", "scatter")

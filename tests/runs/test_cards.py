@@ -1,5 +1,6 @@
 """What a card claims: by the whole interval of a measurement, not by its middle."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,17 @@ def card_with(job: Job, figures: dict[str, Figure]) -> dict[str, Any]:
     certificate = certify(Proportion("top1", 120, 180), job.requirements)
     entrant = Entrant("net", "net", network, score, None)
     return card_of(job, entrant, certificate, None, figures)
+
+
+def test_a_network_that_is_never_right_scores_as_if_one_image_were(job: Job) -> None:
+    # NetScore is minus infinity at 0; by hand 40 log10(100 / 180) - 10 log10(params * macs).
+    certificate = certify(Proportion("top1", 0, 180), job.requirements)
+    entrant = Entrant("net", "net", job.prototype.network(), Proportion("top1", 0, 150), None)
+    card = card_of(job, entrant, certificate)
+    size = card["costs"]["params"] / 1e6 * card["costs"]["macs"] / 1e9
+    expected = 40 * math.log10(100 / 180) - 10 * math.log10(size)
+    assert card["scores"]["netscore"] == pytest.approx(expected)
+    assert card["certificate"]["point_pct"] == 0
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from gensynth.goals.utility import Utility
 from gensynth.graph.cost import cost
 from gensynth.network.compute import Compute
 from gensynth.probing import stimuli
+from gensynth.progress import Silent
 from gensynth.runs.ahead import forecast as forecasting
 from gensynth.runs.ahead.forecast import (
     TIMED_STEPS,
@@ -38,7 +39,7 @@ from gensynth.runs.ahead.forecast import (
     views_kept,
 )
 from gensynth.runs.ahead.reach import certificate_told, frozen_macs_share, reach_of
-from gensynth.runs.plan import settings_of
+from gensynth.runs.plan import PROTOTYPE_BATCH, settings_of, with_batches
 from gensynth.runs.prepare import Job, check_size, prepare
 from gensynth.runs.run import synth
 from gensynth.search.inquisitor import FULL
@@ -47,6 +48,7 @@ from gensynth.space.space import Space
 from gensynth.tasks.classification import Classification
 from gensynth.trace import trace
 from gensynth.training.evaluator import Evaluator
+from gensynth.training.pretrain import recipe_of
 from tests.runs import tiny
 
 
@@ -147,24 +149,54 @@ REFUSED = [
         {"task": TaskConfig(class_weights=(1.0, 2.0))}, ConfigError, "each of 3 classes, got 2",
         id="class weights",
     ),
-    pytest.param(
-        {"finalists": FinalistsConfig(batch=1024)}, DataError,
-        r"fewer than batch in \[finalists\], 1024; set it to \d+ at most", id="batch",
-    ),
 ]  # fmt: skip
 
 
 def test_norms_want_as_many_positions_of_few_large_images_as_of_many_small_ones() -> None:
-    config = RunConfig(finalists=FinalistsConfig(batch=8))
     for side, enough in ((32, 256), (96, 29), (512, 16)):
         for count in (enough, enough - 1):
             part = Split("train", np.zeros((count, 1, side, side), np.uint8), np.zeros(count, int))
             data = Dataset("few", ("a", "b"), part, part, part, (0.0,), (1.0,))
             if count == enough:
-                check_size(data, config)
+                check_size(data)
                 continue
             with pytest.raises(DataError, match=f"at least {enough} of {side} x {side} pixels"):
-                check_size(data, config)
+                check_size(data)
+
+
+def test_a_batch_that_the_images_do_not_fill_is_a_quarter_of_them_and_this_is_said() -> None:
+    config = RunConfig(prototype=PrototypeConfig(train=True))  # 128 of either
+    assert with_batches(config, 128) == (config, [])
+    smaller, said = with_batches(config, 127)
+    assert (smaller.finalists.batch, smaller.prototype.batch) == (31, 31)
+    assert said == [
+        f"a batch of [{table}] has 31 images and not 128, since 127 are there to train on"
+        for table in ("finalists", "prototype")
+    ]
+    assert recipe_of(tiny.bars(), begins=False).batch == PROTOTYPE_BATCH
+
+
+class Heard(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_a_run_of_few_images_says_that_its_batches_are_smaller(weights: Path) -> None:
+    heard = Heard()
+    asked = FinalistsConfig(batch=100_000)
+    job = prepare(tiny.config(weights, None, finalists=asked), listener=heard)
+    count = len(job.dataset.train)
+    assert job.recipe.batch == job.config.finalists.batch == count // 4
+    (said,) = (text for text in heard.notes if "batch" in text)
+    assert said == (
+        f"a batch of [finalists] has {count // 4} images and not 100000, since {count} are there "
+        "to train on"
+    )
 
 
 @pytest.mark.parametrize(("changes", "kind", "words"), REFUSED)

@@ -1,5 +1,7 @@
 """Of a network that answers more than the task reads, the graph ends with what is named."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -109,3 +111,39 @@ def test_a_head_that_writes_into_the_list_it_is_given_is_read_up_to_its_parts() 
     with torch.no_grad():
         found = build(graph, module.state_dict()).eval()(image)
         assert all(torch.equal(a, b) for a, b in zip(found, module(image)[1], strict=True))
+
+
+class InPlace(nn.Module):
+    """A part whose answer is written over before the next part reads it."""
+
+    def __init__(self, write: Callable[[torch.Tensor], object]) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 5, 1)
+        self.write = write
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        self.write(x)
+        found: torch.Tensor = self.second(x)
+        return found
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        torch.relu_,
+        lambda x: x.add_(1.0),
+        lambda x: nn.functional.relu(x, inplace=True),
+        nn.ReLU(inplace=True),
+    ],
+)
+def test_a_parts_answer_is_what_it_gave_whatever_is_written_over_it(
+    write: Callable[[torch.Tensor], object],
+) -> None:
+    module, image = InPlace(write).eval(), torch.randn(2, 3, 8, 8)
+    graph = trace(module, image, name="written", outputs=("first", "second"))
+    with torch.no_grad():
+        first, second = build(graph, module.state_dict()).eval()(image)
+        assert torch.equal(first, module.first(image))
+        assert (first < 0).any()
+        assert torch.equal(second, module(image))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
@@ -19,7 +20,12 @@ GIVEN = Given(mean=(0.5,), std=(0.25,))
 
 
 def network(
-    *, opset: int = 17, gain: float = 1.0, activation: str = "Relu", channels: int = 1
+    *,
+    opset: int = 17,
+    gain: float = 1.0,
+    activation: str = "Relu",
+    channels: int = 1,
+    width: int = 8,
 ) -> bytes:
     """Convolution, activation, means over the image, two classes; its nodes have no names."""
     draws = np.random.default_rng(0)
@@ -36,7 +42,7 @@ def network(
     ]
     graph = helper.make_graph(
         nodes, "other",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", channels, 8, 8])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", channels, 8, width])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
         [numpy_helper.from_array(value, name) for name, value in tensors.items()],
     )  # fmt: skip
@@ -78,6 +84,17 @@ def test_one_mean_is_of_every_channel_and_two_are_refused_for_three(file: Path) 
     assert (reading.mean, reading.std) == ((0.5,) * 3, (0.25,) * 3)
     with pytest.raises(ConfigError, match="must have 3 values, or one, .* got 2 and 1"):
         open_classifier(file, Given(mean=(0.5, 0.5), std=(0.25,)))
+
+
+def test_images_that_are_no_squares_are_read_as_they_are(file: Path) -> None:
+    file.write_bytes(network(width=12))
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 12), dtype=np.uint8)
+    Image.fromarray(pixels).save("wide.png")
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"x": ((pixels / np.float32(255) - 0.5) / 0.25)[None, None]})
+    found = open_classifier(file, GIVEN)([Path("wide.png")])
+    expected = np.exp(logits) / np.exp(logits).sum()
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_ranges_of_int8_are_measured_on_ones_own_pictures(file: Path, pictures: Path) -> None:
