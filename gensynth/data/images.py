@@ -1,5 +1,6 @@
 """The images of a split: an array where memory holds them, else decoded as they are asked for.
 
+    read_splits     count and decode of each split -> Images of each, within this machine's room
     read_images     count, decode -> Images
     Decoded         files behind the face of an array; those that fit in its room stay decoded
     survey          one pass over all of them: their digest, and how often each value occurs
@@ -9,7 +10,7 @@ Either is indexed by a number, a slice or an array of numbers, and gives uint8.
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -147,6 +148,27 @@ def read_images(
     images = np.empty((count, *shape), np.uint8)
     _fill(images, decode, threads)
     return images
+
+
+def read_splits(
+    found: Mapping[str, tuple[int, Decode]], shape: tuple[int, ...], threads: int | None = None
+) -> dict[str, Images]:
+    """Return the images of every split; where not all fit, each has its share of the room.
+
+    Args:
+        found: how many a split has, and how one is decoded.
+        shape: (channels, height, width) of every image.
+        threads: that decode; None for as many as suit the processor.
+
+    Raises:
+        DataError: as `read_images`.
+    """
+    room, in_all = room_bytes(), sum(count for count, _ in found.values())
+    fits = in_all * int(np.prod(shape)) <= room
+    return {
+        split: read_images(count, decode, shape, room if fits else room * count // in_all, threads)
+        for split, (count, decode) in found.items()
+    }
 
 
 def survey(images: Images) -> Survey:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from gensynth.data.dataset import Augmentation, Dataset, Split, held_out
-from gensynth.data.images import read_images, room_bytes, survey
+from gensynth.data.images import read_splits, survey
 from gensynth.data.picture import Size, picture
 from gensynth.errors import DataError
 
@@ -110,13 +110,10 @@ def assemble(
     All are decoded once here, so that a broken one is found before anything is trained; where
     memory does not hold them, they are decoded again as they are needed.
     """
-    room = room_bytes()
-    in_all = sum(len(listed.files) for listed, _ in found.values())
+    decoders = {split: (len(listed.files), decode) for split, (listed, decode) in found.items()}
     splits = {}
-    for split, (listed, decode) in found.items():
-        count = len(listed.files)
-        share = room if in_all * int(np.prod(shape)) <= room else room * count // in_all
-        images = read_images(count, decode, shape, share, threads)
+    for split, images in read_splits(decoders, shape, threads).items():
+        listed, _ = found[split]
         files = tuple(str(file) for file in listed.files[:FIRST_FILES])
         splits[split] = Split(split, images, listed.labels, files=files)
     surveys = {split: survey(one.images) for split, one in splits.items()}

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from gensynth.data.dataset import Augmentation, Dataset, Split
-from gensynth.data.images import require_room, survey
+from gensynth.data.images import Decode, read_splits, survey
 from gensynth.data.listing import SPLITS, by_split, visible
 from gensynth.data.orientation import drawn_turned, turned_mask
 from gensynth.data.picture import COLOURS, DAMAGED, PICTURE_BYTES, picture
@@ -69,19 +69,27 @@ def load(
     left_out = _check_once(pairs)
     masks = {split: [_mask(*pair) for pair in found] for split, found in pairs.items()}
     numbers = _numbers(masks["train"], classes, void, root)
+    shape = picture(pairs["train"][0][0], None, colour).shape
+
+    def decoder(split: str) -> Decode:
+        def decode(place: int) -> np.ndarray:
+            pair, mask = pairs[split][place], masks[split][place]
+            pixels = picture(pair[0], None, colour)
+            _check_size(pair, pixels.shape, mask.shape, pairs["train"][0][0], shape)
+            return pixels
+
+        return decode
+
+    images = read_splits({split: (len(pairs[split]), decoder(split)) for split in SPLITS}, shape)
+    surveys = {split: survey(images[split]) for split in SPLITS}  # which finds every broken file
     splits = {}
     for split, found in pairs.items():
-        first = picture(found[0][0], None, colour)
-        require_room(split, len(found) * first.nbytes)
-        images = [picture(image, None, colour) for image, _ in found]
-        _check_sizes(found, images, masks[split], pairs["train"][0][0], images[0].shape)
         renumbered = [
             _renumbered(mask, numbers, void, file, is_named=classes is not None)
             for mask, (_, file) in zip(masks[split], found, strict=True)
         ]
-        splits[split] = Split(split, np.stack(images), np.stack(renumbered))
-    computed_mean, computed_std = survey(splits["train"].images).moments()
-    height, width = splits["train"].images.shape[2:]
+        splits[split] = Split(split, images[split], np.stack(renumbered))
+    computed_mean, computed_std = surveys["train"].moments()
     return Dataset(
         name=root.resolve().name,
         classes=tuple(classes) if classes else tuple(str(number) for number in numbers),
@@ -90,7 +98,7 @@ def load(
         test=splits["test"],
         mean=computed_mean if mean is None else mean,
         std=computed_std if std is None else std,
-        augmentation=augmentation or Augmentation(pad=min(height, width) // 8, flip=True),
+        augmentation=augmentation or Augmentation(pad=min(shape[1:]) // 8, flip=True),
         source=f"folder {root.resolve()}, images and masks, colour order {colour}",
         left_out=left_out,
         void=VOID,
@@ -257,22 +265,21 @@ def _renumbered(
     return table[mask].astype(np.uint8)
 
 
-def _check_sizes(
-    pairs: Sequence[tuple[Path, Path]],
-    images: Sequence[np.ndarray],
-    masks: Sequence[np.ndarray],
-    first: Path,
+def _check_size(
+    pair: tuple[Path, Path],
     shape: tuple[int, ...],
+    of_mask: tuple[int, ...],
+    first: Path,
+    wanted: tuple[int, ...],
 ) -> None:
-    for (image, mask), pixels, numbers in zip(pairs, images, masks, strict=True):
-        height, width = pixels.shape[1:]
-        if numbers.shape != (height, width):
-            raise DataError(
-                f"{mask} has {numbers.shape[1]} x {numbers.shape[0]} pixels and its image "
-                f"{image.name} {width} x {height}; they must be one size"
-            )
-        if pixels.shape != shape:
-            raise DataError(
-                f"{image} has {width} x {height} pixels and {first} {shape[2]} x {shape[1]}; all "
-                "images must have one size"
-            )
+    image, mask = pair
+    if of_mask != shape[1:]:
+        raise DataError(
+            f"{mask} has {of_mask[1]} x {of_mask[0]} pixels and its image {image.name} "
+            f"{shape[2]} x {shape[1]}; they must be one size"
+        )
+    if shape != wanted:
+        raise DataError(
+            f"{image} has {shape[2]} x {shape[1]} pixels and {first} "
+            f"{wanted[2]} x {wanted[1]}; all images must have one size"
+        )

@@ -14,7 +14,7 @@ from gensynth.errors import DataError
 
 _ORIENTATION = 0x0112
 """EXIF's number for it."""
-_UPRIGHT = 1
+UPRIGHT = 1
 _SIDEWAYS = (5, 6, 7, 8)
 """Orientations that make columns of rows."""
 
@@ -32,9 +32,9 @@ def drawn_turned(file: Path, size: tuple[int, int]) -> int:
         DataError: if the picture is turned, and as wide upright as it is stored.
     """
     with Image.open(file) as opened:
-        stored, orientation = opened.size, opened.getexif().get(_ORIENTATION, _UPRIGHT)
+        stored, orientation = opened.size, opened.getexif().get(_ORIENTATION, UPRIGHT)
     if orientation not in range(2, 9) or size != stored:
-        return _UPRIGHT
+        return UPRIGHT
     if orientation in _SIDEWAYS and stored[0] != stored[1]:
         return int(orientation)
     raise DataError(

@@ -14,7 +14,7 @@ from gensynth.config_file import read
 from gensynth.data import coco, open_dataset
 from gensynth.data.boxes import BoxTargets, own_rows, stacked
 from gensynth.data.dataset import Augmentation, Dataset, Split
-from gensynth.data.pictured import letterbox
+from gensynth.data.pictured import in_letterbox, letterbox
 from gensynth.data.views import Moves, Views
 from gensynth.errors import ConfigError, DataError
 
@@ -111,7 +111,7 @@ def test_a_letterbox_keeps_proportions_and_boxes_stay_on_what_they_show() -> Non
     image = np.zeros((3, 20, 40), np.uint8)
     image[:, 4:12, 10:30] = 255
     rows = np.array([[10, 4, 30, 12, 0, 0]], np.float32)
-    square, moved = letterbox(image, rows, 80)
+    square, moved = letterbox(image, 80), in_letterbox(rows, (40, 20), 80)
     assert moved[0, :4].tolist() == [20, 28, 60, 44]  # twice as large, 20 black rows above
     left, top, right, bottom = moved[0, :4].astype(int)
     bright = square > 127
@@ -121,7 +121,8 @@ def test_a_letterbox_keeps_proportions_and_boxes_stay_on_what_they_show() -> Non
 
 def test_a_letterbox_of_two_sides_fills_the_narrower(tmp_path: Path) -> None:
     rows = np.array([[10, 4, 30, 12, 0, 0]], np.float32)
-    boxed, moved = letterbox(np.full((3, 20, 40), 255, np.uint8), rows, (30, 80))
+    boxed = letterbox(np.full((3, 20, 40), 255, np.uint8), (30, 80))
+    moved = in_letterbox(rows, (40, 20), (30, 80))
     assert moved[0, :4].tolist() == [25, 6, 55, 18]  # 1.5 times as large, 10 black columns left
     assert (boxed > 127).any(axis=(0, 1)).sum() == 60
     assert (boxed > 127).any(axis=(0, 2)).all()
