@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gensynth.data.boxes import CLASS, COLUMNS, NOBODY
+from gensynth.data.boxes import CLASS, COLUMNS, IGNORED, NOBODY
 from gensynth.data.dataset import Augmentation, Dataset, Split
 
 CLASSES_LISTED = 12
@@ -53,18 +53,29 @@ def _split(dataset: Dataset, split: Split) -> str:
         text += ": " + ", ".join(f"{name} {number:,}" for name, number in pairs)
     elif counts is not None:
         text += f": {counts.min():,} to {counts.max():,} of a class"
+    if ignored := _ignored(split.labels):
+        text += f" and {ignored:,} ignored {'region' if ignored == 1 else 'regions'}"
     return text + (f"; {', '.join(split.files)}, ..." if split.files else "")
 
 
 def _counts(dataset: Dataset, split: Split) -> np.ndarray | None:
     """Return images, or objects, of each class; None for what is not counted, such as pixels."""
     labels = split.labels
-    if labels.dtype == np.float32 and labels.ndim == 3 and labels.shape[2] == COLUMNS:
-        kinds = labels[:, :, CLASS]
-        labels = kinds[kinds != NOBODY].astype(np.int64)
+    if _is_boxes(labels):
+        objects = (labels[:, :, CLASS] != NOBODY) & (labels[:, :, IGNORED] == 0)
+        labels = labels[:, :, CLASS][objects].astype(np.int64)
     if labels.dtype != np.int64:
         return None
     return np.bincount(labels, minlength=len(dataset.classes))
+
+
+def _ignored(labels: np.ndarray) -> int:
+    """Return how many regions with objects are neither taught nor scored."""
+    return int((labels[:, :, IGNORED] > 0).sum()) if _is_boxes(labels) else 0
+
+
+def _is_boxes(labels: np.ndarray) -> bool:
+    return labels.dtype == np.float32 and labels.ndim == 3 and labels.shape[2] == COLUMNS
 
 
 def _values(numbers: tuple[float, ...]) -> str:

@@ -14,6 +14,7 @@ from gensynth.config_file import read
 from gensynth.data import coco, open_dataset
 from gensynth.data.boxes import BoxTargets, own_rows, stacked
 from gensynth.data.dataset import Augmentation, Dataset, Split
+from gensynth.data.description import described
 from gensynth.data.pictured import in_letterbox, letterbox
 from gensynth.data.views import Moves, Views
 from gensynth.errors import ConfigError, DataError
@@ -325,3 +326,9 @@ def test_a_size_is_one_or_two_numbers_and_said_in_one_sentence(size: Any) -> Non
         f"{size!r} in [data]"
     )
     assert read(overrides={"data.size": [24, 40]}).data.size == (24, 40)
+
+
+def test_regions_that_are_ignored_are_not_counted_as_objects(tmp_path: Path) -> None:
+    data = coco.load(written(tmp_path, document()))
+    train = next(line for line in described(data) if line.startswith("train"))
+    assert train == "train 1: dog 0, cat 1 and 1 ignored region"
