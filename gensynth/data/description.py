@@ -34,6 +34,33 @@ def described(dataset: Dataset) -> list[str]:
     return lines
 
 
+def other_labels(dataset: Dataset, taught: str) -> str | None:
+    """Return what is to be said of labels that are not of the kind that a task teaches, else None.
+
+    Args:
+        dataset: whose labels they are.
+        taught: "classification", "segmentation" or "detection".
+    """
+    for split in (dataset.train, dataset.search, dataset.test):
+        found, kind = _labelled(split.labels)
+        if kind == taught:
+            continue
+        way = f'set kind = "{kind}" in [task], or --task {kind}' if kind else "see docs/tasks.md"
+        return f"{dataset.name} has {found}, which {taught} cannot teach; {way}"
+    return None
+
+
+def _labelled(labels: np.ndarray) -> tuple[str, str | None]:
+    """Return what labels are, and the task that teaches such."""
+    if labels.dtype == np.int64:
+        return "one class an image", "classification"
+    if labels.dtype == np.uint8:
+        return "masks", "segmentation"
+    if labels.ndim == 3 and labels.shape[2] == COLUMNS:
+        return "boxes", "detection"
+    return "numbers of its own", None
+
+
 def augmented(augmentation: Augmentation) -> str:
     """Return how training images are changed, in words."""
     words = []

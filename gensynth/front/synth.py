@@ -46,7 +46,7 @@ def synth(
     settings: Mapping[str, Any] | None = None,
     prototype: "nn.Module | None" = None,
     dataset: Any = None,
-    task: Task | None = None,
+    task: Task | str | None = None,
     listener: Listener = LOGGED,
     command: str | None = None,
 ) -> ShownResult:
@@ -70,7 +70,7 @@ def synth(
         settings: any other key of a run file, such as {"search.images": 5000}.
         prototype: a module beside a configuration, in place of `what`.
         dataset: an object beside a configuration, in place of `data`.
-        task: a task object.
+        task: what for, as `[task] kind` says it, such as "detection"; or a task object.
         listener: hears of the progress; by default it is logged under "gensynth".
         command: what a person types to repeat it, for the record.
 
@@ -90,6 +90,7 @@ def synth(
         "finalists.epochs": epochs,
         "seed": seed,
         "out": None if out is None else str(out),
+        "task.kind": task if isinstance(task, str) else None,
         **(settings or {}),
     }
     source, given["prototype.network"], module = _prototype(what)
@@ -106,10 +107,12 @@ def synth(
         config = source
     else:
         config = read(source, laid_over)
-    if task is None:
+    own: Any = None if isinstance(task, str) else task
+    own = own() if isinstance(own, type) else own
+    if own is None:
         check_names(config)
     found = run.synth(
-        config, prototype=prototype, dataset=dataset, task=task, listener=listener, command=command
+        config, prototype=prototype, dataset=dataset, task=own, listener=listener, command=command
     )
     return ShownResult.of(found)
 

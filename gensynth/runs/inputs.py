@@ -22,6 +22,7 @@ from gensynth.config import RunConfig, located
 from gensynth.config_file import read, to_document, to_toml
 from gensynth.errors import RunError
 from gensynth.goals.exact import exact_costs
+from gensynth.goals.metrics import stand_in
 from gensynth.graph.files import GRAPH_FILE, WEIGHTS_FILE
 from gensynth.network.files import read_graph
 from gensynth.prototypes import is_of_library
@@ -101,12 +102,22 @@ def kept_weights(run: Path) -> Path | None:
 def reference_of(run: Path) -> dict[str, float]:
     """Return what relative requirements of a run are held against: costs and score by metric.
 
-    Empty before the prototype is there; without a score in a run of an earlier version.
+    Empty before the prototype is there; without a score in a run of an earlier version. The metric
+    of the score is known from then on, though its task may not have been opened.
+
+    Raises:
+        RunError: if what the run keeps is damaged.
     """
     known = inputs_of(run)
     if "data" not in known:
         return {}
-    return {**exact_costs(read_graph(run / PROTOTYPE / GRAPH_FILE)), **known.get("score", {})}
+    score = known.get("score", {})
+    try:
+        for metric in score:
+            stand_in(metric)
+    except ValueError as error:
+        raise RunError(f"{run / INPUTS_FILE} is damaged: {error}") from error
+    return {**exact_costs(read_graph(run / PROTOTYPE / GRAPH_FILE)), **score}
 
 
 def kept_calibration(run: Path) -> Calibration | None:

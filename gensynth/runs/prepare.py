@@ -61,6 +61,7 @@ from gensynth.space.points import Point
 from gensynth.space.prototype import Prototype
 from gensynth.space.space import Space
 from gensynth.space.width_step import WidthStep
+from gensynth.tasks import MEASURED
 from gensynth.tasks.task import Task
 from gensynth.training.evaluator import Evaluator, open_trainer
 from gensynth.training.fit import Recipe, Teacher
@@ -341,9 +342,19 @@ def _check_measured(config: RunConfig, requirements: tuple[Requirement, ...], ta
                 )
             raise ConfigError(
                 f'"{requirement}" is on {requirement.metric}, and this run judges by '
-                f'{task.metric}; require for example "{task.metric} >= 85%", or set kind and '
-                "metric in [task]"
+                f"{task.metric}; {_home(requirement.metric, task.metric)}"
             )
+
+
+def _home(metric: str, own: str) -> str:
+    """Return what to do about a requirement on a metric that is not the task's."""
+    for kind, measured in MEASURED.items():
+        if metric in measured and own in measured:
+            return f'require "{own} >= 85%" alone, or set metric = "{metric}" in [task]'
+        if metric in measured:
+            way = f'set kind = "{kind}" in [task], or --task {kind}'
+            return f'require for example "{own} >= 85%", or {way}'
+    return f'require for example "{own} >= 85%", or set kind and metric in [task]'
 
 
 def check_size(dataset: Dataset) -> None:

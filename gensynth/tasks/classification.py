@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from gensynth.data.dataset import Dataset, Split
+from gensynth.data.description import other_labels
 from gensynth.data.passes import images_a_pass
 from gensynth.data.views import Labels, Targets
 from gensynth.errors import ConfigError, DataError, PrototypeError
@@ -53,11 +54,8 @@ class Classification:
     def check(self, graph: Graph, dataset: Dataset) -> None:
         """Refuse what does not give one logit a class, and data of a single class."""
         classes = len(dataset.classes)
-        if dataset.train.labels.ndim != 1:
-            raise DataError(
-                f"{dataset.name} has masks, which classification cannot teach; set kind = "
-                '"segmentation" in [task]'
-            )
+        if (said := other_labels(dataset, "classification")) is not None:
+            raise DataError(said)
         if classes < 2:
             raise DataError(f"{dataset.name} has one class; telling apart takes at least two")
         if self._class_weights is not None and len(self._class_weights) != classes:

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from gensynth.data.boxes import CLASS, COLUMNS, IGNORED, NOBODY, BoxTargets, own_rows
+from gensynth.data.boxes import CLASS, IGNORED, NOBODY, BoxTargets, own_rows
 from gensynth.data.dataset import Dataset, Split
+from gensynth.data.description import other_labels
 from gensynth.data.passes import images_a_pass
 from gensynth.data.views import Targets
 from gensynth.errors import ConfigError, DataError, PrototypeError
@@ -73,6 +74,8 @@ class Detection:
             ConfigError: if what scores boxes is not installed: before hours of training, not after.
         """
         coco_tools()
+        if (said := other_labels(dataset, "detection")) is not None:
+            raise DataError(said)
         classes = len(dataset.classes)
         for split in (dataset.train, dataset.search, dataset.test):
             _check_rows(split, classes, dataset.name)
@@ -258,11 +261,6 @@ def _are_pairs(shapes: list[tuple[int, ...]], classes: int) -> bool:
 
 def _check_rows(split: Split, classes: int, name: str) -> None:
     rows = split.labels
-    if rows.dtype != np.float32 or rows.ndim != 3 or rows.shape[2] != COLUMNS:
-        raise DataError(
-            f"{name} has no boxes, which detection needs: COCO's JSON, or labels of shape (images, "
-            f"most, {COLUMNS}) as gensynth.data.boxes tells"
-        )
     kinds = rows[:, :, CLASS]
     known = kinds != NOBODY
     if known.any() and not np.isin(kinds[known], np.arange(classes)).all():

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from gensynth.data.dataset import Dataset, Split
+from gensynth.data.description import other_labels
 from gensynth.data.views import Masks, Targets
 from gensynth.errors import ConfigError, DataError, PrototypeError
 from gensynth.goals.score import Resampled
@@ -63,11 +64,8 @@ class Segmentation:
     def check(self, graph: Graph, dataset: Dataset) -> None:
         """Refuse what does not give a logit a class at every pixel, and data without masks."""
         classes = len(dataset.classes)
-        if dataset.train.labels.ndim != 3:
-            raise DataError(
-                f"{dataset.name} has one class an image; segmentation needs a mask an image, "
-                "see the tutorial on folders of masks"
-            )
+        if (said := other_labels(dataset, "segmentation")) is not None:
+            raise DataError(said)
         if classes < 2:
             raise DataError(f"{dataset.name} has one class; telling apart takes at least two")
         if self._class_weights is not None and len(self._class_weights) != classes:

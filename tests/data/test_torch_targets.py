@@ -9,6 +9,7 @@ from PIL import Image
 
 from gensynth.data.boxes import own_rows
 from gensynth.data.dataset import Dataset
+from gensynth.data.description import other_labels
 from gensynth.data.torch_dataset import as_dataset
 from gensynth.errors import DataError
 
@@ -122,3 +123,22 @@ def test_what_is_no_target_is_refused_by_its_place(target: Any, message: str) ->
 def test_targets_of_two_kinds_are_refused() -> None:
     with pytest.raises(DataError, match=r"target of train\[1\] of Items must be boxes, as that of"):
         split(TWO, 3)
+
+
+@pytest.mark.parametrize(
+    ("target", "found", "kind"),
+    [(TWO, "boxes", "detection"), (MASK, "masks", "segmentation"), (1, "one class an image", "")],
+)
+def test_labels_of_another_task_are_told_with_the_task_that_they_are_for(
+    target: Any, found: str, kind: str
+) -> None:
+    data, kind = split(target), kind or "classification"
+    for taught in ("classification", "segmentation", "detection"):
+        said = other_labels(data, taught)
+        if taught == kind:
+            assert said is None
+        else:
+            assert said == (
+                f'Items has {found}, which {taught} cannot teach; set kind = "{kind}" in [task], '
+                f"or --task {kind}"
+            )

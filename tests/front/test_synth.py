@@ -69,6 +69,9 @@ def test_what_is_given_wrongly_is_refused_in_our_words(tmp_path: Path) -> None:
         (lambda: gensynth.synth(settings={"serch.cycles": 3}), "did you mean '.search.'"),
         (lambda: gensynth.synth(tmp_path / "absent.toml"), "cannot be read: No such file"),
         (lambda: gensynth.synth(tiny.net(3, 1), prototype=tiny.net(3, 1)), "is given twice"),
+        (lambda: gensynth.synth(config, task="detection"), "says all of a run, got task.kind"),
+        (lambda: gensynth.synth(task="detektion"), "must be one of classification, segmentation"),
+        (lambda: gensynth.synth(task="detection"), "judges by ap50 needs requirements of its own"),
     ]
     for call, message in refused:
         with pytest.raises(ConfigError, match=message):

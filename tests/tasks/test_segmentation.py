@@ -142,7 +142,9 @@ def test_what_is_no_segmenter_of_these_data_is_refused() -> None:
     labels = np.zeros(4, np.int64)
     part = Split("train", np.zeros((4, 1, 16, 16), np.uint8), labels)
     classes = Dataset("plain", ("a", "b"), part, part, part, (0.0,), (1.0,))
-    with pytest.raises(DataError, match="plain has one class an image"):
+    with pytest.raises(
+        DataError, match="plain has one class an image, which segmentation ca.*--task c"
+    ):
         TASK.check(trace(Net(2, 1).eval(), image, name="small"), classes)
     with pytest.raises(ConfigError, match="must be one of pixel_accuracy, class_accuracy, miou"):
         Segmentation(metric="top1")

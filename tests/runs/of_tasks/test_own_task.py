@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +25,31 @@ from gensynth.config import (
 from gensynth.data.dataset import Augmentation, Dataset, Split
 from gensynth.data.views import Views
 from gensynth.errors import ConfigError
+from gensynth.goals import metrics
 from gensynth.network.compute import Compute
+from gensynth.render.result import result as table
+from gensynth.runs.family import asked_of
+from gensynth.runs.objects import Objects
+from gensynth.runs.prepare import prepare
+from gensynth.runs.result import read_result
 from gensynth.tasks import open_task
 from gensynth.training.fit import Recipe, fit
 from tests.places import ROOT
 from tests.runs import tiny_boxes
 
 
+def program() -> str:
+    """The program in docs/tasks.md."""
+    text = (ROOT / "docs" / "tasks.md").read_text()
+    (found,) = re.findall(r"```python\n(# points.py\n.*?)```", text, re.DOTALL)
+    return str(found)
+
+
 @pytest.fixture(scope="module")
 def module(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The program in docs/tasks.md, as a module."""
-    text = (ROOT / "docs" / "tasks.md").read_text()
-    (program,) = re.findall(r"```python\n(# points.py\n.*?)```", text, re.DOTALL)
+    """The same as a module."""
     file = tmp_path_factory.mktemp("own") / "points.py"
-    file.write_text(program)
+    file.write_text(program())
     spec = importlib.util.spec_from_file_location("points", file)
     assert spec is not None
     assert spec.loader is not None
@@ -77,7 +89,14 @@ def config(weights: Path, out: Path) -> RunConfig:
     )  # fmt: skip
 
 
-def test_the_documents_task_runs_from_the_search_to_a_card(module: Any, tmp_path: Path) -> None:
+def without_counted() -> dict[str, metrics.Metric]:
+    """The metrics that are known where no task has brought its own."""
+    return {name: one for name, one in metrics._METRICS.items() if name != "counted"}
+
+
+def test_the_documents_task_runs_from_the_search_to_a_card(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data, task = dots(), module.Points()
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -91,8 +110,27 @@ def test_the_documents_task_runs_from_the_search_to_a_card(module: Any, tmp_path
     assert card["certificate"]["metric"] == "counted"
     assert card["certificate"]["n"] == 60
     assert "top1" not in (result.finalists[0].folder / "card.json").read_text()
+    monkeypatch.setattr(metrics, "_METRICS", without_counted())  # as in a process of its own
+    assert str(asked_of(result.path, ["macs <= 200k"]).requirements[0]) == "counted >= 20%"
+    assert "counted on 60 test images" in table(read_result(result.path))
     with pytest.raises(ConfigError, match="is a Python object, which its folder cannot make"):
         gensynth.resume(result.path, overrides={"search.cycles": 2}, trust=True)
+
+
+def test_a_run_file_may_name_the_task_and_require_its_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "_METRICS", without_counted())
+    (tmp_path / "counting.py").write_text(program())
+    asked = replace(
+        config(tmp_path, tmp_path / "run"),
+        prototype=PrototypeConfig(network="tests.runs.tiny_boxes:grid", train=True),
+        task=TaskConfig(kind="counting:Points"),
+        modules=(tmp_path,),
+    )
+    job = prepare(asked, objects=Objects(dataset=dots()))
+    assert job.task.metric == "counted"
+    assert next(str(one) for one in job.requirements) == "counted >= 20%"
 
 
 def test_a_task_that_lacks_a_part_is_refused_by_its_name() -> None:

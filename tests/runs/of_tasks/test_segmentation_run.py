@@ -155,8 +155,21 @@ def test_nothing_says_top1_in_the_records_of_another_task(result: Result) -> Non
 
 
 def test_a_requirement_of_another_task_is_refused(weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is on top1, and this run judges by pixel_accuracy"):
-        gensynth.synth(config(weights, tmp_path / "run", "top1 >= 80%"))
+    for asked, message in (
+        (
+            "top1 >= 80%",
+            '"pixel_accuracy >= 85%", or set kind = "classification" in .task., or --t',
+        ),
+        (
+            "ap50 >= 80%",
+            '"pixel_accuracy >= 85%", or set kind = "detection" in .task., or --task d',
+        ),
+    ):
+        found = f"is on {asked[:4]}, and this run judges by pixel_accuracy; require for example "
+        with pytest.raises(ConfigError, match=found + message):
+            gensynth.synth(config(weights, tmp_path / "run", asked))
+    with pytest.raises(ConfigError, match="require .* alone, or set metric = .miou. in .task."):
+        gensynth.synth(config(weights, tmp_path / "run", "pixel_accuracy >= 80%", "miou >= 50%"))
     quickstart = RunConfig().requirements
     with pytest.raises(ConfigError, match="judges by pixel_accuracy needs requirements of its own"):
         gensynth.synth(config(weights, tmp_path / "run", *quickstart))
