@@ -26,6 +26,7 @@ from gensynth.data.passes import images_a_pass, images_in_memory
 from gensynth.data.views import Views, normaliser
 from gensynth.errors import ConfigError, DataError
 from gensynth.goals.device_costs import derived
+from gensynth.goals.difference import difference
 from gensynth.goals.exact import exact_costs
 from gensynth.goals.relative import settle, settled_texts
 from gensynth.goals.requirements import Requirement, cost_limits, quality_limit
@@ -272,7 +273,8 @@ def prepare(
     if is_trained:
         reference[task.metric] = 100 * search_score.value
         requirements = settle(requirements, reference)
-    sought = search_requirements(config, requirements, task, judged=judged, **judges)
+    paired = difference(search_score, search_score) is not None
+    sought = search_requirements(config, requirements, task, judged=judged, **judges, paired=paired)
     required = quality_limit(sought, task.metric)
     reached_pct = 100 * search_score.value
     if required is not None and is_trained and not required.allows(reached_pct):

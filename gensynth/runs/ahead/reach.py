@@ -132,7 +132,7 @@ def reach_of(
 
 def certificate_told(required: Requirement | None, n: int, task: Task, sharing: int) -> str:
     """Return whether so many test images can certify what is required, in one sentence."""
-    if required is None or required.relative:  # of a score that is not known yet
+    if required is None or required.points is not None:  # of a score that is not known yet
         return ""
 
     def from_(images: int) -> Requirement | None:
