@@ -138,10 +138,10 @@ def newcombe(
     low1, high1 = wilson(both + first, n, confidence, sided=sided)
     low2, high2 = wilson(both + second, n, confidence, sided=sided)
     p1, p2, apart = (both + first) / n, (both + second) / n, (first - second) / n
-    together = both * neither - first * second
+    together = float(both * neither - first * second)
     square = (both + first) * (second + neither) * (both + second) * (first + neither)
     if together > 0:
-        together = max(together - n / 2, 0)
+        together = max(together - n / 2, 0.0)
     phi = together / math.sqrt(square) if square else 0.0
 
     def reach(one: float, other: float) -> float:

@@ -150,8 +150,7 @@ def together(requirements: Iterable[Requirement]) -> tuple[Requirement, ...]:
     for one in requirements:
         key = (one.metric, one.device, one.relative, one.points is None, one.comparison[0])
         kept[key] = _stricter(kept[key], one) if key in kept else one
-    for (*of, side), low in kept.items():
-        metric, device, relative, fixed = of
+    for (metric, device, relative, fixed, side), low in kept.items():
         high = kept.get((metric, device, relative, fixed, "<"))
         if side == ">" and high and not (high.allows(low.limit) and low.allows(high.limit)):
             raise ConfigError(

@@ -112,7 +112,7 @@ def search_requirements(
     test_images: int,
     search_images: int,
     judged: int,
-    paired: bool = False,
+    paired: bool,
 ) -> tuple[Requirement, ...]:
     """Return the requirements as the search is to meet them.
 

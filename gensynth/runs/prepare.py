@@ -230,9 +230,11 @@ def prepare(
     )
     dataset = augmented_as(dataset, config.data.augments)
     check_size(dataset, config)
-    judges = {"test_images": len(dataset.test), "search_images": len(dataset.search)}
-    if not any(r.relative == "points" for r in asked):  # refuses what no training would help
-        search_requirements(config, asked, task, judged=judged, **judges)
+    judges = {
+        "test_images": len(dataset.test), "search_images": len(dataset.search), "judged": judged,
+    }  # fmt: skip
+    if all(r.points is None for r in asked):  # refuses what no training would help
+        search_requirements(config, asked, task, **judges, paired=False)
     compute = detect()
     devices = [device for device, _ in devices_of(config, asked, utility).values()]
     if known is None:
@@ -274,7 +276,7 @@ def prepare(
         reference[task.metric] = 100 * search_score.value
         requirements = settle(requirements, reference)
     paired = difference(search_score, search_score) is not None
-    sought = search_requirements(config, requirements, task, judged=judged, **judges, paired=paired)
+    sought = search_requirements(config, requirements, task, **judges, paired=paired)
     required = quality_limit(sought, task.metric)
     reached_pct = 100 * search_score.value
     if required is not None and is_trained and not required.allows(reached_pct):

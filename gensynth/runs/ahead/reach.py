@@ -42,7 +42,7 @@ class Reach:
         prototype, data: their names.
         description: of the data, sentences.
         certificate: whether the test split is large enough for what is asked, a sentence; empty if
-            no score is required.
+            no score is required, or one relative to the prototype's.
         costs: of (the smallest network of the space, the prototype), by name.
         limits: largest allowed cost by name.
         figures: what is estimated of (the smallest network, the prototype) on devices, by key.
