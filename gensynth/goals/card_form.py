@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from gensynth.goals.difference import DifferenceDocument
 from gensynth.goals.readings import FigureDocument
 from gensynth.outside import Finite, Form, Natural, Positive
 
@@ -32,6 +33,7 @@ class CertificateDocument(TypedDict):
     requirement: str | None
     confidence: Confidence
     sharing: Annotated[int, Field(ge=1, le=1 << 30)]
+    claims: NotRequired[Annotated[int, Field(ge=1, le=2)]]
 
 
 class Scores(TypedDict):
@@ -76,27 +78,13 @@ class Ratios(TypedDict):
     latency: RatioInterval | None
 
 
-class PointsDocument(TypedDict):
-    """Points of a score above the prototype's."""
-
-    points: Finite
-    low: Finite
-    high: Finite
-
-
-class DifferenceDocument(PointsDocument):
-    """The same, with the metrics that are told beside it."""
-
-    others: NotRequired[dict[str, PointsDocument]]
-
-
 class RequirementDocument(TypedDict):
     """A requirement, and whether it is met."""
 
     text: str
     certified: Verdict
     point: Verdict
-    by: NotRequired[Literal["estimate"]]
+    by: NotRequired[Literal["estimate", "difference"]]
 
 
 class Own(TypedDict):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gensynth.goals import metrics
+from gensynth.goals.relative import as_asked
 
 HUB_FILE = "README.md"
 _PIPELINES = {
@@ -53,7 +54,8 @@ model-index:
         ("computed in", _precisions(card)),
         ("parameters", f"{card['costs']['params']:,}"),
         ("MACs", f"{card['costs']['macs']:,}"),
-        *((_cell(one["text"]), one["certified"]) for one in card["requirements"]),
+        *_against_prototype(card),
+        *((_requirement(one), one["certified"]) for one in card["requirements"]),
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     shape = " x ".join(map(str, data["shape"]))
@@ -74,6 +76,25 @@ Classes: {classes or "none"}.
 
 `card.json` beside this file says how each figure was measured, and of which files it holds.
 """
+
+
+def _against_prototype(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return how far it is from its prototype, where a requirement was judged by that."""
+    if not any(one.get("by") == "difference" for one in card["requirements"]):
+        return []
+    found = card["difference"]
+    value = (
+        f"{found['points']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f}), "
+        f"certified at least {found['lower_bound']:+.2f}"
+    )
+    return [("points above the prototype, same test images", value)]
+
+
+def _requirement(one: Mapping[str, Any]) -> str:
+    """Return a requirement's text, and where it was not judged by the limit in it, by what."""
+    if one.get("by") == "difference":
+        return f"{_cell(as_asked(one['text']))}, by the points above the prototype"
+    return _cell(one["text"])
 
 
 def _precisions(card: Mapping[str, Any]) -> str:

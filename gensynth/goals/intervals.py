@@ -1,4 +1,7 @@
-"""Confidence bounds of a proportion, such as the accuracy of a network on n images.
+"""Confidence bounds of proportions, such as the accuracy of a network on n images.
+
+    wilson      of one
+    newcombe    of how far two of the same images are apart
 
 Nothing here knows what was counted: shares are fractions in [0, 1], and the images are
 taken as independent draws from the population that the bound is about.
@@ -86,6 +89,65 @@ def lower_bound(correct: int, n: int, confidence: float = 0.95) -> float:
 def upper_bound(correct: int, n: int, confidence: float = 0.95) -> float:
     """Return the share that the truth stays below with this confidence (one-sided Wilson)."""
     return wilson(correct, n, confidence, sided=1)[1]
+
+
+def newcombe(
+    both: int, first: int, second: int, neither: int, confidence: float = 0.95, *, sided: int = 2
+) -> tuple[float, float]:
+    """Return the bounds of p1 - p2, two proportions of the same images.
+
+        d - sqrt((p1 - l1)^2 - 2 phi (p1 - l1)(u2 - p2) + (u2 - p2)^2)
+        d + sqrt((u1 - p1)^2 - 2 phi (u1 - p1)(p2 - l2) + (p2 - l2)^2)
+
+    d = p1 - p2, l and u are Wilson's bounds of either, and phi is their correlation over images,
+
+        phi = (both neither - first second) / sqrt((both + first) (second + neither)
+                                                   (both + second) (first + neither))
+
+    0 where that has no value, and with both neither - first second - n/2, but no less than 0, in
+    place of a numerator above 0.
+
+    Source: Newcombe, "Improved confidence intervals for the difference between binomial
+    proportions based on paired data", Statistics in Medicine 17, 1998, method 10. The coverage is
+    approximate: a one-sided 95 % bound fails in 3 to 5.3 % of draws of 1,000 to 10,000 images on
+    which two networks are right on 60 to 98 %, one of them alone on 0.5 to 5 %; in up to 6.4 %
+    where one is hardly ever right alone.
+
+    Args:
+        both: images that count for both.
+        first: that count for the first alone.
+        second: that count for the second alone.
+        neither: that count for neither.
+        confidence, sided: as `wilson`.
+
+    Returns:
+        (lower, upper), fractions in [-1, 1].
+
+    Raises:
+        ValueError: as `wilson`, or if a count is negative.
+
+    Example:
+        >>> [round(bound, 4) for bound in newcombe(20, 12, 2, 16)]
+        [0.0562, 0.3292]
+    """
+    if min(both, first, second, neither) < 0:
+        raise ValueError(
+            f"counts must not be negative, got {both}, {first}, {second} and {neither}"
+        )
+    n = both + first + second + neither
+    low1, high1 = wilson(both + first, n, confidence, sided=sided)
+    low2, high2 = wilson(both + second, n, confidence, sided=sided)
+    p1, p2, apart = (both + first) / n, (both + second) / n, (first - second) / n
+    together = float(both * neither - first * second)
+    square = (both + first) * (second + neither) * (both + second) * (first + neither)
+    if together > 0:
+        together = max(together - n / 2, 0.0)
+    phi = together / math.sqrt(square) if square else 0.0
+
+    def reach(one: float, other: float) -> float:
+        return math.sqrt(max(one * one - 2 * phi * one * other + other * other, 0.0))
+
+    return apart - reach(p1 - low1, high2 - p2), apart + reach(high1 - p1, p2 - low2)
 
 
 def bonferroni(confidence: float, statements: int) -> float:

@@ -5,7 +5,9 @@
 
 A limit is settled once, before anything is learned, and stands behind what was asked from then on:
 "macs <= 50% (6,172,838)". So a run folder, a card and a table say both, and whoever reads the text
-again reads the same limit. No look at a test image decides a limit.
+again reads the same limit. No look at a test image decides a limit. A search strives for a score's
+limit on the split that it is of; what is shown on the test images is the difference from the
+prototype there, see `certificate`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -51,9 +53,9 @@ def settled_texts(texts: Iterable[str], prototype: Mapping[str, float]) -> tuple
     return tuple(_settled(parse(text), prototype).text for text in texts)
 
 
-def as_asked(requirement: Requirement) -> str:
+def as_asked(requirement: Requirement | str) -> str:
     """Return the text of a requirement without the limit that it was settled by."""
-    return requirement.text.partition("(")[0].strip()
+    return str(requirement).partition("(")[0].strip()
 
 
 def _settled(one: Requirement, prototype: Mapping[str, float]) -> Requirement:

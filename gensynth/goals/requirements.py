@@ -59,6 +59,8 @@ class Requirement:
             `gensynth.goals.devices.placed` has said which one is meant.
         relative: what of the prototype it is until `gensynth.goals.relative.settle` has said what
             that comes to; empty for a limit.
+        points: above the prototype's score that were asked, whether or not that is settled; None
+            for what is not relative to a score.
     """
 
     metric: str
@@ -67,6 +69,7 @@ class Requirement:
     text: str
     device: str = ""
     relative: Literal["", "share", "points"] = ""
+    points: float | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -137,15 +140,18 @@ def parse_all(texts: Iterable[str]) -> tuple[Requirement, ...]:
 def together(requirements: Iterable[Requirement]) -> tuple[Requirement, ...]:
     """Return requirements that hold together; of two on one metric the stricter stays.
 
+    A limit and points of the prototype's score both stay, whatever the points come to: they are
+    shown by different figures of the test images.
+
     Raises:
         ConfigError: if no value can fulfil two of them, or one bounds a metric from the wrong side.
     """
-    kept: dict[tuple[str, str, str, str], Requirement] = {}
+    kept: dict[tuple[str, str, str, bool, str], Requirement] = {}
     for one in requirements:
-        key = (one.metric, one.device, one.relative, one.comparison[0])
+        key = (one.metric, one.device, one.relative, one.points is None, one.comparison[0])
         kept[key] = _stricter(kept[key], one) if key in kept else one
-    for (metric, device, relative, side), low in kept.items():
-        high = kept.get((metric, device, relative, "<"))
+    for (metric, device, relative, fixed, side), low in kept.items():
+        high = kept.get((metric, device, relative, fixed, "<"))
         if side == ">" and high and not (high.allows(low.limit) and low.allows(high.limit)):
             raise ConfigError(
                 f'"{low}" and "{high}" contradict each other: no {metric} fulfils both; '
@@ -203,11 +209,12 @@ def _read(text: str) -> Requirement:
     metric, device = metrics.find(match["metric"], text), match["device"] or ""
     _check_device(metric, device, text)
     if (asked := _relative(metric, match, text)) is not None:
+        kind: Literal["", "share", "points"]
         kind, amount = asked
-        if match["settled"] is None:
-            return Requirement(metric.name, match["comparison"], amount, text.strip(), "", kind)
-        settled = _settled(metric, match["settled"], text)
-        return Requirement(metric.name, match["comparison"], settled, text.strip())
+        points = amount if kind == "points" else None
+        if match["settled"] is not None:
+            kind, amount = "", _settled(metric, match["settled"], text)
+        return Requirement(metric.name, match["comparison"], amount, text.strip(), "", kind, points)
     if match["settled"] is not None:
         raise ConfigError(f'requirement "{text.strip()}" cannot be read; {EXAMPLES}')
     limit = _limit(metric, match["number"], match["unit"], text)

@@ -8,6 +8,8 @@ Nothing outside this module and `gensynth.tasks` knows of what kind a score is: 
 its value, its bounds, its logit for a regression, and the document that keeps it.
 """
 
+import base64
+import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
@@ -59,17 +61,39 @@ class Proportion:
         metric: what being right means, such as "top1".
         correct: images that are.
         n: images in all.
+        right: which images are, a bit an image, the first in the highest bit of the first byte;
+            empty where it is not known.
     """
 
     metric: str
     correct: int
     n: int
+    right: bytes = field(default=b"", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.n < 1 or not 0 <= self.correct <= self.n:
             raise ValueError(
                 f"correct must be in [0, n] and n positive, got {self.correct} of {self.n}"
             )
+        if self.right:
+            bits = int.from_bytes(self.right)
+            beyond = 8 * len(self.right) - self.n
+            if not 0 <= beyond < 8 or bits.bit_count() != self.correct or bits % (1 << beyond):
+                raise ValueError(
+                    f"the images that are right must be {self.correct} of {self.n}, got "
+                    f"{bits.bit_count()} in {len(self.right)} bytes"
+                )
+
+    @staticmethod
+    def of(metric: str, right: np.ndarray) -> "Proportion":
+        """Return the share of images that are right, and which they are.
+
+        Args:
+            metric: what being right means.
+            right: (images,), whether each is.
+        """
+        hit = np.asarray(right, bool)
+        return Proportion(metric, int(hit.sum()), len(hit), np.packbits(hit).tobytes())
 
     @property
     def value(self) -> float:
@@ -190,10 +214,12 @@ class Resampled:
 
 
 def to_record(score: Score) -> dict[str, Any]:
-    """Return a score's document with what it is on single draws of images, if that is known.
+    """Return a score's document with what it is on single images or draws of them, if known.
 
     Too much for a journal or a card; the ledger keeps it, for `gensynth.goals.difference`.
     """
+    if isinstance(score, Proportion) and score.right:
+        return {**score.to_document(), "right": base64.b64encode(score.right).decode()}
     if not isinstance(score, Resampled) or not score.resamples:
         return score.to_document()
     draws = {"resamples": score.resamples, "other_resamples": dict(score.other_resamples)}
@@ -218,11 +244,22 @@ class _Counts(TypedDict):
 
 
 _COUNTS: Form[_Counts] = Form(_Counts)
+_RIGHT: Form[str] = Form(Annotated[str, Field(max_length=1 << 25)])
+"""A hundred million images."""
 
 
 def _proportion(metric: str, document: Mapping[str, Any]) -> Proportion:
     counts = _COUNTS.check({key: document.get(key) for key in ("correct", "n")})
-    return Proportion(metric, counts["correct"], counts["n"])
+    return Proportion(metric, counts["correct"], counts["n"], _right(document))
+
+
+def _right(document: Mapping[str, Any]) -> bytes:
+    if "right" not in document:
+        return b""
+    try:
+        return base64.b64decode(_RIGHT.check(document["right"]), validate=True)
+    except binascii.Error as error:
+        raise ValueError("right must be text in base 64") from error
 
 
 class _Recalls(TypedDict):

@@ -7,6 +7,7 @@ the probability that it leaves. Nothing here measures or counts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 
 from gensynth.goals import metrics
@@ -98,11 +99,23 @@ def judge_score(
     return judge(requirement, 100 * low, 100 * high)
 
 
+def judge_gained(requirement: Requirement, low: float, high: float) -> Verdict:
+    """Judge bounds of the points by which a score is above the prototype's of the same images.
+
+    Raises:
+        ValueError: if the requirement is on no points, or as `judge`.
+    """
+    if requirement.points is None:
+        raise ValueError(f'requirement must be relative to a score, got "{requirement}"')
+    return judge(replace(requirement, limit=requirement.points), low, high)
+
+
 def judge_all(
     requirements: Sequence[Requirement],
     quality: Mapping[str, Range],
     costs: Mapping[str, float],
     known: Mapping[str, Known] | None = None,
+    gained: Mapping[str, Range] | None = None,
 ) -> dict[str, Verdict]:
     """Judge every requirement on one network.
 
@@ -115,12 +128,21 @@ def judge_all(
             computed from comes first.
         costs: exact costs by name.
         known: what is known of it on devices, by key such as "latency_ms@local".
+        gained: (low, high) of the points by which a metric of the task is above the prototype's of
+            the same images, where that is known; it decides what was asked relative to the
+            prototype's score, and the quality where it is not.
 
     Returns:
         A verdict by the requirement's text, in the order given; unknown where the evidence does
         not decide, or there is none.
     """
-    return {r.text: _verdict(r, quality, costs, known or {}) for r in requirements}
+    gained = gained or {}
+    return {
+        r.text: judge_gained(r, *gained[r.metric])
+        if r.points is not None and r.metric in gained
+        else _verdict(r, quality, costs, known or {})
+        for r in requirements
+    }
 
 
 def _verdict(

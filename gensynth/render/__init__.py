@@ -3,6 +3,7 @@
     figures     a number with its unit, an interval, a duration; columns under each other
     cycles      the running table of a synthesis, a row a cycle
     result      prototype and FermiNets side by side
+    notes       what that table must not be read without
     family      networks drawn from a learned generator, a row a seed
     answers     what a classifier takes images for
     artefacts   what was exported, and shown of it

@@ -99,6 +99,7 @@ def networks(some: "Sequence[Finalist]") -> list[Row]:
             "low_pct": low_pct,
             "high_pct": high_pct,
             "certified_pct": one.certificate.lower_bound_pct,
+            **_gained(one),
             **one.costs,
             "netscore": one.netscore,
             "information_density": one.information_density,
@@ -111,6 +112,14 @@ def networks(some: "Sequence[Finalist]") -> list[Row]:
         }
         rows.append(row)
     return rows
+
+
+def _gained(one: "Finalist") -> Row:
+    """Return the points above the prototype, and those that are certified, if they are known."""
+    gained = one.certificate.gained
+    if one.difference is None or gained is None:
+        return {}
+    return {"points_gained": one.difference.points, "points_certified": gained[0]}
 
 
 def drawn(family: "Family") -> list[Row]:

@@ -4,6 +4,9 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from gensynth.goals.certificate import is_by
+from gensynth.goals.relative import as_asked
+from gensynth.goals.requirements import parse
 from gensynth.goals.verdicts import Verdict, combine
 from gensynth.render.figures import columns, count, estimate
 
@@ -92,5 +95,21 @@ def _summary(family: "Family") -> list[str]:
         lines.append("every network violates a requirement")
     elif verdicts and Verdict.SATISFIED not in verdicts:
         lines.append(f"no network {how} every requirement, and not all violate one")
+    lines += [
+        f'"{as_asked(text)}" is judged by the difference from the prototype on the same test images'
+        for text in _paired(family)
+    ]
     folder = family.drawn[0].folder.parent if family.drawn else family.path
     return [*lines, f"networks are in {shlex.quote(str(folder))}/SEED"]
+
+
+def _paired(family: "Family") -> list[str]:
+    """Return the requirements that were judged by the difference from the prototype."""
+    return [
+        text
+        for text in (family.drawn[0].verdicts if family.drawn else ())
+        if any(
+            one.certificate is not None and is_by(parse(text), one.certificate.difference)
+            for one in family.drawn
+        )
+    ]

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gensynth.goals import metrics
-from gensynth.goals.difference import Difference
+from gensynth.goals.difference import NONE, Difference
 from gensynth.goals.figure import Figure
 from gensynth.goals.relative import as_asked
 from gensynth.goals.requirements import parse
 from gensynth.goals.score import value_for_utility
-from gensynth.goals.verdicts import Verdict, is_estimate
+from gensynth.goals.verdicts import is_estimate
 from gensynth.graph.files import ONNX_FILE, WEIGHTS_FILE
 from gensynth.render.figures import (
     GAP,
@@ -21,12 +21,11 @@ from gensynth.render.figures import (
     count,
     decimals,
     digits,
-    duration,
     interval,
     rough,
     wrapped,
 )
-from gensynth.render.flags import told
+from gensynth.render.notes import certified, decided, is_by_score, notes
 from gensynth.run_files import PICTURES
 
 if TYPE_CHECKING:
@@ -42,13 +41,13 @@ def result(result: "Result", width: int = 80) -> str:
     do not fit beside each other follow below, beside the prototype again.
     """
     table = _table(result.prototype, result.finalists, width)
-    return "\n\n".join([table, *_notes(result, width), _next(result)])
+    return "\n\n".join([table, *notes(result, width), _next(result)])
 
 
 def networks(prototype: "Finalist", some: Sequence["Finalist"], width: int = 80) -> str:
     """Return the table of some networks beside their prototype, and how they were certified."""
-    notes = [*_certified(some), *_decided(some)]
-    lines = "\n".join(wrapped(line, width) for line in notes)
+    told = [*certified(some), *decided(some)]
+    lines = "\n".join(wrapped(line, width) for line in told)
     return f"{_table(prototype, some, width)}\n\n{lines}"
 
 
@@ -69,13 +68,12 @@ def _rows(prototype: "Finalist", some: Sequence["Finalist"]) -> list[Row]:
     networks = [prototype, *some]
     score = prototype.certificate.score
     title = metrics.find(score.metric, "the prototype's card").title
-    limited = any(f.certificate.requirement for f in networks)
     own = not all(_is_shown(f.utility, f) for f in networks)
     rows: list[Row | None] = [
         ("", lambda f: f.name),
         (f"{title} on {score.n:,} test images", lambda f: f"{f.certificate.point_pct:.2f} %"),
         ("  95 % interval", lambda f: interval(*f.certificate.interval_pct)),
-        ("  certified at least", _bound) if limited else None,
+        ("  certified at least", _bound) if any(map(is_by_score, networks)) else None,
         *_beside(networks),
         ("parameters", lambda f: f"{f.params:,}"),
         ("MACs", lambda f: count(f.macs)),
@@ -100,6 +98,8 @@ def _rows(prototype: "Finalist", some: Sequence["Finalist"]) -> list[Row]:
 def _beside(networks: Sequence["Finalist"]) -> Iterator[Row]:
     """Yield what is told of the same images beside the score, and how far the prototype is."""
     yield from _gained(networks, lambda f: f.difference)
+    if any(f.by_difference for f in networks):
+        yield "    certified at least", _gained_bound
     for name in getattr(networks[0].certificate.score, "others", {}):
         title = metrics.find(name, "the prototype's card").title
         yield title, partial(_other, name)
@@ -122,11 +122,11 @@ def _gained(
 
     def points(network: "Finalist") -> str:
         own = found(network)
-        return f"{own.points:+.2f}" if own else ""
+        return f"{own.points:+.2f}" if own and own != NONE else ""
 
     def ends(network: "Finalist") -> str:
         own = found(network)
-        return f"{own.low:+.2f} to {own.high:+.2f}" if own else ""
+        return "{:+.2f} to {:+.2f}".format(*own.bounds()) if own and own != NONE else ""
 
     if any(found(network) for network in networks):
         yield "  points gained", points
@@ -147,12 +147,16 @@ def _is_shown(utility: float, network: "Finalist") -> bool:
 
 def _verdict_rows(text: str, networks: Sequence["Finalist"]) -> list[Row]:
     """Return the certified verdict, and that of the point values where it differs."""
+    paired = all(text in f.by_difference for f in networks)
+    label = f"{as_asked(text)}, paired" if paired else text
+
+    def verdict(network: "Finalist") -> str:
+        alone = text in network.by_difference and not paired
+        return _verdict(network, text) + ", paired" * alone
+
     if all(f.verdicts[text] == f.point_verdicts[text] for f in networks):
-        return [(text, lambda f: _verdict(f, text))]
-    return [
-        (text, lambda f: _verdict(f, text)),
-        ("  by point value", lambda f: f.point_verdicts[text].value),
-    ]
+        return [(label, verdict)]
+    return [(label, verdict), ("  by point value", lambda f: f.point_verdicts[text].value)]
 
 
 def _verdict(network: "Finalist", text: str) -> str:
@@ -211,7 +215,14 @@ def _origin(figure: Figure) -> str:
 
 
 def _bound(network: "Finalist") -> str:
-    return f"{network.certificate.lower_bound_pct:.2f} %"
+    return f"{network.certificate.lower_bound_pct:.2f} %" if is_by_score(network) else _NONE
+
+
+def _gained_bound(network: "Finalist") -> str:
+    gained = network.certificate.gained
+    if gained is None or network.difference == NONE:
+        return ""
+    return f"{gained[0]:+.2f}" if network.by_difference else _NONE
 
 
 def _latency(network: "Finalist") -> str:
@@ -268,101 +279,6 @@ def _fitting(
 
 def _breadth(network: "Finalist", rows: Sequence[Row]) -> int:
     return len(GAP) + max(len(show(network)) for _, show in rows)
-
-
-def _notes(result: "Result", width: int) -> Iterator[str]:
-    """Yield what a figure of the table must not be read without."""
-    lines: list[str] = []
-    finalists = result.finalists
-    lines += _certified(finalists)
-    lines += [
-        f'"{text}" is held against the prototype on the search split; on the test images the '
-        f"prototype itself has {result.prototype.certificate.point_pct:.2f} %, and misses it"
-        for text, verdict in result.prototype.point_verdicts.items()
-        if verdict is Verdict.VIOLATED and parse(as_asked(parse(text))).relative == "points"
-    ]
-    lines.append(
-        "parameters: all that training changes, norms with them; an ONNX file has norms folded "
-        "into its weights, and bench counts those of the file"
-    )
-    timed = [f.latency for f in [result.prototype, *finalists] if f.latency]
-    if timed:
-        one = timed[0]
-        threads = "1 thread" if one.threads == 1 else f"{one.threads} threads"
-        lines.append(
-            f"latency: device {one.device}, {one.runtime}, {threads}, batch {one.batch}, "
-            f"n = {one.n} each, in turns"
-        )
-    for flag in dict.fromkeys(flag for latency in timed for flag in latency.flags):
-        names = [
-            f.name for f in [result.prototype, *finalists] if f.latency and flag in f.latency.flags
-        ]
-        lines.append(f"latency of {', '.join(names)}: {told(flag)}")
-    lines += [
-        f"{one.name} has no ONNX file: {one.no_onnx_because}"
-        for one in [result.prototype, *finalists]
-        if one.no_onnx_because is not None
-    ]
-    phases = _phases(result)
-    if phases:
-        parts = ", ".join(f"{phase} {duration(s)}" for phase, s in phases.items() if s >= 1)
-        lines.append(f"wall time: {duration(sum(phases.values()))}" + (parts and f" ({parts})"))
-    if lines:
-        yield "\n".join(wrapped(line, width) for line in lines)
-    if decided := list(_decided(finalists)):
-        yield "\n".join(wrapped(line, width) for line in decided)
-    missed = [f.name for f in finalists if Verdict.VIOLATED in f.point_verdicts.values()]
-    if missed:
-        miss = "misses" if len(missed) == 1 else "miss"
-        yield wrapped(
-            f"{', '.join(missed)} {miss} a requirement by point value; more cycles, a longer "
-            "distillation (--epochs) or looser requirements may help",
-            width,
-        )
-
-
-def _certified(networks: Sequence["Finalist"]) -> Iterator[str]:
-    """Yield what the certificates are worth, a line for each number that share a confidence."""
-    limited = [f for f in networks if f.certificate.requirement is not None]
-    shared = dict.fromkeys(f.certificate.sharing for f in limited)
-    for sharing in shared:
-        those = [f for f in limited if f.certificate.sharing == sharing]
-        of = f" of {', '.join(f.name for f in those)}" * (len(shared) > 1)
-        method = those[0].certificate.score.method
-        bounds = f"one-sided {method} bound" + "s" * (sharing > 1)
-        together = f", true of {sharing} networks together" * (sharing > 1)
-        level = f"{100 * those[0].certificate.confidence:g} %"
-        yield f"certified{of}: {bounds}{together} at {level}"
-    for device, precision in (networks[0].rounded if networks else {}).items():
-        yield (
-            f"scores are of FP32, and {device} computes in {precision.upper()}: how far that is "
-            f"apart says gensynth export, and gensynth verify there"
-        )
-    for one in networks:
-        if one.trained_further:
-            yield (
-                f"{one.name} was trained further outside gensynth; the test split has judged "
-                f"{one.certificate.sharing} networks"
-            )
-
-
-def _decided(networks: Sequence["Finalist"]) -> Iterator[str]:
-    """Yield a line where no network is shown to meet what is required."""
-    verdicts = {f.verdict for f in networks}
-    if verdicts == {Verdict.VIOLATED}:
-        yield "every network violates a requirement"
-    elif verdicts and Verdict.SATISFIED not in verdicts:
-        yield "no network is shown to meet every requirement, and not all are shown to miss one"
-
-
-def _phases(result: "Result") -> dict[str, float]:
-    """Return the wall time of every phase, without the parts of one ("finalists train")."""
-    whole = {name.partition(" ")[0] for name in result.seconds} & result.seconds.keys()
-    return {
-        name: seconds
-        for name, seconds in result.seconds.items()
-        if name in whole or name.split()[0] not in whole
-    }
 
 
 def _next(result: "Result") -> str:

@@ -11,14 +11,15 @@ from typing import Any
 from gensynth.bench.latency import certain_range
 from gensynth.environment import environment
 from gensynth.goals.card import CARD_FORMAT
-from gensynth.goals.certificate import Certificate, verdicts
+from gensynth.goals.certificate import Certificate, is_by, point_verdicts, verdicts
 from gensynth.goals.device_costs import derived
-from gensynth.goals.difference import Difference, difference
+from gensynth.goals.difference import Difference, PairedImages
 from gensynth.goals.exact import exact_costs
 from gensynth.goals.figure import Figure
+from gensynth.goals.requirements import Requirement
 from gensynth.goals.score import Score, in_percent, value_for_utility
 from gensynth.goals.utility import information_density, netscore
-from gensynth.goals.verdicts import Known, is_estimate, judge_all
+from gensynth.goals.verdicts import Known, is_estimate
 from gensynth.network.module import Network
 from gensynth.runs.prepare import Job
 from gensynth.search.cycle import Interval
@@ -91,9 +92,8 @@ def card_of(
                 known[TIMED] = certain
             exactly[TIMED] = (latency["p50_ms"],) * 2
         latency = {key: value for key, value in latency.items() if key != "rounds_ms"}
-    point = {metric: (certificate.score.value,) * 2}
     certified = verdicts(certificate, job.requirements, costs, known)
-    pointwise = judge_all(job.requirements, point, costs, exactly)
+    pointwise = point_verdicts(certificate, job.requirements, costs, exactly)
     what = f"the prototype, trained for {job.dataset.name}"
     if origin is not None:
         what = f"generated from {job.prototype.graph.name} for {job.dataset.name}, distilled"
@@ -135,14 +135,26 @@ def card_of(
                 "text": requirement.text,
                 "certified": certified[requirement.text].value,
                 "point": pointwise[requirement.text].value,
-                **({"by": "estimate"} if is_estimate(known.get(requirement.key)) else {}),
+                **_by(requirement, certificate, known),
             }
             for requirement in job.requirements
         ],
         "latency": latency,
         "figures": {key: figure.to_document() for key, figure in figures.items()},
         "ratios": None,
+        "difference": None
+        if certificate.difference is None
+        else _apart(certificate, certificate.difference),
     }
+
+
+def _by(
+    requirement: Requirement, certificate: Certificate, known: Mapping[str, Known]
+) -> dict[str, str]:
+    """Return what a verdict must not be read without."""
+    if is_by(requirement, certificate.difference):
+        return {"by": "difference"}
+    return {"by": "estimate"} if is_estimate(known.get(requirement.key)) else {}
 
 
 def _weighed(job: Job, known: Mapping[str, Known]) -> str:
@@ -162,22 +174,20 @@ def _values(job: Job, figures: Mapping[str, Figure]) -> dict[str, float]:
     return {key: float(value) for key, value in derived(values, job.hardware.batches).items()}
 
 
-def difference_of(network: Score, prototype: Score) -> dict[str, Any] | None:
+def _apart(certificate: Certificate, found: Difference) -> dict[str, Any]:
     """Return how far a network's test score is from the prototype's, as a card has it."""
-    found = difference(network, prototype)
-    if found is None:
-        return None
+    low, high = certificate.gained or found.bounds()
+    how = "of a bootstrap over test images, the same draws for both"
+    if isinstance(found, PairedImages):
+        how = "by Newcombe's method 10 for paired proportions, of the same test images"
     return {
-        "metric": network.metric,
-        **_points(found),
-        "others": {name: _points(other) for name, other in found.others.items()},
-        "provenance": "to the prototype of this run, in points; 95 % interval of a bootstrap over "
-        "test images, the same draws for both",
+        "metric": certificate.score.metric,
+        **found.to_document(),
+        "lower_bound": low,
+        "upper_bound": high,
+        "provenance": f"to the prototype of this run, in points; 95 % interval {how}; the bounds "
+        "are one-sided, at the certificate's shared confidence",
     }
-
-
-def _points(found: Difference) -> dict[str, float]:
-    return {"points": found.points, "low": found.low, "high": found.high}
 
 
 def setting_of(job: Job, command: str | None) -> dict[str, Any]:

@@ -129,6 +129,7 @@ def search_requirements(
     test_images: int,
     search_images: int,
     judged: int,
+    paired: bool,
 ) -> tuple[Requirement, ...]:
     """Return the requirements as the search is to meet them.
 
@@ -139,6 +140,7 @@ def search_requirements(
         test_images: that a certificate is shown on.
         search_images: that networks are chosen by.
         judged: networks that these have judged already, which share the confidence.
+        paired: whether the task's scores tell how far networks are apart on the same images.
 
     Raises:
         ConfigError: if certificates are striven for and no score is required, or one that a test
@@ -153,16 +155,21 @@ def search_requirements(
             f'aim = "certificate" needs a requirement on {task.metric}, such as '
             f'--require "{task.metric} >= 89%"'
         )
+    own = [one for one in requirements if one.metric == task.metric and not one.relative]
     try:
         sharing = finalists.count + judged
-        sought = promising(
-            required, test_images, task.anticipated, chosen_on=search_images, sharing=sharing
-        )
+        sought = {
+            one: promising(
+                one, test_images, task.anticipated, chosen_on=search_images, sharing=sharing,
+                paired=paired,
+            )
+            for one in own
+        }  # fmt: skip
     except ConfigError:
         if finalists.aim is None:
             return requirements
         raise
-    return tuple(sought if one == required else one for one in requirements)
+    return tuple(sought.get(one, one) for one in requirements)
 
 
 def with_batches(config: RunConfig, images: int) -> tuple[RunConfig, list[str]]:

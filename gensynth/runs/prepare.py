@@ -26,6 +26,7 @@ from gensynth.data.passes import images_a_pass, images_in_memory
 from gensynth.data.views import Views, normaliser
 from gensynth.errors import ConfigError, DataError
 from gensynth.goals.device_costs import derived
+from gensynth.goals.difference import difference
 from gensynth.goals.exact import exact_costs
 from gensynth.goals.relative import settle, settled_texts
 from gensynth.goals.requirements import Requirement, cost_limits, quality_limit
@@ -234,9 +235,11 @@ def prepare(
     config, notes = with_batches(config, len(dataset.train))
     for note in notes:
         listener.note(note)
-    judges = {"test_images": len(dataset.test), "search_images": len(dataset.search)}
-    if not any(r.relative == "points" for r in asked):  # refuses what no training would help
-        search_requirements(config, asked, task, judged=judged, **judges)
+    judges = {
+        "test_images": len(dataset.test), "search_images": len(dataset.search), "judged": judged,
+    }  # fmt: skip
+    if all(r.points is None for r in asked):  # refuses what no training would help
+        search_requirements(config, asked, task, **judges, paired=False)
     compute = detect()
     devices = [device for device, _ in devices_of(config, asked, utility).values()]
     if known is None:
@@ -277,7 +280,8 @@ def prepare(
     if is_trained:
         reference[task.metric] = 100 * search_score.value
         requirements = settle(requirements, reference)
-    sought = search_requirements(config, requirements, task, judged=judged, **judges)
+    paired = difference(search_score, search_score) is not None
+    sought = search_requirements(config, requirements, task, **judges, paired=paired)
     required = quality_limit(sought, task.metric)
     reached_pct = 100 * search_score.value
     if required is not None and is_trained and not required.allows(reached_pct):

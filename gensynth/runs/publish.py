@@ -31,14 +31,16 @@ from gensynth.export.metadata import Reading, keeping_in_fp32
 from gensynth.export.overflow import overflow
 from gensynth.goals.card import hashes
 from gensynth.goals.certificate import Certificate, certify
+from gensynth.goals.difference import NONE, Difference, difference
 from gensynth.goals.figure import Figure
 from gensynth.goals.hub_card import HUB_FILE, hub_card
 from gensynth.goals.ledger import Ledger
+from gensynth.goals.score import Score
 from gensynth.graph.files import CARD_FILE, ONNX_FILE, WEIGHTS_FILE
 from gensynth.outside import WEIGHTS_BYTES, read_bytes
 from gensynth.progress import Listener
 from gensynth.run_files import FINALISTS, LATENCY_FILE, PICTURES, PROTOTYPE, RESULT_FILE
-from gensynth.runs.cards import Entrant, Origin, card_of, difference_of, ratios_of, setting_of
+from gensynth.runs.cards import Entrant, Origin, card_of, ratios_of, setting_of
 from gensynth.runs.folder import RunFolder
 from gensynth.runs.full_distillation import ATTEMPTS, FullDistillation, read_network
 from gensynth.runs.inputs import inputs_of
@@ -70,7 +72,10 @@ def letters(index: int) -> str:
 
 
 def certify_all(run: RunFolder, job: Job, found: list[Entrant]) -> list[Certificate]:
-    """Score every network on the test split, each at most once in the run's life."""
+    """Score every network on the test split, each at most once in the run's life.
+
+    The prototype is the first of them, so that the others are held against it.
+    """
     sharing = sharing_of(run, job, [run.path / one.source for one in found[1:]])
     return [
         certificate_of(run, job, one.network, run.path / one.source / WEIGHTS_FILE, sharing)
@@ -107,6 +112,7 @@ def certificate_of(
     """Score one network on the test split through the run's ledger, and certify it.
 
     In float32, as its files are computed: what trains in a lower precision is not certified by it.
+    How far it is from the prototype is known where the ledger has both, image by image.
 
     Args:
         run: whose ledger.
@@ -129,7 +135,16 @@ def certificate_of(
         metric=job.task.metric,
         n=len(test),
     )
-    return certify(score, job.requirements, sharing=sharing)
+    apart = _from_prototype(run, job, file_sha256(weights), score)
+    return certify(score, job.requirements, sharing=sharing, difference=apart)
+
+
+def _from_prototype(run: RunFolder, job: Job, network: str, score: Score) -> Difference | None:
+    """Return how far a test score is from the prototype's, as far as the ledger knows."""
+    (own,) = _prototype(run)
+    known = Ledger(run.ledger).recorded(own, job.dataset.test.sha256, job.task.metric)
+    found = None if known is None else difference(score, known)
+    return NONE if found is not None and network == own else found
 
 
 @dataclass(frozen=True)
@@ -297,7 +312,6 @@ def write_all(
             run.write_bytes(f"{PROTOTYPE}/{CARD_FILE}", json_bytes(card))
             continue
         card["ratios"] = ratios_of(first, card, ratios.get(entrant.name))
-        card["difference"] = difference_of(certificate.score, certificates[0].score)
         files = {file: read_bytes(folder / file, WEIGHTS_BYTES) for file in card["sha256"]}
         files[CARD_FILE] = json_bytes(card)
         files[HUB_FILE] = hub_card(card).encode()

@@ -6,7 +6,7 @@ same on the day it ends and years later, and nothing here imports torch.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from gensynth.bench.compare import ROUNDS_FOR_INTERVAL
 from gensynth.errors import RunError
 from gensynth.goals.card import read_card
 from gensynth.goals.certificate import Certificate
-from gensynth.goals.difference import Difference
+from gensynth.goals.difference import Difference, read_difference
 from gensynth.goals.figure import Figure
 from gensynth.goals.readings import read_figure
 from gensynth.goals.requirements import parse
@@ -94,8 +94,9 @@ class Finalist:
         point_verdicts: by requirement, of the point values: the paper's own criterion.
         no_onnx_because: why there is no ONNX file of it; None if there is one.
         trained_further: whether its weights were changed outside gensynth, then certified again.
-        difference: of its test score from the prototype's; None where the images' share in it is
+        difference: of its test score from the prototype's of the same images; None where it is
             not known.
+        by_difference: requirements whose verdicts rest on that.
         rounded: precisions of the run's devices that are not the certificate's, by device.
     """
 
@@ -117,6 +118,7 @@ class Finalist:
     figures: Mapping[str, Figure] = field(default_factory=dict)
     estimated: frozenset[str] = frozenset()
     difference: Difference | None = None
+    by_difference: frozenset[str] = frozenset()
     rounded: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -197,12 +199,13 @@ def read_finalist(folder: Path) -> Finalist:
     card = read_card(folder)
     requirements = card["requirements"]
     try:
+        certificate = read_certificate(card["certificate"], card.get("difference"))
         return Finalist(
             name=card["name"],
             folder=folder,
             seed=card["seed"],
             costs={k: v for k, v in card["costs"].items() if isinstance(v, int | float)},
-            certificate=read_certificate(card["certificate"]),
+            certificate=certificate,
             search_score=read_score(card["search"], card["certificate"]["metric"]),
             utility=card["scores"]["utility"],
             information_density=card["scores"]["information_density"],
@@ -215,7 +218,8 @@ def read_finalist(folder: Path) -> Finalist:
             trained_further=card.get("trained_further") is not None,
             figures={key: read_figure(one) for key, one in card.get("figures", {}).items()},
             estimated=frozenset(r["text"] for r in requirements if r.get("by") == "estimate"),
-            difference=_difference(card.get("difference")),
+            difference=certificate.difference,
+            by_difference=frozenset(r["text"] for r in requirements if r.get("by") == "difference"),
             rounded={
                 device: precision
                 for device, precision in card.get("precisions", {}).items()
@@ -226,14 +230,23 @@ def read_finalist(folder: Path) -> Finalist:
         raise RunError(f"{folder / CARD_FILE} is damaged: {error}") from error
 
 
-def read_certificate(document: Mapping[str, Any]) -> Certificate:
-    """Read a certificate that `Certificate.to_document` wrote; bounds are worked out again."""
+def read_certificate(
+    document: Mapping[str, Any], difference: Mapping[str, Any] | None = None
+) -> Certificate:
+    """Read a certificate that `Certificate.to_document` wrote; bounds are worked out again.
+
+    Args:
+        document: of a card.
+        difference: of the same card, if it has one.
+    """
     text = document["requirement"]
     return Certificate(
         score=read_score(document, document["metric"]),
         requirement=None if text is None else parse(text),
         confidence=document["confidence"],
         sharing=document["sharing"],
+        difference=None if difference is None else read_difference(difference),
+        claims=document.get("claims", 1),
     )
 
 
@@ -255,17 +268,6 @@ def _latency(document: Mapping[str, Any] | None) -> LatencyFigures | None:
         n=document["n"],
         flags=tuple(document.get("flags", () if document.get("steady", True) else ["not_steady"])),
     )
-
-
-def _difference(document: Mapping[str, Any] | None) -> Difference | None:
-    if document is None:
-        return None
-    others = {name: _points(of) for name, of in document.get("others", {}).items()}
-    return replace(_points(document), others=others)
-
-
-def _points(document: Mapping[str, Any]) -> Difference:
-    return Difference(document["points"], document["low"], document["high"])
 
 
 def _ratios(document: Mapping[str, Any] | None) -> Ratios | None:

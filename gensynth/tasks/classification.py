@@ -117,7 +117,7 @@ class Classification:
             classes = int(split.labels.max()) + 1
             of_class = _counts(split.labels, classes)
             return SmallestRecall(self.metric, _counts(split.labels[hit], classes), of_class)
-        return Proportion(self.metric, int(hit.sum()), len(split))
+        return Proportion.of(self.metric, hit)
 
     def anticipated(self, value: float, n: int) -> Proportion | SmallestRecall:
         """Return so many of n images that are right; so many of each class where each counts."""

@@ -297,7 +297,10 @@ def kept(place: Path) -> Try:
         "predicted": [0.8, 0.9, 0.95], "correct": 90, "n": 100,
         "seconds": {"train": 1.0, "evaluate": 0.1},
     }  # fmt: skip
-    line = {"event": "result", "network": "a" * 64, "split": "b" * 64, "correct": 3, "n": 4}
+    line = {
+        "event": "result", "network": "a" * 64, "split": "b" * 64, "correct": 3, "n": 4,
+        "right": "4A==",
+    }  # fmt: skip
     run: Any = SimpleNamespace(path=place)
     job: Any = SimpleNamespace(space=space)
 

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
 from gensynth.errors import ConfigError
-from gensynth.goals.certificate import POWER, Certificate, certifiable, certify, promising, verdicts
+from gensynth.goals.certificate import (
+    POWER,
+    Certificate,
+    certifiable,
+    certify,
+    point_verdicts,
+    promising,
+    verdicts,
+)
+from gensynth.goals.difference import NONE, PairedDraws, PairedImages
+from gensynth.goals.relative import settle
 from gensynth.goals.requirements import parse, parse_all
 from gensynth.goals.score import Proportion
 from gensynth.goals.utility import netscore
@@ -186,3 +196,91 @@ def test_a_network_that_is_never_right_has_no_netscore_and_fulfils_no_limit_for_
 def test_a_certificate_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         Certificate(top1(1, 2)).sharing = 2  # type: ignore[misc]
+
+
+POINTS = settle(parse_all(["top1 >= prototype - 1"]), {"top1": 89.0})
+(BESIDE,) = POINTS
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "verdict", "by_point"),
+    [
+        (30, 35, Verdict.SATISFIED, Verdict.SATISFIED),
+        (30, 120, Verdict.UNKNOWN, Verdict.SATISFIED),
+        (30, 130, Verdict.UNKNOWN, Verdict.SATISFIED),  # a point exactly
+        (30, 131, Verdict.UNKNOWN, Verdict.VIOLATED),
+        (30, 170, Verdict.VIOLATED, Verdict.VIOLATED),
+    ],
+)
+def test_what_is_asked_relative_to_the_prototype_is_judged_by_the_difference(
+    gained: int, lost: int, verdict: Verdict, by_point: Verdict
+) -> None:
+    # One-sided 95 % reaches about 1.645 sqrt(gained + lost) / 100 points: 0.13, 0.20, ... 0.23.
+    apart = PairedImages(7_000, gained, lost, 3_000 - gained - lost)
+    score = top1(7_000 + gained, 10_000)  # far below the limit of 88 %
+    found = certify(score, POINTS, difference=apart)
+    assert found.verdict is verdict
+    assert verdicts(found, POINTS, {}) == {BESIDE.text: verdict}
+    assert point_verdicts(found, POINTS, {}) == {BESIDE.text: by_point}
+    plain = certify(score, POINTS)
+    assert verdicts(plain, POINTS, {}) == {BESIDE.text: Verdict.VIOLATED}
+    assert point_verdicts(plain, POINTS, {}) == {BESIDE.text: Verdict.VIOLATED}
+
+
+def test_networks_that_share_a_confidence_share_that_of_their_differences() -> None:
+    # 1.645 standard errors satisfy, and 2.326 at 1 - 0.05 / 5 do not.
+    apart = PairedDraws(-0.5, 0.25)
+    score = top1(7_000, 10_000)
+    alone = certify(score, POINTS, difference=apart)
+    assert alone.gained == pytest.approx((-0.9112, -0.0888), abs=1e-4)
+    assert alone.verdict is Verdict.SATISFIED
+    shared = certify(score, POINTS, difference=apart, sharing=5)
+    assert shared.gained == pytest.approx((-1.0816, 0.0816), abs=1e-4)
+    assert shared.verdict is Verdict.UNKNOWN
+
+
+def test_a_limit_beside_points_is_judged_by_the_score_and_both_share_the_confidence() -> None:
+    # 7,100 of 10,000 at 1 - 0.05 / 2, z = 1.959964: 70.10 % at least; -0.5 - 1.96 x 0.2 = -0.892.
+    both = settle(parse_all(["top1 >= 70%", "top1 >= prototype - 1"]), {"top1": 89.0})
+    found = certify(top1(7_100, 10_000), both, difference=PairedDraws(-0.5, 0.2))
+    assert found.claims == 2
+    assert found.lower_bound_pct == pytest.approx(70.10, abs=0.01)
+    assert found.gained == pytest.approx((-0.892, -0.108), abs=1e-3)
+    assert list(verdicts(found, both, {}).values()) == [Verdict.SATISFIED] * 2
+    score_too = (*POINTS, *parse_all(["netscore >= 1"]))
+    assert certify(top1(7, 10), score_too, difference=NONE).claims == 2
+    assert certify(top1(7, 10), POINTS, difference=NONE).claims == 1
+    assert certify(top1(7, 10), both).claims == 1
+
+
+def test_the_prototype_itself_is_as_good_as_itself() -> None:
+    better = settle(parse_all(["top1 >= prototype + 1"]), {"top1": 89.0})
+    for requirements, verdict in ((POINTS, Verdict.SATISFIED), (better, Verdict.VIOLATED)):
+        found = certify(top1(70, 100), requirements, difference=NONE, sharing=9)
+        assert found.verdict is verdict
+
+
+def test_the_search_strives_for_points_with_a_margin_but_not_for_more_than_the_prototype() -> None:
+    def sought(asked: str, n: int) -> float:
+        (one,) = settle(parse_all([asked]), {"top1": 89.0})
+        plain = promising(one, n, anticipated, chosen_on=n).limit
+        found = promising(one, n, anticipated, chosen_on=n, paired=True)
+        assert found.limit == pytest.approx(min(plain, 89.0), abs=2e-4)
+        assert found.text.startswith(f"{asked} ({one.limit:g} %) (")
+        return plain
+
+    assert sought("top1 >= prototype - 5", 10_000) < 89  # the same margin
+    assert sought("top1 >= prototype - 1", 3_000) > 89  # which would ask for a better network
+    # 20 images certify no score of 88.9 %, but 89 % can be striven for.
+    (few,) = settle(parse_all(["top1 >= prototype - 0.1"]), {"top1": 89.0})
+    with pytest.raises(ConfigError, match="no network can be certified"):
+        promising(few, 20, anticipated, chosen_on=20)
+    found = promising(few, 20, anticipated, chosen_on=20, paired=True)
+    assert found.limit == pytest.approx(89, abs=2e-4)
+    assert found.allows(89.0)
+
+
+def test_more_points_than_the_prototypes_are_striven_for_as_a_limit_is() -> None:
+    (one,) = settle(parse_all(["top1 >= prototype + 1"]), {"top1": 80.0})
+    plain = promising(one, 5_000, anticipated, chosen_on=5_000)
+    assert promising(one, 5_000, anticipated, chosen_on=5_000, paired=True) == plain

@@ -28,6 +28,17 @@ def test_a_device_that_computes_in_fp16_stands_beside_the_score() -> None:
     assert "| computed in | FP32; tx2 computes in FP16 |" in hub_card(card)
 
 
+def test_a_requirement_that_was_judged_by_the_difference_says_so() -> None:
+    card = json.loads(RECORDED.read_text())
+    card["requirements"] = [
+        {"text": "top1 >= prototype - 1 (89.5 %)", "certified": "satisfied", "by": "difference"}
+    ]
+    card["difference"] = {"points": -0.424, "low": -0.9, "high": 0.06, "lower_bound": -0.83}
+    told = hub_card(card)
+    assert "| top1 >= prototype - 1, by the points above the prototype | satisfied |" in told
+    assert "images | -0.42 (-0.90 to +0.06), certified at least -0.83 |" in told
+
+
 def test_what_others_have_named_stays_in_its_cell() -> None:
     card = json.loads(RECORDED.read_text())
     card["name"] = 'a"b\n---\n| <script>'

@@ -4,7 +4,7 @@ import pytest
 
 from gensynth.errors import ConfigError
 from gensynth.goals.relative import settle, settled_texts
-from gensynth.goals.requirements import cost_limits, parse, parse_all
+from gensynth.goals.requirements import cost_limits, parse, parse_all, quality_limit
 
 RESNET = {"params": 272_474, "macs": 3_000_000, "top1": 90.5, "size_mib": 272_474 * 4 / 2**20}
 
@@ -26,6 +26,7 @@ def test_a_limit_relative_to_the_prototype_stands_behind_what_was_asked(
 ) -> None:
     (found,) = settle([parse(text)], RESNET)
     assert (found.text, found.limit, found.relative) == (settled, limit, "")
+    assert found.points == parse(text).points
     assert parse(settled) == found
     assert settle([found], RESNET) == (found,)
 
@@ -39,6 +40,17 @@ def test_a_share_limits_the_costs_and_what_is_not_known_stays_open() -> None:
     assert [r.relative for r in found] == ["", "", "points"]
     stricter = settle([*asked, parse("macs <= 1M")], RESNET)
     assert cost_limits(stricter)["macs"] == 1_000_000
+
+
+def test_points_of_the_prototypes_score_stay_beside_a_limit_whatever_they_come_to() -> None:
+    asked = parse_all(["top1 >= 89%", "top1 >= prototype - 1", "top1 >= prototype - 2"])
+    found = settle(asked, RESNET)
+    assert [r.text for r in found] == ["top1 >= 89%", "top1 >= prototype - 1 (89.5 %)"]
+    assert [r.points for r in found] == [None, -1]
+    assert parse_all(r.text for r in found) == found
+    limit = quality_limit(found, "top1")
+    assert limit is not None
+    assert limit.limit == 89.5  # that a search strives for
 
 
 def test_a_share_that_another_prototype_settled_is_refused_with_what_to_write() -> None:

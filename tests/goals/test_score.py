@@ -164,3 +164,24 @@ def test_a_resampled_value_at_the_end_of_its_range_is_no_surer_than_a_share_is()
     # Draws that reach 1 do not make the spread endless.
     draws = np.where(np.arange(100) % 3 == 0, 1.0, 0.95)
     assert Resampled.of("ap50", 0.97, draws, 48).logit_sd < 1.5
+
+
+@pytest.mark.parametrize(
+    ("right", "message"),
+    [
+        ("oA==", "must be 3 of 4, got 2 in 1 bytes"),
+        ("4AA=", "must be 3 of 4, got 3 in 2 bytes"),
+        ("wQ==", "must be 3 of 4, got 3 in 1 bytes"),  # 11000001: the last of 4 images is the 8th
+        ("no bits", "base 64"),
+        (3, "text"),
+    ],
+)
+def test_images_that_are_not_those_that_were_counted_are_refused(
+    right: object, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_score({"correct": 3, "n": 4, "right": right})
+    kept = read_score({"correct": 3, "n": 4, "right": "4A=="})  # 11100000
+    assert isinstance(kept, Proportion)
+    assert kept.right == b"\xe0"
+    assert repr(kept) == "Proportion(metric='top1', correct=3, n=4)"

@@ -4,7 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gensynth.goals.certificate import Certificate
+from gensynth.goals.difference import NONE, Difference, PairedImages
 from gensynth.goals.figure import Figure
 from gensynth.goals.requirements import parse
 from gensynth.goals.score import Proportion
@@ -140,6 +143,49 @@ def test_a_limit_that_the_prototype_misses_on_the_test_images_is_explained() -> 
     assert f'"{asked}" is held against the prototype on the search split; on the test' in text
     assert "images the prototype itself has 88.50 %, and misses it" in text
     assert "held against" not in result(finished(second()))
+
+
+POINTS = "top1 >= prototype - 1 (89.5 %)"
+
+
+def beside(name: str, found: Difference | None, verdict: Verdict) -> Finalist:
+    """A network that is judged by points of the prototype's score, where they are known."""
+    return network(
+        name, 2784, 15_000, 10, verdicts={POINTS: verdict}, point_verdicts={POINTS: verdict},
+        certificate=Certificate(
+            Proportion("top1", 2784, 3200), parse(POINTS), sharing=2, difference=found
+        ),
+        difference=found, by_difference=frozenset([POINTS] if found else []),
+    )  # fmt: skip
+
+
+def test_points_of_the_prototypes_score_are_told_with_what_they_are_judged_by() -> None:
+    # 2784 - 2800 = -16 of 3,200 images: half a point, from 24 gained and 40 lost.
+    found = PairedImages(both=2760, gained=24, lost=40, neither=376)
+    run = replace(finished(beside("A", found, YES)), prototype=beside("resnet8", NONE, YES))
+    lines = [" ".join(line.split()) for line in result(run).splitlines()]
+    (low, high), bound = found.bounds(), found.bounds(0.975, sided=1)[0]
+    place = lines.index("points gained -0.50")
+    assert lines[place + 1] == f"95 % interval {low:+.2f} to {high:+.2f}"
+    assert lines[place + 2] == f"certified at least {bound:+.2f}"  # two share 95 %
+    assert bound == pytest.approx(low)
+    assert "top1 >= prototype - 1, paired satisfied satisfied" in lines
+    text = " ".join(lines)
+    assert "certified: one-sided paired Newcombe bounds, true of 2 networks together" in text
+    assert f'what the search strove for on its own images was "{POINTS}"' in text
+    assert text.count("certified at least") == 1  # the accuracy's own bound decides nothing
+
+
+def test_a_network_that_was_judged_by_the_limit_stands_beside_one_judged_by_the_difference() -> (
+    None
+):
+    found = PairedImages(2760, 24, 40, 376)
+    old, new = beside("A", None, NO), beside("B", found, YES)
+    run = replace(finished(old, new), prototype=beside("resnet8", None, NO))
+    lines = [" ".join(line.split()) for line in result(run).splitlines()]
+    assert f"{POINTS} violated violated satisfied, paired" in lines
+    assert any(line.startswith("certified at least 85.79 % 85.79 % -") for line in lines)
+    assert "is held against the prototype on the search split" in " ".join(lines)
 
 
 def test_one_network_shares_its_certificate_with_none() -> None:

@@ -176,6 +176,19 @@ def test_without_an_aim_it_is_the_certificate_where_the_test_split_can_give_one(
     assert sought("macs <= 60k") == ("macs <= 60k",)
 
 
+def test_points_of_the_prototypes_score_are_striven_for_up_to_that_score(job: Job) -> None:
+    # A point is far less than what the scores of 150 and of 180 images are apart by chance.
+    asked = replace(job.config.finalists, aim="certificate")
+    config = replace(job.config, finalists=asked, requirements=("top1 >= prototype - 1",))
+    found = prepare(config)
+    (sought,) = found.search_requirements
+    own_pct = 100 * job.search_score.value
+    assert sought.limit == pytest.approx(own_pct, abs=3e-4)
+    assert sought.allows(own_pct)
+    again = prepare(replace(found.config, finalists=asked))  # as the run folder keeps it
+    assert again.search_requirements == (sought,)
+
+
 def test_a_certificate_of_nothing_is_refused(job: Job) -> None:
     asked = replace(job.config.finalists, aim="certificate")
     with pytest.raises(ConfigError, match="needs a requirement on top1"):

@@ -31,11 +31,11 @@ SIDE = 12
 CLASSES = ("upper", "middle", "lower")
 
 
-def bars(noise: float = 60.0) -> Dataset:
+def bars(noise: float = 60.0, test_noise: float | None = None) -> Dataset:
     """The data set; the noise decides how hard it is."""
     random = np.random.default_rng(0)
 
-    def split(name: str, count: int) -> Split:
+    def split(name: str, count: int, noise: float = noise) -> Split:
         labels = np.arange(count) % len(CLASSES)
         images = random.normal(90, noise, (count, 1, SIDE, SIDE))
         for image, label in zip(images, labels, strict=True):
@@ -44,9 +44,15 @@ def bars(noise: float = 60.0) -> Dataset:
         return Split(name, images.clip(0, 255).astype(np.uint8), labels.astype(np.int64))
 
     return Dataset(
-        "bars", CLASSES, split("train", 288), split("search", 150), split("test", 180),
+        "bars", CLASSES, split("train", 288), split("search", 150),
+        split("test", 180, noise if test_noise is None else test_noise),
         mean=(0.35,), std=(0.25,), augmentation=Augmentation(pad=1, flip=True),
     )  # fmt: skip
+
+
+def harder() -> Dataset:
+    """The same, with a test split that is much harder than the search split."""
+    return bars(test_noise=150.0)
 
 
 class Net(nn.Module):

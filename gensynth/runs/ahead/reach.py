@@ -42,7 +42,7 @@ class Reach:
         prototype, data: their names.
         description: of the data, sentences.
         certificate: whether the test split is large enough for what is asked, a sentence; empty if
-            no score is required.
+            no score is required, or one relative to the prototype's.
         costs: of (the smallest network of the space, the prototype), by name.
         limits: largest allowed cost by name.
         figures: what is estimated of (the smallest network, the prototype) on devices, by key.
@@ -132,7 +132,7 @@ def reach_of(
 
 def certificate_told(required: Requirement | None, n: int, task: Task, sharing: int) -> str:
     """Return whether so many test images can certify what is required, in one sentence."""
-    if required is None or required.relative:  # of a score that is not known yet
+    if required is None or required.points is not None:  # of a score that is not known yet
         return ""
 
     def from_(images: int) -> Requirement | None:
