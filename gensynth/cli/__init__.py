@@ -4,6 +4,7 @@ program       what all commands have in common: -h, -q, -v, refusals as one line
 form          a result as the table, as JSON or as CSV
 app           the program's short commands
 init          init
+template      the run file that init writes
 synth         synth and its options
 generate      generate and its options
 answers       val and predict

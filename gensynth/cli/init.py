@@ -35,7 +35,7 @@ def init(
         from gensynth.atomic_files import reason, write_bytes
         from gensynth.config_file import assigned, read
         from gensynth.runs.plan import check_names, usual_requirements
-        from gensynth.template import seen_from, template
+        from gensynth.cli.template import seen_from, template
 
         if out.exists():
             raise ConfigError(f"{out} is there already; name another file by --out")

@@ -362,11 +362,7 @@ def _home(metric: str, own: str) -> str:
 
 
 def check_size(dataset: Dataset) -> None:
-    """Refuse too few training images.
-
-    Raises:
-        DataError: with how many there must be.
-    """
+    """Raise `DataError` where there are too few training images, with how many there must be."""
     there = len(dataset.train)
     enough = -(-LEAST_POSITIONS // math.prod(dataset.shape[1:]))
     least = max(LEAST_STIMULI, min(LEAST_IMAGES, enough))

@@ -19,7 +19,7 @@ from gensynth.export.targets import names
 from gensynth.goals.relative import settle
 from gensynth.goals.requirements import parse_all
 from gensynth.prototypes.checkpoint import load_weights
-from gensynth.template import template
+from gensynth.cli.template import template
 from gensynth.uses.foreign import export_file
 from gensynth.uses.predict import predict
 from tests.fuzz.mutations import of_bytes, of_json, of_proto, of_text
