@@ -21,14 +21,15 @@ from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationError,
 )
 from pydantic import dataclasses as validated
 
-from gensynth.config_values import Arguments, Sides
-from gensynth.outside import named_path
+from gensynth.outside import Sides, named_path
 
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
@@ -62,6 +63,28 @@ def located_source(source: str, folder: Path | None = None) -> str:
 BUILT_IN_DATA = ("fashion-mnist", "cifar10", "camvid")
 """Names that `gensynth.data` knows; a folder of such a name is written with a "/"."""
 
+
+def _arguments(given: Any) -> Any:
+    """Return a table of plain values as pairs of name and value, lists as tuples: hashable."""
+    if isinstance(given, Mapping):
+        given = tuple(given.items())
+    if not isinstance(given, tuple):
+        raise ValueError(f"arguments must be a table such as {{depth = 20}}, got {given!r:.40}")
+    pairs = tuple((name, tuple(v) if isinstance(v, list) else v) for name, v in given)
+    for name, value in pairs:
+        parts = value if isinstance(value, tuple) else (value,)
+        if not all(isinstance(part, bool | int | float | str) for part in parts):
+            raise ValueError(
+                f"arguments must be numbers, words, true, false or lists of these, got {name} = "
+                f"{value!r:.40}"
+            )
+    return pairs
+
+
+Arguments = Annotated[
+    tuple[tuple[str, Any], ...], BeforeValidator(_arguments), PlainSerializer(dict)
+]
+"""A table of plain values, such as {depth = 20}, for a function of the user's."""
 
 Place = Annotated[Path, AfterValidator(located)]
 """A file or folder, absolute whoever names it: a run goes on from another working directory."""

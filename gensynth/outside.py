@@ -18,7 +18,14 @@ import stat
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 DOCUMENT_BYTES = 64 << 20
 """Of a document as text; the graph of a network of 10,000 vertices has 5 MiB."""
@@ -50,6 +57,24 @@ def _file_name(name: str) -> str:
 
 
 FileName = Annotated[str, AfterValidator(_file_name)]
+
+
+def _sides(given: Any) -> Any:
+    """Return a size of images, a list as a tuple."""
+    several = isinstance(given, list | tuple)
+    sides = tuple(given) if several else (given,)
+    whole = all(isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in sides)
+    if given is None or (whole and len(sides) == 1 + several):
+        return sides if several else given
+    raise ValueError(
+        "size must be the side of a square in pixels, or [height, width], of 1 at least, got "
+        f"{list(sides) if several else given!r}"
+    )
+
+
+Sides = Annotated[int | tuple[int, int] | None, BeforeValidator(_sides)]
+"""A size of images: side of a square, or (height, width)."""
+
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 _SHOWN = 40
