@@ -33,9 +33,9 @@ def init(
     """Write a run file with every key, its default and what it means."""
     with reported():
         from gensynth.atomic_files import reason, write_bytes
+        from gensynth.cli.template import seen_from, template
         from gensynth.config_file import assigned, read
         from gensynth.runs.plan import check_names, usual_requirements
-        from gensynth.cli.template import seen_from, template
 
         if out.exists():
             raise ConfigError(f"{out} is there already; name another file by --out")

@@ -13,13 +13,13 @@ from PIL import Image
 from safetensors.torch import save
 
 from gensynth import config_file
+from gensynth.cli.template import template
 from gensynth.data import table as images_of_tables
 from gensynth.export.metadata import described, keeping_in_fp32
 from gensynth.export.targets import names
 from gensynth.goals.relative import settle
 from gensynth.goals.requirements import parse_all
 from gensynth.prototypes.checkpoint import load_weights
-from gensynth.cli.template import template
 from gensynth.uses.foreign import export_file
 from gensynth.uses.predict import predict
 from tests.fuzz.mutations import of_bytes, of_json, of_proto, of_text
