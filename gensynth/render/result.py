@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gensynth.goals import metrics
-from gensynth.goals.difference import NONE, Difference
+from gensynth.goals.difference import NONE, Difference, PairedImages
 from gensynth.goals.figure import Figure
 from gensynth.goals.relative import as_asked
 from gensynth.goals.requirements import parse
@@ -97,8 +97,11 @@ def _rows(prototype: "Finalist", some: Sequence["Finalist"]) -> list[Row]:
 
 def _beside(networks: Sequence["Finalist"]) -> Iterator[Row]:
     """Yield what is told of the same images beside the score, and how far the prototype is."""
-    yield from _gained(networks, lambda f: f.difference)
-    if any(f.by_difference for f in networks):
+    judged = any(f.by_difference for f in networks)
+    # Where counted images decide nothing, the card has them, and more columns fit here.
+    if judged or not any(isinstance(f.difference, PairedImages) for f in networks):
+        yield from _gained(networks, lambda f: f.difference)
+    if judged:
         yield "    certified at least", _gained_bound
     for name in getattr(networks[0].certificate.score, "others", {}):
         title = metrics.find(name, "the prototype's card").title
