@@ -19,7 +19,7 @@ from gensynth.trace.capture import MADE, Calls, attribute, capture
 from gensynth.trace.channels_last import ENTRY_BY_ENTRY, LAYERS, Layout, layout_of
 from gensynth.trace.functions import FUNCTIONS, METHODS, move
 from gensynth.trace.layout import MOVERS, MOVING_FUNCTIONS, apply, words
-from gensynth.trace.meaning import Meaning, Stacked, Traced, Unreadable, Unsaid, Weight
+from gensynth.trace.meaning import Meaning, Move, Stacked, Traced, Unreadable, Unsaid, Weight
 from gensynth.trace.modules import read_channel_norm, read_layer
 from gensynth.trace.weighted import channel_norm
 
@@ -128,9 +128,11 @@ class _Reader:
             try:
                 self._values[node] = read(node)
             except Unsaid as error:
-                scopes = self._scopes(node)
+                scope = ".".join(self._scopes(node)[-1:])
                 line = self._calls.lines.get(node, "its outputs")
-                raise Unreadable(scopes[-1] if scopes else "", f"{line}: {error}") from error
+                if error.move is not None:
+                    scope, line = error.move.scope, error.move.line
+                raise Unreadable(scope, f"{line}: {error}") from error
         alive = _reaching(self._vertices, self._outputs)
         vertices = tuple(v for v in self._vertices.values() if v.name in alive or v.op == "input")
         return Graph(self._name, vertices, self._outputs)
@@ -171,6 +173,7 @@ class _Reader:
             return self._opaque(node, path, given, str(error))
         if isinstance(meaning, Meaning) and meaning.tensors:
             meaning = replace(meaning, module=path)
+        self._note_made(node, meaning, given)
         mutated = given[0] if getattr(layer, "inplace", False) else None
         return self._say(node, path, meaning, mutated)
 
@@ -261,6 +264,8 @@ class _Reader:
         scope = ".".join(self._scopes(node)[-1:])
         if isinstance(meaning, Stacked):
             return meaning
+        for x in self._note_made(node, meaning, collect((args, kwargs), Traced)):
+            x.scope = scope
         wanted = name if name in _READABLE else meaning.op
         said = f"{scope}.{wanted}" if scope else wanted
         if layout is not None and isinstance(meaning, Meaning):
@@ -275,10 +280,26 @@ class _Reader:
         rest, options = plain((args[1:], kwargs))
         method = {"getitem": "__getitem__"}.get(name, name)
         moved = move(method, args[0], *rest, **options)
-        scope = ".".join(self._scopes(node)[-1:])
         for x in moved if isinstance(moved, tuple) else (moved,):
-            x.scope = scope
+            self._note(node, x)
+            x.scope = x.moves[-1].scope
         return moved
+
+    def _note(self, node: fx.Node, moved: Traced) -> None:
+        """Keep which line of the user's moved a value's elements."""
+        assert moved.places is not None
+        scope = ".".join(self._scopes(node)[-1:])
+        moved.moves += (Move(self._calls.lines[node], scope, moved.places),)
+
+    def _note_made(
+        self, node: fx.Node, meaning: Meaning | Traced, given: list[Any]
+    ) -> list[Traced]:
+        """Note the views that a reading made of what it was given, and return them."""
+        read = [meaning] if isinstance(meaning, Traced) else collect(meaning.inputs, Traced)
+        made = [x for x in read if x.places is not None and all(x is not y for y in given)]
+        for x in made:
+            self._note(node, x)
+        return made
 
     def _say(
         self, node: fx.Node, name: str, meaning: Meaning | Traced, mutated: Traced | None
@@ -310,9 +331,12 @@ class _Reader:
         shape = x.source
         found = words(shape, x.places)
         if found is None:
+            blamed = _first_unsaid(x)
+            shown = x.value if blamed is None else blamed.places
             raise Unsaid(
-                f"a view of {x.vertex!r} that is no flattening, slice or shuffle of channels: "
-                f"{shape[1:]} -> {tuple(x.value.shape[1:])}"
+                f"a view of {x.vertex!r} that is no flattening, slice or shuffle of channels and "
+                f"no choice of rows and columns: {shape[1:]} -> {tuple(shown.shape[1:])}",
+                blamed,
             )
         vertex, value = x.vertex, torch.empty(shape, device="meta")
         for op, attributes in found:
@@ -358,6 +382,16 @@ class _Reader:
             module=meaning.module if meaning.tensors else "",
         )
         return Traced(value, name)
+
+
+def _first_unsaid(x: Traced) -> Move | None:
+    """Return the move from which on no operator says where a value's elements stand."""
+    for number in range(len(x.moves) - 1, 0, -1):
+        before = Traced(x.value, x.vertex, x.moves[number - 1].places, x.source)
+        assert before.places is not None
+        if words(x.source, before.places) is not None or layout_of(before) is not None:
+            return x.moves[number]
+    return x.moves[0] if x.moves else None
 
 
 def _count_macs(layer: nn.Module, given: list[Tensor]) -> int:
