@@ -19,8 +19,9 @@ from gensynth.trace.capture import MADE, Calls, attribute, capture
 from gensynth.trace.channels_last import ENTRY_BY_ENTRY, LAYERS, Layout, layout_of
 from gensynth.trace.functions import FUNCTIONS, METHODS, move
 from gensynth.trace.layout import MOVERS, MOVING_FUNCTIONS, apply, words
-from gensynth.trace.meaning import Meaning, Move, Stacked, Traced, Unreadable, Unsaid, Weight
+from gensynth.trace.meaning import Meaning, Stacked, Traced, Unreadable, Unsaid, Weight
 from gensynth.trace.modules import read_channel_norm, read_layer
+from gensynth.trace.views import made, note, refusal
 from gensynth.trace.weighted import channel_norm
 
 _BATCH = 2
@@ -128,7 +129,7 @@ class _Reader:
             try:
                 self._values[node] = read(node)
             except Unsaid as error:
-                scope = ".".join(self._scopes(node)[-1:])
+                scope = self._scope(node)
                 line = self._calls.lines.get(node, "its outputs")
                 if error.move is not None:
                     scope, line = error.move.scope, error.move.line
@@ -141,6 +142,10 @@ class _Reader:
         """Return the paths of the modules whose code makes a call, outermost first."""
         scopes = self._calls.scopes.get(node, ())
         return scopes[:-1] if node.op == "call_module" else scopes
+
+    def _scope(self, node: fx.Node) -> str:
+        """Return the path of the innermost module whose code makes a call."""
+        return ".".join(self._scopes(node)[-1:])
 
     def _placeholder(self, node: fx.Node) -> Traced:
         return self._write(str(node.target), Meaning("input"), self._calls.values[node])
@@ -173,7 +178,7 @@ class _Reader:
             return self._opaque(node, path, given, str(error))
         if isinstance(meaning, Meaning) and meaning.tensors:
             meaning = replace(meaning, module=path)
-        self._note_made(node, meaning, given)
+        note(made(meaning, given), self._calls.lines[node], self._scope(node))
         mutated = given[0] if getattr(layer, "inplace", False) else None
         return self._say(node, path, meaning, mutated)
 
@@ -213,7 +218,7 @@ class _Reader:
             self._refuse_shared(node, mutated)
         value = self._calls.values[node]
         said = self._write(name, meaning, layout.first(value))
-        found = layout.back(said, value, ".".join(self._scopes(node)[-1:]))
+        found = layout.back(said, value, self._scope(node))
         if mutated is None:
             return found
         mutated.vertex, mutated.value = found.vertex, found.value
@@ -261,11 +266,10 @@ class _Reader:
         except TypeError as error:
             raise Unsaid(f"{name} with these arguments is not in the vocabulary") from error
         mutates = mutates or bool(kwargs.get("inplace"))
-        scope = ".".join(self._scopes(node)[-1:])
+        scope = self._scope(node)
         if isinstance(meaning, Stacked):
             return meaning
-        for x in self._note_made(node, meaning, collect((args, kwargs), Traced)):
-            x.scope = scope
+        note(made(meaning, (args, kwargs)), self._calls.lines[node], scope)
         wanted = name if name in _READABLE else meaning.op
         said = f"{scope}.{wanted}" if scope else wanted
         if layout is not None and isinstance(meaning, Meaning):
@@ -280,26 +284,11 @@ class _Reader:
         rest, options = plain((args[1:], kwargs))
         method = {"getitem": "__getitem__"}.get(name, name)
         moved = move(method, args[0], *rest, **options)
-        for x in moved if isinstance(moved, tuple) else (moved,):
-            self._note(node, x)
-            x.scope = x.moves[-1].scope
+        views = list(moved) if isinstance(moved, tuple) else [moved]
+        note(views, self._calls.lines[node], self._scope(node))
+        for x in views:
+            x.scope = self._scope(node)
         return moved
-
-    def _note(self, node: fx.Node, moved: Traced) -> None:
-        """Keep which line of the user's moved a value's elements."""
-        assert moved.places is not None
-        scope = ".".join(self._scopes(node)[-1:])
-        moved.moves += (Move(self._calls.lines[node], scope, moved.places),)
-
-    def _note_made(
-        self, node: fx.Node, meaning: Meaning | Traced, given: list[Any]
-    ) -> list[Traced]:
-        """Note the views that a reading made of what it was given, and return them."""
-        read = [meaning] if isinstance(meaning, Traced) else collect(meaning.inputs, Traced)
-        made = [x for x in read if x.places is not None and all(x is not y for y in given)]
-        for x in made:
-            self._note(node, x)
-        return made
 
     def _say(
         self, node: fx.Node, name: str, meaning: Meaning | Traced, mutated: Traced | None
@@ -331,13 +320,7 @@ class _Reader:
         shape = x.source
         found = words(shape, x.places)
         if found is None:
-            blamed = _first_unsaid(x)
-            shown = x.value if blamed is None else blamed.places
-            raise Unsaid(
-                f"a view of {x.vertex!r} that is no flattening, slice or shuffle of channels and "
-                f"no choice of rows and columns: {shape[1:]} -> {tuple(shown.shape[1:])}",
-                blamed,
-            )
+            raise refusal(x)
         vertex, value = x.vertex, torch.empty(shape, device="meta")
         for op, attributes in found:
             value = apply(value, (op, attributes))
@@ -382,16 +365,6 @@ class _Reader:
             module=meaning.module if meaning.tensors else "",
         )
         return Traced(value, name)
-
-
-def _first_unsaid(x: Traced) -> Move | None:
-    """Return the move from which on no operator says where a value's elements stand."""
-    for number in range(len(x.moves) - 1, 0, -1):
-        before = Traced(x.value, x.vertex, x.moves[number - 1].places, x.source)
-        assert before.places is not None
-        if words(x.source, before.places) is not None or layout_of(before) is not None:
-            return x.moves[number]
-    return x.moves[0] if x.moves else None
 
 
 def _count_macs(layer: nn.Module, given: list[Tensor]) -> int:
