@@ -145,6 +145,10 @@ def _changes_nothing(vertex: Vertex, read: Vertex) -> bool:
             return True  # every window is one pixel
         case "shuffle" if "order" in attributes:
             return list(attributes["order"]) == list(range(vertex.shape[0]))
+        case "take":
+            return list(attributes["order"]) == list(range(len(attributes["order"])))
+        case "pixel_shuffle" | "pixel_unshuffle":
+            return True  # of one shape, so by a factor of 1
         case "shuffle":
             return int(attributes["groups"]) in (1, vertex.shape[0])
         case "relu":

@@ -11,6 +11,7 @@ spelled with operators of opset 13 that TensorRT 8.2 knows and that compute exac
     layer_norm    mean, variance and division spelled out; likewise over channels
     linear        of an image: a convolution of 1 x 1
     shuffle       Reshape, Transpose, Reshape; Gather for what is left of one
+    pixel_shuffle, pixel_unshuffle    Reshape, Transpose, Reshape
     dropout       nothing
 
 Pooling and resizing are in `gensynth.export.spatial`.
@@ -30,8 +31,11 @@ from gensynth.export.spatial import (
     mean,
     pad,
     pair,
+    pixel_shuffle,
+    pixel_unshuffle,
     resize,
     subsample,
+    take,
 )
 from gensynth.export.writer import Array, Writer
 from gensynth.graph.graph import Vertex
@@ -330,6 +334,9 @@ EMIT: dict[str, Emit] = {
     "pad_channels": _pad_channels,
     "pad": pad,
     "subsample": subsample,
+    "take": take,
+    "pixel_shuffle": pixel_shuffle,
+    "pixel_unshuffle": pixel_unshuffle,
     "max_pool": max_pool,
     "avg_pool": avg_pool,
     "adaptive_avg_pool": adaptive_avg_pool,

@@ -1,4 +1,4 @@
-"""Pooling, padding, subsampling and resizing in ONNX: the words that change height and width.
+"""Pooling, padding, cutting and resizing in ONNX: the words that change height and width.
 
 Runtimes disagree on corner cases of pooling that rounds up (a window that starts in the
 padding, the divisor of a clipped average) and on resizing by a ratio that float32 cannot
@@ -38,10 +38,50 @@ def cut(
 
 
 def subsample(writer: Writer, vertex: Vertex, reads: Reads) -> str:
-    """x[:, :, ::s, ::s]."""
-    size = writer.shape(vertex.inputs[0])[1:]
-    ranges = [(0, n, step) for n, step in zip(size, pair(vertex.attributes["stride"]), strict=True)]
+    """Every so many rows and columns of a range."""
+    start = pair(vertex.attributes.get("start") or 0)
+    stop = pair(vertex.attributes.get("stop") or writer.shape(vertex.inputs[0])[1:])
+    ranges = list(zip(start, stop, pair(vertex.attributes["stride"]), strict=True))
     return cut(writer, vertex, reads[0], axis=2, ranges=ranges)
+
+
+def take(writer: Writer, vertex: Vertex, reads: Reads) -> str:
+    """Rows or columns by number."""
+    side = vertex.attributes["side"]
+    order = writer.constant(vertex, "order", np.array(vertex.attributes["order"], np.int64))
+    axis = {"height": 2, "width": 3}[side]
+    return writer.node(vertex, "Gather", [*reads, order], axis=axis)
+
+
+def pixel_shuffle(writer: Writer, vertex: Vertex, reads: Reads) -> str:
+    """Channels that become squares of positions.
+
+    DepthToSpace says it too, but older parsers of TensorRT take its other order for this one.
+    """
+    (_, height, width), factor = writer.shape(vertex.inputs[0]), int(vertex.attributes["factor"])
+    apart = [vertex.shape[0], factor, factor, height, width]
+    return _turned(writer, vertex, reads[0], apart, [0, 1, 4, 2, 5, 3])
+
+
+def pixel_unshuffle(writer: Writer, vertex: Vertex, reads: Reads) -> str:
+    """Squares of positions that become channels."""
+    channels, factor = writer.shape(vertex.inputs[0])[0], int(vertex.attributes["factor"])
+    _, height, width = vertex.shape
+    apart = [channels, height, factor, width, factor]
+    return _turned(writer, vertex, reads[0], apart, [0, 1, 3, 5, 2, 4])
+
+
+def _turned(writer: Writer, vertex: Vertex, read: str, apart: list[int], turn: list[int]) -> str:
+    """Reshape to one size, permute, and reshape to the vertex's; a 0 keeps the batch's size."""
+    sizes = [np.array([0, *size], np.int64) for size in (apart, vertex.shape)]
+    split, joined = (
+        writer.constant(vertex, label, size)
+        for label, size in zip(("apart", "together"), sizes, strict=True)
+    )
+    turned = writer.node(
+        vertex, "Transpose", [writer.node(vertex, "Reshape", [read, split])], perm=turn
+    )
+    return writer.node(vertex, "Reshape", [turned, joined])
 
 
 def pad(writer: Writer, vertex: Vertex, reads: Reads) -> str:

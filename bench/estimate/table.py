@@ -37,6 +37,7 @@ _WITHOUT_WEIGHTS = {
     "max_pool": "maxpool", "avg_pool": "averagepool", "adaptive_avg_pool": "globalaveragepool",
     "mean": "reducemean", "flatten": "flatten", "concat": "concat", "shuffle": "transpose",
     "slice": "slice", "pad_channels": "pad", "pad": "pad", "subsample": "slice", "mul": "mul",
+    "take": "gather", "pixel_shuffle": "transpose", "pixel_unshuffle": "transpose",
 }  # fmt: skip
 """Kinds of the kernels behind a vertex that are no costly vertices themselves."""
 

@@ -38,6 +38,7 @@ _Side = Annotated[int, Field(ge=1, le=1 << 20)]
 _Margin = Annotated[int, Field(ge=0, le=1 << 20)]
 _Sides = Annotated[list[_Side], Field(min_length=2, max_length=2)]
 _Margins = Annotated[list[_Margin], Field(min_length=2, max_length=2)]
+_Places = Annotated[list[Natural], Field(min_length=1)]
 Shape = Annotated[tuple[Positive, ...], Field(max_length=8)]
 
 
@@ -87,7 +88,12 @@ _FORMS: Mapping[str, Form[Any]] = {
         mode=Literal["constant", "reflect", "replicate"],
         value=(Finite, 0.0),
     ),
-    "subsample": _attributes(stride=_Sides),
+    "subsample": _attributes(
+        stride=_Sides, start=(_Margins | None, None), stop=(_Sides | None, None)
+    ),
+    "take": _attributes(side=Literal["height", "width"], order=_Places),
+    "pixel_shuffle": _attributes(factor=_Side),
+    "pixel_unshuffle": _attributes(factor=_Side),
     "max_pool": _attributes(**_WINDOW, dilation=_Sides, ceil=bool),
     "avg_pool": _attributes(**_WINDOW, ceil=bool, count_padding=bool),
     "adaptive_avg_pool": _attributes(size=_Sides),
@@ -179,6 +185,8 @@ def _check_reading(vertex: "plain.Vertex", read: Sequence[tuple[int, ...]]) -> N
         raise ValueError(f"vertex {vertex.name!r} must read and have channels, got a shape ()")
     if vertex.op == "shuffle":
         _check_shuffle(vertex, read[0])
+    if vertex.op == "take":
+        _check_take(vertex, read[0])
     if vertex.op in ("scale", "shift"):
         sizes = [math.prod(shape) for shape in vertex.tensors.values()]
         if len(sizes) != 1 or sizes[0] not in (1, read[0][0]):
@@ -214,6 +222,14 @@ def _check_shuffle(vertex: "plain.Vertex", read: tuple[int, ...]) -> None:
         raise ValueError(f"vertex {vertex.name!r} (shuffle) must have groups, or an order")
     if max(order or (), default=0) >= read[0]:
         raise ValueError(f"the order of vertex {vertex.name!r} must name channels that it reads")
+
+
+def _check_take(vertex: "plain.Vertex", read: tuple[int, ...]) -> None:
+    size = dict(zip(("height", "width"), read[1:], strict=False)).get(vertex.attributes["side"], 0)
+    if max(vertex.attributes["order"]) >= size:
+        raise ValueError(
+            f"the order of vertex {vertex.name!r} must name rows or columns that it reads"
+        )
 
 
 def _tensors(vertex: "plain.Vertex", read: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:

@@ -28,7 +28,12 @@ The vocabulary, with attributes ("kernel", "stride", "padding", "dilation" are p
     pad             before after mode value?        rows and columns round an image; before and
                                                     after are [top, left] and [bottom, right],
                                                     mode: constant, reflect, replicate
-    subsample       stride                          x[:, :, ::s, ::s]
+    subsample       stride start? stop?             every so many rows and columns of a range; start
+                                                    and stop are pairs [row, column], stop left out
+    take            side order                      rows or columns by number, in any order: turned
+                                                    round, rolled; side: height, width
+    pixel_shuffle   factor                          (C f f, h, w) -> (C, h f, w f)
+    pixel_unshuffle factor                          (C, h f, w f) -> (C f f, h, w)
     max_pool        kernel stride padding dilation ceil
     avg_pool        kernel stride padding ceil count_padding
     adaptive_avg_pool  size                         [1, 1] is global pooling
@@ -58,9 +63,9 @@ from gensynth.graph import form
 OPERATORS = frozenset(
     """input conv conv_transpose linear batch_norm prelu relu relu6 leaky_relu elu sigmoid
     hard_sigmoid hard_swish silu gelu tanh dropout add mul add_constant mul_constant concat
-    slice shuffle pad_channels pad subsample max_pool avg_pool adaptive_avg_pool mean resize
-    flatten unflatten scale shift group_norm instance_norm channel_norm layer_norm softmax
-    opaque""".split()
+    slice shuffle pad_channels pad subsample take pixel_shuffle pixel_unshuffle max_pool
+    avg_pool adaptive_avg_pool mean resize flatten unflatten scale shift group_norm instance_norm
+    channel_norm layer_norm softmax opaque""".split()
 )
 
 BUFFERS = frozenset({"running_mean", "running_var"})

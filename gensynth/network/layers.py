@@ -212,5 +212,7 @@ LAYERS: Mapping[str, Callable[[Vertex], nn.Module]] = {
     "adaptive_avg_pool": lambda vertex: nn.AdaptiveAvgPool2d(tuple(vertex.attributes["size"])),
     "resize": _resize,
     "pad": _pad,
+    "pixel_shuffle": lambda vertex: nn.PixelShuffle(vertex.attributes["factor"]),
+    "pixel_unshuffle": lambda vertex: nn.PixelUnshuffle(vertex.attributes["factor"]),
 }
 """Operators of the vocabulary that are layers; the rest are functions of `torch_operators`."""

@@ -25,6 +25,8 @@ def prepare(vertex: Vertex) -> Settings:
     if vertex.op == "pad_channels":
         rest = (0, 0) * (len(vertex.shape) - 1)
         return (*rest, vertex.attributes["before"], vertex.attributes["after"])
+    if vertex.op == "take":
+        return (2 + _SIDES.index(vertex.attributes["side"]),)
     if constant(vertex) is not None:
         return (None,)
     return tuple(
@@ -38,16 +40,17 @@ def constant(vertex: Vertex) -> Tensor | None:
 
     It belongs to the vertex's tensors as the buffer `value`, so that it moves with them.
     """
-    value = vertex.attributes.get("order" if vertex.op == "shuffle" else "value")
+    value = vertex.attributes.get("order" if vertex.op in ("shuffle", "take") else "value")
     return torch.tensor(value) if isinstance(value, list) else None
 
 
+_SIDES = ("height", "width")
 _SETTINGS = {
     "add_constant": ("value",),
     "mul_constant": ("value",),
     "slice": ("start", "stop"),
     "shuffle": ("groups",),
-    "subsample": ("stride",),
+    "subsample": ("stride", "start", "stop"),
     "mean": ("keep",),
 }
 
@@ -113,8 +116,14 @@ def _pad_channels(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
 
 
 def _subsample(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
-    ((down, right),) = settings
-    return x[:, :, ::down, ::right]
+    (down, right), start, stop = settings
+    (top, left), (bottom, end) = start or (0, 0), stop or x.shape[2:]
+    return x[:, :, top:bottom:down, left:end:right]
+
+
+def _take(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
+    (axis,) = settings
+    return x.index_select(axis, tensors.value)
 
 
 def _mean(tensors: Any, settings: Settings, x: Tensor) -> Tensor:
@@ -139,6 +148,7 @@ COMPUTE: dict[str, Compute] = {
     "shuffle": _shuffle,
     "pad_channels": _pad_channels,
     "subsample": _subsample,
+    "take": _take,
     "mean": _mean,
     "flatten": _flatten,
     "unflatten": _unflatten,

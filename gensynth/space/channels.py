@@ -110,8 +110,12 @@ def _propagate(vertex: Vertex, sources: list[np.ndarray], ties: Ties) -> np.ndar
         case "pad_channels":
             before, after = attributes["before"], attributes["after"]
             return np.concatenate([ties.fresh(before), sources[0], ties.fresh(after)])
-        case "flatten":
+        case "flatten" | "pixel_unshuffle":  # a channel's positions are channels that follow it
             return np.repeat(sources[0], vertex.shape[0] // len(sources[0]))
+        case "pixel_shuffle":
+            positions = sources[0].reshape(vertex.shape[0], -1).T
+            ties.tie_columns(positions)
+            return np.asarray(positions[0])
         case "group_norm":
             ties.tie_columns(sources[0].reshape(attributes["groups"], -1).T)
             return sources[0]

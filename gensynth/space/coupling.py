@@ -237,7 +237,7 @@ def _shuffle(order: np.ndarray, kept: np.ndarray, groups: int) -> dict[str, Any]
     place = np.cumsum(kept) - 1
     left = place[order[kept[order]]]
     for count in (groups, 1):
-        if len(left) % count == 0:
+        if len(left) == kept.sum() and len(left) % count == 0:  # else it leaves channels out
             regular = np.arange(len(left)).reshape(count, -1).T.ravel()
             if np.array_equal(left, regular):
                 return {"groups": count}

@@ -100,7 +100,21 @@ def _shape(vertex: Vertex, read: list[tuple[int, ...]]) -> tuple[int, ...]:
                 raise Unfit("it would be padded by more than it has")
             return old[0], *(n + sum(pair) for n, pair in zip(size, margins, strict=True))
         case "subsample":
-            return old[0], *(-(-n // s) for n, s in zip(size, a["stride"], strict=True))
+            if a.get("stop"):
+                raise Unfit("it cuts its images off at one place")
+            first = a.get("start") or (0, 0)
+            if any(n <= start for n, start in zip(size, first, strict=True)):
+                raise Unfit("it would cut off more than it has")
+            sides = zip(size, first, a["stride"], strict=True)
+            return old[0], *(-(-(n - start) // s) for n, start, s in sides)
+        case "take":
+            raise Unfit("it takes single rows or columns")
+        case "pixel_shuffle":
+            return old[0], *(n * a["factor"] for n in size)
+        case "pixel_unshuffle":
+            if any(n % a["factor"] for n in size):
+                raise Unfit("its images would not fall into whole squares")
+            return old[0], *(n // a["factor"] for n in size)
         case "flatten" if math.prod(read[0]) != old[0]:
             raise Unfit("its linear layers read single positions")
         case "flatten":

@@ -94,7 +94,7 @@ def _unexpanded(x: Operand) -> Operand:
         return x
     one = x.places[:, :, :1, :1]
     if x.places.shape != one.shape and torch.equal(one.expand_as(x.places), x.places):
-        return Traced(x.value[:, :, :1, :1], x.vertex, one, x.source, x.scope)
+        return Traced(x.value[:, :, :1, :1], x.vertex, one, x.source, x.scope, x.moves)
     return x
 
 

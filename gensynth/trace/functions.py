@@ -30,10 +30,13 @@ def move(name: str, x: Traced, *args: Any, **kwargs: Any) -> Any:
     def apply(tensor: Tensor) -> Any:
         return getattr(tensor, name)(*args, **kwargs)
 
+    def traced(value: Tensor, moved: Tensor) -> Traced:
+        return Traced(value, x.vertex, moved, source, moves=() if x.places is None else x.moves)
+
     values, moved = apply(x.value), apply(places)
     if isinstance(values, Tensor):
-        return Traced(values, x.vertex, moved, source)
-    return tuple(Traced(v, x.vertex, p, source) for v, p in zip(values, moved, strict=True))
+        return traced(values, moved)
+    return tuple(map(traced, values, moved))
 
 
 def relu(input: Traced, inplace: bool = False) -> Meaning:
@@ -116,11 +119,19 @@ def cat(tensors: Any, dim: int = 0) -> Meaning:
     return Meaning("pad_channels", (first,), {"before": before, "after": after})
 
 
-def pad(input: Traced, pad: Any, mode: str = "constant", value: Any = None) -> Meaning:
+def pad(input: Traced, pad: Any, mode: str = "constant", value: Any = None) -> Meaning | Traced:
     amounts = [*pad, *[0] * (2 * input.value.ndim - len(pad))]
     pairs = [tuple(amounts[i : i + 2]) for i in range(0, len(amounts), 2)][::-1]  # axis by axis
-    require(all(amount >= 0 for amount in amounts), "padding by less than nothing")
     require(not any(pairs[0]), "padding of the batch")
+    if any(amount < 0 for amount in amounts):
+        require(mode == "constant", f"padding by less than nothing with mode {mode!r}")
+        sides = zip(input.value.shape, pairs, strict=True)
+        kept = tuple(slice(max(0, -first), n + min(0, last)) for n, (first, last) in sides)
+        input = move("__getitem__", input, kept)
+        pad = [max(0, amount) for amount in amounts]
+        if not any(pad):
+            return input
+        pairs = [(max(0, first), max(0, last)) for first, last in pairs]
     if any(pairs[1]):
         require(mode == "constant" and not value, f"channels padded with mode {mode!r} or a value")
         require(not any(map(any, pairs[2:])), "padding of channels and of rows or columns at once")
@@ -135,6 +146,14 @@ def pad(input: Traced, pad: Any, mode: str = "constant", value: Any = None) -> M
 
 
 PADDED = ("constant", "reflect", "replicate")
+
+
+def pixel_shuffle(input: Traced, upscale_factor: int) -> Meaning:
+    return Meaning("pixel_shuffle", (input,), {"factor": upscale_factor})
+
+
+def pixel_unshuffle(input: Traced, downscale_factor: int) -> Meaning:
+    return Meaning("pixel_unshuffle", (input,), {"factor": downscale_factor})
 
 
 def stack(tensors: Any, dim: int = 0) -> Stacked:
@@ -298,6 +317,8 @@ FUNCTIONS: dict[Any, Reading] = {
     torch.concat: cat,
     torch.concatenate: cat,
     F.pad: pad,
+    torch.pixel_shuffle: pixel_shuffle,
+    torch.pixel_unshuffle: pixel_unshuffle,
     F.max_pool2d: max_pool,
     torch.max_pool2d: max_pool,
     F.avg_pool2d: avg_pool,

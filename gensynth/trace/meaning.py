@@ -9,7 +9,15 @@ from torch import Tensor, nn
 
 
 class Unsaid(Exception):
-    """The vocabulary cannot say a call; the message is the reason."""
+    """The vocabulary cannot say a call; the message is the reason.
+
+    Attributes:
+        move: what is to blame, where that is not the call itself.
+    """
+
+    def __init__(self, reason: str, move: "Move | None" = None) -> None:
+        super().__init__(reason)
+        self.move = move
 
 
 class Unreadable(Exception):
@@ -26,6 +34,21 @@ class Unreadable(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True)
+class Move:
+    """A call that only moved elements.
+
+    Attributes:
+        line: "file:line" of the user's code.
+        scope: path of the module in whose code it stands.
+        places: of each element after it, in the vertex's value.
+    """
+
+    line: str
+    scope: str
+    places: Tensor
+
+
 @dataclass
 class Traced:
     """A value that depends on the network's input.
@@ -38,6 +61,7 @@ class Traced:
             while views and permutations are under way; None when it is that value itself.
         source: shape of the vertex's value, batch included, for `places`.
         scope: path of the module in whose code it was viewed.
+        moves: the calls that led to `places`, as far as they stand in the user's code.
     """
 
     value: Tensor
@@ -45,6 +69,7 @@ class Traced:
     places: Tensor | None = None
     source: tuple[int, ...] = ()
     scope: str = ""
+    moves: tuple[Move, ...] = ()
 
 
 @dataclass(frozen=True)

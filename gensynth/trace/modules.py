@@ -75,7 +75,7 @@ def _instance_norm(layer: Any, x: Traced) -> Meaning:
     return Meaning("instance_norm", (x,), {"eps": layer.eps}, _shapes(layer, "weight", "bias"))
 
 
-def _pad(mode: str) -> Callable[[Any, Traced], Meaning]:
+def _pad(mode: str) -> Callable[[Any, Traced], Meaning | Traced]:
     return lambda layer, x: functions.pad(x, layer.padding, mode, getattr(layer, "value", None))
 
 
@@ -154,6 +154,8 @@ _LAYERS: dict[type[nn.Module], Callable[[Any, Traced], Meaning | Traced]] = {
     nn.UpsamplingBilinear2d: _calls(
         functions.resize, "size", "scale_factor", "mode", "align_corners"
     ),
+    nn.PixelShuffle: _calls(functions.pixel_shuffle, "upscale_factor"),
+    nn.PixelUnshuffle: _calls(functions.pixel_unshuffle, "downscale_factor"),
     nn.ChannelShuffle: lambda layer, x: Meaning("shuffle", (x,), {"groups": layer.groups}),
     nn.Flatten: _flatten,
     nn.Identity: lambda layer, x: x,

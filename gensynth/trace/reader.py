@@ -21,6 +21,7 @@ from gensynth.trace.functions import FUNCTIONS, METHODS, move
 from gensynth.trace.layout import MOVERS, MOVING_FUNCTIONS, apply, words
 from gensynth.trace.meaning import Meaning, Stacked, Traced, Unreadable, Unsaid, Weight
 from gensynth.trace.modules import read_channel_norm, read_layer
+from gensynth.trace.views import made, note, refusal
 from gensynth.trace.weighted import channel_norm
 
 _BATCH = 2
@@ -128,9 +129,11 @@ class _Reader:
             try:
                 self._values[node] = read(node)
             except Unsaid as error:
-                scopes = self._scopes(node)
+                scope = self._scope(node)
                 line = self._calls.lines.get(node, "its outputs")
-                raise Unreadable(scopes[-1] if scopes else "", f"{line}: {error}") from error
+                if error.move is not None:
+                    scope, line = error.move.scope, error.move.line
+                raise Unreadable(scope, f"{line}: {error}") from error
         alive = _reaching(self._vertices, self._outputs)
         vertices = tuple(v for v in self._vertices.values() if v.name in alive or v.op == "input")
         return Graph(self._name, vertices, self._outputs)
@@ -139,6 +142,10 @@ class _Reader:
         """Return the paths of the modules whose code makes a call, outermost first."""
         scopes = self._calls.scopes.get(node, ())
         return scopes[:-1] if node.op == "call_module" else scopes
+
+    def _scope(self, node: fx.Node) -> str:
+        """Return the path of the innermost module whose code makes a call."""
+        return ".".join(self._scopes(node)[-1:])
 
     def _placeholder(self, node: fx.Node) -> Traced:
         return self._write(str(node.target), Meaning("input"), self._calls.values[node])
@@ -171,6 +178,7 @@ class _Reader:
             return self._opaque(node, path, given, str(error))
         if isinstance(meaning, Meaning) and meaning.tensors:
             meaning = replace(meaning, module=path)
+        note(made(meaning, given), self._calls.lines[node], self._scope(node))
         mutated = given[0] if getattr(layer, "inplace", False) else None
         return self._say(node, path, meaning, mutated)
 
@@ -210,7 +218,7 @@ class _Reader:
             self._refuse_shared(node, mutated)
         value = self._calls.values[node]
         said = self._write(name, meaning, layout.first(value))
-        found = layout.back(said, value, ".".join(self._scopes(node)[-1:]))
+        found = layout.back(said, value, self._scope(node))
         if mutated is None:
             return found
         mutated.vertex, mutated.value = found.vertex, found.value
@@ -258,9 +266,10 @@ class _Reader:
         except TypeError as error:
             raise Unsaid(f"{name} with these arguments is not in the vocabulary") from error
         mutates = mutates or bool(kwargs.get("inplace"))
-        scope = ".".join(self._scopes(node)[-1:])
+        scope = self._scope(node)
         if isinstance(meaning, Stacked):
             return meaning
+        note(made(meaning, (args, kwargs)), self._calls.lines[node], scope)
         wanted = name if name in _READABLE else meaning.op
         said = f"{scope}.{wanted}" if scope else wanted
         if layout is not None and isinstance(meaning, Meaning):
@@ -275,9 +284,10 @@ class _Reader:
         rest, options = plain((args[1:], kwargs))
         method = {"getitem": "__getitem__"}.get(name, name)
         moved = move(method, args[0], *rest, **options)
-        scope = ".".join(self._scopes(node)[-1:])
-        for x in moved if isinstance(moved, tuple) else (moved,):
-            x.scope = scope
+        views = list(moved) if isinstance(moved, tuple) else [moved]
+        note(views, self._calls.lines[node], self._scope(node))
+        for x in views:
+            x.scope = self._scope(node)
         return moved
 
     def _say(
@@ -310,10 +320,7 @@ class _Reader:
         shape = x.source
         found = words(shape, x.places)
         if found is None:
-            raise Unsaid(
-                f"a view of {x.vertex!r} that is no flattening, slice or shuffle of channels: "
-                f"{shape[1:]} -> {tuple(x.value.shape[1:])}"
-            )
+            raise refusal(x)
         vertex, value = x.vertex, torch.empty(shape, device="meta")
         for op, attributes in found:
             value = apply(value, (op, attributes))

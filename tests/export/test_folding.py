@@ -198,6 +198,10 @@ def test_norms_factors_and_offsets_in_a_row_become_one() -> None:
         ("shuffle", {"order": [0, 1, 2, 3]}, {}),
         ("pad_channels", {"before": 0, "after": 0}, {}),
         ("subsample", {"stride": [1, 1]}, {}),
+        ("subsample", {"stride": [1, 1], "start": [0, 0], "stop": [6, 6]}, {}),
+        ("take", {"side": "width", "order": [0, 1, 2, 3, 4, 5]}, {}),
+        ("pixel_shuffle", {"factor": 1}, {}),
+        ("pixel_unshuffle", {"factor": 1}, {}),
         ("adaptive_avg_pool", {"size": [6, 6]}, {}),
         ("resize", {"size": [6, 6], "mode": "bilinear"}, {}),
         ("add_constant", {"value": 0.0}, {}),
@@ -209,6 +213,17 @@ def test_what_changes_nothing_is_left_out(
     word: Word,
 ) -> None:
     assert words(folded(line(("tanh", {}, {}), word))) == ["input", "tanh"]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        ("take", {"side": "width", "order": [5, 4, 3, 2, 1, 0]}, {}),
+        ("take", {"side": "height", "order": [1, 2, 3, 4, 5, 0]}, {}),
+    ],
+)
+def test_an_image_that_is_turned_is_another(word: Word) -> None:
+    assert words(folded(line(("tanh", {}, {}), word))) == ["input", "tanh", "take"]
 
 
 def test_a_relu_of_what_is_not_negative_is_left_out() -> None:

@@ -127,6 +127,17 @@ CASES: list[Case] = [
         lambda x: F.pad(x, (2, 1, 0, 0), mode="replicate"),
     ),
     ("subsample", {"stride": [2, 3]}, {}, lambda x: x[:, :, ::2, ::3]),
+    ("subsample", {"stride": [2, 1], "start": [1, 2]}, {}, lambda x: x[:, :, 1::2, 2:]),
+    (
+        "subsample",
+        {"stride": [1, 2], "start": [0, 1], "stop": [4, 6]},
+        {},
+        lambda x: x[:, :, :4, 1::2],
+    ),
+    ("take", {"side": "height", "order": [8, 0, 0, 3]}, {}, lambda x: x[:, :, [8, 0, 0, 3]]),
+    ("take", {"side": "width", "order": [5, 4, 3, 2, 1, 0]}, {}, lambda x: x.flip(3)),
+    ("pixel_shuffle", {"factor": 2}, {}, lambda x: F.pixel_shuffle(x, 2)),
+    ("pixel_unshuffle", {"factor": 3}, {}, lambda x: F.pixel_unshuffle(x, 3)),
     (
         "max_pool",
         {**POOL, "dilation": [1, 1], "ceil": True},

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gensynth.graph.graph import Graph
+from gensynth.graph.graph import Graph, Vertex
 from tests.networks.single import small
 
 
@@ -48,3 +48,38 @@ def test_what_a_convolution_lacks_is_named(changes: dict[str, Any], said: str) -
     with pytest.raises(ValueError, match=re.escape(said)) as refused:
         Graph.from_json(altered(name, **changes))
     assert repr(name) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "said"),
+    [
+        ("subsample", {"stride": [1, 1], "start": [-1, 0]}, "start[0] must be greater than"),
+        ("subsample", {"stride": [1, 1], "stop": [0, 4]}, "stop[0] must be greater than"),
+        ("subsample", {"start": [1, 1]}, "stride is missing"),
+        ("take", {"side": "depth", "order": [0]}, "side must be"),
+        ("take", {"side": "width", "order": []}, "order must have at least 1 item"),
+        ("take", {"side": "width", "order": [0, 8]}, "must name rows or columns that it reads"),
+        ("pixel_shuffle", {}, "factor is missing"),
+        ("pixel_unshuffle", {"factor": 0}, "factor must be greater than"),
+    ],
+)
+def test_what_cuts_says_where(op: str, attributes: dict[str, Any], said: str) -> None:
+    vertices = (Vertex("x", "input", shape=(4, 8, 8)), Vertex("cut", op, ("x",), attributes, (4,)))
+    with pytest.raises(ValueError, match=re.escape(said)) as refused:
+        Graph.from_json(Graph("cut", vertices, ("cut",)).to_json())
+    assert "'cut'" in str(refused.value)
+
+
+def test_a_file_from_before_offsets_is_read_and_written_as_it_was() -> None:
+    vertices = (
+        Vertex("x", "input", shape=(4, 8, 8)),
+        Vertex("half", "subsample", ("x",), {"stride": [2, 2]}, (4, 4, 4)),
+    )
+    graph = Graph("old", vertices, ("half",))
+    again = Graph.from_json(graph.to_json())
+    # As the version without offsets wrote this graph.
+    assert (
+        again.sha256
+        == graph.sha256
+        == ("4c00a5c727ace7106e6324f07716ad3ec0ad5f984d8c9f5e105a4b2c53b9894e")
+    )

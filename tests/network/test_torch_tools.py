@@ -25,6 +25,7 @@ from gensynth.network.layers import LAYERS
 from gensynth.network.module import Network, build, opaque_modules
 from gensynth.network.torch_operators import COMPUTE
 from gensynth.trace import trace
+from tests.networks.cropped import CROPPED
 from tests.networks.families import FAMILIES
 from tests.networks.further import FURTHER, make_any
 
@@ -145,7 +146,7 @@ def test_export_and_the_newer_onnx_exporter_write_what_it_computes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", [*FAMILIES, *FURTHER])
+@pytest.mark.parametrize("family", [*FAMILIES, *FURTHER, *CROPPED])
 def test_every_family_can_be_exported(family: str) -> None:
     module, images = make_any(family)
     network = rebuilt(module, images)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gensynth.space.coupling import Coupling, couple
 from gensynth.trace import trace
+from tests.networks.cropped import CROPPED
 from tests.networks.dense_answers import (
     SSD,
     Decoupled,
@@ -190,7 +191,8 @@ FURTHER: dict[str, Callable[[], nn.Module]] = {
 
 def make_any(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """Return a network of any family and images, as `tests.networks.families.ready` makes them."""
-    return ready(FURTHER[name]) if name in FURTHER else make(name)
+    known = FURTHER | CROPPED
+    return ready(known[name]) if name in known else make(name)
 
 
 def family(name: str) -> tuple[nn.Module, tuple[Tensor, ...], Coupling]:

@@ -22,6 +22,7 @@ from tests.networks.compositions import (
     random_selection,
     random_weights,
 )
+from tests.networks.cropped import CROPPED
 from tests.networks.families import FAMILIES
 from tests.networks.further import FURTHER, family
 
@@ -56,7 +57,7 @@ def unread(graph: Graph) -> list[str]:
     return [vertex.name for vertex in graph.vertices if vertex.name not in needed]
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, *FURTHER])
+@pytest.mark.parametrize("name", [*FAMILIES, *FURTHER, *CROPPED])
 def test_cutting_equals_masking_in_every_family(name: str) -> None:
     module, images, coupling = family(name)
     opaque = opaque_modules(coupling.graph, module)
@@ -83,7 +84,7 @@ def test_cutting_equals_masking_in_efficient_networks(name: str) -> None:
     assert float((whole - part).abs().max() / whole.abs().max()) > 0.1
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, *FURTHER])
+@pytest.mark.parametrize("name", [*FAMILIES, *FURTHER, *CROPPED])
 def test_cutting_everything_equals_masking_in_every_family(name: str) -> None:
     module, images, coupling = family(name)
     least = Selection(
@@ -183,6 +184,29 @@ def test_a_shuffle_ties_nothing_and_what_is_left_keeps_its_order(
     assert [(group.name, group.size) for group in coupling.groups] == [("a", 6)]
     smaller = coupling.apply(Selection({"a": kept}))
     assert smaller["shuffled"].attributes == left
+
+
+def test_what_is_left_of_a_choice_of_channels_is_no_shuffle_of_all() -> None:
+    chosen = Vertex("chosen", "shuffle", ("a",), {"order": [0, 2, 4]}, (3, 4, 4))
+    graph = graph_of(conv("a", "image", 6, 3), chosen, conv("out", "chosen", 2, 3))
+    coupling = couple(graph)
+    free = {channel for group in coupling.groups for channel in group.channels}
+    assert len(free) == 6
+    for seed in range(6):
+        selection = random_selection(coupling, seed)
+        images = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+        check_equivalence(coupling, random_weights(graph, seed), (images,), selection)
+
+
+def test_the_channels_of_a_square_of_pixels_go_together() -> None:
+    squares = Vertex("squares", "pixel_shuffle", ("a",), {"factor": 2}, (2, 8, 8))
+    back = Vertex("back", "pixel_unshuffle", ("squares",), {"factor": 2}, (8, 4, 4))
+    graph = graph_of(conv("a", "image", 8, 3), squares, back, conv("out", "back", 2, 8))
+    (group,) = couple(graph).groups
+    assert (group.name, group.size) == ("a", 2)
+    smaller = couple(graph).apply(Selection({"a": (1,)}))
+    assert [smaller[name].shape[0] for name in ("a", "squares", "back")] == [4, 1, 4]
+    assert smaller["out"].tensors["weight"] == (2, 4, 1, 1)
 
 
 def test_a_channel_that_multiplies_all_others_stays() -> None:

@@ -25,6 +25,7 @@ from gensynth.space.substitutes import POINTWISE
 from gensynth.space.width_step import WidthStep, width_step
 from gensynth.trace import trace
 from tests.networks.compositions import compose, random_selection
+from tests.networks.cropped import CROPPED
 from tests.networks.families import FAMILIES, make
 from tests.networks.further import FURTHER
 from tests.networks.further import family as further_family
@@ -49,7 +50,7 @@ def test_nine_tenths_of_the_macs_of_convolutional_families_can_be_changed(name: 
     assert family(name).changeable_macs_share >= 0.9
 
 
-@pytest.mark.parametrize("name", FURTHER)
+@pytest.mark.parametrize("name", [*FURTHER, *CROPPED])
 def test_nine_tenths_of_the_macs_of_further_convolutional_families_can_be_changed(
     name: str,
 ) -> None:

@@ -1,5 +1,6 @@
 """Smaller images, against the user's own module that is shown smaller images."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,58 @@ def test_most_families_can_have_smaller_images() -> None:
 @pytest.mark.parametrize(("name", "why"), REFUSED.items())
 def test_what_has_one_resolution_says_why(name: str, why: str) -> None:
     assert refusal(coupling_of(name).graph, "resolution_1_2") == why
+
+
+def cutting(cut: Callable[[Tensor], Tensor], width: int = 4) -> nn.Module:
+    """A convolution, a way to cut what it gives, another and a mean."""
+
+    class Cutting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(width, 2, 1, stride=2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(cut(self.first(x))).mean((2, 3))
+
+    return Cutting()
+
+
+@pytest.mark.parametrize("word", RESOLUTIONS)
+@pytest.mark.parametrize(
+    ("cut", "width"),
+    [
+        (lambda x: x[:, :, 1:, 2:], 4),
+        (lambda x: x[:, :, 1::2, ::3], 4),
+        (lambda x: F.pixel_shuffle(x, 2), 1),
+        (lambda x: F.pixel_unshuffle(x, 2), 16),
+        (lambda x: torch.cat([x[..., ::2, 1::2], x[..., 1::2, ::2]], 1), 8),
+    ],
+)
+def test_cuts_from_an_offset_on_follow_the_resolution(
+    cut: Callable[[Tensor], Tensor], width: int, word: str
+) -> None:
+    module, images = cutting(cut, width).double().eval(), torch.randn(2, 3, 16, 16).double()
+    network = build(resized(trace(module, images, name="cut"), word), module.state_dict()).eval()
+    side = int(16 * RESOLUTIONS[word])
+    small = F.interpolate(images, (side, side), mode="bilinear", align_corners=False)
+    with torch.no_grad():
+        assert torch.equal(network(images), module(small))
+
+
+@pytest.mark.parametrize(
+    ("cut", "width", "why"),
+    [
+        (lambda x: x[:, :, :-1], 4, "it cuts its images off at one place"),
+        (lambda x: x[:, :, 13:], 4, "it would cut off more than it has"),
+        (lambda x: x.flip(2), 4, "it takes single rows or columns"),
+        (lambda x: F.pixel_unshuffle(x, 16), 1024, "its images would not fall into whole squares"),
+    ],
+)
+def test_cuts_at_one_place_keep_the_resolution(
+    cut: Callable[[Tensor], Tensor], width: int, why: str
+) -> None:
+    graph = trace(cutting(cut, width), torch.zeros(1, 3, 16, 16), name="cut")
+    assert refusal(graph, "resolution_1_2") == why
 
 
 def test_an_image_for_an_output_keeps_its_size() -> None:
