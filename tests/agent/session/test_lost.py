@@ -141,11 +141,12 @@ def test_cut_while_a_result_comes_down(board: Board) -> None:
 def test_a_cable_that_is_pulled(
     board: Board, monkeypatch: pytest.MonkeyPatch, silence_s: float
 ) -> None:
-    monkeypatch.setattr(client, "SILENCE_S", silence_s)
     errand = errands.good("job", network_id="sleep-60000", limits={"lease_s": 1.0})
     start_s = time.monotonic()
     ask(board, errands.good("before"))
     usual_s = time.monotonic() - start_s
+    silence_s = max(silence_s, 2 * usual_s)  # what connecting may take where others are at work
+    monkeypatch.setattr(client, "SILENCE_S", silence_s)
     pulled_s = 0.0
 
     def pull(_: dict[str, Any]) -> None:
