@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gensynth.config import (
     DataConfig,
@@ -306,55 +304,6 @@ def test_the_defaults_read_back_from_their_own_run_file(tmp_path: Path) -> None:
     assert read(write(tmp_path, to_toml(RunConfig()))) == RunConfig()
 
 
-PIXELS = st.integers(1, 10**6)
-TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
-NUMBER = st.floats(allow_nan=False, allow_infinity=False)
-POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
-
-
-@st.composite
-def configs(draw: st.DrawFn) -> RunConfig:
-    channels = draw(st.integers(0, 4))
-    moments = draw(st.booleans())
-    return RunConfig(
-        requirements=tuple(draw(st.lists(TEXT, max_size=3))),
-        utility=draw(TEXT),
-        seed=draw(st.integers(0, 2**64 - 1)),
-        out=draw(st.none() | st.just(Path('/tmp/a "b"\\c\n\x7f'))),
-        data=DataConfig(
-            source=draw(TEXT.filter(lambda text: "/" not in text)),
-            size=draw(st.none() | PIXELS | st.tuples(PIXELS, PIXELS)),
-            mean=tuple(draw(NUMBER) for _ in range(channels)) if moments else None,
-            std=tuple(draw(POSITIVE) for _ in range(channels)) if moments else None,
-            colour=draw(st.sampled_from(["rgb", "bgr", "grey"])),
-        ),
-        search=SearchConfig(risk=draw(st.floats(0, 1)), learn_weights=draw(st.booleans())),
-        finalists=FinalistsConfig(epochs=draw(POSITIVE)),
-        devices=draw(
-            st.dictionaries(
-                st.sampled_from(["tx2", "jetson-nano"]) | TEXT,
-                st.builds(
-                    DeviceConfig,
-                    precision=st.sampled_from(["fp32", "fp16", "int8"]),
-                    batch=st.integers(1, 64),
-                    power_mode=st.none() | st.integers(0, 9),
-                    profile=st.none() | TEXT,
-                ),
-                max_size=3,
-            )
-        ),
-    )
-
-
-@given(config=configs())
-def test_any_run_file_that_is_written_reads_back_equal(
-    tmp_path_factory: pytest.TempPathFactory, config: RunConfig
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "run.toml"
-    path.write_bytes(to_toml(config).encode())
-    assert read(path) == config
-
-
 def test_every_key_is_explained_in_its_tables_docstring() -> None:
     tables = [f.type for f in dataclasses.fields(RunConfig) if dataclasses.is_dataclass(f.type)]
     for table in [RunConfig, DeviceConfig, *tables]:
@@ -409,3 +358,9 @@ def test_a_source_is_a_folder_or_a_name(
     assert read(tmp_path / "run.toml").data.source == found.format(here=tmp_path)
     monkeypatch.chdir(tmp_path)
     assert DataConfig(source=source).source == found.format(here=tmp_path)
+
+
+def test_the_quickstart_is_the_default_run_file() -> None:
+    config = RunConfig()
+    assert config.search.full_networks == 1
+    assert not dataclasses.replace(config).prototype.train

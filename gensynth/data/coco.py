@@ -14,6 +14,7 @@ black (`letterbox`); their boxes go with them. Of a picture that EXIF turns, box
 side, as its `width` and `height` say (`gensynth.data.orientation`).
 """
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,14 +24,13 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from gensynth.data import boxes
-from gensynth.data.dataset import Dataset
+from gensynth.data.dataset import Dataset, held_out_of_any
 from gensynth.data.labelled import SEARCH_SHARE, TEST_SHARE
 from gensynth.data.listing import SPLITS, split_of, visible
 from gensynth.data.picture import COLOURS, Size
 from gensynth.data.pictured import Pictured, dataset_of
 from gensynth.errors import ConfigError, DataError
 from gensynth.outside import Finite, Form, Natural, Positive, is_file, read_bytes
-from gensynth.randomness import stream
 from gensynth.suggestion import did_you_mean
 
 JSON_BYTES = 1 << 30
@@ -271,9 +271,9 @@ def _cut(found: Mapping[str, list[Pictured]], path: Path) -> tuple[dict[str, lis
     for name, share in (("test", TEST_SHARE), ("search", SEARCH_SHARE)):
         if not found[name]:
             count = max(1, round(share * len(train)))
-            drawn = set(stream(0, "hold-out", count).permutation(len(train))[:count].tolist())
-            cut[name] = [one for place, one in enumerate(train) if place in drawn]
-            train = [one for place, one in enumerate(train) if place not in drawn]
+            held = held_out_of_any(len(train), count)
+            cut[name] = list(itertools.compress(train, held))
+            train = list(itertools.compress(train, ~held))
             made.append(f"{name} is {count:,} of the images given for train")
     if not train:
         raise DataError(f"{path} has too few images to be cut into train, search and test")

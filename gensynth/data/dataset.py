@@ -197,3 +197,13 @@ def held_out(labels: np.ndarray, count: int) -> np.ndarray:
         members = np.flatnonzero(labels == label)
         held[stream(0, "hold-out", int(label)).permutation(members)[:quota]] = True
     return held
+
+
+def held_out_of_any(there: int, count: int) -> np.ndarray:
+    """Return which images to hold out where they have no class of their own: (there,) bool.
+
+    The draw is fixed, as that of `held_out`.
+    """
+    held = np.zeros(there, bool)
+    held[stream(0, "hold-out", count).permutation(there)[:count]] = True
+    return held

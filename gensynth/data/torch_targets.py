@@ -10,19 +10,19 @@ be "background" or "__background__"; without one they are the numbers that occur
 void. What is missing of validation and test is cut off the training images by a fixed draw.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gensynth.data import boxes
-from gensynth.data.dataset import Augmentation, Dataset, Split
+from gensynth.data.dataset import Augmentation, Dataset, Split, held_out_of_any
 from gensynth.data.images import require_room, survey
 from gensynth.data.labelled import SEARCH_SHARE, TEST_SHARE
+from gensynth.data.masks import VOID
 from gensynth.errors import DataError
-from gensynth.randomness import stream
 
-VOID = 255
 BACKGROUND = ("background", "__background__")
 SHARES = {"test": TEST_SHARE, "search": SEARCH_SHARE}
 
@@ -199,9 +199,9 @@ def _cut(pixels: dict[str, list[np.ndarray]], targets: dict[str, list[np.ndarray
         count, there = max(1, round(share * len(pixels["train"]))), len(pixels["train"])
         if count >= there:
             raise DataError(f"{there} training images are too few to be cut into three splits")
-        drawn = set(stream(0, "hold-out", count).permutation(there)[:count].tolist())
+        held = held_out_of_any(there, count)
         for of in (pixels, targets):
-            of[split] = [one for place, one in enumerate(of["train"]) if place in drawn]
-            of["train"] = [one for place, one in enumerate(of["train"]) if place not in drawn]
+            of[split] = list(itertools.compress(of["train"], held))
+            of["train"] = list(itertools.compress(of["train"], ~held))
         made.append(f"{split} is {count:,} of the images given for train")
     return ", ".join(made) + ", cut by a fixed draw" if made else ""

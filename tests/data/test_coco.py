@@ -120,7 +120,7 @@ def test_a_letterbox_keeps_proportions_and_boxes_stay_on_what_they_show() -> Non
     assert bright.sum() == pytest.approx(3 * 40 * 16, rel=0.05)
 
 
-def test_a_letterbox_of_two_sides_fills_the_narrower(tmp_path: Path) -> None:
+def test_a_letterbox_of_two_sides_fills_the_narrower() -> None:
     rows = np.array([[10, 4, 30, 12, 0, 0]], np.float32)
     boxed = letterbox(np.full((3, 20, 40), 255, np.uint8), (30, 80))
     moved = in_letterbox(rows, (40, 20), (30, 80))

@@ -28,7 +28,6 @@ from gensynth.goals.requirements import parse, parse_all
 from gensynth.goals.utility import Utility
 from gensynth.graph.cost import cost
 from gensynth.network.compute import Compute
-from gensynth.probing import stimuli
 from gensynth.progress import Silent
 from gensynth.runs.ahead import forecast as forecasting
 from gensynth.runs.ahead.forecast import (
@@ -262,24 +261,6 @@ def test_the_same_run_file_gives_the_same_stimuli(weights: Path, job: Job) -> No
     )
 
 
-def test_stimuli_are_balanced_and_half_of_them_hard() -> None:
-    # 30 images a class of which the last ten have the smallest margins; 24 chosen are eight a
-    # class: the four that stand first, and the four smallest margins.
-    labels = np.repeat([0, 1, 2], 30)
-    margin = np.tile(np.concatenate([np.arange(20) + 100, np.arange(10)[::-1]]), 3).astype(float)
-    chosen = stimuli.choose(labels, margin, 24, seed=0)
-    wanted = [*range(4), *range(26, 30)]
-    assert sorted(chosen) == [30 * label + place for label in range(3) for place in wanted]
-    assert sorted(chosen) != list(chosen)  # so that no part of them is one class
-
-
-def test_classes_that_have_too_few_images_are_made_up_for_by_the_others() -> None:
-    labels = np.array([0] * 20 + [1])
-    chosen = stimuli.choose(labels, np.arange(21.0), 10, seed=0)
-    assert len(set(chosen)) == 10
-    assert 20 in chosen
-
-
 class Skip(nn.Module):
     """x * conv(x) ties the convolution to the image, which cannot be narrowed."""
 
@@ -363,12 +344,6 @@ def test_the_timed_network_is_the_widest_that_meets_the_limits(job: Job) -> None
     space: Space = job.space
     points = point_at_limits(space, {"macs": 60_000})
     assert 20_000 < space.costs(points)[0, 0] <= 60_000
-
-
-def test_the_quickstart_is_the_default_run_file() -> None:
-    config = RunConfig()
-    assert config.search.full_networks == 1
-    assert not dataclasses.replace(config).prototype.train
 
 
 @pytest.mark.parametrize(
