@@ -68,6 +68,9 @@ def choose(
 ) -> Candidate:
     """Return the candidate that promises most beside the best of what was trained, see `promise`.
 
+    One that was trained before is no choice while there is another: its promise is that it may
+    turn out to meet what is required, and a second short training hardly tells.
+
     Args:
         settings: of the run.
         state: before the cycle.
@@ -81,6 +84,10 @@ def choose(
         beaten = float(worth(settings, state, inquisitor, seen).max())
     predicted = inquisitor.predict(points, objective.fidelity)
     promises = promise(objective, state.penalty, predicted, space.costs(points), beaten)
+    known = {one.point for one in inquisitor.observations}
+    fresh = np.array([one.points[0] not in known for one in candidates])
+    if fresh.any():
+        promises = np.where(fresh, promises, -np.inf)
     return candidates[int(promises.argmax())]
 
 
